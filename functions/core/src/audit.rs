@@ -1,0 +1,228 @@
+//! Audit entries: what happened, chained by hash per subject.
+//!
+//! An entry never holds a token, a secret, a payload or an address: only digests of what must be provable.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Timestamp;
+use crate::payload::sha256_hex;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// A request was taken.
+    #[serde(rename = "request.asked")]
+    Asked,
+    /// A stage began: its reviewers are asked, or its queue is written to.
+    #[serde(rename = "stage.opened")]
+    StageOpened,
+    /// A reviewer, or a decider, spoke.
+    #[serde(rename = "vote.cast")]
+    VoteCast,
+    /// It ended: approved.
+    #[serde(rename = "request.approved")]
+    Approved,
+    /// It ended: rejected.
+    #[serde(rename = "request.rejected")]
+    Rejected,
+    /// It ended: the last deadline passed.
+    #[serde(rename = "request.expired")]
+    Expired,
+    /// It ended: withdrawn by the client.
+    #[serde(rename = "request.cancelled")]
+    Cancelled,
+    /// Its token was redeemed.
+    #[serde(rename = "token.redeemed")]
+    Redeemed,
+    /// A callback was given up.
+    #[serde(rename = "callback.given_up")]
+    CallbackGivenUp,
+    /// Another policy came into force.
+    #[serde(rename = "policy.installed")]
+    PolicyInstalled,
+    /// The keys were rotated.
+    #[serde(rename = "keys.rotated")]
+    KeysRotated,
+}
+
+impl Event {
+    /// Whether a request ends with this.
+    pub const fn is_end(self) -> bool {
+        matches!(self, Self::Approved | Self::Rejected | Self::Expired | Self::Cancelled)
+    }
+
+    /// The name in the trail.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Asked => "request.asked",
+            Self::StageOpened => "stage.opened",
+            Self::VoteCast => "vote.cast",
+            Self::Approved => "request.approved",
+            Self::Rejected => "request.rejected",
+            Self::Expired => "request.expired",
+            Self::Cancelled => "request.cancelled",
+            Self::Redeemed => "token.redeemed",
+            Self::CallbackGivenUp => "callback.given_up",
+            Self::PolicyInstalled => "policy.installed",
+            Self::KeysRotated => "keys.rotated",
+        }
+    }
+}
+
+/// Where it came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// The client's API.
+    Api,
+    /// The review page.
+    Page,
+    /// A rule that decides alone.
+    Policy,
+    /// A deadline.
+    Timeout,
+    /// The operator's command.
+    Operator,
+    /// The gate itself.
+    Gate,
+}
+
+/// What an entry says, before it has its place in a chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// When the gate recorded it.
+    pub timestamp: Timestamp,
+    /// What happened.
+    pub event: Event,
+    /// Who did it: a reviewer id, `client:<id>`, `policy:<rule>`, `timeout:<rule>`, `operator` or `gate`.
+    pub actor: String,
+    /// Where it came from.
+    pub channel: Channel,
+    /// True only where this entry is an approval, or a vote for it.
+    pub approved: bool,
+    /// SHA-256 of the token, where there is one.
+    pub token_hash: Option<String>,
+    /// Words for it: the reviewer's reason, a stage's number, a policy's digest.
+    pub detail: Option<String>,
+}
+
+/// Which request an entry is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// The client's name for it.
+    pub request_id: String,
+    /// Who asked.
+    pub client: String,
+    /// What for.
+    pub action: String,
+    /// Digest of what exactly.
+    pub payload_sha256: String,
+    /// The rule that applied.
+    pub rule: Option<String>,
+}
+
+/// One line of the trail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// The chain it is of: an `approval_id`, `policy` or `keys`.
+    pub subject: String,
+    /// Place in the chain, from 1.
+    pub seq: u32,
+    /// When the gate recorded it.
+    #[serde(with = "crate::time::rfc3339")]
+    pub timestamp: Timestamp,
+    /// What happened.
+    pub event: Event,
+    /// Who did it.
+    pub actor: String,
+    /// Where it came from.
+    pub channel: Channel,
+    /// True only where this entry is an approval, or a vote for it.
+    pub approved: bool,
+    /// SHA-256 of the token, where there is one.
+    pub token_hash: Option<String>,
+    /// Words for it.
+    pub detail: Option<String>,
+    /// The request, where it is about one.
+    #[serde(flatten)]
+    pub about: Option<About>,
+    /// Hash of the entry before it; 64 zeros for the first.
+    pub prev_hash: String,
+    /// SHA-256 of this entry's canonical JSON (RFC 8785) without this field.
+    pub hash: String,
+}
+
+impl AuditEntry {
+    /// The hash that this entry must have.
+    pub fn computed_hash(&self) -> String {
+        let mut value = serde_json::to_value(self).unwrap_or_default();
+        if let Some(object) = value.as_object_mut() {
+            object.remove("hash");
+        }
+        sha256_hex(serde_json_canonicalizer::to_string(&value).unwrap_or_default().as_bytes())
+    }
+}
+
+/// The end of a chain: where the next entry goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainHead {
+    /// Place of the last entry; 0 before the first.
+    pub seq: u32,
+    /// Its hash.
+    pub hash: String,
+}
+
+impl Default for ChainHead {
+    fn default() -> Self {
+        Self { seq: 0, hash: "0".repeat(64) }
+    }
+}
+
+impl ChainHead {
+    /// Puts a draft at the end of this chain, and moves the end.
+    pub fn append(&mut self, subject: &str, about: Option<&About>, draft: Draft) -> AuditEntry {
+        let mut entry = AuditEntry {
+            subject: subject.into(),
+            seq: self.seq.saturating_add(1),
+            timestamp: draft.timestamp,
+            event: draft.event,
+            actor: draft.actor,
+            channel: draft.channel,
+            approved: draft.approved,
+            token_hash: draft.token_hash,
+            detail: draft.detail,
+            about: about.cloned(),
+            prev_hash: self.hash.clone(),
+            hash: String::new(),
+        };
+        entry.hash = entry.computed_hash();
+        *self = Self { seq: entry.seq, hash: entry.hash.clone() };
+        entry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_entry_carries_the_hash_of_the_one_before_and_survives_storage() {
+        let mut head = ChainHead::default();
+        let draft = |event| Draft {
+            timestamp: Timestamp::from_millis(1_700_000_000_000),
+            event,
+            actor: "client:n8n".into(),
+            channel: Channel::Api,
+            approved: false,
+            token_hash: None,
+            detail: None,
+        };
+        let first = head.append("policy", None, draft(Event::PolicyInstalled));
+        let second = head.append("policy", None, draft(Event::PolicyInstalled));
+        assert_eq!((first.seq, second.seq, &second.prev_hash), (1, 2, &first.hash));
+        assert_eq!(head, ChainHead { seq: 2, hash: second.hash.clone() });
+        let read: AuditEntry = serde_json::from_str(&serde_json::to_string(&second).unwrap()).unwrap();
+        assert_eq!(read.computed_hash(), second.hash);
+        assert_ne!(AuditEntry { actor: "bob".into(), ..read }.computed_hash(), second.hash);
+    }
+}

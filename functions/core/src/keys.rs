@@ -1,0 +1,234 @@
+//! The keyring: master keys by epoch, and every key that is derived from one (HKDF-SHA256, RFC 5869).
+//!
+//! No secret is printed by `Debug`, and none is compared but in constant time.
+
+use std::fmt;
+
+use ed25519_dalek::SigningKey;
+use hkdf::Hkdf;
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use crate::Timestamp;
+use crate::id::ClientId;
+use crate::payload::hex;
+
+/// Number of a master key; one more at every rotation.
+pub type EpochNumber = u32;
+
+/// 32 secret bytes. Written as base64 in the keyring; never shown by `Debug`.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<[u8; 32]>);
+
+impl Secret {
+    /// Takes 32 bytes, which must come from the system's random source or a key derivation.
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// The bytes, to compute with.
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        use base64::Engine as _;
+        to.serialize_str(&base64::engine::general_purpose::STANDARD.encode(*self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        use base64::Engine as _;
+        use serde::de::Error as _;
+        let text = Zeroizing::new(String::deserialize(from)?);
+        let bytes = base64::engine::general_purpose::STANDARD
+            .decode(text.as_bytes())
+            .ok()
+            .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
+            .ok_or_else(|| D::Error::custom("must be 32 bytes in base64"))?;
+        Ok(Self::new(bytes))
+    }
+}
+
+/// One master key and the signing key that was made with it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Epoch {
+    /// Which one.
+    pub number: EpochNumber,
+    /// What client secrets and link keys are derived from.
+    pub master: Secret,
+    /// Seed of the Ed25519 key that signs `EdDSA` tokens (RFC 8032).
+    pub signing_seed: Secret,
+    /// When it became current.
+    pub created_at: Timestamp,
+}
+
+impl Epoch {
+    fn derive(&self, purpose: &str, who: &str) -> Secret {
+        let mut key = [0; 32];
+        // `expand` fails only for outputs over 255 hash lengths; this one is of one hash length.
+        let _ = Hkdf::<Sha256>::new(Some(b"placet-v1"), self.master.expose())
+            .expand_multi_info(&[purpose.as_bytes(), b"\n", who.as_bytes()], &mut key);
+        Secret::new(key)
+    }
+
+    /// The secret of that client: what is pasted into Zapier or n8n.
+    ///
+    /// `generation` is the client's policy entry's; raising it revokes that client's older secret.
+    pub fn client_secret(&self, client: &ClientId, generation: u32) -> ClientSecret {
+        let key = self.derive("client-secret", &format!("{client}\n{generation}"));
+        ClientSecret(Zeroizing::new(format!("whsec_{}", hex(key.expose()))))
+    }
+
+    /// The key that reviewers' links, inbox links and form nonces are made with.
+    pub fn link_key(&self) -> Secret {
+        self.derive("link", "")
+    }
+
+    /// The Ed25519 key that signs `EdDSA` tokens.
+    pub fn signing_key(&self) -> SigningKey {
+        SigningKey::from_bytes(self.signing_seed.expose())
+    }
+
+    /// `kid` of this epoch's signing key.
+    pub fn kid(&self) -> String {
+        format!("placet-{}", self.number)
+    }
+}
+
+/// A client's secret as printed: `whsec_` and 64 hex digits.
+///
+/// The prefix lets secret scanners find it, and Standard Webhooks libraries take the text as it is. `X-Signature` and
+/// HS256 tokens are keyed with the UTF-8 bytes of the whole text.
+#[derive(Clone)]
+pub struct ClientSecret(Zeroizing<String>);
+
+impl ClientSecret {
+    /// The text, to print once or to compute with.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Compares in constant time with what a caller sent.
+    pub fn matches(&self, unverified: &str) -> bool {
+        self.0.as_bytes().ct_eq(unverified.as_bytes()).into()
+    }
+}
+
+impl fmt::Debug for ClientSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientSecret(…)")
+    }
+}
+
+/// The master keys that count: the current one and the one before it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Keyring {
+    /// What new things are made with.
+    pub current: Epoch,
+    /// What older things are still checked with, until the next rotation.
+    pub previous: Option<Epoch>,
+}
+
+impl Keyring {
+    /// A first keyring.
+    pub fn first(master: Secret, signing_seed: Secret, now: Timestamp) -> Self {
+        Self { current: Epoch { number: 1, master, signing_seed, created_at: now }, previous: None }
+    }
+
+    /// The keyring after a rotation: the current epoch becomes the previous one, which is dropped.
+    #[must_use]
+    pub fn rotated(&self, master: Secret, signing_seed: Secret, now: Timestamp) -> Self {
+        Self {
+            current: Epoch {
+                number: self.current.number.saturating_add(1),
+                master,
+                signing_seed,
+                created_at: now,
+            },
+            previous: Some(self.current.clone()),
+        }
+    }
+
+    /// The valid epochs, the current one first.
+    pub fn epochs(&self) -> impl Iterator<Item = &Epoch> {
+        std::iter::once(&self.current).chain(self.previous.as_ref())
+    }
+
+    /// That epoch, if it is still valid.
+    pub fn epoch(&self, number: EpochNumber) -> Option<&Epoch> {
+        self.epochs().find(|epoch| epoch.number == number)
+    }
+}
+
+/// HMAC-SHA256 (RFC 2104).
+pub(crate) fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    // HMAC takes keys of every length; the error type is that of other MACs.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return [0; 32] };
+    for part in parts {
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(byte: u8) -> Secret {
+        Secret::new([byte; 32])
+    }
+
+    #[test]
+    fn hmac_is_the_one_of_rfc_4231() {
+        assert_eq!(
+            hex(&hmac_sha256(b"Jefe", &[b"what do ya want ", b"for nothing?"])),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
+    }
+
+    #[test]
+    fn each_client_epoch_and_generation_has_a_secret_of_its_own() {
+        let ring = Keyring::first(secret(1), secret(2), Timestamp::from_millis(0));
+        let next = ring.rotated(secret(3), secret(4), Timestamp::from_millis(1));
+        let (a, b) = (ClientId::parse("a").unwrap(), ClientId::parse("b").unwrap());
+        let secrets = [
+            ring.current.client_secret(&a, 1),
+            ring.current.client_secret(&b, 1),
+            ring.current.client_secret(&a, 2),
+            next.current.client_secret(&a, 1),
+        ];
+        let distinct: std::collections::BTreeSet<_> = secrets.iter().map(ClientSecret::expose).collect();
+        assert_eq!(distinct.len(), 4);
+        assert!(secrets[0].expose().starts_with("whsec_") && secrets[0].expose().len() == 70);
+        assert!(secrets[0].matches(secrets[0].expose()) && !secrets[0].matches(secrets[1].expose()));
+    }
+
+    #[test]
+    fn a_rotation_keeps_one_epoch_back() {
+        let first = Keyring::first(secret(1), secret(2), Timestamp::from_millis(0));
+        let second = first.rotated(secret(3), secret(4), Timestamp::from_millis(1));
+        let third = second.rotated(secret(5), secret(6), Timestamp::from_millis(2));
+        let numbers = |ring: &Keyring| ring.epochs().map(|e| e.number).collect::<Vec<_>>();
+        assert_eq!([numbers(&first), numbers(&second), numbers(&third)], [vec![1], vec![2, 1], vec![3, 2]]);
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let ring = Keyring::first(secret(0xab), secret(0xcd), Timestamp::from_millis(0));
+        let shown = format!("{ring:?} {:?}", ring.current.client_secret(&ClientId::parse("a").unwrap(), 1));
+        assert!(!shown.contains("171") && !shown.contains("abab") && !shown.contains("whsec_"), "{shown}");
+    }
+}

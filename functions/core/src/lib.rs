@@ -1,0 +1,20 @@
+//! The rules of Placet: what may be asked, who decides, when it ends, and what proves it.
+//!
+//! Everything here is pure. There is no I/O, no clock, no randomness, no AWS and no HTTP: times, ids and random
+//! bytes are passed in, and the callers wrap the rules in conditional writes.
+
+pub mod audit;
+pub mod id;
+pub mod keys;
+pub mod link;
+pub mod payload;
+pub mod policy;
+pub mod refusal;
+pub mod request;
+pub mod signature;
+pub mod summary;
+pub mod time;
+pub mod token;
+
+pub use refusal::Refusal;
+pub use time::Timestamp;

@@ -1,0 +1,250 @@
+//! Reviewers' links: a capability for one reviewer and one request, short enough for one SMS.
+//!
+//! A link is `<request key><mac><epoch>`: two times 22 characters of base 62, then the epoch's number in base 62.
+//! Base 62 has no `-` or `_`, which some phones leave out of a link that ends with one.
+
+use std::fmt;
+
+use subtle::ConstantTimeEq;
+
+use crate::Timestamp;
+use crate::id::{ApprovalId, RequestKey, ReviewerId};
+use crate::keys::{Epoch, EpochNumber, Keyring, hmac_sha256};
+use crate::payload::hex;
+
+/// How long a form that was shown may be sent, in milliseconds: a day, either way of a clock that moves.
+const NONCE_MS: i64 = crate::time::DAY_MS;
+
+/// Characters that hold 16 bytes in base 62.
+const WIDTH: usize = 22;
+
+/// A reviewer's link to one request, not yet checked.
+///
+/// It names its request, so that one read finds the record; whose link it is shows only by [`Link::is_of`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct Link {
+    key: RequestKey,
+    mac: [u8; 16],
+    epoch: EpochNumber,
+}
+
+impl Link {
+    /// The link of that reviewer to that request.
+    pub fn mint(epoch: &Epoch, key: RequestKey, approval: &ApprovalId, reviewer: &ReviewerId) -> Self {
+        Self { key, mac: link_mac(epoch, approval, reviewer), epoch: epoch.number }
+    }
+
+    /// Reads the text of a link. `None` if no gate ever wrote it.
+    pub fn parse(unverified: &str) -> Option<Self> {
+        let (key, rest) = unverified.split_at_checked(WIDTH)?;
+        let (mac, epoch) = rest.split_at_checked(WIDTH)?;
+        Some(Self {
+            key: RequestKey::from_bytes(unbase62(key)?),
+            mac: unbase62(mac)?,
+            epoch: unepoch(epoch)?,
+        })
+    }
+
+    /// Where its request is stored.
+    pub const fn key(&self) -> RequestKey {
+        self.key
+    }
+
+    /// The epoch it was made in.
+    pub const fn epoch(&self) -> EpochNumber {
+        self.epoch
+    }
+
+    /// Whether this is that reviewer's link to that approval. Constant time.
+    ///
+    /// The approval's id is in the text that is signed, so a link never opens a later request of the same name.
+    pub fn is_of(&self, epoch: &Epoch, approval: &ApprovalId, reviewer: &ReviewerId) -> bool {
+        self.epoch == epoch.number && link_mac(epoch, approval, reviewer).ct_eq(&self.mac).into()
+    }
+
+    /// A nonce for the form that is shown at `now`: `<milliseconds>-<mac>`.
+    pub fn nonce(&self, epoch: &Epoch, now: Timestamp) -> String {
+        format!("{}-{}", now.millis(), hex(&nonce_mac(epoch, self, now)))
+    }
+
+    /// Whether that nonce was minted for this link within the last day. Constant time.
+    pub fn takes_nonce(&self, epoch: &Epoch, unverified: &str, now: Timestamp) -> bool {
+        let Some((minted, mac)) = unverified.split_once('-') else { return false };
+        let Ok(minted) = minted.parse().map(Timestamp::from_millis) else { return false };
+        let expected = hex(&nonce_mac(epoch, self, minted));
+        now.millis_since(minted).saturating_abs() <= NONCE_MS
+            && expected.as_bytes().ct_eq(mac.as_bytes()).into()
+    }
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}{}{}",
+            to_base62(*self.key.as_bytes()),
+            to_base62(self.mac),
+            base62::encode(u128::from(self.epoch))
+        )
+    }
+}
+
+// A link is a secret: whoever has it decides.
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("key", &self.key).field("epoch", &self.epoch).finish_non_exhaustive()
+    }
+}
+
+/// A reviewer's link to everything that waits for them, not yet checked.
+#[derive(Clone, PartialEq, Eq)]
+pub struct InboxLink {
+    mac: [u8; 16],
+    epoch: EpochNumber,
+}
+
+impl InboxLink {
+    /// The inbox link of that reviewer.
+    pub fn mint(epoch: &Epoch, reviewer: &ReviewerId) -> Self {
+        Self { mac: inbox_mac(epoch, reviewer), epoch: epoch.number }
+    }
+
+    /// Reads the text of an inbox link.
+    pub fn parse(unverified: &str) -> Option<Self> {
+        let (mac, epoch) = unverified.split_at_checked(WIDTH)?;
+        Some(Self { mac: unbase62(mac)?, epoch: unepoch(epoch)? })
+    }
+
+    /// The epoch it was made in.
+    pub const fn epoch(&self) -> EpochNumber {
+        self.epoch
+    }
+
+    /// Whose it is among those reviewers. Compares with all of them, each in constant time.
+    pub fn owner<'r>(
+        &self,
+        keys: &Keyring,
+        reviewers: impl Iterator<Item = &'r ReviewerId>,
+    ) -> Option<&'r ReviewerId> {
+        let epoch = keys.epoch(self.epoch)?;
+        reviewers
+            .filter(|reviewer| bool::from(inbox_mac(epoch, reviewer).ct_eq(&self.mac)))
+            .fold(None, |found, reviewer| found.or(Some(reviewer)))
+    }
+}
+
+impl fmt::Display for InboxLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", to_base62(self.mac), base62::encode(u128::from(self.epoch)))
+    }
+}
+
+fn link_mac(epoch: &Epoch, approval: &ApprovalId, reviewer: &ReviewerId) -> [u8; 16] {
+    mac(epoch, &["placet-link-v1", approval.as_str(), reviewer.as_str()])
+}
+
+fn inbox_mac(epoch: &Epoch, reviewer: &ReviewerId) -> [u8; 16] {
+    mac(epoch, &["placet-inbox-v1", reviewer.as_str()])
+}
+
+fn nonce_mac(epoch: &Epoch, link: &Link, minted: Timestamp) -> [u8; 16] {
+    mac(epoch, &["placet-nonce-v1", &link.to_string(), &minted.millis().to_string()])
+}
+
+/// 128 bits of an HMAC over lines; none of the lines can contain a newline.
+fn mac(epoch: &Epoch, lines: &[&str]) -> [u8; 16] {
+    let whole = hmac_sha256(epoch.link_key().expose(), &[lines.join("\n").as_bytes()]);
+    let mut half = [0; 16];
+    half.iter_mut().zip(whole).for_each(|(to, from)| *to = from);
+    half
+}
+
+fn to_base62(bytes: [u8; 16]) -> String {
+    format!("{:0>WIDTH$}", base62::encode(u128::from_be_bytes(bytes)))
+}
+
+fn unbase62(text: &str) -> Option<[u8; 16]> {
+    let number = base62::decode(text).ok()?;
+    let bytes = number.to_be_bytes();
+    // One text per link: what decodes alike but is spelled otherwise is not a link.
+    (to_base62(bytes) == text).then_some(bytes)
+}
+
+fn unepoch(text: &str) -> Option<EpochNumber> {
+    let number = base62::decode(text).ok()?;
+    (base62::encode(number) == text).then(|| u32::try_from(number).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::id::{ClientId, RequestId};
+    use crate::keys::Secret;
+
+    fn ring() -> Keyring {
+        Keyring::first(Secret::new([7; 32]), Secret::new([8; 32]), Timestamp::from_millis(0))
+    }
+
+    fn link(reviewer: &str) -> Link {
+        let key = RequestKey::of(&ClientId::parse("n8n").unwrap(), &RequestId::parse("r1").unwrap());
+        Link::mint(&ring().current, key, &approval(1), &ReviewerId::parse(reviewer).unwrap())
+    }
+
+    fn approval(n: u128) -> ApprovalId {
+        ApprovalId::from_parts(Timestamp::from_millis(1_700_000_000_000), n)
+    }
+
+    #[test]
+    fn a_link_is_of_one_reviewer_and_one_approval() {
+        let ring = ring();
+        let (bob, carol) = (ReviewerId::parse("bob").unwrap(), ReviewerId::parse("carol").unwrap());
+        let read = Link::parse(&link("bob").to_string()).unwrap();
+        assert!(read.is_of(&ring.current, &approval(1), &bob));
+        assert!(!read.is_of(&ring.current, &approval(1), &carol));
+        assert!(!read.is_of(&ring.current, &approval(2), &bob));
+        let next = ring.rotated(Secret::new([9; 32]), Secret::new([10; 32]), Timestamp::from_millis(1));
+        assert!(!read.is_of(&next.current, &approval(1), &bob));
+    }
+
+    #[test]
+    fn a_text_with_the_longest_usual_address_fits_one_sms() {
+        let url = format!("https://a1b2c3d4e5.execute-api.ap-southeast-1.amazonaws.com/r/{}", link("bob"));
+        assert!(url.len() <= 110, "{}", url.len());
+        assert!(link("bob").to_string().bytes().all(|b| b.is_ascii_alphanumeric()));
+    }
+
+    #[test]
+    fn a_nonce_is_of_its_link_for_a_day() {
+        let ring = ring();
+        let minted = Timestamp::from_millis(1_700_000_000_000);
+        let nonce = link("bob").nonce(&ring.current, minted);
+        assert!(link("bob").takes_nonce(&ring.current, &nonce, minted.plus_millis(NONCE_MS)));
+        assert!(link("bob").takes_nonce(&ring.current, &nonce, minted.plus_millis(-5000)));
+        assert!(!link("bob").takes_nonce(&ring.current, &nonce, minted.plus_millis(NONCE_MS + 1)));
+        assert!(!link("carol").takes_nonce(&ring.current, &nonce, minted));
+        for bad in ["", "-", "1-", "x-y", &nonce[1..], &nonce.to_uppercase().replace('-', "+")] {
+            assert!(!link("bob").takes_nonce(&ring.current, bad, minted), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_inbox_link_names_its_reviewer() {
+        let ring = ring();
+        let all = ["alice", "bob"].map(|id| ReviewerId::parse(id).unwrap());
+        let read = InboxLink::parse(&InboxLink::mint(&ring.current, &all[1]).to_string()).unwrap();
+        assert_eq!(read.owner(&ring, all.iter()), Some(&all[1]));
+        assert_eq!(read.owner(&ring, all[..1].iter()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_and_each_link_has_one_spelling(text in "\\PC{0,60}") {
+            if let Some(link) = Link::parse(&text) {
+                prop_assert_eq!(link.to_string(), text.clone());
+            }
+            let _ = InboxLink::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,428 @@
+//! The decision token: a JWT (RFC 7519) that says exactly what was approved.
+//!
+//! The algorithm belongs to the key that is held, never to what the token's header says.
+
+use std::sync::Once;
+
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
+use jsonwebtoken::errors::{Error, ErrorKind};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+
+use crate::Timestamp;
+use crate::keys::{ClientSecret, hmac_sha256};
+use crate::payload::sha256_hex;
+
+/// `typ` of the header, so that no other JWT of the same key is taken for a decision (RFC 8725, section 3.11).
+pub const TYPE: &str = "placet+jwt";
+
+/// Longest token that is looked at, in bytes.
+const MAX_BYTES: usize = 16 * 1024;
+
+/// Which algorithm a client's tokens are signed with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TokenKind {
+    /// HMAC with the client's own secret: asker and executor are one program.
+    #[default]
+    #[serde(rename = "HS256")]
+    Hs256,
+    /// Ed25519 with the gate's key, published in the JWKS: the executor holds no secret.
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+}
+
+/// What a token says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// The gate.
+    pub iss: String,
+    /// The client's `request_id`.
+    pub sub: String,
+    /// The client that asked.
+    pub aud: String,
+    /// The `approval_id`.
+    pub jti: String,
+    /// When it was decided, in Unix seconds.
+    pub iat: i64,
+    /// Until when it may be acted on, in Unix seconds.
+    pub exp: i64,
+    /// `approved`, `rejected`, `expired` or `cancelled`.
+    pub status: String,
+    /// True only for `approved`.
+    pub approved: bool,
+    /// The action that was asked for.
+    pub action: String,
+    /// Lower-case hex SHA-256 of the payload's canonical JSON (RFC 8785).
+    pub payload_sha256: String,
+    /// Reviewer ids, or `policy:<rule>`, `timeout:<rule>`, `client:<id>`.
+    pub decided_by: Vec<String>,
+    /// The rule that applied; absent when none matched.
+    pub rule: Option<String>,
+}
+
+/// Why a token is not good for what is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenProblem {
+    /// Not a JWT of this type.
+    #[error("this is not a placet token")]
+    Malformed,
+    /// Another algorithm than the key's.
+    #[error("the token names another algorithm than the one of the client's key")]
+    WrongAlgorithm,
+    /// No valid key signed it.
+    #[error("no valid key of the client signed this token")]
+    InvalidSignature,
+    /// Of another gate.
+    #[error("the token is of another gate")]
+    WrongIssuer,
+    /// For another client.
+    #[error("the token is for another client")]
+    WrongAudience,
+    /// Too late.
+    #[error("the approval was valid for a limited time, and that is over")]
+    Expired,
+    /// Approved was something else.
+    #[error("the payload is not the one that was approved")]
+    PayloadMismatch,
+    /// It proves that the request was not approved.
+    #[error("the request was not approved")]
+    NotApproved,
+    /// Well signed, but the gate's own record says otherwise.
+    #[error("the gate has no record of this decision")]
+    UnknownApproval,
+}
+
+impl TokenProblem {
+    /// The stable code of the contract.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::WrongAlgorithm => "wrong_algorithm",
+            Self::InvalidSignature => "invalid_signature",
+            Self::WrongIssuer => "wrong_issuer",
+            Self::WrongAudience => "wrong_audience",
+            Self::Expired => "token_expired",
+            Self::PayloadMismatch => "payload_mismatch",
+            Self::NotApproved => "not_approved",
+            Self::UnknownApproval => "unknown_approval",
+        }
+    }
+}
+
+/// What a token is signed with.
+pub enum MintKey<'a> {
+    /// The client's secret.
+    Hs256(&'a ClientSecret),
+    /// The epoch's signing key and its `kid`.
+    EdDsa(&'a SigningKey, String),
+}
+
+/// What a token is checked with.
+#[derive(Clone)]
+pub enum VerifyKey {
+    /// The client's secret.
+    Hs256(ClientSecret),
+    /// A public key of the JWKS.
+    EdDsa(VerifyingKey),
+}
+
+/// Signs the claims. The same claims and key always make the same token.
+pub fn mint(claims: &Claims, key: &MintKey<'_>) -> Result<String, Error> {
+    install_crypto();
+    let (algorithm, kid, key) = match key {
+        MintKey::Hs256(secret) => {
+            (Algorithm::HS256, None, EncodingKey::from_secret(secret.expose().as_bytes()))
+        }
+        MintKey::EdDsa(signing, kid) => {
+            (Algorithm::EdDSA, Some(kid.clone()), EncodingKey::from_ed_der(signing.as_bytes()))
+        }
+    };
+    let header = Header { typ: Some(TYPE.into()), alg: algorithm, kid, ..Header::default() };
+    jsonwebtoken::encode(&header, claims, &key)
+}
+
+/// Reads a token that one of the keys signed. Time, audience and payload are not looked at yet.
+pub fn read(unverified: &str, keys: &[VerifyKey]) -> Result<Claims, TokenProblem> {
+    install_crypto();
+    if unverified.len() > MAX_BYTES {
+        return Err(TokenProblem::Malformed);
+    }
+    let header = jsonwebtoken::decode_header(unverified).map_err(|_| TokenProblem::Malformed)?;
+    if header.typ.as_deref() != Some(TYPE) {
+        return Err(TokenProblem::Malformed);
+    }
+    let mut problem = TokenProblem::WrongAlgorithm;
+    for key in keys {
+        let (algorithm, key) = match key {
+            VerifyKey::Hs256(secret) => {
+                (Algorithm::HS256, DecodingKey::from_secret(secret.expose().as_bytes()))
+            }
+            VerifyKey::EdDsa(public) => (Algorithm::EdDSA, DecodingKey::from_ed_der(public.as_bytes())),
+        };
+        if header.alg != algorithm {
+            continue;
+        }
+        let mut validation = Validation::new(algorithm);
+        // Time and audience are checked by `Claims::check`, against a time that is passed in.
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        validation.set_required_spec_claims::<&str>(&[]);
+        match jsonwebtoken::decode::<Claims>(unverified, &key, &validation) {
+            Ok(token) => return Ok(token.claims),
+            Err(error) => {
+                problem = match error.kind() {
+                    ErrorKind::InvalidSignature => TokenProblem::InvalidSignature,
+                    _ => TokenProblem::Malformed,
+                }
+            }
+        }
+        if problem == TokenProblem::Malformed {
+            return Err(problem);
+        }
+    }
+    Err(problem)
+}
+
+/// What the holder of a token expects it to say.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// The gate's name; `None` where it cannot be known (offline, without a policy).
+    pub issuer: Option<&'a str>,
+    /// The client that asked.
+    pub audience: &'a str,
+    /// Digest of the payload that is about to be used, if it is at hand.
+    pub payload_sha256: Option<&'a str>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+impl Claims {
+    /// Checks audience, issuer, time, payload and outcome, in that order.
+    pub fn check(&self, expected: &Expected<'_>) -> Result<(), TokenProblem> {
+        if self.aud != expected.audience {
+            return Err(TokenProblem::WrongAudience);
+        }
+        if expected.issuer.is_some_and(|issuer| issuer != self.iss) {
+            return Err(TokenProblem::WrongIssuer);
+        }
+        if expected.now.seconds() >= self.exp {
+            return Err(TokenProblem::Expired);
+        }
+        if expected
+            .payload_sha256
+            .is_some_and(|digest| !bool::from(digest.as_bytes().ct_eq(self.payload_sha256.as_bytes())))
+        {
+            return Err(TokenProblem::PayloadMismatch);
+        }
+        if !self.approved || self.status != "approved" {
+            return Err(TokenProblem::NotApproved);
+        }
+        Ok(())
+    }
+}
+
+/// Hex SHA-256 of a token: what the audit trail keeps of it.
+pub fn token_hash(token: &str) -> String {
+    sha256_hex(token.as_bytes())
+}
+
+// `jsonwebtoken` brings RSA and the NIST curves with its own providers; this one has just the two algorithms of the
+// contract, over the crates that the rest of this crate uses.
+static CRYPTO: CryptoProvider = CryptoProvider {
+    signer_factory: |algorithm, key| match algorithm {
+        Algorithm::HS256 => Ok(Box::new(Hs256(key.as_bytes().to_vec()))),
+        Algorithm::EdDSA => {
+            let seed = key.as_bytes().try_into().map_err(|_| ErrorKind::InvalidEddsaKey)?;
+            Ok(Box::new(EdDsaSigner(SigningKey::from_bytes(seed))))
+        }
+        _ => Err(ErrorKind::InvalidAlgorithm.into()),
+    },
+    verifier_factory: |algorithm, key| match algorithm {
+        Algorithm::HS256 => Ok(Box::new(Hs256(key.try_get_as_bytes()?.to_vec()))),
+        Algorithm::EdDSA => {
+            let bytes = key.try_get_as_bytes()?.try_into().map_err(|_| ErrorKind::InvalidEddsaKey)?;
+            let public = VerifyingKey::from_bytes(bytes).map_err(|_| ErrorKind::InvalidEddsaKey)?;
+            Ok(Box::new(EdDsaVerifier(public)))
+        }
+        _ => Err(ErrorKind::InvalidAlgorithm.into()),
+    },
+    key_utils: KeyUtils::new_unimplemented(),
+};
+
+fn install_crypto() {
+    static ONCE: Once = Once::new();
+    // Another provider in the same process would have been installed first on purpose; it must do the same maths.
+    ONCE.call_once(|| {
+        let _ = CRYPTO.install_default();
+    });
+}
+
+struct Hs256(Vec<u8>);
+
+impl signature::Signer<Vec<u8>> for Hs256 {
+    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
+        Ok(hmac_sha256(&self.0, &[message]).to_vec())
+    }
+}
+
+impl signature::Verifier<Vec<u8>> for Hs256 {
+    fn verify(&self, message: &[u8], unverified: &Vec<u8>) -> Result<(), signature::Error> {
+        if hmac_sha256(&self.0, &[message]).ct_eq(unverified.as_slice()).into() {
+            Ok(())
+        } else {
+            Err(signature::Error::new())
+        }
+    }
+}
+
+impl JwtSigner for Hs256 {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::HS256
+    }
+}
+
+impl JwtVerifier for Hs256 {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::HS256
+    }
+}
+
+struct EdDsaSigner(SigningKey);
+
+impl signature::Signer<Vec<u8>> for EdDsaSigner {
+    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
+        Ok(ed25519_dalek::Signer::sign(&self.0, message).to_bytes().to_vec())
+    }
+}
+
+impl JwtSigner for EdDsaSigner {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::EdDSA
+    }
+}
+
+struct EdDsaVerifier(VerifyingKey);
+
+impl signature::Verifier<Vec<u8>> for EdDsaVerifier {
+    fn verify(&self, message: &[u8], unverified: &Vec<u8>) -> Result<(), signature::Error> {
+        let signature =
+            ed25519_dalek::Signature::from_slice(unverified).map_err(|_| signature::Error::new())?;
+        // Strict: no malleable signatures and no small-order keys.
+        self.0.verify_strict(message, &signature).map_err(|_| signature::Error::new())
+    }
+}
+
+impl JwtVerifier for EdDsaVerifier {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::EdDSA
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::id::ClientId;
+    use crate::keys::{Keyring, Secret};
+
+    fn ring() -> Keyring {
+        Keyring::first(Secret::new([1; 32]), Secret::new([2; 32]), Timestamp::from_millis(0))
+    }
+
+    fn secret(generation: u32) -> ClientSecret {
+        ring().current.client_secret(&ClientId::parse("n8n").unwrap(), generation)
+    }
+
+    fn claims() -> Claims {
+        Claims {
+            iss: "https://gate.example.com".into(),
+            sub: "r1".into(),
+            aud: "n8n".into(),
+            jti: "01JDE6Y5G0000000000000000Z".into(),
+            iat: 1_700_000_000,
+            exp: 1_700_003_600,
+            status: "approved".into(),
+            approved: true,
+            action: "payment.send".into(),
+            payload_sha256: sha256_hex(b"{}"),
+            decided_by: vec!["bob".into()],
+            rule: Some("payments".into()),
+        }
+    }
+
+    fn expected() -> Expected<'static> {
+        Expected {
+            issuer: Some("https://gate.example.com"),
+            audience: "n8n",
+            payload_sha256: None,
+            now: Timestamp::from_millis(1_700_000_000_000),
+        }
+    }
+
+    #[test]
+    fn both_kinds_are_read_back_by_their_own_key_only() {
+        let (ring, secret) = (ring(), secret(1));
+        let signing = ring.current.signing_key();
+        let hs = mint(&claims(), &MintKey::Hs256(&secret)).unwrap();
+        let ed = mint(&claims(), &MintKey::EdDsa(&signing, ring.current.kid())).unwrap();
+        let hs_key = VerifyKey::Hs256(secret);
+        let ed_key = VerifyKey::EdDsa(signing.verifying_key());
+        assert_eq!(read(&hs, std::slice::from_ref(&hs_key)), Ok(claims()));
+        assert_eq!(read(&ed, std::slice::from_ref(&ed_key)), Ok(claims()));
+        assert_eq!(read(&hs, &[ed_key]), Err(TokenProblem::WrongAlgorithm));
+        assert_eq!(read(&ed, &[hs_key]), Err(TokenProblem::WrongAlgorithm));
+        assert_eq!(read(&hs, &[VerifyKey::Hs256(self::secret(2))]), Err(TokenProblem::InvalidSignature));
+    }
+
+    #[test]
+    fn a_token_that_is_signed_with_the_public_key_is_not_believed() {
+        // The classic confusion: HS256 keyed with the bytes of the published Ed25519 key.
+        let public = ring().current.signing_key().verifying_key();
+        let header = Header { typ: Some(TYPE.into()), ..Header::new(Algorithm::HS256) };
+        install_crypto();
+        let forged =
+            jsonwebtoken::encode(&header, &claims(), &EncodingKey::from_secret(public.as_bytes())).unwrap();
+        assert_eq!(read(&forged, &[VerifyKey::EdDsa(public)]), Err(TokenProblem::WrongAlgorithm));
+    }
+
+    #[test]
+    fn each_expectation_that_fails_is_named() {
+        let ok = expected();
+        let digest = sha256_hex(b"{}");
+        let other = sha256_hex(b"{\"a\":1}");
+        let rows = [
+            (Expected { payload_sha256: Some(&digest), ..ok }, Ok(())),
+            (Expected { payload_sha256: Some(&other), ..ok }, Err(TokenProblem::PayloadMismatch)),
+            (Expected { audience: "zapier", ..ok }, Err(TokenProblem::WrongAudience)),
+            (Expected { issuer: Some("https://evil.example"), ..ok }, Err(TokenProblem::WrongIssuer)),
+            (Expected { now: Timestamp::from_millis(1_700_003_599_999), ..ok }, Ok(())),
+            (Expected { now: Timestamp::from_millis(1_700_003_600_000), ..ok }, Err(TokenProblem::Expired)),
+        ];
+        for (expected, result) in rows {
+            assert_eq!(claims().check(&expected), result, "{expected:?}");
+        }
+        let rejected = Claims { approved: false, status: "rejected".into(), ..claims() };
+        assert_eq!(rejected.check(&ok), Err(TokenProblem::NotApproved));
+    }
+
+    proptest! {
+        #[test]
+        fn any_changed_character_breaks_the_token(at: prop::sample::Index, with in "[A-Za-z0-9_.-]") {
+            let secret = secret(1);
+            let token = mint(&claims(), &MintKey::Hs256(&secret)).unwrap();
+            let index = at.index(token.len());
+            let mut changed = token.clone();
+            changed.replace_range(index..=index, &with);
+            prop_assume!(changed != token);
+            prop_assert!(read(&changed, &[VerifyKey::Hs256(secret)]).is_err());
+        }
+
+        #[test]
+        fn no_text_panics(text in "\\PC{0,80}") {
+            prop_assert!(read(&text, &[VerifyKey::Hs256(secret(1))]).is_err());
+        }
+    }
+}

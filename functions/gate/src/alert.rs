@@ -1,0 +1,95 @@
+//! What an operator must hear of, and how often.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use placet_core::Timestamp;
+use placet_core::id::{ApprovalId, ClientId, RequestId};
+use placet_core::keys::EpochNumber;
+
+use crate::Gate;
+
+/// How many bad signatures within a minute are a burst.
+const BURST: u32 = 20;
+
+/// Something that an operator must hear of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Alert {
+    /// Nobody answered in time.
+    Expired {
+        /// Whose request.
+        client: ClientId,
+        /// Its name.
+        request_id: RequestId,
+    },
+    /// A callback or hook was tried for a day, or its receiver said to stop.
+    CallbackGivenUp {
+        /// The approval.
+        approval_id: ApprovalId,
+        /// Whose.
+        client: ClientId,
+        /// Why.
+        reason: String,
+    },
+    /// The keys were rotated.
+    KeysRotated {
+        /// The new epoch.
+        epoch: EpochNumber,
+    },
+    /// A client still signs with the secret from before the rotation.
+    OldSecret {
+        /// Which.
+        client: ClientId,
+    },
+    /// Somebody is trying keys.
+    BadSignatures {
+        /// How many within a minute, so far.
+        count: u32,
+    },
+    /// A reviewer could not be told, and will be tried again.
+    ReviewerNotTold {
+        /// The approval.
+        approval_id: ApprovalId,
+        /// How often it was tried.
+        attempt: u32,
+    },
+}
+
+/// Remembers what was alerted, so that a flood makes one alert.
+#[derive(Default)]
+pub(crate) struct Watchman(Mutex<Seen>);
+
+#[derive(Default)]
+struct Seen {
+    old_secrets: HashSet<(ClientId, EpochNumber)>,
+    minute: i64,
+    bad_signatures: u32,
+}
+
+impl Gate {
+    pub(crate) async fn saw_old_secret(&self, client: &ClientId, epoch: EpochNumber) {
+        let first = {
+            let mut seen = self.watchman.0.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.old_secrets.insert((client.clone(), epoch))
+        };
+        if first {
+            self.notify.alert(&Alert::OldSecret { client: client.clone() }).await;
+        }
+    }
+
+    pub(crate) async fn saw_bad_signature(&self, now: Timestamp) {
+        let count = {
+            let mut seen = self.watchman.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let minute = now.seconds().div_euclid(60);
+            if seen.minute != minute {
+                (seen.minute, seen.bad_signatures) = (minute, 0);
+            }
+            seen.bad_signatures = seen.bad_signatures.saturating_add(1);
+            seen.bad_signatures
+        };
+        if count == BURST {
+            self.notify.alert(&Alert::BadSignatures { count }).await;
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Subscriptions: a URL that hears of a client's requests, or, for an auditor, of all.
+
+use placet_core::id::HookId;
+use placet_core::policy::ClientRole;
+use placet_core::refusal::{FieldError, Refusal};
+
+use crate::authenticate::Caller;
+use crate::ports::{Hook, HookEvent};
+use crate::{Error, Gate, random_bits};
+
+/// How many subscriptions one client may have.
+const MAX_HOOKS: usize = 100;
+
+impl Gate {
+    /// Subscribes a URL to events. The same URL and events again is the same subscription.
+    pub async fn subscribe(
+        &self,
+        caller: &Caller,
+        url: String,
+        events: Vec<HookEvent>,
+    ) -> Result<Hook, Error> {
+        if !caller.client.has(ClientRole::Requester) && !caller.client.has(ClientRole::Auditor) {
+            return Err(
+                Refusal::Forbidden("this needs a client with the role `requester` or `auditor`").into()
+            );
+        }
+        self.notify
+            .check_url(&url, &caller.client.callback_hosts)
+            .map_err(|why| Refusal::InvalidRequest(vec![FieldError::new("url", why)]))?;
+        let hooks = self.store.hooks().await?;
+        let own = hooks.iter().filter(|hook| hook.client == caller.client.id);
+        if let Some(same) = own.clone().find(|hook| hook.url == url && hook.events == events) {
+            return Ok(same.clone());
+        }
+        if own.count() >= MAX_HOOKS {
+            return Err(
+                Refusal::field("url", "is one too many: a client has at most 100 subscriptions").into()
+            );
+        }
+        let now = self.clock.now();
+        let hook = Hook {
+            id: HookId::from_parts(now, random_bits()?),
+            client: caller.client.id.clone(),
+            url,
+            events,
+            created_at: now,
+        };
+        self.store.add_hook(&hook).await?;
+        Ok(hook)
+    }
+
+    /// Ends a client's own subscription.
+    pub async fn unsubscribe(&self, caller: &Caller, hook: &HookId) -> Result<(), Error> {
+        if self.store.remove_hook(&caller.client.id, hook).await? {
+            Ok(())
+        } else {
+            Err(Refusal::NotFound.into())
+        }
+    }
+}

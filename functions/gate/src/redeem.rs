@@ -1,0 +1,137 @@
+//! Checking a token against keys and record, and using it once.
+
+use placet_core::id::{ClientId, RequestId, RequestKey};
+use placet_core::refusal::Refusal;
+use placet_core::request::Request;
+use placet_core::token::{self, Claims, Expected, TokenProblem};
+
+use crate::authenticate::Caller;
+use crate::sweep::Step;
+use crate::tokens::verify_keys;
+use crate::{Error, Gate};
+
+/// What the gate says of a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// What is wrong with it, if anything.
+    pub problem: Option<TokenProblem>,
+    /// What it says, once its signature is known to be good.
+    pub claims: Option<Claims>,
+}
+
+/// What redeeming came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redeemed {
+    /// Whether this was the first time.
+    pub first: bool,
+    /// What the token says.
+    pub claims: Claims,
+}
+
+impl Gate {
+    /// Checks a token: signature, audience, time, payload, outcome, and that the gate's own record says the same.
+    ///
+    /// With HS256 the client could sign a token itself; the record tells.
+    pub async fn verify_token(
+        &self,
+        caller: &Caller,
+        unverified: &str,
+        payload_sha256: Option<&str>,
+    ) -> Result<Verified, Error> {
+        let claims = match self.read_token(caller, unverified).await? {
+            Ok(claims) => claims,
+            Err(problem) => return Ok(Verified { problem: Some(problem), claims: None }),
+        };
+        let problem = match self.record_of(&claims).await? {
+            None => Some(if claims.aud == caller.client.id.as_str() {
+                TokenProblem::UnknownApproval
+            } else {
+                TokenProblem::WrongAudience
+            }),
+            Some(request) => self.check(caller, &request, &claims, payload_sha256).err(),
+        };
+        Ok(Verified { problem, claims: Some(claims) })
+    }
+
+    /// Uses a token. The same `redeemed_by` again finds that it was first; another one is refused.
+    pub async fn redeem_token(
+        &self,
+        caller: &Caller,
+        unverified: &str,
+        payload_sha256: Option<&str>,
+        redeemed_by: &str,
+    ) -> Result<Redeemed, Error> {
+        let claims = self.read_token(caller, unverified).await?.map_err(refusal)?;
+        let request = self.record_of(&claims).await?.ok_or_else(|| refusal(TokenProblem::UnknownApproval))?;
+        match self.check(caller, &request, &claims, payload_sha256) {
+            // A retry after the token's time still learns that it was the one.
+            Ok(()) | Err(TokenProblem::Expired) => {}
+            Err(problem) => return Err(refusal(problem).into()),
+        }
+        let (_, first) = self
+            .change(request.asked.key(), &caller.policy, |request, now| {
+                Ok(match request.redeem(redeemed_by, now)? {
+                    Some(change) => Step::Write(Box::new(change)),
+                    None => Step::Leave,
+                })
+            })
+            .await?;
+        Ok(Redeemed { first, claims })
+    }
+
+    async fn read_token(
+        &self,
+        caller: &Caller,
+        unverified: &str,
+    ) -> Result<Result<Claims, TokenProblem>, Error> {
+        let keyring = self.keys.keyring().await?;
+        let read = token::read(unverified, &verify_keys(&caller.client, &keyring));
+        if read == Err(TokenProblem::InvalidSignature) {
+            let fresh = self.keys.refreshed().await?;
+            if fresh.current.number != keyring.current.number {
+                return Ok(token::read(unverified, &verify_keys(&caller.client, &fresh)));
+            }
+        }
+        Ok(read)
+    }
+
+    /// The request that the claims name, if its record says exactly the same.
+    async fn record_of(&self, claims: &Claims) -> Result<Option<Request>, Error> {
+        let (Ok(client), Ok(request_id)) = (ClientId::parse(&claims.aud), RequestId::parse(&claims.sub))
+        else {
+            return Ok(None);
+        };
+        let request = self.store.load(RequestKey::of(&client, &request_id)).await?;
+        Ok(request.filter(|request| request.claims().as_ref() == Some(claims)))
+    }
+
+    fn check(
+        &self,
+        caller: &Caller,
+        request: &Request,
+        claims: &Claims,
+        payload_sha256: Option<&str>,
+    ) -> Result<(), TokenProblem> {
+        claims.check(&Expected {
+            issuer: Some(&request.asked.issuer),
+            audience: caller.client.id.as_str(),
+            payload_sha256,
+            now: self.clock.now(),
+        })
+    }
+}
+
+/// A problem with a token as a refusal to redeem it.
+fn refusal(problem: TokenProblem) -> Refusal {
+    match problem {
+        TokenProblem::NotApproved => Refusal::NotApproved,
+        TokenProblem::PayloadMismatch => Refusal::PayloadMismatch,
+        TokenProblem::Expired => Refusal::TokenExpired,
+        TokenProblem::Malformed
+        | TokenProblem::WrongAlgorithm
+        | TokenProblem::InvalidSignature
+        | TokenProblem::WrongIssuer
+        | TokenProblem::WrongAudience
+        | TokenProblem::UnknownApproval => Refusal::field("token", problem.to_string()),
+    }
+}

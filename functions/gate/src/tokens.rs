@@ -1,0 +1,58 @@
+//! Making a request's token, and the keys to check one with.
+
+use placet_core::keys::{EpochNumber, Keyring};
+use placet_core::policy::{Client, Policy};
+use placet_core::request::Request;
+use placet_core::token::{self, MintKey, TokenKind, VerifyKey};
+
+use crate::authenticate::secrets_of;
+use crate::{Error, Fault, Gate};
+
+impl Gate {
+    /// The token of a request that has ended.
+    ///
+    /// It is made anew each time, and comes out the same: nothing of it is stored. `epoch` is the one whose secret the
+    /// reader holds; without a reader, the one that the asker signed with.
+    pub async fn token(
+        &self,
+        request: &Request,
+        policy: &Policy,
+        epoch: Option<EpochNumber>,
+    ) -> Result<Option<String>, Error> {
+        let keyring = self.keys.keyring().await?;
+        Ok(mint(request, policy, &keyring, epoch)?)
+    }
+}
+
+pub(crate) fn mint(
+    request: &Request,
+    policy: &Policy,
+    keyring: &Keyring,
+    epoch: Option<EpochNumber>,
+) -> Result<Option<String>, Fault> {
+    let Some(claims) = request.claims() else { return Ok(None) };
+    let wanted = match request.asked.token {
+        TokenKind::Hs256 => epoch.unwrap_or(request.asked.epoch),
+        TokenKind::EdDsa => request.asked.epoch,
+    };
+    let epoch = keyring.epoch(wanted).unwrap_or(&keyring.current);
+    let token = match request.asked.token {
+        TokenKind::Hs256 => {
+            let generation = policy.client(&request.asked.client).map_or(1, |client| client.generation);
+            let secret = epoch.client_secret(&request.asked.client, generation);
+            token::mint(&claims, &MintKey::Hs256(&secret))
+        }
+        TokenKind::EdDsa => token::mint(&claims, &MintKey::EdDsa(&epoch.signing_key(), epoch.kid())),
+    };
+    token.map(Some).map_err(|error| Fault::new("a token could not be signed", error))
+}
+
+/// The keys that a client's tokens are checked with: of the kind that the policy says, and of no other.
+pub(crate) fn verify_keys(client: &Client, keyring: &Keyring) -> Vec<VerifyKey> {
+    match client.token {
+        TokenKind::Hs256 => secrets_of(client, keyring).into_iter().map(VerifyKey::Hs256).collect(),
+        TokenKind::EdDsa => {
+            keyring.epochs().map(|epoch| VerifyKey::EdDsa(epoch.signing_key().verifying_key())).collect()
+        }
+    }
+}
