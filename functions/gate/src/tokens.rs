@@ -22,6 +22,16 @@ impl Gate {
         let keyring = self.keys.keyring().await?;
         Ok(mint(request, policy, &keyring, epoch)?)
     }
+
+    /// `kid` and public key of every valid epoch, the current one first: what the JWKS shows.
+    pub async fn public_keys(&self) -> Result<Vec<(String, [u8; 32])>, Error> {
+        // Read anew: somebody asks because a token names a key that they do not have.
+        let keyring = self.keys.refreshed().await?;
+        Ok(keyring
+            .epochs()
+            .map(|epoch| (epoch.kid(), epoch.signing_key().verifying_key().to_bytes()))
+            .collect())
+    }
 }
 
 pub(crate) fn mint(

@@ -118,6 +118,8 @@ pub struct Outcome {
     pub decided_by: Vec<Decider>,
     /// Why, in the decider's words.
     pub reason: Option<String>,
+    /// Index of the stage in which it ended, from 0; none where policy decided alone.
+    pub stage: Option<usize>,
 }
 
 /// How a request can end.
@@ -277,6 +279,14 @@ impl Request {
         match &self.life.state {
             State::Pending(_) => None,
             State::Ended(outcome) => Some(outcome),
+        }
+    }
+
+    /// Index of the stage that waits, or in which it ended; none where policy decided alone.
+    pub fn stage(&self) -> Option<usize> {
+        match &self.life.state {
+            State::Pending(pending) => Some(pending.stage),
+            State::Ended(outcome) => outcome.stage,
         }
     }
 

@@ -212,8 +212,13 @@ impl Request {
                     (None, _) => (EndStatus::Rejected, Some("no rule matches this request".into())),
                 };
                 asked.deadline = None;
-                let outcome =
-                    Outcome { status, decided_at: now, decided_by: vec![Decider::Policy(rule)], reason };
+                let outcome = Outcome {
+                    status,
+                    decided_at: now,
+                    decided_by: vec![Decider::Policy(rule)],
+                    reason,
+                    stage: None,
+                };
                 drafts.push(end_draft(&outcome, now, Channel::Policy));
                 (State::Ended(outcome), vec![Effect::Decided])
             }
@@ -273,7 +278,13 @@ impl Request {
         };
         let mut effects = Vec::new();
         if let Some((status, decided_by)) = end {
-            let outcome = Outcome { status, decided_at: at, decided_by, reason: ballot.reason.clone() };
+            let outcome = Outcome {
+                status,
+                decided_at: at,
+                decided_by,
+                reason: ballot.reason.clone(),
+                stage: Some(pending.stage),
+            };
             drafts.push(end_draft(&outcome, at, ballot.channel));
             life.state = State::Ended(outcome);
             effects.push(Effect::Decided);
@@ -313,6 +324,7 @@ impl Request {
             decided_at: at,
             decided_by: vec![Decider::Client(decider.id.clone())],
             reason,
+            stage: Some(pending.stage),
         };
         Ok(self.end(outcome, at, Channel::Api, Some(pending.closes_at)))
     }
@@ -326,6 +338,7 @@ impl Request {
             decided_at: at,
             decided_by: vec![Decider::Client(self.asked.client.clone())],
             reason: None,
+            stage: Some(pending.stage),
         };
         Ok(self.end(outcome, at, Channel::Api, Some(pending.closes_at)))
     }
@@ -358,6 +371,7 @@ impl Request {
             decided_at: self.asked.deadline.map_or(at, |deadline| deadline.min(at)),
             decided_by: vec![Decider::Timeout(self.asked.rule.clone())],
             reason: None,
+            stage: Some(pending.stage),
         };
         Some(self.end(outcome, at, Channel::Timeout, None))
     }

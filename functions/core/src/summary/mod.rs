@@ -2,9 +2,16 @@
 //!
 //! The agent's words are quoted, and marked as the agent's. No untrusted text becomes a link.
 
+pub mod fields;
+pub mod headline;
+pub mod text;
+
 use std::fmt::Write as _;
 
 use serde_json::Value;
+
+pub use headline::{headline, payload_text};
+pub use text::unlinked;
 
 use crate::Timestamp;
 
@@ -70,18 +77,4 @@ pub fn sms(client: &str, headline: &str, url: &str) -> String {
 /// One septet each in every phone's alphabet.
 fn is_gsm_plain(character: char) -> bool {
     character.is_ascii_alphanumeric() || " !\"#%&'()*+,-./:;<=>?@_$".contains(character)
-}
-
-/// One line for a payload.
-pub fn headline(action: &str, payload: &Value) -> String {
-    format!("{action}: {}", unlinked(&payload.to_string())).chars().take(140).collect()
-}
-
-/// The payload as lines of text.
-pub fn payload_text(payload: &Value) -> String {
-    unlinked(&payload.to_string())
-}
-
-fn unlinked(text: &str) -> String {
-    text.replace("://", "[:]//").replace('\n', " / ")
 }

@@ -1,0 +1,373 @@
+//! What will be done, as plain text for messages: one line, or a few. Written from the payload alone.
+//!
+//! No HTML, and none of the agent's own words.
+
+use super::fields::{Weight, is_lookalike, lookalikes, ordered, rank, weight_of_rank};
+use super::text::{elided, grouped, marked, plain, unlinked};
+use serde_json::{Number, Value};
+
+/// The longest headline, in characters: with a link it still fits one email subject or two text messages.
+const HEADLINE_CHARS: usize = 140;
+// Chosen so that the first fact always fits beside the count of what is left out.
+const ACTION_CHARS: usize = 48;
+const NAME_CHARS: usize = 26;
+const VALUE_CHARS: usize = 48;
+/// More facts than this never fit a headline.
+const MOST_FACTS: usize = 10;
+/// Lists longer than this are counted, not walked.
+const WALKED_ITEMS: usize = 3;
+/// Deeper fields are counted, not named.
+const WALKED_LEVELS: usize = 5;
+
+const MESSAGE_LINES: usize = 40;
+const MESSAGE_CHARS: usize = 3000;
+const MESSAGE_VALUE_CHARS: usize = 160;
+
+/// One thing that the headline says.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// The keys that lead to the value, joined with slashes.
+    pub name: String,
+    /// The value, hidden characters named, quoted unless it is a plain word.
+    pub value: String,
+    /// The value itself, if it is a number.
+    pub number: Option<Number>,
+    rank: u8,
+    depth: usize,
+}
+
+/// What a headline says, and how much it leaves out.
+pub struct Facts {
+    /// The facts that fit, the most telling first.
+    pub told: Vec<Fact>,
+    /// How many did not fit.
+    pub untold: usize,
+}
+
+/// The gate's own one-line summary, at most 140 characters of plain text.
+///
+/// Deterministic: money first, then whom or what it reaches, then the rest by key.
+/// Safe in a message: hidden characters are named and nothing becomes a link.
+pub fn headline(action: &str, payload: &Value) -> String {
+    let facts = facts(action, payload);
+    let mut line = elided(&plain(action), ACTION_CHARS);
+    let mut separator = ": ";
+    for fact in &facts.told {
+        line.push_str(separator);
+        line.push_str(&said(fact));
+        separator = ", ";
+    }
+    if facts.told.is_empty() && facts.untold == 0 {
+        line.push_str(": no details");
+    } else if facts.untold > 0 {
+        line.push_str(separator);
+        line.push_str(&more(facts.untold));
+    }
+    line
+}
+
+/// Chooses the facts that fit the headline, most telling first.
+pub fn facts(action: &str, payload: &Value) -> Facts {
+    let mut survey = Survey { best: Vec::new(), seen: 0 };
+    survey.walk(payload, &mut Vec::new());
+    let mut left = HEADLINE_CHARS - elided(&plain(action), ACTION_CHARS).chars().count();
+    let mut told: Vec<Fact> = Vec::new();
+    for fact in survey.best {
+        let length = 2 + said(&fact).chars().count();
+        let untold = survey.seen - told.len() - 1;
+        let tail = if untold == 0 { 0 } else { 2 + more(untold).len() };
+        if length + tail > left {
+            break;
+        }
+        left -= length;
+        told.push(fact);
+    }
+    Facts { untold: survey.seen - told.len(), told }
+}
+
+fn said(fact: &Fact) -> String {
+    let (name, value) = (unlinked(&fact.name), unlinked(&fact.value));
+    format!("{} {}", elided(&name, NAME_CHARS), elided(&value, VALUE_CHARS))
+}
+
+fn more(count: usize) -> String {
+    format!("+{} more", grouped(count))
+}
+
+/// The most telling facts of a payload, kept sorted while it is walked.
+struct Survey {
+    best: Vec<Fact>,
+    seen: usize,
+}
+
+impl Survey {
+    fn walk<'a>(&mut self, value: &'a Value, path: &mut Vec<&'a str>) {
+        match value {
+            Value::Object(object) if !object.is_empty() && path.len() < WALKED_LEVELS => {
+                // Sorted here too: a map that keeps the sender's order must not change the words.
+                let mut fields: Vec<_> = object.iter().collect();
+                fields.sort_unstable_by_key(|&(key, _)| key);
+                for (key, value) in fields {
+                    path.push(key);
+                    self.walk(value, path);
+                    path.pop();
+                }
+            }
+            Value::Array(items)
+                if items.len() <= WALKED_ITEMS
+                    && path.len() < WALKED_LEVELS
+                    && items.iter().any(Value::is_object) =>
+            {
+                for (item, position) in items.iter().zip(["1", "2", "3"]) {
+                    path.push(position);
+                    self.walk(item, path);
+                    path.pop();
+                }
+            }
+            _ if path.is_empty() => {}
+            _ => self.note(value, path),
+        }
+    }
+
+    fn note(&mut self, value: &Value, path: &[&str]) {
+        self.seen += 1;
+        let rank = rank(path.last().copied().unwrap_or_default(), value);
+        let depth = path.len();
+        let is_better = self.best.len() < MOST_FACTS
+            || self.best.last().is_some_and(|worst| (rank, depth) < (worst.rank, worst.depth));
+        if !is_better {
+            return;
+        }
+        let name = path.iter().map(|key| spelled(key)).collect::<Vec<_>>().join("/");
+        let number = value.as_number().cloned();
+        let value = brief(value, weight_of_rank(rank));
+        let fact = Fact { name: elided(&name, NAME_CHARS), value, number, rank, depth };
+        let at = self.best.partition_point(|other| {
+            (other.rank, other.depth, other.name.as_str()) <= (fact.rank, fact.depth, fact.name.as_str())
+        });
+        self.best.insert(at, fact);
+        self.best.truncate(MOST_FACTS);
+    }
+}
+
+/// An address with its lookalike characters named: a message has no room to warn beside it.
+fn unmasked(text: &str) -> String {
+    let mut named = String::new();
+    for character in text.chars() {
+        if is_lookalike(character) {
+            named.push_str(&marked(character));
+        } else {
+            named.push(character);
+        }
+    }
+    quoted(&named)
+}
+
+/// A value in few characters; a list or an object is counted.
+fn brief(value: &Value, weight: Weight) -> String {
+    match value {
+        Value::String(text) if weight == Weight::Address && !lookalikes(text).is_empty() => unmasked(text),
+        Value::String(text) => worded(text),
+        Value::Array(items)
+            if items.iter().all(|item| !item.is_object() && !item.is_array()) && !items.is_empty() =>
+        {
+            let shown: Vec<_> =
+                items.iter().take(2).map(|item| elided(&brief(item, weight), VALUE_CHARS / 2)).collect();
+            let rest = items.len() - shown.len();
+            let rest = if rest == 0 { String::new() } else { format!(", {}", more(rest)) };
+            format!("[{}{rest}]", shown.join(", "))
+        }
+        Value::Array(items) if items.len() == 1 => "1 item".to_owned(),
+        Value::Array(items) => format!("{} items", grouped(items.len())),
+        Value::Object(fields) if fields.len() == 1 => "1 field".to_owned(),
+        Value::Object(fields) => format!("{} fields", grouped(fields.len())),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
+    }
+}
+
+/// A plain word as it is; anything else quoted, so that its commas cannot pass for the gate's own.
+fn worded(text: &str) -> String {
+    let looks_like_another_type = matches!(text, "null" | "true" | "false") || text.parse::<f64>().is_ok();
+    if looks_like_another_type { quoted(text) } else { spelled(text) }
+}
+
+/// A key, or a word that cannot be taken for a number.
+fn spelled(text: &str) -> String {
+    let is_word = !text.is_empty()
+        && text.chars().all(|character| character.is_alphanumeric() || "@._+-/:#?=&%".contains(character));
+    if is_word { elided(&plain(text), VALUE_CHARS) } else { quoted(text) }
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", elided(&plain(text).replace('"', "\\\""), VALUE_CHARS - 2))
+}
+
+/// The payload as indented plain lines for an email: capped, and saying what was left out.
+///
+/// Safe in a message: hidden characters are named and nothing becomes a link.
+pub fn payload_text(payload: &Value) -> String {
+    let mut lines = Lines { text: String::new(), left: MESSAGE_LINES, dropped: 0 };
+    lines.put(payload, 0);
+    if lines.dropped > 0 {
+        let rest = format!("({} more lines; the page shows everything)", grouped(lines.dropped));
+        lines.text.push_str(&rest);
+        lines.text.push('\n');
+    }
+    lines.text
+}
+
+struct Lines {
+    text: String,
+    left: usize,
+    dropped: usize,
+}
+
+impl Lines {
+    fn put(&mut self, value: &Value, depth: usize) {
+        match value {
+            Value::Object(object) => {
+                for (key, value) in ordered(object) {
+                    self.field(&elided(&spelled(key), 80), value, depth);
+                }
+            }
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.field(&format!("{}.", index + 1), item, depth);
+                }
+            }
+            _ => self.line(depth, &leaf(value)),
+        }
+    }
+
+    fn field(&mut self, name: &str, value: &Value, depth: usize) {
+        let name = unlinked(name);
+        let nests = match value {
+            Value::Object(fields) => !fields.is_empty(),
+            Value::Array(items) => !items.is_empty(),
+            _ => false,
+        };
+        let colon = if name.ends_with('.') { "" } else { ":" };
+        if nests && depth < WALKED_LEVELS {
+            self.line(depth, &format!("{name}{colon}"));
+            self.put(value, depth + 1);
+        } else {
+            self.line(depth, &format!("{name}{colon} {}", leaf(value)));
+        }
+    }
+
+    fn line(&mut self, depth: usize, line: &str) {
+        if self.left == 0 || self.text.len() > MESSAGE_CHARS {
+            self.dropped += 1;
+            return;
+        }
+        self.left -= 1;
+        self.text.push_str(&"  ".repeat(depth));
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+}
+
+fn leaf(value: &Value) -> String {
+    let text = match value {
+        Value::String(text) if text.is_empty() => return "(empty text)".to_owned(),
+        Value::String(text) => plain(text),
+        other => plain(&other.to_string()),
+    };
+    let length = text.chars().count();
+    if length <= MESSAGE_VALUE_CHARS {
+        return unlinked(&text);
+    }
+    let head: String = text.chars().take(MESSAGE_VALUE_CHARS / 2).collect();
+    let tail: String = text.chars().skip(length - MESSAGE_VALUE_CHARS / 4).collect();
+    let hidden = length - MESSAGE_VALUE_CHARS / 2 - MESSAGE_VALUE_CHARS / 4;
+    format!("{} (... {} characters not shown ...) {}", unlinked(&head), grouped(hidden), unlinked(&tail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_payment_reads_as_one_line() {
+        let payload = json!({"to": "acme@example.com", "currency": "EUR", "amount": 5000});
+        assert_eq!(
+            headline("payment.send", &payload),
+            "payment.send: amount 5000, currency EUR, to acme@example.com"
+        );
+    }
+
+    #[test]
+    fn headlines_follow_the_payload() {
+        for (payload, expected) in [
+            (json!({}), "x.y: no details"),
+            (
+                json!({"transfer": {"amount": 5, "to": "a@b.example"}}),
+                "x.y: transfer/amount 5, transfer/to a@b.example",
+            ),
+            (json!({"items": [1, 2, 3]}), "x.y: items [1, 2, +1 more]"),
+            (json!({"items": [{}, {}, {}, {}]}), "x.y: items 4 items"),
+            (json!({"payments": [{"amount": 9}]}), "x.y: payments/1/amount 9"),
+            (json!({"note": "pay 5, to bob"}), "x.y: note \"pay 5, to bob\""),
+            (json!({"note": "say \"hi\""}), "x.y: note \"say \\\"hi\\\"\""),
+            (json!({"amount": "5"}), "x.y: amount \"5\""),
+            (json!({"amount": 5.5, "ok": true, "gone": null}), "x.y: amount 5.5, gone null, ok true"),
+            (json!({"url": "https://a.example/x"}), "x.y: url https[:]//a[.]example/x"),
+            (json!({"to": "a\u{202e}b"}), "x.y: to \"a<U+202E>b\""),
+            (json!({"to": "\u{430}cme@example.com"}), "x.y: to \"<U+0430>cme@example.com\""),
+            (json!({"to": ["\u{430}@b.example"]}), "x.y: to [\"<U+0430>@b.example\"]"),
+        ] {
+            assert_eq!(headline("x.y", &payload), expected);
+        }
+    }
+
+    #[test]
+    fn a_headline_has_at_most_140_characters_and_says_what_it_leaves_out() {
+        let padded = json!({
+            "a": "x".repeat(60_000), "b": "\u{200b}\u{200c}".repeat(900), "amount": 7,
+            "k".repeat(500): 1, "c": ["y".repeat(900), "z".repeat(900)], "deep": {"to": "q".repeat(900)},
+        });
+        for action in ["x", "long.action.name.that.goes.on.and.on.and.on.and.on.and.on.and.on.and.on.and.on"]
+        {
+            let line = headline(action, &padded);
+            assert!(line.chars().count() <= 140, "{line}");
+            assert!(line.contains(": amount 7, "), "{line}");
+            assert!(line.ends_with(" more"), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_first_fact_is_always_told() {
+        let mut payload: serde_json::Map<_, _> = (0..9000).map(|n| (format!("{n}"), json!(n))).collect();
+        payload.insert(format!("amount.{}", "a.bc".repeat(20)), json!("d.ef".repeat(100)));
+        let line = headline(&"long.action.".repeat(20), &Value::Object(payload));
+        assert!(line.contains(": amount") && line.ends_with(", +9,000 more"), "{line}");
+        assert!(line.chars().count() <= 140, "{line}");
+    }
+
+    #[test]
+    fn the_headline_does_not_depend_on_key_order() {
+        let one: Value = serde_json::from_str(r#"{"b":1,"a":2,"to":"x"}"#).unwrap();
+        let other: Value = serde_json::from_str(r#"{"to":"x","a":2,"b":1}"#).unwrap();
+        assert_eq!(headline("x", &one), headline("x", &other));
+    }
+
+    #[test]
+    fn a_message_lists_the_payload_line_by_line() {
+        let payload = json!({
+            "amount": 5, "to": ["a@b.example", "c@d.example"], "meta": {"note": "x\ny", "link": "http://e.example"}, "no": "", "e": {},
+        });
+        let expected = "amount: 5\nto:\n  1. a@b.example\n  2. c@d.example\ne: {}\nmeta:\n  link: http[:]//e[.]example\n  note: x / y\nno: (empty text)\n";
+        assert_eq!(payload_text(&payload), expected);
+    }
+
+    #[test]
+    fn a_huge_payload_makes_a_short_message() {
+        let many: serde_json::Map<_, _> =
+            (0..5000).map(|n| (format!("k{n:04}"), json!("v".repeat(500)))).collect();
+        let text = payload_text(&Value::Object(many));
+        assert!(text.len() < 4000, "{}", text.len());
+        assert!(text.ends_with(" more lines; the page shows everything)\n"));
+        assert!(text.contains("(... 380 characters not shown ...)"));
+    }
+}

@@ -1,0 +1,47 @@
+//! `/v1/hooks`: subscribe a URL to events, and end that.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use placet_core::Refusal;
+use placet_core::id::HookId;
+use placet_gate::Gate;
+use placet_gate::ports::HookEvent;
+
+use super::json;
+use crate::call::{Call, Name};
+use crate::fields::Fields;
+use crate::problem::Problem;
+use crate::wire::{HookView, NewHook};
+
+/// Subscribes a URL to events of the client's own requests; an auditor's hears of all.
+#[utoipa::path(post, path = "/v1/hooks", tag = "hooks", request_body = NewHook,
+    responses((status = 201, body = HookView)))]
+pub(crate) async fn subscribe(State(gate): State<Arc<Gate>>, call: Call) -> Result<Response, Problem> {
+    let mut fields = Fields::read(&call.body)?;
+    let url = fields.required_text("url", 1, 2048);
+    let mut events =
+        fields.required_list("events", HookEvent::parse, "`approval.requested`, `approval.decided`");
+    fields.finish()?;
+    events.sort_unstable();
+    events.dedup();
+    let hook = gate.subscribe(&call.caller, url.unwrap_or_default(), events).await?;
+    Ok(json(StatusCode::CREATED, &HookView::from(hook)))
+}
+
+/// Ends a subscription.
+#[utoipa::path(delete, path = "/v1/hooks/{hook_id}", tag = "hooks",
+    params(("hook_id" = String, Path, description = "its name")),
+    responses((status = 204, description = "ended"),
+        (status = 404, description = "`not_found`", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn unsubscribe(
+    State(gate): State<Arc<Gate>>,
+    Name(name): Name,
+    call: Call,
+) -> Result<Response, Problem> {
+    let hook = HookId::parse(&name).map_err(|_| Refusal::NotFound)?;
+    gate.unsubscribe(&call.caller, &hook).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}

@@ -1,0 +1,169 @@
+//! `/v1/requests`: ask, look, wait, list, cancel, and a decider's answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use placet_core::Refusal;
+use placet_core::id::{ApprovalId, ClientId, RequestId};
+use placet_core::payload::Payload;
+use placet_core::policy::{Decision, MAX_WAIT_MS};
+use placet_gate::{AskFields, Gate, ListQuery};
+
+use super::{approval, json, problem};
+use crate::call::{Call, Name};
+use crate::fields::Fields;
+use crate::problem::Problem;
+use crate::wire::{Approval, ApprovalList, NewDecision, NewRequest};
+
+/// The longest that one call may wait, in seconds: below API Gateway's limit of 30.
+const MAX_POLL_SECONDS: u32 = 25;
+
+/// The states that a list can be narrowed to.
+const STATES: [&str; 5] = ["pending", "approved", "rejected", "expired", "cancelled"];
+
+type Answer = Result<Response, Problem>;
+
+/// Asks for an approval.
+///
+/// `request_id` is the idempotency key: the same question again finds the same request.
+#[utoipa::path(post, path = "/v1/requests", tag = "requests", request_body = NewRequest,
+    responses(
+        (status = 201, description = "taken; it may have ended already", body = Approval),
+        (status = 200, description = "the same question was asked before", body = Approval),
+        (status = 409, description = "`request_id_conflict`", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "`payload_too_large`", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "`rate_limited`; see `Retry-After`", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn ask(State(gate): State<Arc<Gate>>, call: Call) -> Answer {
+    let (fields, wait) = read_ask(&call.body)?;
+    let request_id = fields.request_id.clone();
+    let asking = gate.ask(&call.caller, fields).await?;
+    let mut request = asking.request;
+    if wait > 0 && request.outcome().is_none() {
+        request = gate.wait(&call.caller, &request_id, Duration::from_secs(wait.into())).await?;
+    }
+    let mut body = approval(&gate, &call, &request).await?;
+    body.pending_twin = asking.pending_twin.map(|id| id.to_string());
+    Ok(json(if asking.is_new { StatusCode::CREATED } else { StatusCode::OK }, &body))
+}
+
+fn read_ask(body: &[u8]) -> Result<(AskFields, u32), Refusal> {
+    let mut fields = Fields::read(body)?;
+    let request_id = fields.required_text("request_id", 1, 128);
+    let request_id = fields.parsed("request_id", request_id, RequestId::parse);
+    let summary = fields.required_text("summary", 1, 500);
+    let action = fields.text("action", 1, 128).unwrap_or_else(|| "unspecified".to_owned());
+    if !is_dotted_name(&action) {
+        fields.fault("action", "must be a dotted name of `A-Za-z0-9_:-`, such as `invoice.pay`");
+    }
+    let payload = fields.object("payload").unwrap_or_default();
+    let payload = fields.absorb(Payload::new(&payload))?;
+    let longest = u32::try_from(MAX_WAIT_MS / 1000).unwrap_or(u32::MAX);
+    let timeout_seconds = fields.number("timeout_seconds", 1, longest);
+    let callback_url = fields.text("callback_url", 1, 2048);
+    let wait_seconds = fields.number("wait_seconds", 0, MAX_POLL_SECONDS).unwrap_or(0);
+    let metadata = fields.string_map("metadata");
+    fields.finish()?;
+    match (request_id, summary, payload) {
+        (Some(request_id), Some(summary), Some(payload)) => {
+            let fields =
+                AskFields { request_id, summary, action, payload, timeout_seconds, callback_url, metadata };
+            Ok((fields, wait_seconds))
+        }
+        // `finish` has refused whatever lacks one of these.
+        _ => Err(Refusal::field("body", "is not complete")),
+    }
+}
+
+fn is_dotted_name(text: &str) -> bool {
+    text.split('.').all(|part| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':' | b'-'))
+    })
+}
+
+/// The request now, or as soon as it ends.
+#[utoipa::path(get, path = "/v1/requests/{request_id}", tag = "requests",
+    params(("request_id" = String, Path, description = "the client's name for it"),
+        ("wait_seconds" = Option<u32>, Query, description = "how long to wait for the end", minimum = 0, maximum = 25)),
+    responses(
+        (status = 200, body = Approval),
+        (status = 404, description = "`not_found`", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn get(State(gate): State<Arc<Gate>>, Name(name): Name, call: Call) -> Answer {
+    let wait = call.number("wait_seconds", 0, MAX_POLL_SECONDS)?.unwrap_or(0);
+    let request = gate.wait(&call.caller, &request_id(&name)?, Duration::from_secs(wait.into())).await?;
+    Ok(json(StatusCode::OK, &approval(&gate, &call, &request).await?))
+}
+
+/// The client's own requests, newest first.
+#[utoipa::path(get, path = "/v1/requests", tag = "requests",
+    params(("status" = inline(Option<crate::wire::Status>), Query, description = "only these"),
+        ("limit" = Option<u32>, Query, description = "at most so many; 20 if left out", minimum = 1, maximum = 100),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before")),
+    responses((status = 200, body = ApprovalList)))]
+pub(crate) async fn list(State(gate): State<Arc<Gate>>, call: Call) -> Answer {
+    let limit = call.number("limit", 1, 100)?.unwrap_or(20);
+    let status = call.parameter("status")?.map(str::to_owned);
+    if status.as_ref().is_some_and(|status| !STATES.contains(&status.as_str())) {
+        return Err(Refusal::field("status", format!("must be one of {}", STATES.join(", "))).into());
+    }
+    let before = match call.parameter("cursor")? {
+        None => None,
+        Some(text) => Some(
+            ApprovalId::parse(text)
+                .map_err(|_| Refusal::field("cursor", "must be a `next_cursor` that a list returned"))?,
+        ),
+    };
+    let query = ListQuery { status, limit: limit as usize, before };
+    let (requests, next) = gate.list(&call.caller, query).await?;
+    let mut page = Vec::with_capacity(requests.len());
+    for request in &requests {
+        page.push(approval(&gate, &call, request).await?);
+    }
+    let body = ApprovalList { requests: page, next_cursor: next.map(|id| id.to_string()) };
+    Ok(json(StatusCode::OK, &body))
+}
+
+/// Withdraws a request.
+#[utoipa::path(post, path = "/v1/requests/{request_id}/cancel", tag = "requests",
+    params(("request_id" = String, Path, description = "the client's name for it")),
+    responses(
+        (status = 200, body = Approval),
+        (status = 404, description = "`not_found`", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`already_decided`, with the recorded outcome", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn cancel(State(gate): State<Arc<Gate>>, Name(name): Name, call: Call) -> Answer {
+    Fields::read(&call.body)?.finish()?;
+    match gate.cancel(&call.caller, &request_id(&name)?).await {
+        Ok(request) => Ok(json(StatusCode::OK, &approval(&gate, &call, &request).await?)),
+        Err(error) => Err(problem(&gate, &call, error).await),
+    }
+}
+
+/// Answers for a request that waits in a queue: for clients with the role `decider`.
+#[utoipa::path(post, path = "/v1/requests/{request_id}/decision", tag = "requests", request_body = NewDecision,
+    params(("request_id" = String, Path, description = "the asking client's name for it, or the `approval_id`")),
+    responses(
+        (status = 200, body = Approval),
+        (status = 404, description = "`not_found`", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`already_decided`, with the recorded outcome", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn decision(State(gate): State<Arc<Gate>>, Name(name): Name, call: Call) -> Answer {
+    let mut fields = Fields::read(&call.body)?;
+    let word = fields.required_text("decision", 1, 16);
+    let decision =
+        fields.parsed("decision", word, |word| Decision::parse(word).ok_or("must be `approve` or `reject`"));
+    let reason = fields.text("reason", 0, 500).filter(|reason| !reason.is_empty());
+    let client = fields.text("client", 1, 64);
+    let client = fields.parsed("client", client, ClientId::parse);
+    fields.finish()?;
+    let Some(decision) = decision else { return Err(Refusal::field("decision", "is required").into()) };
+    match gate.answer(&call.caller, &name, client.as_ref(), decision, reason).await {
+        Ok(request) => Ok(json(StatusCode::OK, &approval(&gate, &call, &request).await?)),
+        Err(error) => Err(problem(&gate, &call, error).await),
+    }
+}
+
+/// A name that no request can have names nothing.
+fn request_id(name: &str) -> Result<RequestId, Refusal> {
+    RequestId::parse(name).map_err(|_| Refusal::NotFound)
+}

@@ -1,0 +1,203 @@
+//! Reading a JSON body field by field, so that every fault is reported at once.
+
+use std::collections::BTreeMap;
+
+use placet_core::payload::parse_strict;
+use placet_core::refusal::{FieldError, Refusal};
+use serde_json::{Map, Value};
+
+/// How much metadata a request may carry, keys and values together, in bytes.
+const METADATA_BYTES: usize = 8 * 1024;
+
+/// The fields of a body that nobody has asked for yet, and what was wrong with the others.
+pub(crate) struct Fields {
+    left: Map<String, Value>,
+    errors: Vec<FieldError>,
+}
+
+impl Fields {
+    /// Reads a JSON object. An empty body is an empty object.
+    pub(crate) fn read(body: &[u8]) -> Result<Self, Refusal> {
+        let body = if body.is_empty() { b"{}" } else { body };
+        match parse_strict(body) {
+            Ok(Value::Object(left)) => Ok(Self { left, errors: Vec::new() }),
+            Ok(_) => Err(Refusal::field("body", "must be a JSON object")),
+            Err(error) => {
+                Err(Refusal::field("body", format!("is not JSON that can be read one way only: {error}")))
+            }
+        }
+    }
+
+    /// Notes a fault.
+    pub(crate) fn fault(&mut self, field: &str, message: impl Into<String>) {
+        self.errors.push(FieldError::new(field, message));
+    }
+
+    /// A value, if it is there. `null` is not there.
+    pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
+        self.left.remove(name).filter(|value| !value.is_null())
+    }
+
+    /// A string of `least` to `most` characters.
+    pub(crate) fn text(&mut self, name: &str, least: usize, most: usize) -> Option<String> {
+        match self.take(name)? {
+            Value::String(text) if (least..=most).contains(&text.chars().count()) => Some(text),
+            _ => {
+                self.fault(name, format!("must be a string of {least} to {most} characters"));
+                None
+            }
+        }
+    }
+
+    /// A string that must be there.
+    pub(crate) fn required_text(&mut self, name: &str, least: usize, most: usize) -> Option<String> {
+        if self.left.get(name).is_none_or(Value::is_null) {
+            self.left.remove(name);
+            self.fault(name, "is required");
+            return None;
+        }
+        self.text(name, least, most)
+    }
+
+    /// A string that `parse` understands.
+    pub(crate) fn parsed<T, E: std::fmt::Display>(
+        &mut self,
+        name: &str,
+        text: Option<String>,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        match parse(&text?) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.fault(name, error.to_string());
+                None
+            }
+        }
+    }
+
+    /// A whole number. JSON does not tell 5 from 5.0, so neither does this.
+    pub(crate) fn number(&mut self, name: &str, least: u32, most: u32) -> Option<u32> {
+        let value = self.take(name)?;
+        let number = (least..=most).find_exact(&value);
+        if number.is_none() {
+            self.fault(name, format!("must be a whole number from {least} to {most}"));
+        }
+        number
+    }
+
+    /// A JSON object.
+    pub(crate) fn object(&mut self, name: &str) -> Option<Map<String, Value>> {
+        match self.take(name)? {
+            Value::Object(object) => Some(object),
+            _ => {
+                self.fault(name, "must be a JSON object");
+                None
+            }
+        }
+    }
+
+    /// A map from strings to strings.
+    pub(crate) fn string_map(&mut self, name: &str) -> BTreeMap<String, String> {
+        let mut map = BTreeMap::new();
+        let mut bytes = 0;
+        for (key, value) in self.object(name).unwrap_or_default() {
+            match value {
+                Value::String(text) => {
+                    bytes += key.len() + text.len();
+                    map.insert(key, text);
+                }
+                _ => self.fault(&format!("{name}.{key}"), "must be a string"),
+            }
+        }
+        if bytes > METADATA_BYTES {
+            self.fault(name, format!("must have at most {METADATA_BYTES} bytes in all"));
+        }
+        map
+    }
+
+    /// A list of strings that must be there and not be empty.
+    pub(crate) fn required_list<T>(
+        &mut self,
+        name: &str,
+        parse: impl Fn(&str) -> Option<T>,
+        each: &str,
+    ) -> Vec<T> {
+        let Some(Value::Array(items)) = self.take(name) else {
+            self.fault(name, format!("must be a list of {each}"));
+            return Vec::new();
+        };
+        if items.is_empty() {
+            self.fault(name, format!("must be a list of {each}, and not be empty"));
+        }
+        let mut list = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            match item.as_str().and_then(&parse) {
+                Some(item) => list.push(item),
+                None => self.fault(&format!("{name}[{index}]"), format!("must be one of {each}")),
+            }
+        }
+        list
+    }
+
+    /// Takes the faults of a refusal as faults of this body; passes on every other refusal.
+    pub(crate) fn absorb<T>(&mut self, result: Result<T, Refusal>) -> Result<Option<T>, Refusal> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(Refusal::InvalidRequest(errors)) => {
+                self.errors.extend(errors);
+                Ok(None)
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Refuses if anything was wrong, or if a field is left that nobody asked for.
+    pub(crate) fn finish(mut self) -> Result<(), Refusal> {
+        for key in self.left.keys() {
+            self.errors.push(FieldError::new(key.clone(), "is not a field of this request"));
+        }
+        if self.errors.is_empty() { Ok(()) } else { Err(Refusal::InvalidRequest(self.errors)) }
+    }
+}
+
+trait FindExact {
+    fn find_exact(&self, value: &Value) -> Option<u32>;
+}
+
+impl FindExact for std::ops::RangeInclusive<u32> {
+    fn find_exact(&self, value: &Value) -> Option<u32> {
+        let number = value.as_u64().or_else(|| {
+            let number = value.as_f64().filter(|number| number.fract() == 0.0)?;
+            // Exact: a whole double within the range of `u32` has the same decimal digits.
+            format!("{number:.0}").parse().ok()
+        })?;
+        u32::try_from(number).ok().filter(|number| self.contains(number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_is_reported_at_once() {
+        let mut fields = Fields::read(br#"{"a":5,"n":1.5,"m":{"k":1,"l":"x"},"z":1}"#).unwrap();
+        fields.required_text("a", 1, 3);
+        fields.required_text("b", 1, 3);
+        fields.number("n", 0, 25);
+        fields.string_map("m");
+        let Err(Refusal::InvalidRequest(errors)) = fields.finish() else { panic!("taken") };
+        let named: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
+        assert_eq!(named, ["a", "b", "n", "m.k", "z"]);
+    }
+
+    #[test]
+    fn a_whole_number_may_be_spelled_as_a_double() {
+        for (text, number) in
+            [("5", Some(5)), ("5.0", Some(5)), ("26", None), ("-1", None), ("4.5", None), ("1e9", None)]
+        {
+            let mut fields = Fields::read(format!(r#"{{"n":{text}}}"#).as_bytes()).unwrap();
+            assert_eq!(fields.number("n", 0, 25), number, "{text}");
+        }
+    }
+}

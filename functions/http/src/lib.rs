@@ -1,0 +1,44 @@
+//! Placet over HTTP: the routes that clients and reviewers use, the JSON names, the pages and the OpenAPI document.
+//!
+//! The only crate that knows status codes, JSON names and HTML. It decides nothing: it reads, calls one use case of
+//! the gate, and writes the answer.
+
+mod call;
+mod client;
+mod fields;
+mod openapi;
+pub mod pages;
+mod problem;
+mod reviewer;
+pub mod wire;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::response::IntoResponse as _;
+use placet_gate::Gate;
+
+pub use openapi::document as openapi_document;
+pub use problem::{BadField, Problem};
+
+/// All routes: what one machine serves.
+pub fn app(gate: Arc<Gate>) -> Router {
+    with_fallbacks(client::router().merge(reviewer::router()), gate)
+}
+
+/// The routes that clients, and anyone, may call.
+pub fn client_app(gate: Arc<Gate>) -> Router {
+    with_fallbacks(client::router(), gate)
+}
+
+/// The routes that reviewers' browsers call.
+pub fn reviewer_app(gate: Arc<Gate>) -> Router {
+    with_fallbacks(reviewer::router(), gate)
+}
+
+fn with_fallbacks(router: Router<Arc<Gate>>, gate: Arc<Gate>) -> Router {
+    router
+        .fallback(|| async { Problem::from(placet_core::Refusal::NotFound).into_response() })
+        .method_not_allowed_fallback(|| async { Problem::method_not_allowed().into_response() })
+        .with_state(gate)
+}

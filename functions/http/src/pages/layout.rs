@@ -1,0 +1,258 @@
+//! What all pages share: the shell, the style, the scripts, the policy that pins them, and times.
+//!
+//! Knows nothing of requests. Nothing is loaded from anywhere: style and scripts are inline and pinned by hash.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use sha2::{Digest as _, Sha256};
+use std::sync::LazyLock;
+use time::OffsetDateTime;
+
+static STYLE: LazyLock<String> = LazyLock::new(|| packed(include_str!("page.css")));
+static PAGE_SCRIPT: LazyLock<String> = LazyLock::new(|| packed(include_str!("page.js")));
+static INBOX_SCRIPT: LazyLock<String> = LazyLock::new(|| packed(include_str!("inbox.js")));
+
+static PAGE_POLICY: LazyLock<String> = LazyLock::new(|| {
+    let script = source_hash(&PAGE_SCRIPT);
+    // The page's script makes no markup, so the browser may refuse every attempt at it.
+    policy(&format!("script-src {script}; require-trusted-types-for 'script'; trusted-types 'none'"))
+});
+static INBOX_POLICY: LazyLock<String> = LazyLock::new(|| {
+    let script = source_hash(&INBOX_SCRIPT);
+    policy(&format!("script-src {script}; connect-src 'self'"))
+});
+
+const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24'%3E%3Crect \
+    width='24' height='24' rx='7' fill='%23124b3a'/%3E%3Cpath d='m6.5 12.5 3.7 3.7 7.3-8' fill='none' stroke='%23fff' \
+    stroke-width='2.6'/%3E%3C/svg%3E";
+
+/// The `Content-Security-Policy` of the review page and of notices.
+pub fn content_security_policy() -> &'static str {
+    &PAGE_POLICY
+}
+
+/// The `Content-Security-Policy` of the inbox, which asks its own address for news.
+pub fn inbox_content_security_policy() -> &'static str {
+    &INBOX_POLICY
+}
+
+fn policy(scripts: &str) -> String {
+    let style = source_hash(&STYLE);
+    format!(
+        "default-src 'none'; style-src {style}; {scripts}; img-src data:; form-action 'self'; frame-ancestors 'none'; \
+         base-uri 'none'"
+    )
+}
+
+fn source_hash(source: &str) -> String {
+    format!("'sha256-{}'", STANDARD.encode(Sha256::digest(source.as_bytes())))
+}
+
+/// Drops indentation, blank lines and whole-line comments: they cost bytes on every page.
+fn packed(source: &str) -> String {
+    let mut packed = String::with_capacity(source.len());
+    for line in source.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let is_comment = line.starts_with("//") || (line.starts_with("/*") && line.ends_with("*/"));
+        if !is_comment {
+            packed.push_str(line);
+            packed.push('\n');
+        }
+    }
+    packed
+}
+
+/// Which script a page carries.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Script {
+    None,
+    Countdown,
+    Inbox,
+}
+
+/// A whole page around its content.
+pub(super) fn page(title: &str, reviewer: Option<&str>, script: Script, content: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                title { (title) }
+                meta name="viewport" content="width=device-width,initial-scale=1";
+                meta name="robots" content="noindex,nofollow";
+                meta name="referrer" content="no-referrer";
+                meta name="color-scheme" content="light dark";
+                // Phones turn numbers, dates and addresses into links of their own: untrusted text stays text.
+                meta name="format-detection" content="telephone=no,date=no,address=no,email=no,url=no";
+                link rel="icon" href=(PreEscaped(ICON));
+                style { (PreEscaped(STYLE.as_str())) }
+                @if script == Script::Inbox {
+                    noscript { meta http-equiv="refresh" content="10"; }
+                }
+            }
+            body {
+                header {
+                    span.brand { (seal()) "Placet" }
+                    @if let Some(reviewer) = reviewer {
+                        span.who { "for " (super::text::line(reviewer)) }
+                    }
+                }
+                main { (content) }
+                @match script {
+                    Script::None => {}
+                    Script::Countdown => script { (PreEscaped(PAGE_SCRIPT.as_str())) },
+                    Script::Inbox => script { (PreEscaped(INBOX_SCRIPT.as_str())) },
+                }
+            }
+        }
+    }
+}
+
+fn seal() -> Markup {
+    html! {
+        svg viewBox="0 0 24 24" width="24" height="24" aria-hidden="true" {
+            rect.seal width="24" height="24" rx="7" {}
+            path d="m6.5 12.5 3.7 3.7 7.3-8" {}
+        }
+    }
+}
+
+/// A drawn sign beside words that say the same.
+#[derive(Clone, Copy)]
+pub(super) enum Sign {
+    Check,
+    Cross,
+    Clock,
+    Back,
+}
+
+impl Sign {
+    /// The sign as inline SVG, silent to a screen reader.
+    pub(super) fn draw(self) -> Markup {
+        let strokes = match self {
+            Self::Check => "m5 12.5 4.7 4.7L19 7.5",
+            Self::Cross => "m6.5 6.5 11 11m0-11-11 11",
+            Self::Clock => "M12 7v5.4l3.4 2M12 3.2a8.8 8.8 0 1 1 0 17.6 8.8 8.8 0 0 1 0-17.6",
+            Self::Back => "M10 6.5 4.5 12l5.5 5.5M5 12h14.5",
+        };
+        html! { svg.sign viewBox="0 0 24 24" width="24" height="24" aria-hidden="true" { path d=(strokes) {} } }
+    }
+}
+
+/// A moment for people and for programs, in UTC.
+pub(super) fn moment(at_ms: i64) -> Markup {
+    utc(at_ms).map_or_else(unknown, |at| dated(at, &format!("{}, ", day(at))))
+}
+
+/// A moment of which the day need not be said when it is today's.
+pub(super) fn moment_near(at_ms: i64, now_ms: i64) -> Markup {
+    match (utc(at_ms), utc(now_ms)) {
+        (Some(at), Some(now)) if at.date() == now.date() => dated(at, ""),
+        _ => moment(at_ms),
+    }
+}
+
+fn unknown() -> Markup {
+    html! { "an unknown time" }
+}
+
+fn dated(at: OffsetDateTime, day: &str) -> Markup {
+    let (hour, minute, second) = at.time().as_hms();
+    let clock = format!("{hour:02}:{minute:02}:{second:02}");
+    html! {
+        time datetime=(format!("{:04}-{:02}-{:02}T{clock}Z", at.year(), u8::from(at.month()), at.day())) {
+            (day) (clock) " UTC"
+        }
+    }
+}
+
+fn day(at: OffsetDateTime) -> String {
+    let month = at.month().to_string();
+    format!("{} {} {}", at.day(), month.get(..3).unwrap_or_default(), at.year())
+}
+
+fn utc(at_ms: i64) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp(at_ms.div_euclid(1000))
+        .ok()
+        .filter(|at| (1..=9999).contains(&at.year()))
+}
+
+/// A span of time in its one or two largest units, rounded down.
+pub(super) fn span(span_ms: i64) -> String {
+    let seconds = (span_ms / 1000).max(0);
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    let hours_left = hours % 24;
+    match (days, hours, minutes) {
+        (0, 0, 0) => "less than a minute".to_owned(),
+        (0, 0, _) => format!("{minutes} min"),
+        (0, _, _) if minutes % 60 == 0 => format!("{hours} h"),
+        (0, _, _) => format!("{hours} h {} min", minutes % 60),
+        (1, _, _) if hours_left == 0 => "1 day".to_owned(),
+        (1, _, _) => format!("1 day {hours_left} h"),
+        _ => format!("{days} days"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn between<'a>(page: &'a str, open: &str, close: &str) -> Vec<&'a str> {
+        page.split(open).skip(1).map(|rest| rest.split(close).next().unwrap()).collect()
+    }
+
+    #[test]
+    fn the_policy_names_the_bytes_that_the_page_carries() {
+        for (script, policy) in
+            [(Script::Countdown, content_security_policy()), (Script::Inbox, inbox_content_security_policy())]
+        {
+            let page = page("t", Some("Bob"), script, &html! {}).into_string();
+            let (styles, scripts) =
+                (between(&page, "<style>", "</style>"), between(&page, "<script>", "</script>"));
+            assert_eq!((styles.len(), scripts.len()), (1, 1));
+            assert!(policy.contains(&format!("style-src {};", source_hash(styles[0]))));
+            assert!(policy.contains(&format!("script-src {};", source_hash(scripts[0]))));
+            assert_eq!(page.matches("<script").count(), 1);
+            assert!(!page.contains(" style=") && !page.contains(" onclick="));
+        }
+    }
+
+    #[test]
+    fn the_policy_lets_nothing_else_in() {
+        let policy = content_security_policy();
+        for directive in
+            ["default-src 'none'", "form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'"]
+        {
+            assert!(policy.contains(directive), "{directive}");
+        }
+        assert!(!policy.contains("unsafe") && !policy.contains("connect-src") && !policy.contains('\n'));
+        assert!(inbox_content_security_policy().contains("connect-src 'self'"));
+    }
+
+    #[test]
+    fn moments_are_utc_to_the_second() {
+        let expected = "<time datetime=\"2026-11-23T10:42:07Z\">23 Nov 2026, 10:42:07 UTC</time>";
+        assert_eq!(moment(1_795_430_527_999).into_string(), expected);
+        assert_eq!(moment_near(1_795_430_527_999, 0).into_string(), expected);
+        let today = "<time datetime=\"2026-11-23T10:42:07Z\">10:42:07 UTC</time>";
+        assert_eq!(moment_near(1_795_430_527_999, 1_795_430_000_000).into_string(), today);
+        assert_eq!(moment(i64::MAX).into_string(), "an unknown time");
+        assert_eq!(moment(i64::MIN).into_string(), "an unknown time");
+    }
+
+    #[test]
+    fn spans_use_their_largest_units() {
+        for (seconds, expected) in [
+            (-5, "less than a minute"),
+            (59, "less than a minute"),
+            (60, "1 min"),
+            (3600, "1 h"),
+            (3720, "1 h 2 min"),
+            (86_400, "1 day"),
+            (90_000, "1 day 1 h"),
+            (400_000, "4 days"),
+        ] {
+            assert_eq!(span(seconds * 1000), expected);
+        }
+    }
+}

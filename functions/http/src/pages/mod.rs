@@ -1,0 +1,185 @@
+//! The reviewer's pages: plain views in, HTML out.
+//!
+//! No routes, no store, no clock and no policy here: whoever fills a view in has decided everything.
+
+mod inbox;
+mod layout;
+mod payload;
+mod review;
+mod text;
+
+pub use inbox::inbox;
+pub use layout::{content_security_policy, inbox_content_security_policy};
+pub use review::review;
+
+use maud::{Markup, html};
+use serde_json::Value;
+
+/// One reviewer's view of one request.
+pub struct Review {
+    /// Display name of whom the link belongs to.
+    pub reviewer_name: String,
+    /// The client that asks.
+    pub client: String,
+    /// Dotted name of what it wants to do. Untrusted.
+    pub action: String,
+    /// The agent's own words. Untrusted: quoted, and marked as the agent's.
+    pub summary: String,
+    /// What is hashed and approved. Untrusted, shown in full.
+    pub payload: Value,
+    /// Lower-case hex.
+    pub payload_sha256: String,
+    /// The client's name for the request.
+    pub request_id: String,
+    /// The policy rule that asks.
+    pub rule: String,
+    /// When the client asked, in Unix milliseconds.
+    pub created_at_ms: i64,
+    /// How many distinct approvals the rule wants.
+    pub approvals_needed: u32,
+    /// Who has voted, in order; the reader's own vote too.
+    pub votes: Vec<VoteLine>,
+    /// What this reviewer may do now, or how it ended.
+    pub state: ReviewState,
+}
+
+/// One vote as the page lists it.
+pub struct VoteLine {
+    /// Display name of who voted.
+    pub name: String,
+    /// What they chose.
+    pub decision: Choice,
+    /// When, in Unix milliseconds.
+    pub at_ms: i64,
+    /// Why, in their words.
+    pub reason: Option<String>,
+    /// Whether the vote is the reader's own.
+    pub is_reader: Reader,
+}
+
+/// Whose vote a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// The reader's own.
+    Self_,
+    /// Somebody else's.
+    Other,
+}
+
+/// What a reviewer can press.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Let it happen.
+    Approve,
+    /// Do not let it happen.
+    Reject,
+}
+
+/// What a reviewer may do about an open request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum May {
+    /// Approve or reject.
+    Both,
+    /// Owns the client that asks, so may only reject.
+    RejectOnly,
+}
+
+/// Where a request stands for the reader of the page.
+pub enum ReviewState {
+    /// The reader is asked.
+    Open {
+        /// What the form must bring back.
+        nonce: String,
+        /// The server's time, which the countdown goes by.
+        now_ms: i64,
+        /// Until when this reviewer's answer counts.
+        stage_deadline_ms: i64,
+        /// Which buttons there are.
+        may: May,
+        /// Why the last press was not recorded, if it was not.
+        notice: Option<String>,
+    },
+    /// The reader has voted and others have not.
+    Voted {
+        /// What the form must bring back.
+        nonce: String,
+        /// The server's time, which the countdown goes by.
+        now_ms: i64,
+        /// Until when this reviewer's answer counts.
+        stage_deadline_ms: i64,
+        /// The recorded vote.
+        choice: Choice,
+    },
+    /// The reader's time has passed and somebody else is asked.
+    MovedOn {
+        /// Who is asked now.
+        to: String,
+    },
+    /// The request has its outcome.
+    Ended {
+        /// How it ended.
+        status: Ended,
+        /// Display names of who ended it.
+        by: Vec<String>,
+        /// When, in Unix milliseconds.
+        at_ms: i64,
+        /// Why, in the words of who ended it.
+        reason: Option<String>,
+        /// What the reader pressed a moment ago and thereby ended it with.
+        just_now: Option<Choice>,
+        /// What the reader pressed after it had ended.
+        late: Option<Choice>,
+    },
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It may be done.
+    Approved,
+    /// Somebody said no.
+    Rejected,
+    /// Nobody decided in time.
+    Expired,
+    /// The client withdrew it.
+    Cancelled,
+}
+
+/// Everything that waits for one reviewer.
+pub struct Inbox {
+    /// Display name of whom the link belongs to.
+    pub reviewer_name: String,
+    /// The server's time.
+    pub now_ms: i64,
+    /// What waits, in the order to show.
+    pub items: Vec<InboxItem>,
+}
+
+/// One waiting request.
+pub struct InboxItem {
+    /// The client that asks.
+    pub client: String,
+    /// Dotted name of what it wants to do. Untrusted.
+    pub action: String,
+    /// The gate's own line for the payload.
+    pub headline: String,
+    /// The reviewer's own link to the request, made by the gate.
+    pub url: String,
+    /// When the client asked, in Unix milliseconds.
+    pub created_at_ms: i64,
+    /// Until when this reviewer's answer counts.
+    pub stage_deadline_ms: i64,
+    /// The reader's vote, if others are still to vote.
+    pub voted: Option<Choice>,
+}
+
+/// A small page with one thing to say: an unknown link, an expired one, too many requests, our fault.
+pub fn notice(title: &str, text: &str) -> Markup {
+    let content = html! {
+        article.card {
+            h1 { (title) }
+            p.say { (text) }
+        }
+    };
+    layout::page(&format!("{title} – Placet"), None, layout::Script::None, &content)
+}

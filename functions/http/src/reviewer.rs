@@ -1,0 +1,324 @@
+//! What reviewers' browsers call: the review page, the decision, the inbox.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use maud::Markup;
+use placet_core::Refusal;
+use placet_core::policy::{Decision, Policy};
+use placet_core::refusal::FieldError;
+use placet_core::request::{Decider, EndStatus, Request};
+use placet_gate::{Error, Gate, Review, ReviewOf, Waiting};
+
+use crate::call::{Name, read_body};
+use crate::client::{approval_with, json};
+use crate::pages;
+use crate::problem::Problem;
+
+/// The largest form that is read, in bytes.
+const FORM_LIMIT: usize = 16 * 1024;
+
+/// The longest reason, in characters.
+const REASON_CHARS: usize = 500;
+
+/// The routes.
+pub(crate) fn router() -> Router<Arc<Gate>> {
+    Router::new().route("/r/{link}", get(show).post(decide)).route("/inbox/{link}", get(inbox))
+}
+
+/// Shows a request to its reviewer. Changes nothing.
+async fn show(State(gate): State<Arc<Gate>>, Name(link): Name, headers: HeaderMap) -> Response {
+    match gate.review(&link).await {
+        Ok(review) if wants_json(&headers) => as_json(&gate, &review, StatusCode::OK),
+        Ok(review) => page(StatusCode::OK, &pages::review(&view(&review, None, None))),
+        Err(error) => refused(error.into(), &headers),
+    }
+}
+
+/// Takes a reviewer's decision: the form of the page.
+async fn decide(State(gate): State<Arc<Gate>>, Name(link): Name, headers: HeaderMap, body: Body) -> Response {
+    let form = match read_body(body, FORM_LIMIT).await {
+        Ok(body) => Form::read(&body),
+        Err(problem) => return refused(problem, &headers),
+    };
+    let (decision, form) = match form {
+        Ok(form) => form,
+        Err(refusal) => return again(&gate, &link, &headers, refusal).await,
+    };
+    match gate.decide(&link, &form.nonce, decision, form.reason).await {
+        Ok(review) if wants_json(&headers) => as_json(&gate, &review, StatusCode::OK),
+        Ok(review) => page(StatusCode::OK, &pages::review(&view(&review, Some(decision), None))),
+        Err(Error::Ended(request)) => match gate.review(&link).await {
+            Ok(review) if wants_json(&headers) => {
+                let approval = approval_with(&gate, &review.policy, &request, None);
+                Problem::already_decided(approval).into_response()
+            }
+            Ok(review) => page(StatusCode::CONFLICT, &pages::review(&late_view(&review, decision))),
+            Err(error) => refused(error.into(), &headers),
+        },
+        Err(Error::Refused(
+            refusal @ (Refusal::Forbidden(_) | Refusal::LinkExpired | Refusal::InvalidRequest(_)),
+        )) => again(&gate, &link, &headers, refusal).await,
+        Err(error) => refused(error.into(), &headers),
+    }
+}
+
+/// Lists what waits for a reviewer.
+async fn inbox(State(gate): State<Arc<Gate>>, Name(link): Name, headers: HeaderMap) -> Response {
+    let (reviewer, waiting, policy) = match gate.inbox(&link).await {
+        Ok(inbox) => inbox,
+        Err(error) => return refused(error.into(), &headers),
+    };
+    let name = display_name(&policy, reviewer.as_str());
+    let items = waiting.iter().map(|waiting| inbox_item(waiting)).collect();
+    let view = pages::Inbox { reviewer_name: name, now_ms: gate.now().millis(), items };
+    let mut response = page(StatusCode::OK, &pages::inbox(&view));
+    let policy = HeaderValue::from_static(pages::inbox_content_security_policy());
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    response
+}
+
+fn inbox_item(waiting: &Waiting) -> pages::InboxItem {
+    let asked = &waiting.request.asked;
+    pages::InboxItem {
+        client: asked.client.to_string(),
+        action: asked.action.clone(),
+        headline: placet_core::summary::headline(&asked.action, &asked.payload.value()),
+        // A path: the inbox is opened at the gate's own address, whatever proxy stands before it.
+        url: format!("/r/{}", waiting.link),
+        created_at_ms: asked.created_at.millis(),
+        stage_deadline_ms: waiting.request.pending().map_or(0, |pending| pending.closes_at.millis()),
+        voted: waiting.voted.map(choice),
+    }
+}
+
+/// A reviewer's form.
+struct Form {
+    nonce: String,
+    reason: Option<String>,
+}
+
+impl Form {
+    fn read(body: &[u8]) -> Result<(Decision, Self), Refusal> {
+        let (mut decision, mut nonce, mut reason) = (None, None, None);
+        let mut errors = Vec::new();
+        for (key, value) in form_urlencoded::parse(body) {
+            let slot = match key.as_ref() {
+                "decision" => &mut decision,
+                "nonce" => &mut nonce,
+                "reason" => &mut reason,
+                _ => continue,
+            };
+            if slot.replace(value.into_owned()).is_some() {
+                errors.push(FieldError::new(key, "must be given once"));
+            }
+        }
+        let decision = decision.as_deref().and_then(Decision::parse);
+        if decision.is_none() {
+            errors.push(FieldError::new("decision", "must be `approve` or `reject`"));
+        }
+        // Browsers send line ends as CR LF, which would count twice.
+        let reason =
+            reason.map(|text| text.replace("\r\n", "\n").trim().to_owned()).filter(|text| !text.is_empty());
+        if reason.as_ref().is_some_and(|text| text.chars().count() > REASON_CHARS) {
+            errors.push(FieldError::new("reason", "must have at most 500 characters"));
+        }
+        match decision {
+            Some(decision) if errors.is_empty() => {
+                Ok((decision, Self { nonce: nonce.unwrap_or_default(), reason }))
+            }
+            _ => Err(Refusal::InvalidRequest(errors)),
+        }
+    }
+}
+
+/// Nothing was recorded; the page again, saying why.
+async fn again(gate: &Gate, link: &str, headers: &HeaderMap, refusal: Refusal) -> Response {
+    let why = match &refusal {
+        Refusal::InvalidRequest(errors) if errors.iter().any(|error| error.field == "nonce") => {
+            "This page was too old, so nothing was recorded. Please choose again.".to_owned()
+        }
+        Refusal::InvalidRequest(errors) => format!(
+            "Nothing was recorded: {}.",
+            errors.iter().map(|e| format!("{} {}", e.field, e.message)).collect::<Vec<_>>().join("; ")
+        ),
+        Refusal::Forbidden(why) => format!("Nothing was recorded: {why}."),
+        other => format!("Nothing was recorded: {other}."),
+    };
+    let problem = Problem::from(refusal);
+    match gate.review(link).await {
+        Ok(_) if wants_json(headers) => problem.into_response(),
+        Ok(review) => page(problem.status(), &pages::review(&view(&review, None, Some(why)))),
+        Err(error) => refused(error.into(), headers),
+    }
+}
+
+fn refused(problem: Problem, headers: &HeaderMap) -> Response {
+    if wants_json(headers) {
+        return problem.into_response();
+    }
+    let status = problem.status();
+    let (title, text) = match status {
+        StatusCode::NOT_FOUND => (
+            "This link opens nothing",
+            "It may have been cut short when it was copied, or the request is long over. Nothing was decided.",
+        ),
+        StatusCode::GONE => (
+            "This link has expired",
+            "Links end when the gate's keys change twice, or when their reviewer leaves. Nothing was decided.",
+        ),
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            ("That was too long", "Nothing was decided. Please shorten the reason.")
+        }
+        _ => (
+            "The gate cannot do this at the moment",
+            "Nothing was decided. Please try again in a minute, or ask whoever runs this gate.",
+        ),
+    };
+    page(status, &pages::notice(title, text))
+}
+
+fn as_json(gate: &Gate, review: &Review, status: StatusCode) -> Response {
+    // A reviewer is not whom the token is for.
+    json(status, &approval_with(gate, &review.policy, &review.request, None))
+}
+
+fn wants_json(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    accept.contains("application/json") && !accept.contains("text/html")
+}
+
+fn page(status: StatusCode, markup: &Markup) -> Response {
+    let mut response = (status, markup.0.clone()).into_response();
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, pages::content_security_policy()),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.insert("x-robots-tag", HeaderValue::from_static("noindex, nofollow"));
+    headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
+    response
+}
+
+fn late_view(review: &Review, pressed: Decision) -> pages::Review {
+    let mut view = view(review, None, None);
+    if let pages::ReviewState::Ended { late, .. } = &mut view.state {
+        *late = Some(choice(pressed));
+    }
+    view
+}
+
+/// What the page shows. `pressed` is what the reader has just pressed, with success.
+fn view(review: &Review, pressed: Option<Decision>, notice: Option<String>) -> pages::Review {
+    let Review { reviewer, request, policy, standing, nonce, now } = review;
+    let asked = &request.asked;
+    let stage_deadline_ms = request.pending().map_or(0, |pending| pending.closes_at.millis());
+    let state = match (standing, request.outcome()) {
+        (_, Some(outcome)) => pages::ReviewState::Ended {
+            status: match outcome.status {
+                EndStatus::Approved => pages::Ended::Approved,
+                EndStatus::Rejected => pages::Ended::Rejected,
+                EndStatus::Expired => pages::Ended::Expired,
+                EndStatus::Cancelled => pages::Ended::Cancelled,
+            },
+            by: outcome.decided_by.iter().map(|decider| decider_name(policy, decider)).collect(),
+            at_ms: outcome.decided_at.millis(),
+            reason: outcome.reason.clone(),
+            just_now: pressed.map(choice),
+            late: None,
+        },
+        (ReviewOf::MovedOn | ReviewOf::Ended, None) => {
+            pages::ReviewState::MovedOn { to: asked_now(policy, request) }
+        }
+        (ReviewOf::Approved, None) if notice.is_none() => pages::ReviewState::Voted {
+            nonce: nonce.clone(),
+            now_ms: now.millis(),
+            stage_deadline_ms,
+            choice: pages::Choice::Approve,
+        },
+        (ReviewOf::Open { .. } | ReviewOf::Approved, None) => pages::ReviewState::Open {
+            nonce: nonce.clone(),
+            now_ms: now.millis(),
+            stage_deadline_ms,
+            may: match standing {
+                ReviewOf::Open { may_approve: false } => pages::May::RejectOnly,
+                _ => pages::May::Both,
+            },
+            notice,
+        },
+    };
+    pages::Review {
+        reviewer_name: display_name(policy, reviewer.as_str()),
+        client: asked.client.to_string(),
+        action: asked.action.clone(),
+        summary: asked.summary.clone(),
+        payload: asked.payload.value(),
+        payload_sha256: asked.payload_sha256.clone(),
+        request_id: asked.request_id.to_string(),
+        rule: asked.rule.clone().unwrap_or_default(),
+        created_at_ms: asked.created_at.millis(),
+        approvals_needed: asked.approvals_needed(),
+        votes: request
+            .life
+            .votes
+            .iter()
+            .map(|vote| pages::VoteLine {
+                name: display_name(policy, vote.reviewer.as_str()),
+                decision: choice(vote.decision),
+                at_ms: vote.voted_at.millis(),
+                reason: vote.reason.clone(),
+                is_reader: if vote.reviewer == *reviewer {
+                    pages::Reader::Self_
+                } else {
+                    pages::Reader::Other
+                },
+            })
+            .collect(),
+        state,
+    }
+}
+
+fn choice(decision: Decision) -> pages::Choice {
+    match decision {
+        Decision::Approve => pages::Choice::Approve,
+        Decision::Reject => pages::Choice::Reject,
+    }
+}
+
+fn display_name(policy: &Policy, id: &str) -> String {
+    policy
+        .reviewers
+        .iter()
+        .find(|reviewer| reviewer.id.as_str() == id)
+        .map_or_else(|| id.to_owned(), |reviewer| reviewer.name.clone())
+}
+
+fn decider_name(policy: &Policy, decider: &Decider) -> String {
+    match decider {
+        Decider::Reviewer(id) => display_name(policy, id.as_str()),
+        Decider::Policy(_) => "the policy".to_owned(),
+        Decider::Timeout(_) => "the deadline".to_owned(),
+        Decider::Client(id) => id.to_string(),
+    }
+}
+
+fn asked_now(policy: &Policy, request: &Request) -> String {
+    let Some(pending) = request.pending() else { return String::new() };
+    if request.asked.stage_queue(pending.stage).is_some() {
+        return "another system".to_owned();
+    }
+    let names: Vec<_> =
+        pending.asked.iter().map(|asked| display_name(policy, asked.reviewer.as_str())).collect();
+    names.join(", ")
+}

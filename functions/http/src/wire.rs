@@ -1,0 +1,360 @@
+//! The JSON names: the one shape of an approval, and the bodies of callbacks, hooks and queue messages.
+
+use std::collections::BTreeMap;
+
+use placet_core::request::{Decider, Vote};
+use placet_core::token::Claims;
+use placet_gate::ports::{Hook, Post, View};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+/// An approval: what every response, callback and hook carries.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Approval {
+    /// The client's name for the request.
+    pub request_id: String,
+    /// The gate's name for it, a ULID.
+    pub approval_id: String,
+    /// Who asked.
+    pub client: String,
+    /// `pending`, `approved`, `rejected`, `expired` or `cancelled`.
+    #[schema(inline, value_type = Status)]
+    pub status: &'static str,
+    /// True only for `approved`.
+    pub approved: bool,
+    /// Dotted name of what will be done.
+    pub action: String,
+    /// The agent's own words.
+    pub summary: String,
+    /// Hex SHA-256 of the payload's canonical JSON (RFC 8785).
+    pub payload_sha256: String,
+    /// The caller's labels, as they came.
+    pub metadata: BTreeMap<String, String>,
+    /// The policy's rule that applied; null where none matched.
+    pub rule: Option<String>,
+    /// Number of the stage that asks, or asked last, from 1; null where policy decided alone.
+    #[schema(minimum = 1)]
+    pub stage: Option<usize>,
+    /// When it was taken.
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    /// When it ends at the latest; null where policy decided alone.
+    #[schema(format = DateTime)]
+    pub deadline: Option<String>,
+    /// When it ended.
+    #[schema(format = DateTime)]
+    pub decided_at: Option<String>,
+    /// Who ended it: reviewer ids, `policy:<rule>`, `timeout:<rule>` or `client:<id>`.
+    pub decided_by: Vec<String>,
+    /// Why, in the decider's words.
+    pub reason: Option<String>,
+    /// Who has spoken.
+    pub votes: Vec<VoteView>,
+    /// The decision token, once it has ended; only for the client that asked.
+    pub token: Option<String>,
+    /// Where the client can ask again.
+    pub status_url: String,
+    /// An older request of the same client, with the same action and payload, that still waits. Only in the answer to
+    /// a new request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending_twin: Option<String>,
+}
+
+/// The states of a request.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "names the values of `status` in the OpenAPI document")]
+pub(crate) enum Status {
+    Pending,
+    Approved,
+    Rejected,
+    Expired,
+    Cancelled,
+}
+
+/// One reviewer's word.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct VoteView {
+    /// Who.
+    pub reviewer: String,
+    /// `approve` or `reject`.
+    pub decision: &'static str,
+    /// Why.
+    pub reason: Option<String>,
+    /// When.
+    #[schema(format = DateTime)]
+    pub voted_at: String,
+}
+
+impl From<&Vote> for VoteView {
+    fn from(vote: &Vote) -> Self {
+        Self {
+            reviewer: vote.reviewer.to_string(),
+            decision: vote.decision.as_str(),
+            reason: vote.reason.clone(),
+            voted_at: vote.voted_at.to_string(),
+        }
+    }
+}
+
+impl Approval {
+    /// The shape of that request.
+    pub fn of(view: &View<'_>) -> Self {
+        let View { request, token, base_url } = view;
+        let (asked, outcome) = (&request.asked, request.outcome());
+        Self {
+            request_id: asked.request_id.to_string(),
+            approval_id: asked.approval_id.to_string(),
+            client: asked.client.to_string(),
+            status: request.status(),
+            approved: request.status() == "approved",
+            action: asked.action.clone(),
+            summary: asked.summary.clone(),
+            payload_sha256: asked.payload_sha256.clone(),
+            metadata: asked.metadata.clone(),
+            rule: asked.rule.clone(),
+            stage: request.stage().map(|stage| stage.saturating_add(1)),
+            created_at: asked.created_at.to_string(),
+            deadline: asked.deadline.map(|at| at.to_string()),
+            decided_at: outcome.map(|outcome| outcome.decided_at.to_string()),
+            decided_by: outcome.map(|outcome| names(&outcome.decided_by)).unwrap_or_default(),
+            reason: outcome.and_then(|outcome| outcome.reason.clone()),
+            votes: request.life.votes.iter().map(VoteView::from).collect(),
+            token: token.map(str::to_owned),
+            status_url: format!("{base_url}/v1/requests/{}", asked.request_id),
+            pending_twin: None,
+        }
+    }
+}
+
+fn names(deciders: &[Decider]) -> Vec<String> {
+    deciders.iter().map(ToString::to_string).collect()
+}
+
+/// [`Approval`] as JSON.
+pub fn approval(view: &View<'_>) -> Value {
+    serde_json::to_value(Approval::of(view)).unwrap_or_default()
+}
+
+/// The body of a callback or hook: Standard Webhooks' `type`, `timestamp` and `data`.
+pub fn event(post: &Post<'_>) -> Value {
+    json!({
+        "type": post.event.as_str(),
+        "timestamp": post.happened_at.to_string(),
+        "data": approval(&post.view),
+    })
+}
+
+/// What a queue's reader gets: the approval, the payload, and where to answer.
+pub fn queue_message(stage: usize, view: &View<'_>) -> Value {
+    let asked = &view.request.asked;
+    json!({
+        "approval": approval(view),
+        "payload": asked.payload.value(),
+        "stage": stage.saturating_add(1),
+        "answer_until": asked.stage_closes_at(stage).to_string(),
+        "decision_url": format!("{}/v1/requests/{}/decision", view.base_url, asked.approval_id),
+    })
+}
+
+/// The answer to a list.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ApprovalList {
+    /// Newest first.
+    pub(crate) requests: Vec<Approval>,
+    /// `cursor` of the next page; null on the last.
+    pub(crate) next_cursor: Option<String>,
+}
+
+/// What is asked.
+#[derive(Deserialize, ToSchema)]
+#[expect(
+    dead_code,
+    reason = "describes the body in the OpenAPI document; `client::requests` reads it field by field"
+)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewRequest {
+    /// The client's own name for it, and its idempotency key.
+    #[schema(min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9._:-]+$", example = "invoice-4711")]
+    request_id: String,
+    /// What the agent says it wants to do, for the reviewer: quoted, and marked as the agent's.
+    #[schema(min_length = 1, max_length = 500, example = "Pay invoice 4711 of ACME")]
+    summary: String,
+    /// Dotted name of what will be done; `unspecified` if left out.
+    #[schema(
+        min_length = 1,
+        max_length = 128,
+        pattern = "^[A-Za-z0-9_:-]+([.][A-Za-z0-9_:-]+)*$",
+        example = "invoice.pay"
+    )]
+    action: Option<String>,
+    /// What will be done: at most 64 KiB of JSON. Its digest is in the token. Integers beyond 2^53-1 are refused.
+    payload: Option<serde_json::Map<String, Value>>,
+    /// How long the asker can wait for the outcome; the rule caps it.
+    #[schema(minimum = 1, maximum = 2_592_000)]
+    timeout_seconds: Option<u32>,
+    /// Where the outcome is posted to.
+    #[schema(max_length = 2048)]
+    callback_url: Option<String>,
+    /// How long this call may wait for the outcome.
+    #[schema(minimum = 0, maximum = 25)]
+    wait_seconds: Option<u32>,
+    /// Returned as it came.
+    metadata: Option<BTreeMap<String, String>>,
+}
+
+/// A decider's word.
+#[derive(Deserialize, ToSchema)]
+#[expect(dead_code, reason = "describes the body in the OpenAPI document")]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewDecision {
+    /// `approve` or `reject`.
+    #[schema(inline)]
+    decision: Word,
+    /// Why.
+    #[schema(max_length = 500)]
+    reason: Option<String>,
+    /// Whose request is meant, where several clients use this `request_id`.
+    #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
+    client: Option<String>,
+}
+
+/// Yes or no.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Word {
+    Approve,
+    Reject,
+}
+
+/// A token to check.
+#[derive(Deserialize, ToSchema)]
+#[expect(dead_code, reason = "describes the body in the OpenAPI document")]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TokenQuestion {
+    /// The token.
+    #[schema(min_length = 1, max_length = 16_384)]
+    token: String,
+    /// The payload that is about to be used.
+    payload: Option<serde_json::Map<String, Value>>,
+}
+
+/// What the gate says of a token.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TokenAnswer {
+    /// Whether the token proves an approval that may be acted on now, by this client, with this payload.
+    pub(crate) valid: bool,
+    /// What is wrong with it.
+    pub(crate) problem: Option<&'static str>,
+    /// What it says, if its signature is good.
+    pub(crate) claims: Option<ClaimsView>,
+}
+
+/// A token to use.
+#[derive(Deserialize, ToSchema)]
+#[expect(dead_code, reason = "describes the body in the OpenAPI document")]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewRedemption {
+    /// The token.
+    #[schema(min_length = 1, max_length = 16_384)]
+    token: String,
+    /// The payload that is about to be used.
+    payload: Option<serde_json::Map<String, Value>>,
+    /// Who uses it: the run, or the machine. The same name again is a retry.
+    #[schema(min_length = 1, max_length = 200)]
+    redeemed_by: String,
+}
+
+/// What redeeming came to.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RedemptionAnswer {
+    /// Whether this was the first time.
+    pub(crate) first: bool,
+    /// What the token says.
+    pub(crate) claims: ClaimsView,
+}
+
+/// What a token says (RFC 7519).
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ClaimsView {
+    iss: String,
+    sub: String,
+    aud: String,
+    jti: String,
+    iat: i64,
+    exp: i64,
+    status: String,
+    approved: bool,
+    action: String,
+    payload_sha256: String,
+    decided_by: Vec<String>,
+    rule: Option<String>,
+}
+
+impl From<Claims> for ClaimsView {
+    fn from(claims: Claims) -> Self {
+        let Claims {
+            iss,
+            sub,
+            aud,
+            jti,
+            iat,
+            exp,
+            status,
+            approved,
+            action,
+            payload_sha256,
+            decided_by,
+            rule,
+        } = claims;
+        Self { iss, sub, aud, jti, iat, exp, status, approved, action, payload_sha256, decided_by, rule }
+    }
+}
+
+/// A subscription to make.
+#[derive(Deserialize, ToSchema)]
+#[expect(dead_code, reason = "describes the body in the OpenAPI document")]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewHook {
+    /// Where events are posted to.
+    #[schema(min_length = 1, max_length = 2048)]
+    url: String,
+    /// Which events.
+    #[schema(inline, min_items = 1)]
+    events: Vec<EventName>,
+}
+
+/// The events.
+#[derive(Deserialize, ToSchema)]
+pub(crate) enum EventName {
+    #[serde(rename = "approval.requested")]
+    Requested,
+    #[serde(rename = "approval.decided")]
+    Decided,
+}
+
+/// A subscription.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct HookView {
+    /// Its name, for removing it.
+    pub(crate) hook_id: String,
+    /// Where events are posted to.
+    pub(crate) url: String,
+    /// Which events.
+    pub(crate) events: Vec<&'static str>,
+    /// Since when.
+    #[schema(format = DateTime)]
+    pub(crate) created_at: String,
+}
+
+impl From<Hook> for HookView {
+    fn from(hook: Hook) -> Self {
+        Self {
+            hook_id: hook.id.to_string(),
+            url: hook.url,
+            events: hook.events.iter().map(|event| event.as_str()).collect(),
+            created_at: hook.created_at.to_string(),
+        }
+    }
+}
