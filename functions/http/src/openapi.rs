@@ -20,6 +20,7 @@ use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, ResponseB
     tags(
         (name = "requests", description = "ask, look, wait, list, cancel, answer"),
         (name = "tokens", description = "check and use decision tokens"),
+        (name = "reviewers", description = "the pages that people decide on"),
         (name = "hooks", description = "subscribe to events"),
         (name = "open", description = "keys, health and contract, for anyone")
     )
@@ -39,6 +40,8 @@ pub fn document() -> String {
     let (_, routes) = crate::client::described().split_for_parts();
     let mut document = Base::openapi();
     document.merge(routes);
+    let (_, pages) = crate::reviewer::described().split_for_parts();
+    document.merge(pages);
     add_security(&mut document);
     add_common_problems(&mut document);
     let mut text = document.to_pretty_json().unwrap_or_default();

@@ -7,7 +7,6 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
 use maud::Markup;
 use placet_core::Refusal;
 use placet_core::policy::{Decision, Policy};
@@ -15,10 +14,14 @@ use placet_core::refusal::FieldError;
 use placet_core::request::{Decider, EndStatus, Request};
 use placet_gate::{Error, Gate, Review, ReviewOf, Waiting};
 
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
 use crate::call::{Name, read_body};
 use crate::client::{approval_with, json};
 use crate::pages;
 use crate::problem::Problem;
+use crate::wire::{Approval, DecisionForm};
 
 /// The largest form that is read, in bytes.
 const FORM_LIMIT: usize = 16 * 1024;
@@ -26,13 +29,26 @@ const FORM_LIMIT: usize = 16 * 1024;
 /// The longest reason, in characters.
 const REASON_CHARS: usize = 500;
 
-/// The routes.
-pub(crate) fn router() -> Router<Arc<Gate>> {
-    Router::new().route("/r/{link}", get(show).post(decide)).route("/inbox/{link}", get(inbox))
+/// The routes, with their description.
+pub(crate) fn described() -> OpenApiRouter<Arc<Gate>> {
+    OpenApiRouter::new().routes(routes!(show, decide)).routes(routes!(inbox))
 }
 
-/// Shows a request to its reviewer. Changes nothing.
-async fn show(State(gate): State<Arc<Gate>>, Name(link): Name, headers: HeaderMap) -> Response {
+/// The routes alone.
+pub(crate) fn router() -> Router<Arc<Gate>> {
+    described().split_for_parts().0
+}
+
+/// Shows a request to its reviewer. Changes nothing, on `HEAD` as on `GET`.
+#[utoipa::path(get, path = "/r/{link}", tag = "reviewers", security(()),
+    params(("link" = String, Path, description = "the reviewer's own link")),
+    responses(
+        (status = 200, description = "the review page; with `Accept: application/json`, the approval",
+            content((String = "text/html"), (Approval = "application/json"))),
+        (status = 404, description = "`not_found`: nobody's link", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 410, description = "`link_expired`", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 503, description = "`no_policy` or `unavailable`", content((String = "text/html"), (Problem = "application/problem+json")))))]
+pub(crate) async fn show(State(gate): State<Arc<Gate>>, Name(link): Name, headers: HeaderMap) -> Response {
     match gate.review(&link).await {
         Ok(review) if wants_json(&headers) => as_json(&gate, &review, StatusCode::OK),
         Ok(review) => page(StatusCode::OK, &pages::review(&view(&review, None, None))),
@@ -41,7 +57,25 @@ async fn show(State(gate): State<Arc<Gate>>, Name(link): Name, headers: HeaderMa
 }
 
 /// Takes a reviewer's decision: the form of the page.
-async fn decide(State(gate): State<Arc<Gate>>, Name(link): Name, headers: HeaderMap, body: Body) -> Response {
+#[utoipa::path(post, path = "/r/{link}", tag = "reviewers", security(()),
+    params(("link" = String, Path, description = "the reviewer's own link")),
+    request_body(content = DecisionForm, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "recorded: the page; with `Accept: application/json`, the approval",
+            content((String = "text/html"), (Approval = "application/json"))),
+        (status = 403, description = "`forbidden`: the asking client's owner does not approve", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 404, description = "`not_found`: nobody's link", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 409, description = "`already_decided`, with the recorded outcome", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 410, description = "`link_expired`: its stage, its reviewer or its key is gone", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 413, description = "`payload_too_large`", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 422, description = "`invalid_request`: nothing was recorded; the page again", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 503, description = "`no_policy` or `unavailable`", content((String = "text/html"), (Problem = "application/problem+json")))))]
+pub(crate) async fn decide(
+    State(gate): State<Arc<Gate>>,
+    Name(link): Name,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let form = match read_body(body, FORM_LIMIT).await {
         Ok(body) => Form::read(&body),
         Err(problem) => return refused(problem, &headers),
@@ -68,8 +102,15 @@ async fn decide(State(gate): State<Arc<Gate>>, Name(link): Name, headers: Header
     }
 }
 
-/// Lists what waits for a reviewer.
-async fn inbox(State(gate): State<Arc<Gate>>, Name(link): Name, headers: HeaderMap) -> Response {
+/// Lists what waits for a reviewer, live.
+#[utoipa::path(get, path = "/inbox/{link}", tag = "reviewers", security(()),
+    params(("link" = String, Path, description = "the reviewer's own inbox link")),
+    responses(
+        (status = 200, description = "the inbox", content((String = "text/html"))),
+        (status = 404, description = "`not_found`: nobody's link", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 410, description = "`link_expired`", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 503, description = "`no_policy` or `unavailable`", content((String = "text/html"), (Problem = "application/problem+json")))))]
+pub(crate) async fn inbox(State(gate): State<Arc<Gate>>, Name(link): Name, headers: HeaderMap) -> Response {
     let (reviewer, waiting, policy) = match gate.inbox(&link).await {
         Ok(inbox) => inbox,
         Err(error) => return refused(error.into(), &headers),

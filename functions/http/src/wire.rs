@@ -220,6 +220,20 @@ pub(crate) struct NewDecision {
     client: Option<String>,
 }
 
+/// The review page's form.
+#[derive(Deserialize, ToSchema)]
+#[expect(dead_code, reason = "describes the form in the OpenAPI document")]
+pub(crate) struct DecisionForm {
+    /// `approve` or `reject`.
+    #[schema(inline)]
+    decision: Word,
+    /// Why.
+    #[schema(max_length = 500)]
+    reason: Option<String>,
+    /// The hidden one of the page, not older than a day.
+    nonce: String,
+}
+
 /// Yes or no.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

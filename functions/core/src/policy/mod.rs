@@ -4,6 +4,8 @@
 
 mod condition;
 mod read;
+#[cfg(test)]
+mod tests;
 mod toml_tree;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,0 +1,131 @@
+//! How a command ends: with an exit code, or with words that say what to do next.
+
+use std::fmt;
+
+use placet_core::Refusal;
+use placet_gate::{Error, Fault};
+
+/// How a command that ran to its end went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done, or approved: 0.
+    Done,
+    /// Refused: rejected, expired, not valid: 1.
+    Refused,
+    /// Stopped by Ctrl-C while it waited: 130, as shells expect.
+    Interrupted,
+}
+
+impl Exit {
+    /// The number for the shell.
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Refused => 1,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    kind: Kind,
+    message: String,
+    advice: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Refused,
+    Usage,
+    Fault,
+}
+
+impl Failure {
+    /// The gate, or the policy, says no: exit 1.
+    pub(crate) fn refused(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Refused, message: message.into(), advice: None }
+    }
+
+    /// The command line is not as it must be: exit 2.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Usage, message: message.into(), advice: None }
+    }
+
+    /// Something broke: exit 3.
+    pub(crate) fn fault(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Fault, message: message.into(), advice: None }
+    }
+
+    /// A file or folder that could not be used: exit 3.
+    pub(crate) fn file(what: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
+        Self::fault(format!("{what} `{}`: {error}", path.display()))
+    }
+
+    /// Says what to do next.
+    #[must_use]
+    pub(crate) fn advise(self, advice: impl Into<String>) -> Self {
+        Self { advice: Some(advice.into()), ..self }
+    }
+
+    /// The number for the shell.
+    pub(crate) const fn code(&self) -> u8 {
+        match self.kind {
+            Kind::Refused => 1,
+            Kind::Usage => 2,
+            Kind::Fault => 3,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "placet: {}", self.message)?;
+        if let Some(advice) = &self.advice {
+            for line in advice.lines() {
+                write!(f, "\n  {line}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::fault(fault.chain())
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Refused(Refusal::NoPolicy) => {
+                Self::refused("there is no policy yet").advise("give --policy FILE; `placet init` writes one to start from")
+            }
+            Error::Refused(Refusal::InvalidRequest(faults)) => {
+                let lines: Vec<String> =
+                    faults.iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect();
+                Self::refused("the request is not valid").advise(lines.join("\n"))
+            }
+            Error::Refused(refusal) => Self::refused(refusal.to_string()),
+            Error::Ended(request) => Self::refused(format!("the request has already ended: {}", request.status())),
+            Error::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_says_what_to_do_next_below_what_went_wrong() {
+        let failure = Failure::usage("there is no `x`").advise("try `y`\nor `z`");
+        assert_eq!(failure.to_string(), "placet: there is no `x`\n  try `y`\n  or `z`");
+        assert_eq!(
+            [Failure::refused("").code(), Failure::usage("").code(), Failure::fault("").code()],
+            [1, 2, 3]
+        );
+    }
+}

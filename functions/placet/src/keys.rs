@@ -1,0 +1,234 @@
+//! The keyring as a file: `DIR/keyring.json`, readable by its owner only, always whole.
+//!
+//! Its content is replaced by a rename, so readers need no lock; whoever writes holds `DIR/keyring.lock`.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use async_trait::async_trait;
+use placet_core::Timestamp;
+use placet_core::keys::{Keyring, Secret};
+use placet_gate::Fault;
+use placet_gate::ports::Keys;
+use zeroize::Zeroizing;
+
+/// The keyring's name in the data folder.
+pub(crate) const FILE: &str = "keyring.json";
+
+const LOCK: &str = "keyring.lock";
+
+/// The keyring of a data folder.
+pub(crate) struct FileKeys {
+    folder: PathBuf,
+    held: RwLock<Held>,
+}
+
+struct Held {
+    keyring: Arc<Keyring>,
+    stamp: Stamp,
+}
+
+/// Tells one content of the file from another without reading it: every rename brings a new inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    bytes: u64,
+    modified: (i64, i64),
+}
+
+impl FileKeys {
+    /// Opens the folder's keyring; makes the first one where there is none.
+    pub(crate) fn open(folder: &Path, now: Timestamp) -> Result<Self, Fault> {
+        let held = match read(folder) {
+            Ok(held) => held,
+            Err(Trouble::Missing) => {
+                let _lock = lock(folder)?;
+                // Another process may have been faster.
+                match read(folder) {
+                    Err(Trouble::Missing) => {
+                        write(folder, &Keyring::first(random_secret()?, random_secret()?, now))?;
+                        read(folder).map_err(Trouble::into_fault)?
+                    }
+                    held => held.map_err(Trouble::into_fault)?,
+                }
+            }
+            Err(trouble) => return Err(trouble.into_fault()),
+        };
+        Ok(Self { folder: folder.to_owned(), held: RwLock::new(held) })
+    }
+
+    /// The keyring as it was read last.
+    pub(crate) fn held(&self) -> Arc<Keyring> {
+        Arc::clone(&self.held.read().unwrap_or_else(PoisonError::into_inner).keyring)
+    }
+
+    /// Begins a new epoch. Everybody else who rotates at the same time waits for their turn.
+    pub(crate) fn rotate(&self, now: Timestamp) -> Result<Arc<Keyring>, Fault> {
+        let _lock = lock(&self.folder)?;
+        let present = read(&self.folder).map_err(Trouble::into_fault)?;
+        write(&self.folder, &present.keyring.rotated(random_secret()?, random_secret()?, now))?;
+        self.reread()
+    }
+
+    /// Reads the file again if it is another one than the one that was read. `true` if it was.
+    pub(crate) fn reread_if_changed(&self) -> Result<bool, Fault> {
+        let stamp = fs::metadata(self.folder.join(FILE))
+            .map(|metadata| Stamp::of(&metadata))
+            .map_err(|error| Fault::new("the keyring cannot be found", error))?;
+        if stamp == self.held.read().unwrap_or_else(PoisonError::into_inner).stamp {
+            return Ok(false);
+        }
+        self.reread()?;
+        Ok(true)
+    }
+
+    fn reread(&self) -> Result<Arc<Keyring>, Fault> {
+        let fresh = read(&self.folder).map_err(Trouble::into_fault)?;
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        // Of two readers, the one who read first must not write last.
+        if fresh.keyring.current.number >= held.keyring.current.number {
+            *held = fresh;
+        }
+        Ok(Arc::clone(&held.keyring))
+    }
+}
+
+#[async_trait]
+impl Keys for FileKeys {
+    async fn keyring(&self) -> Result<Arc<Keyring>, Fault> {
+        Ok(self.held())
+    }
+
+    async fn refreshed(&self) -> Result<Arc<Keyring>, Fault> {
+        // Whoever sends forged signatures makes this run: unless the file is another one, it costs one stat.
+        self.reread_if_changed()?;
+        Ok(self.held())
+    }
+}
+
+enum Trouble {
+    Missing,
+    Unreadable(io::Error),
+    NotAKeyring(serde_json::Error),
+}
+
+impl Trouble {
+    fn into_fault(self) -> Fault {
+        match self {
+            Self::Missing => Fault::bare("the keyring has gone: put `keyring.json` back from your backup"),
+            Self::Unreadable(error) => Fault::new("the keyring cannot be read", error),
+            Self::NotAKeyring(error) => Fault::new("`keyring.json` is not a keyring", error),
+        }
+    }
+}
+
+impl Stamp {
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self {
+            inode: metadata.ino(),
+            bytes: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+}
+
+fn read(folder: &Path) -> Result<Held, Trouble> {
+    let file = File::open(folder.join(FILE)).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Trouble::Missing,
+        _ => Trouble::Unreadable(error),
+    })?;
+    let stamp = Stamp::of(&file.metadata().map_err(Trouble::Unreadable)?);
+    let text = Zeroizing::new(io::read_to_string(file).map_err(Trouble::Unreadable)?);
+    let keyring = serde_json::from_str(&text).map_err(Trouble::NotAKeyring)?;
+    Ok(Held { keyring: Arc::new(keyring), stamp })
+}
+
+/// Held until it is dropped, or its process dies.
+fn lock(folder: &Path) -> Result<File, Fault> {
+    let open =
+        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(folder.join(LOCK));
+    open.and_then(|file| file.lock().map(|()| file))
+        .map_err(|error| Fault::new("the keyring's lock cannot be taken", error))
+}
+
+/// Replaces the file. It is on the disk when this returns: a secret that was shown must never be lost.
+fn write(folder: &Path, keyring: &Keyring) -> Result<(), Fault> {
+    let fault = |error: io::Error| Fault::new("the keyring cannot be written", error);
+    let text = serde_json::to_string_pretty(keyring)
+        .map(Zeroizing::new)
+        .map_err(|error| Fault::new("the keyring cannot be written", error))?;
+    let unfinished = folder.join("keyring.json.unfinished");
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fault(error)),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file =
+        OpenOptions::new().create_new(true).write(true).mode(0o600).open(&unfinished).map_err(fault)?;
+    file.write_all(text.as_bytes()).map_err(fault)?;
+    file.sync_all().map_err(fault)?;
+    fs::rename(&unfinished, folder.join(FILE)).map_err(fault)?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(fault)
+}
+
+fn random_secret() -> Result<Secret, Fault> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    getrandom::fill(bytes.as_mut())
+        .map_err(|error| Fault::new("the system's random source failed", error))?;
+    Ok(Secret::new(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::folder::Scratch;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    #[test]
+    fn the_first_opener_makes_the_keyring_and_the_next_one_reads_it() {
+        let scratch = Scratch::new("keys").unwrap();
+        let first = FileKeys::open(scratch.path(), NOW).unwrap();
+        let second = FileKeys::open(scratch.path(), NOW).unwrap();
+        assert_eq!(first.held().current.master.expose(), second.held().current.master.expose());
+        let mode = fs::metadata(scratch.path().join(FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_rotation_by_another_process_is_noticed() {
+        let scratch = Scratch::new("keys").unwrap();
+        let gate = FileKeys::open(scratch.path(), NOW).unwrap();
+        assert!(!gate.reread_if_changed().unwrap());
+        let operator = FileKeys::open(scratch.path(), NOW).unwrap();
+        let rotated = operator.rotate(NOW.plus_millis(1)).unwrap();
+        assert!(gate.reread_if_changed().unwrap());
+        assert_eq!(gate.held().current.master.expose(), rotated.current.master.expose());
+        assert_eq!(gate.held().epochs().map(|epoch| epoch.number).collect::<Vec<_>>(), [2, 1]);
+    }
+
+    #[test]
+    fn a_damaged_keyring_is_reported_and_never_replaced() {
+        let scratch = Scratch::new("keys").unwrap();
+        fs::write(scratch.path().join(FILE), "{").unwrap();
+        let fault = FileKeys::open(scratch.path(), NOW).err().unwrap();
+        assert!(fault.chain().starts_with("`keyring.json` is not a keyring"), "{}", fault.chain());
+        assert_eq!(fs::read_to_string(scratch.path().join(FILE)).unwrap(), "{");
+    }
+
+    #[test]
+    fn rotations_at_the_same_time_each_count() {
+        let scratch = Scratch::new("keys").unwrap();
+        FileKeys::open(scratch.path(), NOW).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| FileKeys::open(scratch.path(), NOW).unwrap().rotate(NOW).unwrap());
+            }
+        });
+        assert_eq!(FileKeys::open(scratch.path(), NOW).unwrap().held().current.number, 9);
+    }
+}

@@ -1,0 +1,165 @@
+//! The store over SQLite: the embedded default. Every commit is synced to disk; concurrent commits share one sync.
+//!
+//! One thread writes (`writer`), a few connections read (`readers`), and waiters are woken after each commit
+//! (`watchers`). Several processes may use one file at once. No rule lives here: what a commit means is `core`'s.
+
+mod readers;
+mod rows;
+mod schema;
+mod watchers;
+mod writer;
+mod writes;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use placet_core::Timestamp;
+use placet_core::audit::{AuditEntry, ChainHead};
+use placet_core::id::{ClientId, HookId, RequestKey};
+use placet_core::request::Request;
+use placet_gate::Fault;
+use placet_gate::ports::{
+    Clock, Commit, Committed, Hook, Outgoing, PolicyRecord, Store, StoreQuery, Watch,
+};
+
+use readers::Readers;
+use watchers::Watchers;
+use writer::Writer;
+
+/// How many connections answer point reads. These run on the caller's own thread, so that many threads at once is
+/// what they serve.
+const POINT_READERS: usize = 4;
+
+/// How many connections go through many rows, on threads where that may take its time.
+const SCAN_READERS: usize = 2;
+
+/// A store in one file. Clones are handles of the same store; dropping the last one finishes what is queued.
+#[derive(Clone)]
+pub struct SqliteStore(Arc<Inner>);
+
+struct Inner {
+    // Dropped in this order: readers first, so that the writer is the last to close the file and can tidy it.
+    points: Readers,
+    scans: Arc<Readers>,
+    watchers: Arc<Watchers>,
+    writer: Writer,
+}
+
+/// An audit entry and its place among all entries of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacedEntry {
+    /// Counts all entries, from 1, in the order of their commits.
+    pub position: i64,
+    /// The entry.
+    pub entry: AuditEntry,
+}
+
+impl SqliteStore {
+    /// Opens the database at that path; makes it, readable by its owner alone, if there is none.
+    ///
+    /// `clock` says when a commit is too late. Fails on a file of another program, or of a newer version.
+    pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
+        let connection = schema::open_to_write(path)?;
+        let watchers = Arc::new(Watchers::default());
+        let points = Readers::open(path, POINT_READERS)?;
+        let scans = Arc::new(Readers::open(path, SCAN_READERS)?);
+        let writer = Writer::start(connection, clock, Arc::clone(&watchers))?;
+        Ok(Self(Arc::new(Inner { points, scans, watchers, writer })))
+    }
+
+    /// The audit chain of an approval, of `policy` or of `keys`, from its first entry.
+    pub async fn audit_of(&self, subject: &str) -> Result<Vec<AuditEntry>, Fault> {
+        let subject = subject.to_owned();
+        self.scan(move |tables| rows::audit_of(tables, &subject)).await
+    }
+
+    /// All audit entries after that position, in the order of their commits, at most `limit`.
+    pub async fn audit_page(&self, after_position: i64, limit: usize) -> Result<Vec<PlacedEntry>, Fault> {
+        self.scan(move |tables| rows::audit_page(tables, after_position, limit)).await
+    }
+
+    /// Runs a read that may go through many rows on a thread that may block.
+    async fn scan<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let scans = Arc::clone(&self.0.scans);
+        tokio::task::spawn_blocking(move || scans.read(read))
+            .await
+            .map_err(|error| Fault::new("a database read did not finish", error))?
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn load(&self, key: RequestKey) -> Result<Option<Request>, Fault> {
+        self.0.points.read(|tables| rows::request_of(tables, key))
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<Committed, Fault> {
+        self.0.writer.run(writes::WriteCommit::prepare(commit)?).await
+    }
+
+    fn watch(&self, key: RequestKey) -> Box<dyn Watch> {
+        Box::new(self.0.watchers.watch(key))
+    }
+
+    async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<RequestKey>, Fault> {
+        self.0.points.read(|tables| rows::overdue(tables, now, limit))
+    }
+
+    async fn due_outgoing(&self, now: Timestamp, limit: usize) -> Result<Vec<Outgoing>, Fault> {
+        self.0.points.read(|tables| rows::due_outgoing(tables, now, limit))
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, Fault> {
+        self.0.points.read(rows::next_due)
+    }
+
+    async fn outgoing_of(&self, key: RequestKey) -> Result<Vec<Outgoing>, Fault> {
+        self.0.points.read(|tables| rows::outgoing_of(tables, key))
+    }
+
+    async fn reschedule(&self, seen: &Outgoing, attempt: u32, due_at: Timestamp) -> Result<bool, Fault> {
+        self.0.writer.run(writes::Reschedule { seen: seen.clone(), attempt, due_at }).await
+    }
+
+    async fn sent(&self, id: &str) -> Result<(), Fault> {
+        self.0.writer.run(writes::Sent { id: id.to_owned() }).await
+    }
+
+    async fn list(&self, query: &StoreQuery) -> Result<Vec<Request>, Fault> {
+        let query = query.clone();
+        self.scan(move |tables| rows::list(tables, &query)).await
+    }
+
+    async fn pending(&self, limit: usize) -> Result<Vec<Request>, Fault> {
+        self.scan(move |tables| rows::pending(tables, limit)).await
+    }
+
+    // Not cached: the table is small, its pages are in memory, and another process may have written it just now.
+    async fn hooks(&self) -> Result<Arc<Vec<Hook>>, Fault> {
+        self.0.points.read(rows::hooks).map(Arc::new)
+    }
+
+    async fn add_hook(&self, hook: &Hook) -> Result<(), Fault> {
+        self.0.writer.run(writes::AddHook::prepare(hook)?).await
+    }
+
+    async fn remove_hook(&self, client: &ClientId, hook: &HookId) -> Result<bool, Fault> {
+        self.0.writer.run(writes::RemoveHook { client: client.clone(), hook: hook.clone() }).await
+    }
+
+    async fn policy(&self) -> Result<Option<PolicyRecord>, Fault> {
+        self.0.points.read(rows::latest_policy)
+    }
+
+    async fn chain(&self, subject: &str) -> Result<ChainHead, Fault> {
+        self.0.points.read(|tables| rows::chain(tables, subject))
+    }
+
+    async fn purge(&self, ended_before: Timestamp, limit: usize) -> Result<usize, Fault> {
+        self.0.writer.run(writes::Purge { ended_before, limit }).await
+    }
+}

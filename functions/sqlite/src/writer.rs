@@ -1,0 +1,214 @@
+//! The one thread that writes. What waits together is committed together, with one sync of the disk.
+//!
+//! Nobody is answered, and no waiter woken, before the commit of the whole batch has returned.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use placet_core::id::RequestKey;
+use placet_gate::Fault;
+use placet_gate::ports::Clock;
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::oneshot;
+
+use crate::watchers::Watchers;
+
+/// How many jobs share one commit at most: bounds how long the first of them waits.
+const BATCH: usize = 256;
+
+/// How often an idle writer looks whether another process has written.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Something to write.
+///
+/// An act first checks its conditions, by reading, and writes only if all of them hold: one that is refused leaves
+/// nothing behind in the transaction that it shares.
+pub(crate) trait Act: Send + 'static {
+    /// How it went.
+    type Done: Send + 'static;
+
+    /// Checks and writes. May be called again if the batch was rolled back.
+    fn apply(&self, tables: &Connection, clock: &dyn Clock) -> rusqlite::Result<Self::Done>;
+
+    /// The request whose waiters should look again.
+    fn changed(&self, _done: &Self::Done) -> Option<RequestKey> {
+        None
+    }
+}
+
+/// A handle on the writing thread. Dropping it finishes what is queued.
+pub(crate) struct Writer {
+    queue: Option<Sender<Box<dyn Job>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(crate) fn start(
+        connection: Connection,
+        clock: Arc<dyn Clock>,
+        watchers: Arc<Watchers>,
+    ) -> Result<Self, Fault> {
+        let (queue, jobs) = channel();
+        let mut desk = Desk::new(connection, clock, watchers);
+        let thread = std::thread::Builder::new()
+            .name("placet-sqlite".into())
+            .spawn(move || desk.work(&jobs))
+            .map_err(|error| Fault::new("the database's thread could not be started", error))?;
+        Ok(Self { queue: Some(queue), thread: Some(thread) })
+    }
+
+    /// Writes; returns once that is on the disk, or why it is not.
+    pub(crate) async fn run<A: Act>(&self, act: A) -> Result<A::Done, Fault> {
+        const CLOSED: Fault = Fault::bare("the database has been closed");
+        let (answer, answered) = oneshot::channel();
+        let job = Box::new(Order { act, done: None, answer: Some(answer) });
+        self.queue.as_ref().ok_or(CLOSED)?.send(job).map_err(|_| CLOSED)?;
+        answered.await.map_err(|_| CLOSED)?
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been reported by its own thread; whoever waited got a fault.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// An act of any kind, with whoever waits for it.
+trait Job: Send {
+    fn apply(&mut self, tables: &Connection, clock: &dyn Clock) -> rusqlite::Result<()>;
+    fn changed(&self) -> Option<RequestKey>;
+    fn answer(&mut self, failed: Option<Fault>);
+}
+
+struct Order<A: Act> {
+    act: A,
+    done: Option<A::Done>,
+    answer: Option<oneshot::Sender<Result<A::Done, Fault>>>,
+}
+
+impl<A: Act> Job for Order<A> {
+    fn apply(&mut self, tables: &Connection, clock: &dyn Clock) -> rusqlite::Result<()> {
+        self.done = Some(self.act.apply(tables, clock)?);
+        Ok(())
+    }
+
+    fn changed(&self) -> Option<RequestKey> {
+        self.done.as_ref().and_then(|done| self.act.changed(done))
+    }
+
+    fn answer(&mut self, failed: Option<Fault>) {
+        let done = self.done.take();
+        let result = match failed {
+            Some(fault) => Err(fault),
+            None => done.ok_or(Fault::bare("the database did not answer")),
+        };
+        if let Some(answer) = self.answer.take() {
+            // Whoever asked may have gone away; what is written stays written.
+            let _ = answer.send(result);
+        }
+    }
+}
+
+/// Why a batch was not written.
+enum Unwritten {
+    /// One of its acts failed, or the transaction never began.
+    Act(rusqlite::Error),
+    /// The commit itself failed: the disk is full or broken.
+    Commit(rusqlite::Error),
+}
+
+struct Desk {
+    connection: Connection,
+    clock: Arc<dyn Clock>,
+    watchers: Arc<Watchers>,
+    seen_version: i64,
+}
+
+impl Desk {
+    fn new(connection: Connection, clock: Arc<dyn Clock>, watchers: Arc<Watchers>) -> Self {
+        let mut desk = Self { connection, clock, watchers, seen_version: 0 };
+        desk.seen_version = desk.version();
+        desk
+    }
+
+    fn work(&mut self, jobs: &Receiver<Box<dyn Job>>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            match jobs.recv_timeout(LOOK_EVERY) {
+                Ok(job) => {
+                    batch.push(job);
+                    batch.extend(jobs.try_iter().take(BATCH - 1));
+                    self.write(&mut batch);
+                    batch.clear();
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.look_elsewhere();
+        }
+        // The log is copied over for the next start; if that fails, the log has everything all the same.
+        let _ = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+    }
+
+    /// Writes a batch and answers everybody in it.
+    fn write(&mut self, batch: &mut [Box<dyn Job>]) {
+        match self.attempt(batch) {
+            Ok(()) => {
+                self.watchers.wake(batch.iter().filter_map(|job| job.changed()));
+                for job in batch {
+                    job.answer(None);
+                }
+            }
+            // One that fails must not take the others with it.
+            Err(Unwritten::Act(_)) if batch.len() > 1 => {
+                for job in batch {
+                    self.write(std::slice::from_mut(job));
+                }
+            }
+            Err(Unwritten::Act(error)) => answer_all(batch, "the database could not be written", &error),
+            Err(Unwritten::Commit(error)) => answer_all(batch, "the database could not commit", &error),
+        }
+    }
+
+    fn attempt(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(), Unwritten> {
+        // Immediate: from here on no other process writes, so what the conditions read stands until the commit.
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(Unwritten::Act)?;
+        for job in batch {
+            job.apply(&transaction, self.clock.as_ref()).map_err(Unwritten::Act)?;
+        }
+        transaction.commit().map_err(Unwritten::Commit)
+    }
+
+    /// Wakes all waiters if another process has written since the last look.
+    fn look_elsewhere(&mut self) {
+        let version = self.version();
+        if version != self.seen_version {
+            self.seen_version = version;
+            self.watchers.wake_all();
+        }
+    }
+
+    /// Changes when another connection has committed; not with our own commits.
+    fn version(&self) -> i64 {
+        self.connection
+            .prepare_cached("PRAGMA data_version")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+            .unwrap_or(self.seen_version)
+    }
+}
+
+fn answer_all(batch: &mut [Box<dyn Job>], what: &'static str, error: &rusqlite::Error) {
+    for job in batch {
+        job.answer(Some(Fault::new(what, error.to_string())));
+    }
+}

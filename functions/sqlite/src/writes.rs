@@ -1,0 +1,377 @@
+//! What can be written: each act's conditions and its rows. What they mean is documented at the port.
+
+use std::sync::Arc;
+
+use placet_core::Timestamp;
+use placet_core::id::{ClientId, HookId, RequestId, RequestKey};
+use placet_core::request::{Asked, Life, State};
+use placet_gate::Fault;
+use placet_gate::ports::{Clock, Commit, Committed, Hook, Outgoing, PolicyRecord, Quota, RequestWrite};
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::Serialize;
+
+use crate::rows::{self, many};
+use crate::writer::Act;
+
+/// Spent allowances are kept for so many minutes, so that a clock that is set back a little does not renew them.
+const QUOTA_MINUTES: i64 = 60;
+
+/// A commit, with its rows written out. That is done by the caller's thread; the one that writes is shared by all.
+pub(crate) struct WriteCommit {
+    request: Option<RequestRow>,
+    audit: Vec<AuditRow>,
+    outgoing: Vec<OutgoingRow>,
+    policy: Option<PolicyRecord>,
+    quota: Option<Quota>,
+    not_at_or_after: Option<Timestamp>,
+}
+
+enum RequestRow {
+    Insert { key: RequestKey, asked: Arc<Asked>, asked_json: String, life: LifeColumns },
+    Update { key: RequestKey, from_version: i64, life: LifeColumns },
+}
+
+struct LifeColumns {
+    status: &'static str,
+    closes_at: Option<i64>,
+    ended_at: Option<i64>,
+    json: String,
+}
+
+struct AuditRow {
+    subject: String,
+    seq: u32,
+    recorded_at: Timestamp,
+    json: String,
+}
+
+struct OutgoingRow {
+    outgoing: Outgoing,
+    what_json: String,
+}
+
+impl WriteCommit {
+    /// Writes the rows out.
+    pub(crate) fn prepare(commit: Commit) -> Result<Self, Fault> {
+        let request = commit.request.map(RequestRow::of).transpose()?;
+        let audit = commit
+            .audit
+            .into_iter()
+            .map(|entry| {
+                let json = to_json(&entry)?;
+                Ok(AuditRow { subject: entry.subject, seq: entry.seq, recorded_at: entry.timestamp, json })
+            })
+            .collect::<Result<_, Fault>>()?;
+        let outgoing = commit
+            .outgoing
+            .into_iter()
+            .map(|outgoing| Ok(OutgoingRow { what_json: to_json(&outgoing.what)?, outgoing }))
+            .collect::<Result<_, Fault>>()?;
+        let Commit { policy, quota, not_at_or_after, .. } = commit;
+        Ok(Self { request, audit, outgoing, policy, quota, not_at_or_after })
+    }
+
+    /// Why it must not be written, if so. A lost race comes first: then nothing else matters to the loser.
+    fn obstacle(&self, tables: &Connection, clock: &dyn Clock) -> rusqlite::Result<Option<Committed>> {
+        if let Some(request) = &self.request
+            && let Some(winner) = request.winner(tables)?
+        {
+            return Ok(Some(Committed::Lost(Box::new(winner))));
+        }
+        if self.not_at_or_after.is_some_and(|end| clock.now() >= end) {
+            return Ok(Some(Committed::Late));
+        }
+        for entry in &self.audit {
+            if rows::has_audit(tables, &entry.subject, entry.seq)? {
+                return Ok(Some(Committed::ChainMoved));
+            }
+        }
+        if let Some(policy) = &self.policy
+            && rows::has_policy(tables, policy.version)?
+        {
+            return Ok(Some(Committed::ChainMoved));
+        }
+        if let Some(quota) = &self.quota
+            && rows::quota_used(tables, quota)? >= i64::from(quota.limit)
+        {
+            return Ok(Some(Committed::OverQuota));
+        }
+        Ok(None)
+    }
+}
+
+impl Act for WriteCommit {
+    type Done = Committed;
+
+    fn apply(&self, tables: &Connection, clock: &dyn Clock) -> rusqlite::Result<Committed> {
+        if let Some(obstacle) = self.obstacle(tables, clock)? {
+            return Ok(obstacle);
+        }
+        let pending_twin = match &self.request {
+            Some(request) => request.write(tables)?,
+            None => None,
+        };
+        for entry in &self.audit {
+            tables
+                .prepare_cached("INSERT INTO audit (subject, seq, recorded_at, entry) VALUES (?1, ?2, ?3, ?4)")?
+                .execute(params![entry.subject, entry.seq, entry.recorded_at.millis(), entry.json])?;
+        }
+        for row in &self.outgoing {
+            row.write(tables)?;
+        }
+        if let Some(policy) = &self.policy {
+            tables
+                .prepare_cached("INSERT INTO policies (version, text, sha256, installed_at) VALUES (?1, ?2, ?3, ?4)")?
+                .execute(params![policy.version, policy.text, policy.sha256, policy.installed_at.millis()])?;
+        }
+        if let Some(quota) = &self.quota {
+            use_up(tables, quota)?;
+        }
+        Ok(Committed::Done { pending_twin })
+    }
+
+    fn changed(&self, done: &Committed) -> Option<RequestKey> {
+        match (done, self.request.as_ref()?) {
+            (Committed::Done { .. }, RequestRow::Insert { key, .. } | RequestRow::Update { key, .. }) => {
+                Some(*key)
+            }
+            (
+                Committed::Lost(_) | Committed::ChainMoved | Committed::Late | Committed::OverQuota,
+                RequestRow::Insert { .. } | RequestRow::Update { .. },
+            ) => None,
+        }
+    }
+}
+
+impl RequestRow {
+    fn of(write: RequestWrite) -> Result<Self, Fault> {
+        Ok(match write {
+            RequestWrite::Insert { asked, life } => Self::Insert {
+                key: asked.key(),
+                asked_json: to_json(&*asked)?,
+                asked,
+                life: LifeColumns::of(&life)?,
+            },
+            RequestWrite::Update { key, life, from_version } => Self::Update {
+                key,
+                from_version: i64::try_from(from_version)
+                    .map_err(|error| Fault::new("a version is too great to be stored", error))?,
+                life: LifeColumns::of(&life)?,
+            },
+        })
+    }
+
+    /// Who was first, if somebody was.
+    fn winner(&self, tables: &Connection) -> rusqlite::Result<Option<placet_core::request::Request>> {
+        match self {
+            Self::Insert { key, .. } => rows::request_of(tables, *key),
+            Self::Update { key, from_version, .. } => {
+                if rows::version_of(tables, *key)? == *from_version {
+                    return Ok(None);
+                }
+                rows::request_of(tables, *key)
+            }
+        }
+    }
+
+    /// Writes it. For a new one: an older one like it that still waits.
+    fn write(&self, tables: &Connection) -> rusqlite::Result<Option<RequestId>> {
+        match self {
+            Self::Insert { key, asked, asked_json, life } => {
+                let twin = rows::pending_twin(tables, asked)?;
+                tables
+                    .prepare_cached(
+                        "INSERT INTO requests (key, version, client, approval_id, action, payload_sha256, status, \
+                         closes_at, ended_at, life) VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                    )?
+                    .execute(params![
+                        key.as_bytes(),
+                        asked.client.as_str(),
+                        asked.approval_id.as_str(),
+                        asked.action,
+                        asked.payload_sha256,
+                        life.status,
+                        life.closes_at,
+                        life.ended_at,
+                        life.json
+                    ])?;
+                tables
+                    .prepare_cached("INSERT INTO asked (id, asked) VALUES (?1, ?2)")?
+                    .execute(params![tables.last_insert_rowid(), asked_json])?;
+                Ok(twin)
+            }
+            Self::Update { key, life, .. } => {
+                tables
+                    .prepare_cached(
+                        "UPDATE requests SET version = version + 1, status = ?2, closes_at = ?3, ended_at = ?4, \
+                         life = ?5 WHERE key = ?1",
+                    )?
+                    .execute(params![key.as_bytes(), life.status, life.closes_at, life.ended_at, life.json])?;
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl LifeColumns {
+    fn of(life: &Life) -> Result<Self, Fault> {
+        let json = to_json(life)?;
+        Ok(match &life.state {
+            State::Pending(pending) => {
+                Self { status: "pending", closes_at: Some(pending.closes_at.millis()), ended_at: None, json }
+            }
+            State::Ended(outcome) => Self {
+                status: outcome.status.as_str(),
+                closes_at: None,
+                ended_at: Some(outcome.decided_at.millis()),
+                json,
+            },
+        })
+    }
+}
+
+impl OutgoingRow {
+    fn write(&self, tables: &Connection) -> rusqlite::Result<()> {
+        let Outgoing { id, key, approval_id, what: _, attempt, created_at, due_at } = &self.outgoing;
+        tables
+            .prepare_cached(
+                "INSERT OR REPLACE INTO outgoing (id, key, approval_id, what, attempt, created_at, due_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                id,
+                key.as_bytes(),
+                approval_id.as_str(),
+                self.what_json,
+                attempt,
+                created_at.millis(),
+                due_at.millis()
+            ])?;
+        Ok(())
+    }
+}
+
+fn use_up(tables: &Connection, quota: &Quota) -> rusqlite::Result<()> {
+    let used: i64 = tables
+        .prepare_cached(
+            "INSERT INTO quotas (client, minute, used) VALUES (?1, ?2, 1) \
+             ON CONFLICT DO UPDATE SET used = used + 1 RETURNING used",
+        )?
+        .query_row(params![quota.client.as_str(), quota.minute], |row| row.get(0))?;
+    if used == 1 {
+        tables
+            .prepare_cached("DELETE FROM quotas WHERE client = ?1 AND minute < ?2")?
+            .execute(params![quota.client.as_str(), quota.minute.saturating_sub(QUOTA_MINUTES)])?;
+    }
+    Ok(())
+}
+
+/// A message is moved to another time.
+pub(crate) struct Reschedule {
+    pub(crate) seen: Outgoing,
+    pub(crate) attempt: u32,
+    pub(crate) due_at: Timestamp,
+}
+
+impl Act for Reschedule {
+    type Done = bool;
+
+    fn apply(&self, tables: &Connection, _: &dyn Clock) -> rusqlite::Result<bool> {
+        let changed = tables
+            .prepare_cached(
+                "UPDATE outgoing SET attempt = ?4, due_at = ?5 WHERE id = ?1 AND attempt = ?2 AND due_at = ?3",
+            )?
+            .execute(params![
+                self.seen.id,
+                self.seen.attempt,
+                self.seen.due_at.millis(),
+                self.attempt,
+                self.due_at.millis()
+            ])?;
+        Ok(changed > 0)
+    }
+}
+
+/// A message is forgotten.
+pub(crate) struct Sent {
+    pub(crate) id: String,
+}
+
+impl Act for Sent {
+    type Done = ();
+
+    fn apply(&self, tables: &Connection, _: &dyn Clock) -> rusqlite::Result<()> {
+        tables.prepare_cached("DELETE FROM outgoing WHERE id = ?1")?.execute([&self.id])?;
+        Ok(())
+    }
+}
+
+/// A subscription is added.
+pub(crate) struct AddHook {
+    hook: Hook,
+    json: String,
+}
+
+impl AddHook {
+    /// Writes the row out.
+    pub(crate) fn prepare(hook: &Hook) -> Result<Self, Fault> {
+        Ok(Self { json: to_json(hook)?, hook: hook.clone() })
+    }
+}
+
+impl Act for AddHook {
+    type Done = ();
+
+    fn apply(&self, tables: &Connection, _: &dyn Clock) -> rusqlite::Result<()> {
+        tables
+            .prepare_cached("INSERT OR REPLACE INTO hooks (id, client, hook) VALUES (?1, ?2, ?3)")?
+            .execute(params![self.hook.id.as_str(), self.hook.client.as_str(), self.json])?;
+        Ok(())
+    }
+}
+
+/// A client's subscription is removed.
+pub(crate) struct RemoveHook {
+    pub(crate) client: ClientId,
+    pub(crate) hook: HookId,
+}
+
+impl Act for RemoveHook {
+    type Done = bool;
+
+    fn apply(&self, tables: &Connection, _: &dyn Clock) -> rusqlite::Result<bool> {
+        let removed = tables
+            .prepare_cached("DELETE FROM hooks WHERE id = ?1 AND client = ?2")?
+            .execute(params![self.hook.as_str(), self.client.as_str()])?;
+        Ok(removed > 0)
+    }
+}
+
+/// Requests that ended long ago are forgotten.
+pub(crate) struct Purge {
+    pub(crate) ended_before: Timestamp,
+    pub(crate) limit: usize,
+}
+
+impl Act for Purge {
+    type Done = usize;
+
+    fn apply(&self, tables: &Connection, _: &dyn Clock) -> rusqlite::Result<usize> {
+        let old: Vec<(i64, Vec<u8>)> = many(
+            tables,
+            "SELECT id, key FROM requests WHERE ended_at < ?1 ORDER BY ended_at LIMIT ?2",
+            params![self.ended_before.millis(), rows::at_most(self.limit)],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        for (id, key) in &old {
+            tables.prepare_cached("DELETE FROM outgoing WHERE key = ?1")?.execute([key])?;
+            tables.prepare_cached("DELETE FROM asked WHERE id = ?1")?.execute([id])?;
+            tables.prepare_cached("DELETE FROM requests WHERE id = ?1")?.execute([id])?;
+        }
+        Ok(old.len())
+    }
+}
+
+fn to_json<T: Serialize>(value: &T) -> Result<String, Fault> {
+    serde_json::to_string(value).map_err(|error| Fault::new("a record could not be written as JSON", error))
+}

@@ -1,0 +1,225 @@
+// A reviewer decides: by touch, by keyboard, without JavaScript, too late, and where they may not.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { PHONE, button, heading, startBrowser, visit } from './browser.js';
+import { startGate, until } from './gate.js';
+
+let gate;
+let browser;
+
+before(async () => { [gate, browser] = await Promise.all([startGate(), startBrowser()]); });
+after(async () => { await Promise.all([browser?.close(), gate?.stop()]); });
+
+const outcome = async (approval) => {
+  const { status, approved, decided_by: by, reason } = await gate.state(approval);
+  return { status, approved, by, reason };
+};
+
+test('a reviewer approves with one tap on a phone', async () => {
+  const approval = await gate.ask();
+  const link = await gate.link(approval, 'bob');
+  await visit(browser, gate, PHONE, async (page) => {
+    await page.goto(link);
+    assert.equal(await heading(page), 'payment.send');
+    assert.match(await page.getByRole('main').innerText(), /amount 5000, currency EUR, to acme@example\.com/);
+    const approve = button(page, 'Approve');
+    const reject = button(page, 'Reject');
+    for (const target of [approve, reject]) {
+      const box = await target.boundingBox();
+      assert.ok(box.height >= 48 && box.width >= 120, 'large enough for a thumb');
+      assert.ok(box.y > 844 / 2 && box.y + box.height <= 844, 'within reach of a thumb, without scrolling');
+    }
+    await approve.tap();
+    await page.getByRole('heading', { name: 'Approved' }).waitFor();
+    assert.match(await page.getByRole('status').innerText(), /Your approval is recorded\. Approved by Bob\./);
+    assert.equal(await page.getByRole('button').count(), 0);
+  });
+  assert.deepEqual(await outcome(approval), { status: 'approved', approved: true, by: ['bob'], reason: null });
+});
+
+test('a reviewer rejects and says why', async () => {
+  const approval = await gate.ask();
+  const link = await gate.link(approval, 'bob');
+  await visit(browser, gate, {}, async (page) => {
+    await page.goto(link);
+    await page.getByLabel('Reason').fill('The amount is wrong: <b>50</b>, not 5000.');
+    await button(page, 'Reject').click();
+    await page.getByRole('heading', { name: 'Rejected' }).waitFor();
+    assert.match(await page.getByRole('status').innerText(), /The amount is wrong: <b>50<\/b>, not 5000\./);
+  });
+  assert.deepEqual(await outcome(approval), {
+    status: 'rejected',
+    approved: false,
+    by: ['bob'],
+    reason: 'The amount is wrong: <b>50</b>, not 5000.',
+  });
+});
+
+test('everything works without JavaScript', async () => {
+  const approval = await gate.ask();
+  const link = await gate.link(approval, 'carol');
+  await visit(browser, gate, { javaScriptEnabled: false, ...PHONE }, async (page) => {
+    await page.goto(link);
+    assert.match(await page.locator('form time[datetime]').last().innerText(), /\d\d:\d\d:\d\d UTC$/);
+    await page.getByText('Whole digest').click();
+    await page.getByText(approval.payload_sha256 ?? 'ab'.repeat(32), { exact: true }).waitFor();
+    await button(page, 'Approve').click();
+    assert.equal(await heading(page), 'Approved');
+  });
+  assert.equal((await outcome(approval)).status, 'approved');
+});
+
+test('a keyboard is enough, and the focus can be seen', async () => {
+  const approval = await gate.ask();
+  const link = await gate.link(approval, 'bob');
+  await visit(browser, gate, {}, async (page) => {
+    await page.goto(link);
+    const order = [];
+    for (let presses = 0; presses < 12 && order.at(-1) !== 'Approve'; presses += 1) {
+      await page.keyboard.press('Tab');
+      order.push(await page.evaluate(() => {
+        const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
+        const seen = outlineStyle !== 'none' && parseFloat(outlineWidth) >= 2;
+        const { activeElement: at } = document;
+        return `${at.name === 'reason' ? 'reason' : at.innerText.trim()}${seen ? '' : ' (unseen)'}`;
+      }));
+    }
+    assert.deepEqual(order.slice(-3), ['reason', 'Reject', 'Approve']);
+    assert.deepEqual(order.filter((stop) => stop.endsWith('(unseen)')), []);
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: 'Approved' }).waitFor();
+  });
+  assert.equal((await outcome(approval)).status, 'approved');
+});
+
+test('one of two approvals waits for the other, and can still be turned into a rejection', async () => {
+  const approval = await gate.ask({ action: 'two.people' });
+  const link = await gate.link(approval, 'bob');
+  await visit(browser, gate, PHONE, async (page) => {
+    await page.goto(link);
+    await page.getByText('0 of 2 approvals').waitFor();
+    await button(page, 'Approve').tap();
+    await page.getByRole('heading', { name: 'You approved' }).waitFor();
+    assert.match(await page.getByRole('main').innerText(), /It waits for one more approval\./);
+    assert.equal((await outcome(approval)).status, 'pending');
+    assert.equal(await button(page, 'Approve').count(), 0);
+    await button(page, 'Reject instead').tap();
+    await page.getByRole('heading', { name: 'Rejected' }).waitFor();
+  });
+  const { status, by } = await outcome(approval);
+  assert.deepEqual({ status, by }, { status: 'rejected', by: ['bob'] });
+});
+
+test('the second reviewer sees who has approved, and completes it', async () => {
+  const approval = await gate.ask({ action: 'two.people' });
+  const [first, second] = await Promise.all([gate.link(approval, 'bob'), gate.link(approval, 'carol')]);
+  await visit(browser, gate, {}, async (page) => {
+    await page.goto(first);
+    await button(page, 'Approve').click();
+    await page.getByRole('heading', { name: 'You approved' }).waitFor();
+    await page.goto(second);
+    await page.getByText('1 of 2 approvals').waitFor();
+    assert.match(await page.getByRole('main').innerText(), /Bob approved/);
+    await button(page, 'Approve').click();
+    await page.getByRole('heading', { name: 'Approved' }).waitFor();
+  });
+  assert.deepEqual(new Set((await outcome(approval)).by), new Set(['bob', 'carol']));
+});
+
+test('a late press is told kindly what is on record, and changes nothing', async () => {
+  const approval = await gate.ask();
+  const [late, early] = await Promise.all([gate.link(approval, 'bob'), gate.link(approval, 'carol')]);
+  await visit(browser, gate, { statuses: [409] }, async (page) => {
+    await page.goto(late);
+    await visit(browser, gate, {}, async (other) => {
+      await other.goto(early);
+      await button(other, 'Reject').click();
+      await other.getByRole('heading', { name: 'Rejected' }).waitFor();
+    });
+    const answered = page.waitForResponse((response) => response.request().method() === 'POST');
+    await button(page, 'Approve').click();
+    assert.equal((await answered).status(), 409);
+    await page.getByRole('heading', { name: 'Rejected' }).waitFor();
+    const record = await page.getByRole('status').innerText();
+    assert.match(record, /You pressed Approve, but this request had already ended/);
+    assert.match(record, /Rejected by Carol\./);
+  });
+  const { status, by } = await outcome(approval);
+  assert.deepEqual({ status, by }, { status: 'rejected', by: ['carol'] });
+});
+
+test('the owner of the asking client can only reject', async () => {
+  const approval = await gate.ask();
+  const link = await gate.link(approval, 'olive');
+  await visit(browser, gate, {}, async (page) => {
+    await page.goto(link);
+    await page.getByText('so somebody else has to approve').waitFor();
+    assert.equal(await button(page, 'Approve').count(), 0);
+    await button(page, 'Reject').click();
+    await page.getByRole('heading', { name: 'Rejected' }).waitFor();
+  });
+});
+
+test('who is no longer asked has nothing to press', async () => {
+  const approval = await gate.ask({ action: 'short.first' });
+  const link = await gate.link(approval, 'bob');
+  await visit(browser, gate, { statuses: [410] }, async (page) => {
+    await until('the request to move on', async () => {
+      await page.goto(link);
+      return (await heading(page)) === 'Passed on' || undefined;
+    });
+    assert.equal(await page.getByRole('button').count(), 0);
+    assert.equal(await page.locator('form').count(), 0);
+  });
+});
+
+test('a stale page is renewed, and nothing is recorded', async () => {
+  const approval = await gate.ask();
+  const link = await gate.link(approval, 'bob');
+  await visit(browser, gate, { statuses: [422] }, async (page) => {
+    await page.goto(link);
+    await page.locator('input[name=nonce]').evaluate((input) => { input.value = 'made-up'; });
+    await button(page, 'Approve').click();
+    await page.getByRole('alert').waitFor();
+    assert.equal((await outcome(approval)).status, 'pending');
+    await button(page, 'Approve').click();
+    await page.getByRole('heading', { name: 'Approved' }).waitFor();
+  });
+});
+
+test('when the countdown reaches zero the buttons are dead and the page says so', async () => {
+  const approval = await gate.ask();
+  const link = await gate.link(approval, 'bob');
+  await visit(browser, gate, PHONE, async (page) => {
+    await page.clock.install();
+    await page.goto(link);
+    await page.getByText(/^(10:00|9:\d\d) left$/).waitFor();
+    assert.equal(await page.getByRole('status').innerText(), '');
+    await page.clock.fastForward('09:30');
+    await page.getByText(/^0:\d\d left$/).waitFor();
+    assert.equal(await page.getByRole('status').innerText(), 'Less than a minute left.');
+    assert.ok(await button(page, 'Approve').isEnabled());
+    await page.clock.fastForward('00:31');
+    await page.getByText('The time to answer has passed.').waitFor();
+    assert.ok(await button(page, 'Approve').isDisabled());
+    assert.ok(await button(page, 'Reject').isDisabled());
+  });
+  assert.equal((await outcome(approval)).status, 'pending');
+});
+
+test('two taps in a row send one decision', async () => {
+  const approval = await gate.ask();
+  const link = await gate.link(approval, 'bob');
+  await visit(browser, gate, PHONE, async (page) => {
+    let posts = 0;
+    await page.route('**/r/**', async (route) => {
+      if (route.request().method() === 'POST') posts += 1;
+      await route.continue();
+    });
+    await page.goto(link);
+    await button(page, 'Approve').evaluate((approve) => { approve.click(); approve.click(); });
+    await page.getByRole('heading', { name: 'Approved' }).waitFor();
+    assert.equal(posts, 1);
+  });
+});

@@ -1,0 +1,215 @@
+"""The policy most tests share. Tests pick a rule by the action they ask for."""
+
+from datetime import datetime, timedelta, timezone
+
+ISSUER = "https://gate.example.test"
+RACERS = [f"racer{number:02}" for number in range(32)]
+
+
+def day(offset):
+    return (datetime.now(timezone.utc) + timedelta(days=offset)).date().isoformat()
+
+
+CLIENTS = """
+[[clients]]
+id = "agent"
+roles = ["requester"]
+owner = "alice"
+callback_hosts = ["127.0.0.1"]
+rate_per_minute = 60000
+
+[[clients]]
+id = "other"
+roles = ["requester"]
+callback_hosts = ["127.0.0.1"]
+rate_per_minute = 60000
+
+[[clients]]
+id = "closed"
+roles = ["requester"]
+rate_per_minute = 60000
+
+[[clients]]
+id = "slow"
+roles = ["requester"]
+rate_per_minute = 5
+
+[[clients]]
+id = "executor"
+roles = ["requester"]
+token = "EdDSA"
+rate_per_minute = 60000
+
+[[clients]]
+id = "executor2"
+roles = ["requester"]
+token = "EdDSA"
+rate_per_minute = 60000
+
+[[clients]]
+id = "zap"
+roles = ["requester"]
+bearer = true
+rate_per_minute = 60000
+
+[[clients]]
+id = "jira"
+roles = ["decider"]
+rate_per_minute = 60000
+
+[[clients]]
+id = "auditor"
+roles = ["auditor"]
+callback_hosts = ["127.0.0.1"]
+rate_per_minute = 60000
+"""
+
+REVIEWERS = f"""
+[[reviewers]]
+id = "alice"
+name = "Alice"
+email = "alice@example.com"
+roles = ["owners"]
+
+[[reviewers]]
+id = "olga"
+name = "Olga"
+email = "olga@example.com"
+roles = ["owners"]
+
+[[reviewers]]
+id = "bob"
+name = "Bob"
+email = "bob@example.com"
+phone = "+15550100"
+roles = ["finance"]
+
+[[reviewers]]
+id = "carol"
+name = "Carol"
+roles = ["finance"]
+
+[[reviewers]]
+id = "dave"
+name = "Dave"
+email = "dave@example.com"
+roles = ["support"]
+away = [{{ from = {day(-3)}, until = {day(3)}, backup = "erin" }}]
+
+[[reviewers]]
+id = "erin"
+name = "Erin"
+email = "erin@example.com"
+roles = []
+""" + "".join(
+    f'\n[[reviewers]]\nid = "{racer}"\nname = "{racer.title()}"\nroles = ["crowd"]\n' for racer in RACERS
+)
+
+RULES = """
+[[rules]]
+name = "auto yes"
+when = 'action == "auto.approve"'
+decide = "approve"
+
+[[rules]]
+name = "auto brief"
+when = 'action == "auto.brief"'
+decide = "approve"
+valid_for = "1s"
+
+[[rules]]
+name = "auto no"
+when = 'action == "auto.reject"'
+decide = "reject"
+
+[[rules]]
+name = "broken alone"
+when = 'action == "broken.alone" && payload.missing.deeper > 3'
+decide = "approve"
+
+[[rules]]
+name = "broken asks"
+when = 'action == "broken.asks" && payload.missing.deeper > 3'
+stages = [{ ask = ["finance"], within = "2s" }]
+on_timeout = "approve"
+
+[[rules]]
+name = "refunds"
+when = 'action == "refund.create" && payload.amount <= 20'
+decide = "approve"
+
+[[rules]]
+name = "people"
+when = 'action.startsWith("ask.")'
+stages = [{ ask = ["finance"], within = "1h" }]
+
+[[rules]]
+name = "two people"
+when = 'action.startsWith("two.")'
+approvals = 2
+stages = [{ ask = ["finance"], within = "1h" }]
+
+[[rules]]
+name = "quick"
+when = 'action.startsWith("quick.")'
+stages = [{ ask = ["finance"], within = "2s" }]
+on_timeout = "reject"
+
+[[rules]]
+name = "lapse"
+when = 'action.startsWith("lapse.")'
+stages = [{ ask = ["finance"], within = "2s" }]
+on_timeout = "approve"
+
+[[rules]]
+name = "ladder"
+when = 'action.startsWith("ladder.")'
+stages = [
+  { ask = ["finance"], within = "1s" },
+  { ask = ["owners"], within = "1s" },
+  { queue = "backup", within = "1h" },
+]
+
+[[rules]]
+name = "carry"
+when = 'action.startsWith("carry.")'
+approvals = 2
+stages = [
+  { ask = ["finance"], within = "3s" },
+  { ask = ["owners"], within = "1h" },
+]
+
+[[rules]]
+name = "queue"
+when = 'action.startsWith("queue.")'
+stages = [{ queue = "backup", within = "1h" }]
+
+[[rules]]
+name = "owned"
+when = 'action.startsWith("owned.")'
+stages = [{ ask = ["owners"], within = "1h" }]
+
+[[rules]]
+name = "owner allowed"
+when = 'action.startsWith("mine.")'
+stages = [{ ask = ["owners"], within = "1h" }]
+owner_may_approve = true
+
+[[rules]]
+name = "support"
+when = 'action.startsWith("away.")'
+stages = [{ ask = ["support"], within = "1h" }]
+
+[[rules]]
+name = "crowd"
+when = 'action.startsWith("crowd.")'
+stages = [{ ask = ["crowd"], within = "1h" }]
+
+[[rules]]
+name = "crowd of five"
+when = 'action.startsWith("five.")'
+approvals = 5
+stages = [{ ask = ["crowd"], within = "1h" }]
+"""
+
+SHARED = f'issuer = "{ISSUER}"\n{CLIENTS}{REVIEWERS}{RULES}'
