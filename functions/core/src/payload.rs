@@ -90,7 +90,9 @@ fn check_numbers(value: &Value, path: &mut String, faults: &mut Vec<FieldError>)
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
                 let length = path.len();
-                path.push_str(&format!("[{index}]"));
+                path.push('[');
+                path.push_str(&index.to_string());
+                path.push(']');
                 check_numbers(item, path, faults);
                 path.truncate(length);
             }

@@ -79,7 +79,7 @@ impl Gate {
         } else {
             request
         };
-        Ok(self.seen(&link, &epoch, request, policy, reviewer, now))
+        Ok(seen(&link, &epoch, request, policy, reviewer, now))
     }
 
     /// A reviewer decides.
@@ -115,7 +115,7 @@ impl Gate {
             })
             .await?;
         let now = self.clock.now();
-        Ok(self.seen(&link, &epoch, request, policy, reviewer, now))
+        Ok(seen(&link, &epoch, request, policy, reviewer, now))
     }
 
     /// A decider answers for a request that waits in a queue.
@@ -206,28 +206,6 @@ impl Gate {
             .ok_or_else(|| if older { Refusal::LinkExpired } else { Refusal::NotFound }.into())
     }
 
-    fn seen(
-        &self,
-        link: &Link,
-        epoch: &Epoch,
-        request: Request,
-        policy: Arc<Policy>,
-        reviewer: ReviewerId,
-        now: Timestamp,
-    ) -> Review {
-        let approved = request.life.votes.iter().any(|vote| vote.reviewer == reviewer);
-        let standing = if request.outcome().is_some() {
-            ReviewOf::Ended
-        } else if !request.may_answer(&reviewer, &policy) {
-            ReviewOf::MovedOn
-        } else if approved {
-            ReviewOf::Approved
-        } else {
-            ReviewOf::Open { may_approve: !request.is_owner_barred(&reviewer, &policy) }
-        };
-        Review { reviewer, request, policy, standing, nonce: link.nonce(epoch, now), now }
-    }
-
     async fn named(&self, caller: &Caller, name: &str, client: Option<&ClientId>) -> Result<Request, Error> {
         let approval = ApprovalId::parse(name).ok();
         if let Some(approval) = approval {
@@ -262,6 +240,28 @@ impl Gate {
             .into()),
         }
     }
+}
+
+/// What the holder of a link sees of a request, and can do with it.
+fn seen(
+    link: &Link,
+    epoch: &Epoch,
+    request: Request,
+    policy: Arc<Policy>,
+    reviewer: ReviewerId,
+    now: Timestamp,
+) -> Review {
+    let approved = request.life.votes.iter().any(|vote| vote.reviewer == reviewer);
+    let standing = if request.outcome().is_some() {
+        ReviewOf::Ended
+    } else if !request.may_answer(&reviewer, &policy) {
+        ReviewOf::MovedOn
+    } else if approved {
+        ReviewOf::Approved
+    } else {
+        ReviewOf::Open { may_approve: !request.is_owner_barred(&reviewer, &policy) }
+    };
+    Review { reviewer, request, policy, standing, nonce: link.nonce(epoch, now), now }
 }
 
 /// Whose link it is. `link_expired` for a person who was asked but is no longer in the policy.

@@ -85,12 +85,11 @@ impl Gate {
     pub async fn deliver(&self, message: &Outgoing, request: Option<&Request>) -> Result<(), Error> {
         let policy = self.policy().await?;
         let loaded;
-        let request = match request {
-            Some(request) => Some(request),
-            None => {
-                loaded = self.store.load(message.key).await?;
-                loaded.as_ref()
-            }
+        let request = if request.is_some() {
+            request
+        } else {
+            loaded = self.store.load(message.key).await?;
+            loaded.as_ref()
         };
         let Some(request) = request.filter(|request| request.asked.approval_id == message.approval_id) else {
             return Ok(self.store.sent(&message.id).await?);

@@ -48,10 +48,9 @@ impl Gate {
             held => {
                 let reloaded = self.reload_policy().await;
                 match (reloaded, held) {
-                    (Ok(Some(policy)), _) => Ok(policy),
-                    (Ok(None), _) => Err(Refusal::NoPolicy.into()),
                     // A store that cannot be read for a moment does not take the known policy away.
-                    (Err(_), Some((_, policy))) => Ok(policy),
+                    (Ok(Some(policy)), _) | (Err(_), Some((_, policy))) => Ok(policy),
+                    (Ok(None), _) => Err(Refusal::NoPolicy.into()),
                     (Err(fault), None) => Err(fault.into()),
                 }
             }

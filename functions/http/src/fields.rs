@@ -87,13 +87,11 @@ impl Fields {
 
     /// A JSON object.
     pub(crate) fn object(&mut self, name: &str) -> Option<Map<String, Value>> {
-        match self.take(name)? {
-            Value::Object(object) => Some(object),
-            _ => {
-                self.fault(name, "must be a JSON object");
-                None
-            }
+        if let Value::Object(object) = self.take(name)? {
+            return Some(object);
         }
+        self.fault(name, "must be a JSON object");
+        None
     }
 
     /// A map from strings to strings.

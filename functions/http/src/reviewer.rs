@@ -116,7 +116,7 @@ pub(crate) async fn inbox(State(gate): State<Arc<Gate>>, Name(link): Name, heade
         Err(error) => return refused(error.into(), &headers),
     };
     let name = display_name(&policy, reviewer.as_str());
-    let items = waiting.iter().map(|waiting| inbox_item(waiting)).collect();
+    let items = waiting.iter().map(inbox_item).collect();
     let view = pages::Inbox { reviewer_name: name, now_ms: gate.now().millis(), items };
     let mut response = page(StatusCode::OK, &pages::inbox(&view));
     let policy = HeaderValue::from_static(pages::inbox_content_security_policy());

@@ -109,8 +109,8 @@ impl LocalTimers {
             let next = match (swept, gate.next_due().await) {
                 (Some(swept), Ok(Some(due))) => {
                     // What is due and cannot be moved must not make this spin.
-                    let idle = swept.settled == 0 && swept.sent == 0;
-                    due.max(if idle { now.plus_millis(5) } else { now }).min(look)
+                    let stuck = due <= now && swept.settled == 0 && swept.sent == 0;
+                    if stuck { now.plus_millis(10) } else { due.min(look) }
                 }
                 (Some(_), Ok(None)) | (None, Ok(_)) => look,
                 (_, Err(fault)) => {

@@ -19,9 +19,7 @@ use placet_core::audit::{AuditEntry, ChainHead};
 use placet_core::id::{ClientId, HookId, RequestKey};
 use placet_core::request::Request;
 use placet_gate::Fault;
-use placet_gate::ports::{
-    Clock, Commit, Committed, Hook, Outgoing, PolicyRecord, Store, StoreQuery, Watch,
-};
+use placet_gate::ports::{Clock, Commit, Committed, Hook, Outgoing, PolicyRecord, Store, StoreQuery, Watch};
 
 use readers::Readers;
 use watchers::Watchers;

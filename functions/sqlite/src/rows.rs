@@ -169,7 +169,9 @@ pub(crate) fn quota_used(tables: &Connection, quota: &Quota) -> rusqlite::Result
 }
 
 pub(crate) fn has_audit(tables: &Connection, subject: &str, seq: u32) -> rusqlite::Result<bool> {
-    tables.prepare_cached("SELECT 1 FROM audit WHERE subject = ?1 AND seq = ?2")?.exists(params![subject, seq])
+    tables
+        .prepare_cached("SELECT 1 FROM audit WHERE subject = ?1 AND seq = ?2")?
+        .exists(params![subject, seq])
 }
 
 pub(crate) fn chain(tables: &Connection, subject: &str) -> rusqlite::Result<ChainHead> {

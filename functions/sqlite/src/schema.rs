@@ -10,8 +10,8 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 /// `Plac`, so that `file` and a wrong path can tell whose database it is.
 const APPLICATION_ID: i64 = 0x506c_6163;
 
-/// The version of the tables. Each version has one script that leads to it.
-const SCRIPTS: [&str; 1] = [include_str!("schema.sql")];
+/// The versions of the tables, each with the script that leads to it from the one before.
+const SCRIPTS: [(i64, &str); 1] = [(1, include_str!("schema.sql"))];
 
 /// How long another process may hold the file before we give up, in steps of [`BUSY_STEP`].
 const BUSY_STEPS: i32 = 20_000;
@@ -47,7 +47,7 @@ pub(crate) fn open_to_read(path: &Path) -> Result<Connection, Fault> {
 
 fn open(path: &Path, mode: OpenFlags) -> Result<Connection, Fault> {
     // No mutex of SQLite's own: each connection is used by one thread at a time.
-    let connection = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+    let mut connection = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(|error| Fault::new("the database could not be opened", error))?;
     connection
         .busy_handler(Some(|tries| {
@@ -71,15 +71,14 @@ fn create_private(path: &Path) -> std::io::Result<()> {
 fn check_is_ours(connection: &Connection) -> Result<(), Fault> {
     let failed = |error| Fault::new("the database could not be read", error);
     let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let tables: i64 = connection
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(failed)?;
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
     let id = number("application_id").map_err(failed)?;
     let version = number("user_version").map_err(failed)?;
     if id != APPLICATION_ID && (id != 0 || tables > 0) {
         return Err(Fault::bare("the database file is not one of placet's"));
     }
-    if usize::try_from(version).is_ok_and(|version| version > SCRIPTS.len()) {
+    if SCRIPTS.iter().all(|(known, _)| version > *known) {
         return Err(Fault::bare("the database file was written by a newer version of placet"));
     }
     Ok(())
@@ -89,7 +88,8 @@ fn check_is_ours(connection: &Connection) -> Result<(), Fault> {
 fn use_write_ahead_log(connection: &Connection) -> Result<(), Fault> {
     let mut tries = 0;
     loop {
-        let mode = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0));
+        let mode =
+            connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0));
         match mode {
             Ok(mode) if mode == "wal" => return Ok(()),
             Ok(_) => return Err(Fault::bare("the database's folder does not allow a write-ahead log")),
@@ -112,16 +112,13 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 fn migrate(connection: &mut Connection) -> Result<(), Fault> {
     let failed = |error| Fault::new("the database could not be brought to this version", error);
     // The version is read inside: of two processes that open a new file, one finds the other's tables.
-    let transaction =
-        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-    let version: usize =
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let version: i64 =
         transaction.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
-    for script in SCRIPTS.iter().skip(version) {
+    for (newer, script) in SCRIPTS.iter().filter(|(known, _)| *known > version) {
         transaction.execute_batch(script).map_err(failed)?;
-    }
-    if version < SCRIPTS.len() {
         transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
-        transaction.pragma_update(None, "user_version", SCRIPTS.len()).map_err(failed)?;
+        transaction.pragma_update(None, "user_version", newer).map_err(failed)?;
     }
     transaction.commit().map_err(failed)
 }

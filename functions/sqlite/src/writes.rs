@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use placet_core::Timestamp;
 use placet_core::id::{ClientId, HookId, RequestId, RequestKey};
-use placet_core::request::{Asked, Life, State};
+use placet_core::request::{Asked, Life, Request, State};
 use placet_gate::Fault;
 use placet_gate::ports::{Clock, Commit, Committed, Hook, Outgoing, PolicyRecord, Quota, RequestWrite};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 use serde::Serialize;
 
 use crate::rows::{self, many};
@@ -113,7 +113,9 @@ impl Act for WriteCommit {
         };
         for entry in &self.audit {
             tables
-                .prepare_cached("INSERT INTO audit (subject, seq, recorded_at, entry) VALUES (?1, ?2, ?3, ?4)")?
+                .prepare_cached(
+                    "INSERT INTO audit (subject, seq, recorded_at, entry) VALUES (?1, ?2, ?3, ?4)",
+                )?
                 .execute(params![entry.subject, entry.seq, entry.recorded_at.millis(), entry.json])?;
         }
         for row in &self.outgoing {
@@ -121,7 +123,9 @@ impl Act for WriteCommit {
         }
         if let Some(policy) = &self.policy {
             tables
-                .prepare_cached("INSERT INTO policies (version, text, sha256, installed_at) VALUES (?1, ?2, ?3, ?4)")?
+                .prepare_cached(
+                    "INSERT INTO policies (version, text, sha256, installed_at) VALUES (?1, ?2, ?3, ?4)",
+                )?
                 .execute(params![policy.version, policy.text, policy.sha256, policy.installed_at.millis()])?;
         }
         if let Some(quota) = &self.quota {
@@ -162,7 +166,7 @@ impl RequestRow {
     }
 
     /// Who was first, if somebody was.
-    fn winner(&self, tables: &Connection) -> rusqlite::Result<Option<placet_core::request::Request>> {
+    fn winner(&self, tables: &Connection) -> rusqlite::Result<Option<Request>> {
         match self {
             Self::Insert { key, .. } => rows::request_of(tables, *key),
             Self::Update { key, from_version, .. } => {

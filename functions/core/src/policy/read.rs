@@ -63,6 +63,9 @@ impl Policy {
     }
 }
 
+/// One of a reviewer's addresses.
+type AddressOf = fn(&Reviewer) -> Option<&str>;
+
 fn read_policy(root: &Table<'_, '_>, text: &str, warnings: &Faults<'_>) -> Policy {
     let issuer = root.get("issuer").and_then(|node| {
         let url = node.text()?;
@@ -87,7 +90,7 @@ fn read_policy(root: &Table<'_, '_>, text: &str, warnings: &Faults<'_>) -> Polic
         root.fault_at(table, format!("reviewer `{twin}` stands twice"));
     }
     // One person under two names could be a quorum alone, or approve past the owner's rule.
-    let addresses: [(&str, fn(&Reviewer) -> Option<&str>); 3] = [
+    let addresses: [(&str, AddressOf); 3] = [
         ("email", |reviewer| reviewer.email.as_deref()),
         ("phone", |reviewer| reviewer.phone.as_deref()),
         ("slack", |reviewer| reviewer.slack.as_deref()),
@@ -244,7 +247,7 @@ fn read_reviewer(table: &Table<'_, '_>) -> Option<Reviewer> {
 }
 
 fn role_names<C: FromIterator<String>>(node: &Node<'_, '_>) -> C {
-    node.items().iter().filter_map(|role| role.words()).map(str::to_owned).collect()
+    node.items().iter().filter_map(Node::words).map(str::to_owned).collect()
 }
 
 fn read_away(table: &Table<'_, '_>) -> Option<Away> {

@@ -47,7 +47,7 @@ pub(super) struct Node<'a, 'f> {
 
 /// One table. When it is dropped, the keys that nobody asked for are faults.
 pub(super) struct Table<'a, 'f> {
-    table: &'a DeTable<'a>,
+    entries: &'a DeTable<'a>,
     pub(super) at: usize,
     faults: &'f Faults<'f>,
     name: &'static str,
@@ -56,7 +56,7 @@ pub(super) struct Table<'a, 'f> {
 
 impl<'a, 'f> Table<'a, 'f> {
     pub(super) fn root(table: &'a Spanned<DeTable<'a>>, faults: &'f Faults<'f>) -> Self {
-        Self { table: table.get_ref(), at: 0, faults, name: "the policy", known: RefCell::default() }
+        Self { entries: table.get_ref(), at: 0, faults, name: "the policy", known: RefCell::default() }
     }
 
     pub(super) fn fault(&self, message: impl Into<String>) {
@@ -69,7 +69,7 @@ impl<'a, 'f> Table<'a, 'f> {
 
     pub(super) fn get(&self, key: &'static str) -> Option<Node<'a, 'f>> {
         self.known.borrow_mut().insert(key);
-        self.table.get(key).map(|value| Node {
+        self.entries.get(key).map(|value| Node {
             value: value.get_ref(),
             at: value.span().start,
             faults: self.faults,
@@ -94,7 +94,7 @@ impl<'a, 'f> Table<'a, 'f> {
 impl Drop for Table<'_, '_> {
     fn drop(&mut self) {
         let known = self.known.borrow();
-        for key in self.table.keys() {
+        for key in self.entries.keys() {
             if !known.contains(key.get_ref().as_ref()) {
                 let keys: Vec<_> = known.iter().map(|key| format!("`{key}`")).collect();
                 self.faults.add(
@@ -187,7 +187,7 @@ impl<'a, 'f> Node<'a, 'f> {
 
     pub(super) fn table(&self, name: &'static str) -> Option<Table<'a, 'f>> {
         let Some(table) = self.value.as_table() else { return self.expected("a table") };
-        Some(Table { table, at: self.at, faults: self.faults, name, known: RefCell::default() })
+        Some(Table { entries: table, at: self.at, faults: self.faults, name, known: RefCell::default() })
     }
 
     /// The value as JSON, for examples.

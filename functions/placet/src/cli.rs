@@ -1,0 +1,260 @@
+//! The command line: every word that can be typed, and its help.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::text::parse_duration;
+
+/// Where the data folder is if nobody says.
+const DATA: &str = "./placet-data";
+
+const DATA_VARIABLE: &str = "PLACET_DATA";
+
+/// A person approves before a program acts.
+///
+/// Exit codes: 0 done or approved, 1 refused (rejected, expired, not valid), 2 usage, 3 fault.
+#[derive(Debug, Parser)]
+#[command(name = "placet", version, propagate_version = true, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Globals {
+    /// The data folder [default: ./placet-data]
+    #[arg(long, global = true, value_name = "DIR", env = DATA_VARIABLE, hide_env_values = true)]
+    data: Option<PathBuf>,
+    /// The policy file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// The address of a running gate, instead of a data folder; needs a client and `PLACET_SECRET`
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// Print results as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+impl Globals {
+    /// The data folder.
+    pub(crate) fn data(&self) -> &Path {
+        self.data.as_deref().unwrap_or(Path::new(DATA))
+    }
+
+    /// The data folder, if it was named on the command line itself.
+    pub(crate) fn named_data(&self) -> Option<&Path> {
+        let from_environment = std::env::var_os(DATA_VARIABLE);
+        self.data.as_deref().filter(|path| Some(path.as_os_str()) != from_environment.as_deref())
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show the main job in one go: ask, decide, verify
+    Demo(Demo),
+    /// Run the gate on this machine
+    Serve(Serve),
+    /// Write a commented policy to start from
+    Init(Init),
+    /// Check, explain or install a policy
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// What belongs to a client
+    #[command(subcommand)]
+    Client(ClientCommand),
+    /// The gate's keys
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Ask for an approval, from a shell or a CI job
+    Request(Request),
+    /// List what waits for a decision
+    Inbox(Inbox),
+    /// Print a reviewer's link to a request again
+    Link(Link),
+    /// Check or use the token of a decision
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Check a deployment, and say what is missing
+    Doctor,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Demo {
+    /// Decide as the sample reviewer, by posting the review page's form
+    #[arg(long, value_enum)]
+    pub(crate) decide: Option<Verdict>,
+    /// Where the demo's gate listens
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
+    pub(crate) listen: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Verdict {
+    Approve,
+    Reject,
+}
+
+impl Verdict {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::Reject => "reject",
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Serve {
+    /// Where to listen; port 0 takes any
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8484")]
+    pub(crate) listen: String,
+    /// The address that links and tokens name, if it is not the policy's `issuer`
+    #[arg(long, value_name = "URL")]
+    pub(crate) public_url: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Init {
+    /// The file to write [default: placet.toml]
+    pub(crate) file: Option<PathBuf>,
+    /// Overwrite a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Find every fault, with its line
+    Check {
+        /// The policy [default: --policy, or placet.toml]
+        file: Option<PathBuf>,
+    },
+    /// Say which rule a request hits, and why
+    Explain {
+        /// The policy
+        file: PathBuf,
+        /// The request as JSON, as it would be sent; `-` for standard input
+        request: PathBuf,
+    },
+    /// Install a policy in the data folder; a serving gate takes it up within a second
+    Push {
+        /// The policy [default: --policy, or placet.toml]
+        file: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClientCommand {
+    /// Print a client's secret, alone on the last line: what to paste into Zapier or n8n
+    Secret {
+        /// The client
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Begin a new epoch; what was made in the one before it stays valid until the next rotation
+    Rotate,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Request {
+    /// Dotted name of what will be done
+    #[arg(long, value_name = "NAME")]
+    pub(crate) action: String,
+    /// What the reviewer is told, in your words
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) summary: String,
+    /// A JSON object that says exactly what will be done; `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) payload: Option<PathBuf>,
+    /// Who asks [default: the only client that may]
+    #[arg(long, value_name = "ID")]
+    pub(crate) client: Option<String>,
+    /// Your name for the request: asking again under it asks nobody twice [default: a new one]
+    #[arg(long, value_name = "ID")]
+    pub(crate) request_id: Option<String>,
+    /// How long to wait for an answer at most, such as 90s, 10m, 1h; the rule may say less
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Wait for the decision; the exit code says which
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Inbox {
+    /// Only what waits for this reviewer, with their links
+    #[arg(long, value_name = "ID")]
+    pub(crate) reviewer: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Link {
+    /// The request
+    pub(crate) request_id: String,
+    /// Whose request [default: the only client that may ask]
+    #[arg(long, value_name = "ID")]
+    pub(crate) client: Option<String>,
+    /// Whose link
+    #[arg(long, value_name = "ID")]
+    pub(crate) reviewer: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Check a token: signature, time, payload, and the gate's own record
+    Verify {
+        /// The token; `-` for standard input
+        token: String,
+        #[command(flatten)]
+        of: TokenOf,
+    },
+    /// Use a token, which works once
+    Redeem {
+        /// The token; `-` for standard input
+        token: String,
+        #[command(flatten)]
+        of: TokenOf,
+        /// Who uses it: the run, or the machine; the same name again is a retry
+        #[arg(long, value_name = "NAME")]
+        by: String,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TokenOf {
+    /// The payload that is about to be used; `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) payload: Option<PathBuf>,
+    /// Who asked [default: whom the token names]
+    #[arg(long, value_name = "ID")]
+    pub(crate) client: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_before_or_after_the_command() {
+        for line in ["placet --data d inbox --json", "placet inbox --json --data d"] {
+            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            assert_eq!((cli.globals.data(), cli.globals.json), (Path::new("d"), true));
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! A gate over a data folder: its parts put together, for the server and for commands.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use placet_core::Timestamp;
+use placet_core::policy::{Flaw, Policy};
+use placet_gate::ports::{Clock, Ports, Store, Timers};
+use placet_gate::{Gate, Installed, Settings};
+use placet_sqlite::SqliteStore;
+
+use crate::clock::SystemClock;
+use crate::console::Lossy;
+use crate::failure::Failure;
+use crate::folder::Folder;
+use crate::keys::FileKeys;
+use crate::mail::Mailer;
+use crate::outbox::LocalNotify;
+use crate::timers::InlineTimers;
+
+/// A gate and the parts that the command line also uses by themselves.
+pub(crate) struct LocalGate {
+    /// The use cases.
+    pub(crate) gate: Arc<Gate>,
+    /// Its store.
+    pub(crate) store: Arc<SqliteStore>,
+    /// Its keys.
+    pub(crate) keys: Arc<FileKeys>,
+    /// Its folder.
+    pub(crate) folder: Folder,
+}
+
+/// Who a gate tells, beside the files in its folder.
+#[derive(Default)]
+pub(crate) struct Voices {
+    /// The terminal.
+    pub(crate) terminal: Option<Lossy>,
+    /// Mail.
+    pub(crate) mailer: Option<Mailer>,
+}
+
+/// A data folder's store and keys, before there is a gate over them.
+pub(crate) struct Parts {
+    folder: Folder,
+    clock: Arc<SystemClock>,
+    store: Arc<SqliteStore>,
+    keys: Arc<FileKeys>,
+}
+
+impl Parts {
+    /// Opens them; makes them where they are missing.
+    pub(crate) fn open(folder: Folder) -> Result<Self, Failure> {
+        let clock = Arc::new(SystemClock);
+        let keys = Arc::new(FileKeys::open(folder.path(), clock.now())?);
+        let database = folder.database();
+        let store = SqliteStore::open(&database, Arc::clone(&clock) as Arc<dyn Clock>).map_err(|fault| {
+            Failure::from(fault)
+                .advise(format!("the database is `{}`; `placet doctor` says more", database.display()))
+        })?;
+        Ok(Self { folder, clock, store: Arc::new(store), keys })
+    }
+
+    /// The text of the policy that was installed last.
+    pub(crate) async fn installed_policy(&self) -> Result<Option<String>, Failure> {
+        Ok(self.store.policy().await?.map(|policy| policy.text))
+    }
+
+    /// Puts a gate together. `public_url` overrides the policy's `issuer`.
+    pub(crate) fn gate(
+        self,
+        public_url: Option<String>,
+        voices: Voices,
+        timers: Arc<dyn Timers>,
+    ) -> LocalGate {
+        let notify = LocalNotify::new(&self.folder, voices.terminal, voices.mailer);
+        let ports = Ports {
+            store: Arc::clone(&self.store) as _,
+            notify: Arc::new(notify),
+            timers,
+            keys: Arc::clone(&self.keys) as _,
+            clock: self.clock,
+        };
+        // Whoever holds this gate calls `reload_policy`.
+        let settings = Settings { public_url, policy_max_age_ms: None };
+        let gate = Arc::new(Gate::new(ports, settings));
+        LocalGate { gate, store: self.store, keys: self.keys, folder: self.folder }
+    }
+}
+
+impl LocalGate {
+    /// A gate for one command. Messages go out before the command ends.
+    pub(crate) fn for_command(folder: Folder) -> Result<Self, Failure> {
+        let timers = Arc::new(InlineTimers::default());
+        let voices = Voices { terminal: None, mailer: Mailer::from_environment()? };
+        let public_url = folder.public_url();
+        let local = Parts::open(folder)?.gate(public_url, voices, Arc::clone(&timers) as _);
+        timers.belong_to(&local.gate);
+        Ok(local)
+    }
+
+    /// Puts the policy file, if one is given, in force.
+    pub(crate) async fn install(&self, file: Option<&Path>) -> Result<Option<Installed>, Failure> {
+        let Some(file) = file else { return Ok(None) };
+        let text = read_policy_file(file)?;
+        match self.gate.install_policy(&text, "operator").await? {
+            Ok(installed) => Ok(Some(installed)),
+            Err(flaws) => Err(broken_policy(file, &flaws)),
+        }
+    }
+
+    /// The policy in force.
+    pub(crate) async fn policy(&self) -> Result<Arc<Policy>, Failure> {
+        let policy = self.gate.reload_policy().await?;
+        policy.ok_or_else(|| no_policy(self.folder.path()))
+    }
+
+    /// The gate's time.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.gate.now()
+    }
+}
+
+/// The text of a policy file.
+pub(crate) fn read_policy_file(file: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(file).map_err(|error| {
+        Failure::file("cannot read the policy", file, &error).advise("`placet init` writes one to start from")
+    })
+}
+
+/// A policy that cannot be used, with every fault.
+pub(crate) fn broken_policy(file: &Path, flaws: &[Flaw]) -> Failure {
+    let count = if flaws.len() == 1 { "a fault".to_owned() } else { format!("{} faults", flaws.len()) };
+    let lines: Vec<String> = flaws.iter().map(ToString::to_string).collect();
+    Failure::refused(format!("the policy `{}` has {count}", file.display())).advise(lines.join("\n"))
+}
+
+/// There is nothing to decide by.
+pub(crate) fn no_policy(folder: &Path) -> Failure {
+    Failure::refused(format!("no policy is installed in `{}`", folder.display())).advise(
+        "give --policy FILE, or install one with `placet policy push FILE`; `placet init` writes one to start from",
+    )
+}

@@ -1,0 +1,293 @@
+//! The local gate as a running thing: started, kept up to date with its files, and ended cleanly.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use placet_core::policy::Policy;
+use placet_gate::{Gate, Installed};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::failure::Failure;
+use crate::folder::{Folder, Serving};
+use crate::local::{LocalGate, Parts, Voices, broken_policy, no_policy, read_policy_file};
+use crate::outbox::prune;
+use crate::server;
+use crate::timers::LocalTimers;
+
+/// How often files are looked at: the policy's, the keyring, and what other processes installed.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How often what is long over is forgotten.
+const PURGE_EVERY: Duration = Duration::from_hours(1);
+
+/// How long letters and callbacks on their way may still take at the end. What is left goes out at the next start.
+const QUIET_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What a gate is started with.
+pub(crate) struct Options {
+    /// Its data folder.
+    pub(crate) data: PathBuf,
+    /// Its policy file; none where an installed policy is used.
+    pub(crate) policy: Option<PolicySource>,
+    /// Where it listens.
+    pub(crate) listen: String,
+    /// What links and `iss` say, instead of the policy's `issuer`.
+    pub(crate) public_url: Option<String>,
+    /// Who it tells, beside the files in its folder.
+    pub(crate) voices: Voices,
+}
+
+/// Where a policy comes from.
+pub(crate) enum PolicySource {
+    /// A file, which is followed.
+    File(PathBuf),
+    /// A text, for demos.
+    Text(&'static str),
+}
+
+/// A gate that serves.
+pub(crate) struct Running {
+    /// The gate and its parts.
+    pub(crate) local: LocalGate,
+    /// Where it listens, as this machine reaches it.
+    pub(crate) url: String,
+    timers: Arc<LocalTimers>,
+    stop: watch::Sender<bool>,
+    server: JoinHandle<()>,
+    chores: Vec<JoinHandle<()>>,
+    _serving: Serving,
+}
+
+/// Starts a gate. It serves when this returns.
+pub(crate) async fn start(options: Options) -> Result<Running, Failure> {
+    server::raise_file_limit();
+    let folder = Folder::open(&options.data)?;
+    // The port comes first: a second gate by mistake must not install a policy before it fails.
+    let listener = server::listen(&options.listen).await?;
+    let address =
+        listener.local_addr().map_err(|error| Failure::fault(format!("the listener has no address: {error}")))?;
+    let url = server::local_url(address);
+    let timers = LocalTimers::start()
+        .map_err(|error| Failure::fault(format!("the thread for letters cannot be started: {error}")))?;
+
+    let parts = Parts::open(folder.clone())?;
+    let (file, text) = match options.policy {
+        Some(PolicySource::File(file)) => {
+            let text = read_policy_file(&file)?;
+            (Some(file), Some(text))
+        }
+        Some(PolicySource::Text(text)) => (None, Some(text.to_owned())),
+        None => (None, None),
+    };
+    let in_force = match &text {
+        Some(text) => text.clone(),
+        None => parts.installed_policy().await?.ok_or_else(|| no_policy(folder.path()))?,
+    };
+    let public_url = public_url(options.public_url.as_deref(), &in_force, &url)?;
+    let local = parts.gate(public_url.clone(), options.voices, Arc::clone(&timers) as _);
+    timers.belong_to(&local.gate);
+    if let Some(text) = &text {
+        let named = file.as_deref().unwrap_or(Path::new("built in"));
+        match local.gate.install_policy(text, "operator").await? {
+            Ok(installed) => say_installed(&installed, text),
+            Err(flaws) => return Err(broken_policy(named, &flaws)),
+        }
+    }
+    let policy = local.policy().await?;
+    folder.remember_public_url(public_url.as_deref())?;
+    tracing::info!(
+        url,
+        public.url = local.gate.base_url(&policy),
+        data = %folder.path().display(),
+        "the gate serves"
+    );
+    if !address.ip().is_loopback() && local.gate.base_url(&policy).starts_with("http://") {
+        tracing::warn!(
+            "the gate listens beyond this machine, but its public address is not https: links and tokens could be read on the way; see --public-url"
+        );
+    }
+
+    let (stop, stopped) = watch::channel(false);
+    let server = tokio::spawn(server::serve(listener, placet_http::app(Arc::clone(&local.gate)), stopped));
+    let serving = folder.serve_at(&url)?;
+    let chores = vec![
+        tokio::spawn(keep_time(&local, Arc::clone(&timers))),
+        tokio::spawn(follow_files(&local, file.map(|file| Followed::new(file, text)))),
+        tokio::spawn(purge(&local)),
+    ];
+    Ok(Running { local, url, timers, stop, server, chores, _serving: serving })
+}
+
+impl Running {
+    /// Ends the gate: no new requests, running ones finish, letters go out.
+    pub(crate) async fn stop(self) {
+        let _ = self.stop.send(true);
+        let _ = self.server.await;
+        for chore in &self.chores {
+            chore.abort();
+        }
+        self.timers.quiet(QUIET_TIMEOUT).await;
+        tracing::info!("the gate has ended");
+    }
+}
+
+/// The address that overrides the policy's `issuer`: the one that is asked for, or where there is no `issuer`, the
+/// listener's, so that links of a gate on one machine can be opened.
+fn public_url(wanted: Option<&str>, policy: &str, listens_at: &str) -> Result<Option<String>, Failure> {
+    if let Some(url) = wanted {
+        return check_public_url(url).map(Some);
+    }
+    // A policy with faults fails where it is installed.
+    let issuer = Policy::read(policy).ok().and_then(|policy| policy.issuer);
+    Ok(if issuer.is_some() { None } else { Some(listens_at.to_owned()) })
+}
+
+fn check_public_url(text: &str) -> Result<String, Failure> {
+    let fault = || {
+        Failure::usage(format!("`{text}` is not a public address"))
+            .advise("write it as https://gate.example.com, without a path that ends in a slash")
+    };
+    let trimmed = text.trim_end_matches('/');
+    let url = url::Url::parse(trimmed).map_err(|_| fault())?;
+    let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() || !plain {
+        return Err(fault());
+    }
+    Ok(trimmed.to_owned())
+}
+
+fn say_installed(installed: &Installed, text: &str) {
+    match installed {
+        Installed::New(version) => tracing::info!(policy.version = version, "a policy was put in force"),
+        Installed::Same(version) => tracing::info!(policy.version = version, "the policy is in force"),
+    }
+    for warning in Policy::check(text).warnings {
+        tracing::warn!(line = warning.line, "the policy: {}", warning.message);
+    }
+}
+
+fn keep_time(local: &LocalGate, timers: Arc<LocalTimers>) -> impl Future<Output = ()> + use<> {
+    let (gate, store) = (Arc::clone(&local.gate), Arc::clone(&local.store));
+    async move {
+        match timers.send_orphans(store.as_ref(), gate.now()).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "messages that an earlier process left unsent go out now"),
+            Err(fault) => tracing::error!(
+                error = fault.chain(),
+                "messages that an earlier process left unsent cannot be read; the sweep tries them again"
+            ),
+        }
+        timers.keep_time(&gate).await;
+    }
+}
+
+fn purge(local: &LocalGate) -> impl Future<Output = ()> + use<> {
+    let (gate, folder) = (Arc::clone(&local.gate), local.folder.clone());
+    async move {
+        let mut hours = interval(PURGE_EVERY);
+        hours.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            hours.tick().await;
+            loop {
+                match gate.purge().await {
+                    Ok(0) => break,
+                    Ok(_) => {}
+                    Err(fault) => {
+                        tracing::error!(error = fault.chain(), "requests that are long over could not be forgotten");
+                        break;
+                    }
+                }
+            }
+            let folder = folder.clone();
+            let _ = tokio::task::spawn_blocking(move || prune(&folder)).await;
+        }
+    }
+}
+
+/// A policy file whose changes are put in force.
+struct Followed {
+    file: PathBuf,
+    seen: Result<String, String>,
+}
+
+impl Followed {
+    fn new(file: PathBuf, text: Option<String>) -> Self {
+        Self { file, seen: Ok(text.unwrap_or_default()) }
+    }
+
+    /// Looks at the file, and says everything that is to be said of one content once.
+    async fn look(&mut self, gate: &Gate) {
+        let found = std::fs::read_to_string(&self.file).map_err(|error| error.to_string());
+        if found == self.seen {
+            return;
+        }
+        match &found {
+            Err(error) => {
+                tracing::error!(file = %self.file.display(), error, "the policy file cannot be read; the policy stays as it is");
+            }
+            Ok(text) => match gate.install_policy(text, "operator").await {
+                Ok(Ok(installed)) => say_installed(&installed, text),
+                Ok(Err(flaws)) => {
+                    for flaw in &flaws {
+                        tracing::error!(file = %self.file.display(), line = flaw.line, "the policy file has a fault: {}", flaw.message);
+                    }
+                    tracing::error!(
+                        file = %self.file.display(),
+                        faults = flaws.len(),
+                        "the changed policy file was not put in force; the policy stays as it is"
+                    );
+                }
+                Err(fault) => {
+                    tracing::error!(error = fault.chain(), "the changed policy file could not be put in force; it is tried again");
+                    return;
+                }
+            },
+        }
+        self.seen = found;
+    }
+}
+
+fn follow_files(local: &LocalGate, mut followed: Option<Followed>) -> impl Future<Output = ()> + use<> {
+    let (gate, keys) = (Arc::clone(&local.gate), Arc::clone(&local.keys));
+    async move {
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // One line when a trouble begins, not one for each look.
+        let mut troubled = false;
+        loop {
+            looks.tick().await;
+            if let Some(followed) = &mut followed {
+                followed.look(&gate).await;
+            }
+            let trouble = match (gate.reload_policy().await, keys.reread_if_changed()) {
+                (Ok(_), Ok(changed)) => {
+                    if changed {
+                        tracing::info!(epoch = keys.held().current.number, "the keyring was changed, and read again");
+                    }
+                    None
+                }
+                (Err(fault), _) | (Ok(_), Err(fault)) => Some(fault),
+            };
+            if let Some(fault) = trouble.as_ref().filter(|_| !troubled) {
+                tracing::error!(error = fault.chain(), "policy or keys cannot be read again; they stay as they are");
+            }
+            troubled = trouble.is_some();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_address_is_an_http_address_and_loses_its_last_slash() {
+        assert_eq!(check_public_url("https://gate.example.com/").unwrap(), "https://gate.example.com");
+        for bad in ["gate.example.com", "ftp://x", "https://a/?b", "https://u@a", "https://"] {
+            assert!(check_public_url(bad).is_err(), "{bad}");
+        }
+    }
+}
