@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use placet_core::Timestamp;
 use placet_core::policy::{Flaw, Policy};
-use placet_gate::ports::{Clock, Ports, Store, Timers};
-use placet_gate::{Gate, Installed, Settings};
+use placet_gate::ports::{Clock, Store, Timers};
+use placet_gate::{Gate, Installed, Ports, Settings};
 use placet_sqlite::SqliteStore;
 
 use crate::clock::SystemClock;
@@ -63,6 +63,16 @@ impl Parts {
     /// The text of the policy that was installed last.
     pub(crate) async fn installed_policy(&self) -> Result<Option<String>, Failure> {
         Ok(self.store.policy().await?.map(|policy| policy.text))
+    }
+
+    /// The store.
+    pub(crate) fn store(&self) -> &SqliteStore {
+        &self.store
+    }
+
+    /// The keys.
+    pub(crate) fn keys(&self) -> &FileKeys {
+        &self.keys
     }
 
     /// Puts a gate together. `public_url` overrides the policy's `issuer`.

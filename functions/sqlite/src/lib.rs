@@ -12,6 +12,7 @@ mod writes;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use placet_core::Timestamp;
@@ -53,6 +54,15 @@ pub struct PlacedEntry {
     pub entry: AuditEntry,
 }
 
+/// How much a store has written since it was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Acts: commits, and what was sent, moved, added or removed.
+    pub acts: u64,
+    /// Transactions that they shared, each with one sync of the disk.
+    pub batches: u64,
+}
+
 impl SqliteStore {
     /// Opens the database at that path; makes it, readable by its owner alone, if there is none.
     ///
@@ -75,6 +85,12 @@ impl SqliteStore {
     /// All audit entries after that position, in the order of their commits, at most `limit`.
     pub async fn audit_page(&self, after_position: i64, limit: usize) -> Result<Vec<PlacedEntry>, Fault> {
         self.scan(move |tables| rows::audit_page(tables, after_position, limit)).await
+    }
+
+    /// How much has been written through these handles.
+    pub fn written(&self) -> Written {
+        let tally = &self.0.writer.tally;
+        Written { acts: tally.acts.load(Ordering::Relaxed), batches: tally.batches.load(Ordering::Relaxed) }
     }
 
     /// Runs a read that may go through many rows on a thread that may block.

@@ -3,6 +3,7 @@
 //! Nobody is answered, and no waiter woken, before the commit of the whole batch has returned.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -38,8 +39,16 @@ pub(crate) trait Act: Send + 'static {
     }
 }
 
+/// How much has been written since the store was opened.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) acts: AtomicU64,
+    pub(crate) batches: AtomicU64,
+}
+
 /// A handle on the writing thread. Dropping it finishes what is queued.
 pub(crate) struct Writer {
+    pub(crate) tally: Arc<Tally>,
     queue: Option<Sender<Box<dyn Job>>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -52,12 +61,13 @@ impl Writer {
         watchers: Arc<Watchers>,
     ) -> Result<Self, Fault> {
         let (queue, jobs) = channel();
-        let mut desk = Desk::new(connection, clock, watchers);
+        let tally = Arc::new(Tally::default());
+        let mut desk = Desk::new(connection, clock, watchers, Arc::clone(&tally));
         let thread = std::thread::Builder::new()
             .name("placet-sqlite".into())
             .spawn(move || desk.work(&jobs))
             .map_err(|error| Fault::new("the database's thread could not be started", error))?;
-        Ok(Self { queue: Some(queue), thread: Some(thread) })
+        Ok(Self { tally, queue: Some(queue), thread: Some(thread) })
     }
 
     /// Writes; returns once that is on the disk, or why it is not.
@@ -128,12 +138,18 @@ struct Desk {
     connection: Connection,
     clock: Arc<dyn Clock>,
     watchers: Arc<Watchers>,
+    tally: Arc<Tally>,
     seen_version: i64,
 }
 
 impl Desk {
-    fn new(connection: Connection, clock: Arc<dyn Clock>, watchers: Arc<Watchers>) -> Self {
-        let mut desk = Self { connection, clock, watchers, seen_version: 0 };
+    fn new(
+        connection: Connection,
+        clock: Arc<dyn Clock>,
+        watchers: Arc<Watchers>,
+        tally: Arc<Tally>,
+    ) -> Self {
+        let mut desk = Self { connection, clock, watchers, tally, seen_version: 0 };
         desk.seen_version = desk.version();
         desk
     }
@@ -161,6 +177,8 @@ impl Desk {
     fn write(&mut self, batch: &mut [Box<dyn Job>]) {
         match self.attempt(batch) {
             Ok(()) => {
+                self.tally.acts.fetch_add(batch.len() as u64, Ordering::Relaxed);
+                self.tally.batches.fetch_add(1, Ordering::Relaxed);
                 self.watchers.wake(batch.iter().filter_map(|job| job.changed()));
                 for job in batch {
                     job.answer(None);

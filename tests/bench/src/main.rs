@@ -13,6 +13,8 @@ mod process;
 mod report;
 mod run;
 mod samples;
+mod server;
+mod sign;
 mod starts;
 mod wire;
 
@@ -26,7 +28,7 @@ use clap::{Parser, ValueEnum};
 enum Part {
     /// A synced append: what the disk alone costs.
     Floor,
-    /// The article's service: FastAPI on uvicorn, storing nothing.
+    /// The article's service: `FastAPI` on uvicorn, storing nothing.
     Baseline,
     /// Approvals one at a time, through the JSON answer and through the page; time to notify; page weight.
     Approvals,

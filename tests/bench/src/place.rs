@@ -10,14 +10,10 @@ pub(crate) struct Place(PathBuf);
 impl Place {
     /// Makes it in `parent`; without one, in the target folder that this program was built into.
     pub(crate) fn make(parent: Option<&Path>) -> Result<Self> {
-        let parent = match parent {
-            Some(parent) => parent.to_owned(),
-            None => {
-                let program = std::env::current_exe()?;
-                let target = program.parent().and_then(Path::parent);
-                target.ok_or_else(|| Failure::bare("this program lies in no folder"))?.join("placet-bench")
-            }
-        };
+        let program = std::env::current_exe()?;
+        let target = program.parent().and_then(Path::parent).map(|target| target.join("placet-bench"));
+        let parent = parent.map(Path::to_owned).or(target);
+        let parent = parent.ok_or_else(|| Failure::bare("this program lies in no folder"))?;
         let path = parent.join(format!("run-{}", std::process::id()));
         std::fs::create_dir_all(&path)
             .map_err(|error| Failure::new(format!("`{}`", path.display()), error))?;

@@ -47,8 +47,7 @@ pub(crate) struct Answer<'a> {
 impl Connection {
     /// Connects.
     pub(crate) async fn open(to: SocketAddr) -> Result<Self> {
-        let stream =
-            TcpStream::connect(to).await.map_err(|error| Failure::new(format!("`{to}`"), error))?;
+        let stream = TcpStream::connect(to).await.map_err(|error| Failure::new(format!("`{to}`"), error))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, request: Vec::with_capacity(2048), inbox: Vec::with_capacity(CHUNK), answered: 0 })
     }

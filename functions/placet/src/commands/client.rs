@@ -1,0 +1,53 @@
+//! `placet client secret`: what to paste into the program that asks.
+
+use placet_core::id::ClientId;
+use placet_core::policy::Policy;
+use serde_json::json;
+
+use crate::cli::Globals;
+use crate::console::{note, print};
+use crate::failure::{Exit, Failure};
+use crate::folder::Folder;
+use crate::local::{Parts, broken_policy, read_policy_file};
+
+/// Prints a client's secret, alone on the last line.
+pub(crate) async fn secret(globals: &Globals, id: &str) -> Result<Exit, Failure> {
+    super::no_url(globals)?;
+    let id = ClientId::parse(id).map_err(|error| Failure::usage(format!("`{id}`: a client's id {error}")))?;
+    let parts = Parts::open(Folder::open(globals.data())?)?;
+    let text = match &globals.policy {
+        Some(file) => {
+            let text = read_policy_file(file)?;
+            Policy::read(&text).map_err(|flaws| broken_policy(file, &flaws))?;
+            Some(text)
+        }
+        None => parts.installed_policy().await?,
+    };
+    let client = match text.as_deref().map(Policy::read) {
+        Some(Ok(policy)) => Some(super::known_client(id.as_str(), &policy)?.clone()),
+        Some(Err(_)) | None => None,
+    };
+    if client.is_none() {
+        note("no policy is installed yet: this is the secret that a client of this id will have");
+    }
+    let generation = client.as_ref().map_or(1, |client| client.generation);
+    let keyring = parts.keys().held();
+    let secret = keyring.current.client_secret(&id, generation);
+    let epoch = keyring.current.number;
+    if globals.json {
+        let value = json!({
+            "client": id.as_str(),
+            "secret": secret.expose(),
+            "epoch": epoch,
+            "generation": generation,
+        });
+        print(&super::pretty(&value));
+        return Ok(Exit::Done);
+    }
+    let mut lines = format!("Secret of client {id} (epoch {epoch}). Keep it like a password; the gate can print it again.\n");
+    if client.is_some_and(|client| client.bearer) {
+        lines.push_str(&format!("As a bearer key: `Authorization: Bearer {id}.` and the secret, without a space.\n"));
+    }
+    print(&format!("{lines}{}\n", secret.expose()));
+    Ok(Exit::Done)
+}

@@ -1,0 +1,334 @@
+//! `placet demo`: the whole story on one screen, over real HTTP.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use placet_core::id::ClientId;
+use serde_json::{Value, json};
+
+use super::init::SAMPLE;
+use super::request::{deciders, status, text};
+use super::token::describe_claims;
+use crate::api::{Api, CallFailure, Transport};
+use crate::cli::{Demo, Globals, Verdict};
+use crate::console::{Style, harmless, note, print};
+use crate::failure::{Exit, Failure};
+use crate::folder::{Folder, Scratch};
+use crate::local::{Parts, Voices};
+use crate::serve::{Options, PolicySource, Running, start};
+use crate::text::{millis, span};
+
+/// The sample policy's asker and first reviewer.
+const CLIENT: &str = "agent";
+const REVIEWER: &str = "bob";
+
+/// How long the demo waits for the letter to its reviewer.
+const LETTER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Asks, shows the link, waits, shows the decision and what its token proves.
+pub(crate) async fn run(globals: &Globals, options: Demo) -> Result<Exit, Failure> {
+    super::no_url(globals)?;
+    let scratch = match globals.named_data() {
+        Some(_) => None,
+        None => Some(
+            Scratch::new("demo")
+                .map_err(|error| Failure::fault(format!("no folder for the demo can be made: {error}")))?,
+        ),
+    };
+    let data: PathBuf = match (&scratch, globals.named_data()) {
+        (Some(scratch), _) => scratch.path().to_owned(),
+        (None, named) => named.unwrap_or(globals.data()).to_owned(),
+    };
+    refuse_real_gate(&data).await?;
+    let running = start(Options {
+        data,
+        policy: Some(PolicySource::Text(SAMPLE)),
+        listen: options.listen.clone(),
+        public_url: None,
+        voices: Voices::default(),
+    })
+    .await?;
+    let told = tell(globals, &options, &running).await;
+    running.stop().await;
+    told
+}
+
+/// The demo installs its own policy: never over somebody's real one.
+async fn refuse_real_gate(data: &std::path::Path) -> Result<(), Failure> {
+    let folder = Folder::open(data)?;
+    if !folder.database().exists() {
+        return Ok(());
+    }
+    match Parts::open(folder)?.installed_policy().await? {
+        Some(text) if text != SAMPLE => {
+            Err(Failure::usage(format!("`{}` holds a gate with a policy of its own", data.display()))
+                .advise("leave out --data for a demo in a temporary folder"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+async fn tell(globals: &Globals, options: &Demo, running: &Running) -> Result<Exit, Failure> {
+    let style = Style::of_stdout();
+    let say = |text: &str| {
+        if !globals.json {
+            print(text);
+        }
+    };
+    let transport = Transport::network(&running.url)?;
+    let api = api(running, transport.clone()).await?;
+    say(&format!(
+        "\n{}\n\n{}  A gate serves at {}, with the sample policy of `placet init`.\n",
+        style.bold("Placet demo: a program wants to act, a person decides"),
+        style.bold("1"),
+        running.url
+    ));
+
+    // A connection that is there already, as an agent's would be: what is measured is the gate.
+    transport.send(get("/healthz")?).await?;
+    let payload = json!({ "to": "ACME GmbH", "amount": 5000, "currency": "EUR", "invoice": "4711" });
+    let summary = "Pay ACME's invoice 4711. I compared it with the order, and it is due today.";
+    let request_id = format!("demo-{}", running.local.now().millis());
+    let begun = Instant::now();
+    let asked = api
+        .ask(&json!({
+            "request_id": request_id,
+            "action": "payment.send",
+            "summary": summary,
+            "payload": payload,
+        }))
+        .await?;
+    let asking_took = begun.elapsed();
+    let link = link(running, text(&asked, "approval_id")).await?;
+    say(&format!(
+        "\n{}  The client `{CLIENT}` asked, and had its answer ({}) in {}:\n     {}  {}\n     {}  {payload}\n     {}  “{summary}”\n",
+        style.bold("2"),
+        text(&asked, "status"),
+        millis(asking_took),
+        style.dim("action "),
+        style.bold(text(&asked, "action")),
+        style.dim("payload"),
+        style.dim("summary"),
+    ));
+    let shown = format!(
+        "\n{}  The rule `{}` asks {REVIEWER}, who got this link:\n\n     {}\n\n     {}\n",
+        style.bold("3"),
+        text(&asked, "rule"),
+        style.link(&link),
+        style.dim("It is his alone. Opening it decides nothing, so mail scanners may; only its buttons do.")
+    );
+    if globals.json {
+        note(&format!("{REVIEWER}'s link: {link}"));
+    }
+    say(&shown);
+
+    let waiter = tokio::spawn({
+        let (api, request_id) = (api.clone(), request_id.clone());
+        async move { wait(&api, &request_id).await.map(|approval| (approval, Instant::now())) }
+    });
+    let pressed_at = match options.decide {
+        Some(verdict) => {
+            say(&format!("     Posting the page's form as {REVIEWER} would: {}.\n", verdict.as_str()));
+            Some(press(&transport, &link, verdict).await?)
+        }
+        None => {
+            say(&format!(
+                "     {} Waiting {} at most.\n",
+                style.bold("Open it and decide."),
+                span(until(&asked, running))
+            ));
+            None
+        }
+    };
+    let waited = tokio::select! {
+        waited = waiter => waited,
+        _ = tokio::signal::ctrl_c() => {
+            note("\nstopped: nothing was approved");
+            return Ok(Exit::Interrupted);
+        }
+    };
+    let (approval, released_at) =
+        waited.map_err(|error| Failure::fault(format!("the waiting client failed: {error}")))??;
+    let approved = approval.get("approved").and_then(Value::as_bool) == Some(true);
+    let reason = match text(&approval, "reason") {
+        "" => String::new(),
+        reason => format!(", “{}”", harmless(reason)),
+    };
+    let released = pressed_at.map(|at| released_at.saturating_duration_since(at));
+    let machine = match released {
+        Some(released) => format!(
+            "The machine's share: {} to ask, {} from the button to the waiting client.",
+            millis(asking_took),
+            millis(released)
+        ),
+        None => format!("The machine's share: {} to ask; the client that waited was told at once.", millis(asking_took)),
+    };
+    say(&format!(
+        "\n{}  {} by {}{reason}\n     {}\n",
+        style.bold("4"),
+        status(style, &approval),
+        deciders(&approval),
+        style.dim(&machine)
+    ));
+    let proof = prove(&api, &approval, &payload).await?;
+    say(&proof.describe(style, approved));
+    if globals.json {
+        let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
+        print(&super::pretty(&json!({
+            "approval": approval,
+            "verified": proof.verified,
+            "redeemed": proof.redeemed,
+            "asked_in_ms": ms(asking_took),
+            "released_in_ms": released.map(ms),
+        })));
+    }
+    Ok(if approved { Exit::Done } else { Exit::Refused })
+}
+
+/// The API with the sample client's own secret.
+async fn api(running: &Running, transport: Transport) -> Result<Api, Failure> {
+    let policy = running.local.policy().await?;
+    let client = ClientId::parse(CLIENT).ok().and_then(|id| policy.client(&id).cloned());
+    let client = client.ok_or_else(|| Failure::fault("the sample policy has lost its client"))?;
+    Ok(super::api_over(transport, &running.local, &client))
+}
+
+/// The link in the letter that the reviewer got.
+async fn link(running: &Running, approval_id: &str) -> Result<String, Failure> {
+    let begun = Instant::now();
+    let start = format!("{approval_id}.1.{REVIEWER}.");
+    while begun.elapsed() < LETTER_TIMEOUT {
+        let letters = std::fs::read_dir(running.local.folder.outbox()).into_iter().flatten().flatten();
+        for letter in letters {
+            let name = letter.file_name().to_string_lossy().into_owned();
+            if !name.starts_with(&start) || !name.ends_with(".json") {
+                continue;
+            }
+            let content = std::fs::read(letter.path()).unwrap_or_default();
+            let letter: Value = serde_json::from_slice(&content).unwrap_or_default();
+            if let Some(url) = letter.get("url").and_then(Value::as_str) {
+                return Ok(url.to_owned());
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    Err(Failure::fault("the reviewer's letter did not come")
+        .advise("the log above says why; PLACET_LOG=debug says more"))
+}
+
+/// How long the reviewers have.
+fn until(asked: &Value, running: &Running) -> i64 {
+    super::request::time(asked, "deadline").map_or(0, |deadline| deadline.millis_since(running.local.now()))
+}
+
+async fn wait(api: &Api, request_id: &str) -> Result<Value, Failure> {
+    loop {
+        match api.wait(request_id, Duration::from_secs(25)).await {
+            Ok(approval) if text(&approval, "status") == "pending" => {}
+            Ok(approval) => return Ok(approval),
+            Err(CallFailure::Final(failure)) => return Err(failure),
+            Err(CallFailure::Passing(why)) => return Err(Failure::fault(why)),
+        }
+    }
+}
+
+/// Does what a reviewer's browser does: opens the page, and posts its form. Returns when the button was pressed.
+async fn press(transport: &Transport, link: &str, verdict: Verdict) -> Result<Instant, Failure> {
+    let path = path_of(link);
+    let page = transport.send(get(&path)?).await?;
+    let nonce = nonce_of(&page.body)
+        .ok_or_else(|| Failure::fault(format!("the review page ({}) has no form", page.status)))?;
+    let form: String = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("nonce", &nonce)
+        .append_pair("decision", verdict.as_str())
+        .append_pair("reason", "")
+        .finish();
+    let request = Request::post(path)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .header("accept", "text/html")
+        .body(Full::new(Bytes::from(form)))
+        .map_err(|error| Failure::fault(error.to_string()))?;
+    let pressed_at = Instant::now();
+    let answer = transport.send(request).await?;
+    if answer.status == 200 {
+        return Ok(pressed_at);
+    }
+    Err(Failure::fault(format!("the review page answered {} to its form", answer.status)))
+}
+
+fn get(path: &str) -> Result<Request<Full<Bytes>>, Failure> {
+    Request::get(path)
+        .header("accept", "text/html")
+        .body(Full::default())
+        .map_err(|error| Failure::fault(error.to_string()))
+}
+
+fn path_of(link: &str) -> String {
+    url::Url::parse(link).map_or_else(|_| link.to_owned(), |url| url.path().to_owned())
+}
+
+/// The value of the form's hidden field.
+fn nonce_of(page: &str) -> Option<String> {
+    page.split('<').find_map(|tag| {
+        let tag = tag.split_once('>')?.0;
+        if !tag.starts_with("input") || !tag.contains(r#"name="nonce""#) {
+            return None;
+        }
+        let value = tag.split_once(r#"value=""#)?.1;
+        Some(value.split_once('"')?.0.to_owned())
+    })
+}
+
+/// What the executor finds out about the token.
+struct Proof {
+    verified: Value,
+    redeemed: Value,
+    second_use: Option<String>,
+}
+
+async fn prove(api: &Api, approval: &Value, payload: &Value) -> Result<Proof, Failure> {
+    let token = text(approval, "token");
+    let verified = api.verify(token, Some(payload)).await?;
+    if verified.get("valid").and_then(Value::as_bool) != Some(true) {
+        return Ok(Proof { verified, redeemed: Value::Null, second_use: None });
+    }
+    let redeemed = api.redeem(token, Some(payload), "demo-executor").await?.accept()?;
+    let again = api.redeem(token, Some(payload), "somebody-else").await?;
+    let code = again.json().get("code").and_then(Value::as_str).unwrap_or("accepted").to_owned();
+    Ok(Proof { verified, redeemed, second_use: Some(code) })
+}
+
+impl Proof {
+    fn describe(&self, style: Style, approved: bool) -> String {
+        let claims = self.verified.get("claims").cloned().unwrap_or_default();
+        let claims = describe_claims(style, &claims).replace("\n  ", "\n     ");
+        let problem = self.verified.get("problem").and_then(Value::as_str).unwrap_or_default();
+        let result = match (&self.second_use, approved) {
+            (Some(code), true) => format!(
+                "{}: signed, in time, and for exactly this payload. The executor redeemed it and may act;\n     \
+                 whoever comes second is refused ({code}).",
+                style.good("verified")
+            ),
+            (Some(_) | None, _) => format!(
+                "{} ({problem}): the token proves the decision, and an executor that checks it does not act.",
+                style.bad("not valid for acting")
+            ),
+        };
+        format!("\n{}  The token says:\n   {claims}\n     {result}\n\n", style.bold("5"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nonce_is_found_wherever_the_page_puts_it() {
+        let page = r#"<form><input type="text" name="x" value="1"><input value="n-1" type="hidden" name="nonce"></form>"#;
+        assert_eq!(nonce_of(page).as_deref(), Some("n-1"));
+        assert_eq!(nonce_of("<p>nonce</p>"), None);
+    }
+}

@@ -1,0 +1,140 @@
+//! `placet inbox`: what waits for a decision.
+
+use placet_core::Timestamp;
+use placet_core::id::ReviewerId;
+use placet_core::policy::Policy;
+use placet_core::request::Request;
+use placet_gate::ports::View;
+use serde_json::{Value, json};
+
+use crate::cli::{Globals, Inbox};
+use crate::console::{Style, harmless, print};
+use crate::failure::{Exit, Failure};
+use crate::folder::Folder;
+use crate::local::LocalGate;
+use crate::text::{shorten, span, table};
+
+/// At most so many are shown.
+const LIMIT: usize = 200;
+
+/// Lists what waits: all of it, or what one reviewer is asked, with their links.
+pub(crate) async fn run(globals: &Globals, options: Inbox) -> Result<Exit, Failure> {
+    super::no_url(globals)?;
+    let local = LocalGate::for_command(Folder::existing(globals.data())?)?;
+    let policy = local.policy().await?;
+    match options.reviewer {
+        Some(reviewer) => of_reviewer(globals, &local, &policy, &known_reviewer(&reviewer, &policy)?).await,
+        None => of_all(globals, &local, &policy).await,
+    }
+}
+
+/// The reviewer of that name.
+pub(crate) fn known_reviewer(named: &str, policy: &Policy) -> Result<ReviewerId, Failure> {
+    let known = ReviewerId::parse(named).ok().filter(|id| policy.reviewer(id).is_some());
+    known.ok_or_else(|| {
+        let names: Vec<&str> = policy.reviewers.iter().map(|reviewer| reviewer.id.as_str()).collect();
+        Failure::refused(format!("no reviewer `{named}` is in the policy"))
+            .advise(format!("its reviewers are: {}", names.join(", ")))
+    })
+}
+
+async fn of_all(globals: &Globals, local: &LocalGate, policy: &Policy) -> Result<Exit, Failure> {
+    let now = local.now();
+    let mut requests = local.gate.all_pending(LIMIT).await?;
+    // What is past its deadline has ended, though nobody may have written it down yet.
+    requests.retain(|request| !request.is_overdue(now));
+    if globals.json {
+        let base_url = local.gate.base_url(policy);
+        let waiting: Vec<Value> = requests
+            .iter()
+            .map(|request| {
+                let mut value = placet_http::wire::approval(&View { request, token: None, base_url: &base_url });
+                add(&mut value, "asked", json!(asked(request)));
+                value
+            })
+            .collect();
+        print(&super::pretty(&json!({ "waiting": waiting })));
+        return Ok(Exit::Done);
+    }
+    if requests.is_empty() {
+        print("nothing waits\n");
+        return Ok(Exit::Done);
+    }
+    let heading = ["REQUEST", "CLIENT", "ACTION", "WAITS FOR", "CLOSES IN", "SUMMARY"].map(str::to_owned).to_vec();
+    let rows = requests.iter().map(|request| {
+        vec![
+            request.asked.request_id.to_string(),
+            request.asked.client.to_string(),
+            harmless(&request.asked.action),
+            shorten(&asked(request).join(", "), 30),
+            closes_in(request, now),
+            shorten(&harmless(&request.asked.summary), 50),
+        ]
+    });
+    print(&table(&std::iter::once(heading).chain(rows).collect::<Vec<_>>()));
+    Ok(Exit::Done)
+}
+
+async fn of_reviewer(
+    globals: &Globals,
+    local: &LocalGate,
+    policy: &Policy,
+    reviewer: &ReviewerId,
+) -> Result<Exit, Failure> {
+    let base_url = local.gate.base_url(policy);
+    let inbox = format!("{base_url}/inbox/{}", local.gate.inbox_link(reviewer).await?);
+    let waiting = local.gate.waiting_for(reviewer, policy).await?;
+    if globals.json {
+        let waiting: Vec<Value> = waiting
+            .iter()
+            .map(|waiting| {
+                let view = View { request: &waiting.request, token: None, base_url: &base_url };
+                let mut value = placet_http::wire::approval(&view);
+                add(&mut value, "link", json!(format!("{base_url}/r/{}", waiting.link)));
+                add(&mut value, "voted", json!(waiting.voted));
+                value
+            })
+            .collect();
+        print(&super::pretty(&json!({ "reviewer": reviewer.as_str(), "inbox": inbox, "waiting": waiting })));
+        return Ok(Exit::Done);
+    }
+    let style = Style::of_stdout();
+    let mut text = format!("inbox of {reviewer}: {}\n", style.link(&inbox));
+    if waiting.is_empty() {
+        text.push_str("nothing waits\n");
+    }
+    for one in &waiting {
+        let asked = &one.request.asked;
+        let voted = one.voted.map_or_else(String::new, |decision| format!(", {decision} already said"));
+        text.push_str(&format!(
+            "\n{} of {}: {}{voted}, closes in {}\n  {}\n  {}\n",
+            style.bold(asked.request_id.as_str()),
+            asked.client,
+            harmless(&asked.action),
+            closes_in(&one.request, local.now()),
+            shorten(&harmless(&asked.summary), 100),
+            style.link(&format!("{base_url}/r/{}", one.link)),
+        ));
+    }
+    print(&text);
+    Ok(Exit::Done)
+}
+
+/// Whom a request waits for.
+fn asked(request: &Request) -> Vec<String> {
+    let Some(pending) = request.pending() else { return Vec::new() };
+    match request.asked.stage_queue(pending.stage) {
+        Some(queue) => vec![format!("queue:{queue}")],
+        None => pending.asked.iter().map(|asked| asked.reviewer.to_string()).collect(),
+    }
+}
+
+fn closes_in(request: &Request, now: Timestamp) -> String {
+    request.pending().map_or_else(String::new, |pending| span(pending.closes_at.millis_since(now)))
+}
+
+fn add(value: &mut Value, key: &str, member: Value) {
+    if let Some(object) = value.as_object_mut() {
+        object.insert(key.to_owned(), member);
+    }
+}

@@ -1,0 +1,50 @@
+//! `placet link`: a reviewer's link to a request again.
+
+use placet_core::id::{RequestId, RequestKey};
+use placet_gate::ports::Store as _;
+use serde_json::json;
+
+use crate::cli::{Globals, Link};
+use crate::console::{note, print};
+use crate::failure::{Exit, Failure};
+use crate::folder::Folder;
+use crate::local::LocalGate;
+
+/// Prints the link, alone on the last line; on standard error, what it is good for.
+pub(crate) async fn run(globals: &Globals, options: Link) -> Result<Exit, Failure> {
+    super::no_url(globals)?;
+    let local = LocalGate::for_command(Folder::existing(globals.data())?)?;
+    let policy = local.policy().await?;
+    let client = super::asking_client(options.client.as_deref(), &policy)?;
+    let reviewer = super::inbox::known_reviewer(&options.reviewer, &policy)?;
+    let id = RequestId::parse(&options.request_id)
+        .map_err(|error| Failure::usage(format!("`{}`: a request id {error}", options.request_id)))?;
+    let request = local.store.load(RequestKey::of(&client.id, &id)).await?.ok_or_else(|| {
+        Failure::refused(format!("client `{}` has no request `{id}`", client.id))
+            .advise("`placet inbox` lists what waits; --client says whose request you mean")
+    })?;
+    let url = format!("{}/r/{}", local.gate.base_url(&policy), local.gate.link(&request, &reviewer).await?);
+    let overdue = request.is_overdue(local.now());
+    let is_asked = !overdue && request.may_answer(&reviewer, &policy);
+    let may_approve = is_asked && !request.is_owner_barred(&reviewer, &policy);
+    if globals.json {
+        print(&super::pretty(&json!({
+            "link": url,
+            "status": request.status(),
+            "is_asked": is_asked,
+            "may_approve": may_approve,
+        })));
+        return Ok(Exit::Done);
+    }
+    if request.outcome().is_some() {
+        note(&format!("the request has ended ({}): the link only shows how", request.status()));
+    } else if overdue {
+        note("the deadline has passed: the link only shows that");
+    } else if !is_asked {
+        note(&format!("{reviewer} is not asked now: the link shows the request, but takes no decision"));
+    } else if !may_approve {
+        note(&format!("{reviewer} owns the client `{}`: the link can reject, but not approve", client.id));
+    }
+    print(&format!("{url}\n"));
+    Ok(Exit::Done)
+}

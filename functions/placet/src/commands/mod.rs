@@ -1,0 +1,142 @@
+//! The verbs, one file each.
+
+mod client;
+mod demo;
+mod doctor;
+mod inbox;
+mod init;
+mod keys;
+mod link;
+mod policy;
+mod request;
+mod serve;
+mod token;
+
+use std::path::{Path, PathBuf};
+
+use placet_core::id::ClientId;
+use placet_core::payload::parse_strict;
+use placet_core::policy::{Client, ClientRole, Policy};
+use serde_json::Value;
+
+use crate::api::{Api, Transport};
+use crate::cli::{ClientCommand, Cli, Command, Globals, KeysCommand, PolicyCommand, TokenCommand};
+use crate::failure::{Exit, Failure};
+use crate::local::LocalGate;
+
+/// A client's secret, for a gate that is reached by its address.
+const SECRET_VARIABLE: &str = "PLACET_SECRET";
+
+/// Runs what was typed.
+pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
+    let globals = &cli.globals;
+    match cli.command {
+        Command::Demo(options) => demo::run(globals, options).await,
+        Command::Serve(options) => serve::run(globals, options).await,
+        Command::Init(options) => init::run(globals, options),
+        Command::Policy(PolicyCommand::Check { file }) => policy::check(globals, file),
+        Command::Policy(PolicyCommand::Explain { file, request }) => policy::explain(globals, &file, &request),
+        Command::Policy(PolicyCommand::Push { file }) => policy::push(globals, file).await,
+        Command::Client(ClientCommand::Secret { id }) => client::secret(globals, &id).await,
+        Command::Keys(KeysCommand::Rotate) => keys::rotate(globals).await,
+        Command::Request(options) => request::run(globals, options).await,
+        Command::Inbox(options) => inbox::run(globals, options).await,
+        Command::Link(options) => link::run(globals, options).await,
+        Command::Token(TokenCommand::Verify { token, of }) => token::verify(globals, &token, &of).await,
+        Command::Token(TokenCommand::Redeem { token, of, by }) => {
+            token::redeem(globals, &token, &of, &by).await
+        }
+        Command::Doctor => doctor::run(globals).await,
+    }
+}
+
+/// The policy file that a command means.
+fn policy_file(named: Option<PathBuf>, globals: &Globals) -> PathBuf {
+    named.or_else(|| globals.policy.clone()).unwrap_or_else(|| PathBuf::from(init::FILE))
+}
+
+/// Commands that only the operator of the folder can do.
+fn no_url(globals: &Globals) -> Result<(), Failure> {
+    if globals.url.is_none() {
+        return Ok(());
+    }
+    Err(Failure::usage("this needs the gate's data folder, not its --url").advise("name the folder with --data DIR"))
+}
+
+/// A file's content; `-` is standard input.
+fn read_input(path: &Path) -> Result<Vec<u8>, Failure> {
+    let content = if path == Path::new("-") {
+        let mut content = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut content).map(|_| content)
+    } else {
+        std::fs::read(path)
+    };
+    content.map_err(|error| Failure::file("cannot read", path, &error))
+}
+
+/// A file's JSON object.
+fn read_object(path: &Path) -> Result<Value, Failure> {
+    let value = parse_strict(&read_input(path)?)
+        .map_err(|error| Failure::usage(format!("`{}` is not JSON: {error}", path.display())))?;
+    if value.is_object() {
+        return Ok(value);
+    }
+    Err(Failure::usage(format!("`{}` is not a JSON object", path.display()))
+        .advise(r#"write it with braces, such as {"amount": 5000}"#))
+}
+
+/// The client that asks: the named one, or the only one that may.
+fn asking_client<'p>(named: Option<&str>, policy: &'p Policy) -> Result<&'p Client, Failure> {
+    let requesters: Vec<&Client> =
+        policy.clients.iter().filter(|client| client.has(ClientRole::Requester)).collect();
+    let names = || requesters.iter().map(|client| client.id.as_str()).collect::<Vec<_>>().join(", ");
+    match (named, requesters.as_slice()) {
+        (Some(named), _) => known_client(named, policy),
+        (None, [only]) => Ok(only),
+        (None, []) => Err(Failure::refused("no client of the policy has the role `requester`")
+            .advise("add one: [[clients]] with id = \"ci\"")),
+        (None, _) => {
+            Err(Failure::usage("several clients may ask").advise(format!("name one with --client: {}", names())))
+        }
+    }
+}
+
+/// The client of that name.
+fn known_client<'p>(named: &str, policy: &'p Policy) -> Result<&'p Client, Failure> {
+    ClientId::parse(named).ok().and_then(|id| policy.client(&id)).ok_or_else(|| {
+        let names: Vec<&str> = policy.clients.iter().map(|client| client.id.as_str()).collect();
+        Failure::refused(format!("no client `{named}` is in the policy")).advise(match names.as_slice() {
+            [] => "it has no [[clients]] at all".to_owned(),
+            names => format!("its clients are: {}", names.join(", ")),
+        })
+    })
+}
+
+/// The API of the gate at `--url`, as that client.
+fn api_at(url: &str, client: Option<&str>) -> Result<Api, Failure> {
+    let client = client.ok_or_else(|| {
+        Failure::usage("--url needs a client").advise("say who asks with --client ID, and set PLACET_SECRET")
+    })?;
+    let secret = std::env::var(SECRET_VARIABLE).ok().filter(|secret| !secret.is_empty()).ok_or_else(|| {
+        Failure::usage(format!("{SECRET_VARIABLE} is not set"))
+            .advise(format!("set it to what `placet client secret {client}` prints on its last line"))
+    })?;
+    Ok(Api::new(Transport::network(url)?, client, &secret))
+}
+
+/// The API of a gate in this process, as that client.
+fn api_here(local: &LocalGate, client: &Client) -> Api {
+    let transport = Transport::Here(placet_http::app(std::sync::Arc::clone(&local.gate)));
+    api_over(transport, local, client)
+}
+
+/// The API over that transport, with the folder's own secret of that client.
+fn api_over(transport: Transport, local: &LocalGate, client: &Client) -> Api {
+    let secret = local.keys.held().current.client_secret(&client.id, client.generation);
+    Api::new(transport, client.id.as_str(), secret.expose())
+}
+
+/// A result as JSON, over several lines.
+fn pretty(value: &Value) -> String {
+    format!("{value:#}\n")
+}

@@ -1,0 +1,235 @@
+//! `placet policy`: check, explain, install.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use placet_core::policy::{Asks, Decision, Flaw, Policy, Question, Rule, Then, Truth};
+use placet_gate::Installed;
+use serde_json::{Value, json};
+
+use crate::cli::Globals;
+use crate::clock::SystemClock;
+use crate::console::{Style, harmless, print};
+use crate::failure::{Exit, Failure};
+use crate::folder::Folder;
+use crate::local::{LocalGate, broken_policy, read_policy_file};
+use crate::text::span;
+
+/// Finds every fault.
+pub(crate) fn check(globals: &Globals, file: Option<PathBuf>) -> Result<Exit, Failure> {
+    let file = super::policy_file(file, globals);
+    let report = Policy::check(&read_policy_file(&file)?);
+    let faults = report.policy.as_ref().err().map(Vec::as_slice).unwrap_or_default();
+    let exit = if faults.is_empty() { Exit::Done } else { Exit::Refused };
+    if globals.json {
+        print(&super::pretty(&json!({
+            "file": file,
+            "valid": faults.is_empty(),
+            "faults": flaws_json(faults),
+            "warnings": flaws_json(&report.warnings),
+        })));
+        return Ok(exit);
+    }
+    let style = Style::of_stdout();
+    let mut text = String::new();
+    for fault in faults {
+        text.push_str(&format!("{}  {}: {fault}\n", style.bad("fault"), file.display()));
+    }
+    for warning in &report.warnings {
+        text.push_str(&format!("{}  {}: {warning}\n", style.doubtful("warn "), file.display()));
+    }
+    match &report.policy {
+        Ok(policy) => text.push_str(&format!(
+            "{}  {}: {}, {}, {}\n",
+            style.good("ok   "),
+            file.display(),
+            count(policy.clients.len(), "client"),
+            count(policy.reviewers.len(), "reviewer"),
+            count(policy.rules.len(), "rule")
+        )),
+        Err(faults) => text.push_str(&format!(
+            "{} in {}: such a policy is never put in force\n",
+            count(faults.len(), "fault"),
+            file.display()
+        )),
+    }
+    print(&text);
+    Ok(exit)
+}
+
+/// Says which rule a request hits.
+pub(crate) fn explain(globals: &Globals, file: &Path, request: &Path) -> Result<Exit, Failure> {
+    let policy = Policy::read(&read_policy_file(file)?).map_err(|flaws| broken_policy(file, &flaws))?;
+    let request = super::read_object(request)?;
+    let word = |key: &str, default: &'static str| request.get(key).and_then(Value::as_str).unwrap_or(default);
+    let payload = request.get("payload").cloned().unwrap_or_else(|| json!({}));
+    if !payload.is_object() {
+        return Err(Failure::usage("`payload` of the request is not a JSON object"));
+    }
+    let metadata: BTreeMap<String, String> = request
+        .get("metadata")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+        .collect();
+    let asks_by_itself = policy.clients.first().map_or("", |client| client.id.as_str());
+    let question = Question {
+        client: request.get("client").and_then(Value::as_str).unwrap_or(asks_by_itself),
+        action: word("action", "unspecified"),
+        summary: word("summary", ""),
+        payload: &payload,
+        metadata: &metadata,
+    };
+    let lines = policy.explain(&question);
+    let hit = lines.last().filter(|(_, truth)| *truth != Truth::No);
+    let what = match hit {
+        Some((rule, truth)) => consequence(rule, truth, &policy),
+        None => vec!["no rule matches: the request is rejected".to_owned()],
+    };
+    if globals.json {
+        let tested: Vec<Value> = lines
+            .iter()
+            .map(|(rule, truth)| {
+                let (result, why) = match truth {
+                    Truth::Yes => ("matches", None),
+                    Truth::No => ("does not match", None),
+                    Truth::Unknown(why) => ("cannot be evaluated", Some(why)),
+                };
+                json!({
+                    "rule": rule.name,
+                    "when": rule.when.as_ref().map(placet_core::policy::Condition::source),
+                    "result": result,
+                    "why": why,
+                })
+            })
+            .collect();
+        print(&super::pretty(&json!({
+            "action": question.action,
+            "client": question.client,
+            "rule": hit.map(|(rule, _)| &rule.name),
+            "tested": tested,
+            "consequence": what,
+        })));
+        return Ok(Exit::Done);
+    }
+    let style = Style::of_stdout();
+    let mut text = format!("{} asked by {}\n\n", style.bold(&harmless(question.action)), harmless(question.client));
+    for (rule, truth) in &lines {
+        let (sign, why) = match truth {
+            Truth::Yes => (style.good("matches "), String::new()),
+            Truth::No => (style.dim("no      "), String::new()),
+            Truth::Unknown(why) => (style.doubtful("unclear "), format!("  ({})", harmless(why))),
+        };
+        let when = rule.when.as_ref().map_or("always", |condition| condition.source());
+        text.push_str(&format!("  {sign} {}: {}{why}\n", style.bold(&rule.name), style.dim(when)));
+    }
+    text.push('\n');
+    for line in what {
+        text.push_str(&line);
+        text.push('\n');
+    }
+    print(&text);
+    Ok(Exit::Done)
+}
+
+/// Installs a policy in the data folder.
+pub(crate) async fn push(globals: &Globals, file: Option<PathBuf>) -> Result<Exit, Failure> {
+    super::no_url(globals)?;
+    let file = super::policy_file(file, globals);
+    let text = read_policy_file(&file)?;
+    let report = Policy::check(&text);
+    report.policy.map_err(|flaws| broken_policy(&file, &flaws))?;
+    let folder = Folder::open(globals.data())?;
+    let served_at = folder.served_at();
+    let local = LocalGate::for_command(folder)?;
+    let installed =
+        local.gate.install_policy(&text, "operator").await?.map_err(|flaws| broken_policy(&file, &flaws))?;
+    let (version, is_new) = match installed {
+        Installed::New(version) => (version, true),
+        Installed::Same(version) => (version, false),
+    };
+    if globals.json {
+        print(&super::pretty(&json!({
+            "version": version,
+            "changed": is_new,
+            "warnings": flaws_json(&report.warnings),
+        })));
+        return Ok(Exit::Done);
+    }
+    let style = Style::of_stdout();
+    let mut lines = String::new();
+    for warning in &report.warnings {
+        lines.push_str(&format!("{}  {}: {warning}\n", style.doubtful("warn "), file.display()));
+    }
+    let version = if is_new {
+        format!("version {version} of the policy is installed")
+    } else {
+        format!("this is version {version} of the policy, which is installed already")
+    };
+    let gate = match served_at {
+        Some(url) if is_new => format!("; the gate at {url} takes it up within a second"),
+        Some(_) | None => String::new(),
+    };
+    print(&format!("{lines}{version}{gate}\n"));
+    Ok(Exit::Done)
+}
+
+/// What a rule does with the request, in words.
+fn consequence(rule: &Rule, truth: &Truth, policy: &Policy) -> Vec<String> {
+    let terms = match &rule.then {
+        Then::Decide(_) if matches!(truth, Truth::Unknown(_)) => {
+            return vec![format!("`{}` cannot be evaluated, and has nobody to ask: the request is rejected", rule.name)];
+        }
+        Then::Decide(decision) => {
+            let word = match decision {
+                Decision::Approve => "approved",
+                Decision::Reject => "rejected",
+            };
+            return vec![format!("`{}` decides alone: {word}", rule.name)];
+        }
+        Then::Ask(terms) => terms,
+    };
+    let now = placet_gate::ports::Clock::now(&SystemClock);
+    let mut lines = vec![match terms.approvals {
+        1 => format!("`{}` asks; one approval is enough", rule.name),
+        several => format!("`{}` asks; {several} different people must approve", rule.name),
+    }];
+    for (index, stage) in terms.stages.iter().enumerate() {
+        let whom = match &stage.ask {
+            Asks::Queue(queue) => format!("the queue `{queue}`"),
+            Asks::Roles(roles) => {
+                let people: Vec<String> = policy
+                    .asked(roles, now)
+                    .into_iter()
+                    .map(|asked| match asked.in_place_of {
+                        Some(away) => format!("{} (for {away})", asked.reviewer),
+                        None => asked.reviewer.to_string(),
+                    })
+                    .collect();
+                match people.as_slice() {
+                    [] => format!("nobody: everyone in {} is away", roles.join(", ")),
+                    people => format!("{} ({})", people.join(", "), roles.join(", ")),
+                }
+            }
+        };
+        lines.push(format!("  stage {}: {whom}, for {}", index + 1, span(stage.within_ms)));
+    }
+    let silence = match terms.on_timeout {
+        Decision::Approve if matches!(truth, Truth::Unknown(_)) => {
+            "  nobody answers: expired, because the condition could not be evaluated"
+        }
+        Decision::Approve => "  nobody answers: APPROVED, because the rule says `on_timeout = \"approve\"`",
+        Decision::Reject => "  nobody answers: expired, which is not approved",
+    };
+    lines.push(silence.to_owned());
+    lines
+}
+
+fn flaws_json(flaws: &[Flaw]) -> Value {
+    flaws.iter().map(|flaw| json!({ "line": flaw.line, "message": flaw.message })).collect()
+}
+
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}

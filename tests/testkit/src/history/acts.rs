@@ -1,0 +1,258 @@
+//! Doing the acts of a history to the real gate, and telling what came of it.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use placet_core::id::RequestId;
+use placet_core::policy::Decision;
+use placet_core::request::{Request, State};
+use placet_gate::{Caller, Error};
+use serde_json::{Value, json};
+
+use super::{Act, Answer, Ask, Key, Phase, Redeem, SecretOf, Seen, Which, policy};
+use crate::{World, sample, world};
+
+/// Whoever acts in a history: all clients and reviewers, with what they keep.
+pub(super) struct Actor {
+    pub world: World,
+    /// The first link that each reviewer got to each request, and its epoch.
+    links: Mutex<HashMap<(Key, &'static str), (String, u32)>>,
+    /// The first token that was made of each request, and its epoch.
+    tokens: Mutex<HashMap<Key, (String, u32)>>,
+}
+
+/// What an act came to.
+#[derive(Default)]
+pub(super) struct Performed {
+    /// The answer; none for acts that get none, or that there was nothing for.
+    pub answer: Option<Answer>,
+    /// The epoch of the secret, link or token that was used.
+    pub epoch: u32,
+    /// The twin that an answer named.
+    pub twin: Option<String>,
+}
+
+impl Actor {
+    pub(super) fn new(world: World) -> Self {
+        Self { world, links: Mutex::default(), tokens: Mutex::default() }
+    }
+
+    /// Does it. `Err` for a fault of the gate.
+    pub(super) async fn perform(&self, act: &Act) -> Result<Performed, String> {
+        let world = &self.world;
+        let answered = |answer| Performed { answer: Some(answer), ..Performed::default() };
+        match act {
+            Act::Ask(ask, secret) => self.ask(ask, *secret).await,
+            Act::Vote { key, who, yes, link } => self.vote(*key, who, decision(*yes), *link).await,
+            Act::Answer { key, decider, yes } => {
+                let (caller, client) = (self.caller(decider).await?, sample::client(key.0));
+                let result = world.gate.answer(&caller, key.1, Some(&client), decision(*yes), None).await;
+                Ok(answered(changed(result)?))
+            }
+            Act::Cancel(key) => {
+                let caller = self.caller(key.0).await?;
+                Ok(answered(changed(world.gate.cancel(&caller, &name(*key)).await)?))
+            }
+            Act::Read(key) => {
+                let caller = self.caller(key.0).await?;
+                Ok(answered(changed(world.gate.wait(&caller, &name(*key), Duration::ZERO).await)?))
+            }
+            Act::Redeem(key, redeem, which) => self.redeem(*key, redeem, *which).await,
+            Act::Sweep => self.quietly(world.gate.sweep().await.map(drop)),
+            Act::Deliver => {
+                world.deliver_all().await;
+                Ok(Performed::default())
+            }
+            Act::Outage => {
+                world.notify.break_down();
+                Ok(Performed::default())
+            }
+            Act::Recovery => {
+                world.notify.recover();
+                Ok(Performed::default())
+            }
+            Act::Rotate => {
+                let epoch = world.keys.rotate(world.gate.now()).current.number;
+                self.quietly(world.gate.record_rotation(epoch, "operator").await.map_err(Error::from))
+            }
+            Act::Install(index) => {
+                if let Some(table) = policy::tables().get(*index) {
+                    world.install(&table.toml()).await;
+                }
+                Ok(Performed::default())
+            }
+            Act::MoveClock(millis) => {
+                world.clock.advance(*millis);
+                Ok(Performed::default())
+            }
+        }
+    }
+
+    fn quietly(&self, result: Result<(), Error>) -> Result<Performed, String> {
+        result.map(|()| Performed::default()).map_err(|error| told(&error))
+    }
+
+    async fn caller(&self, client: &str) -> Result<Caller, String> {
+        let epoch = self.world.keys.ring().current.number;
+        self.world.caller_of_epoch(client, epoch).await.map_err(|error| told(&error))
+    }
+
+    async fn ask(&self, ask: &Ask, secret: SecretOf) -> Result<Performed, String> {
+        let current = self.world.keys.ring().current.number;
+        let held = match secret {
+            SecretOf::ThisEpoch => current,
+            SecretOf::TheOneBefore => current.saturating_sub(1).max(1),
+        };
+        let caller = match self.world.caller_of_epoch(ask.client, held).await {
+            Ok(caller) => caller,
+            // Two rotations at once have made that secret void.
+            Err(Error::Refused(refusal)) => {
+                return Ok(Performed { answer: Some(Answer::Refused(refusal.code())), ..Performed::default() });
+            }
+            Err(error) => return Err(told(&error)),
+        };
+        let mut fields = world::question(ask.name, ask.action, &payload(ask.amount));
+        fields.timeout_seconds = ask.timeout_seconds;
+        fields.callback_url = (ask.client == "bot").then(|| "https://bot.example.com/done".to_owned());
+        let asking = self.world.gate.ask(&caller, fields).await;
+        let twin = asking.as_ref().ok().and_then(|asking| asking.pending_twin.as_ref().map(ToString::to_string));
+        let answer = match asking {
+            Ok(asking) if asking.is_new => Answer::New(seen(&asking.request)),
+            Ok(asking) => Answer::Again(seen(&asking.request)),
+            Err(error) => refused(error)?,
+        };
+        Ok(Performed { answer: Some(answer), epoch: held, twin })
+    }
+
+    async fn vote(
+        &self,
+        key: Key,
+        who: &'static str,
+        decision: Decision,
+        which: Which,
+    ) -> Result<Performed, String> {
+        let Some(request) = self.world.stored(key.0, key.1).await else { return Ok(Performed::default()) };
+        let link = self
+            .world
+            .gate
+            .link(&request, &sample::reviewer(who))
+            .await
+            .map_err(|error| told(&error))?;
+        let fresh = (link.to_string(), link.epoch());
+        let first = self.links.lock().unwrap().entry((key, who)).or_insert_with(|| fresh.clone()).clone();
+        let (link, epoch) = match which {
+            Which::Fresh => fresh,
+            Which::First => first,
+        };
+        let answer = match self.world.decide(&link, decision, None).await {
+            Ok(review) => Answer::Seen(seen(&review.request)),
+            Err(error) => refused(error)?,
+        };
+        Ok(Performed { answer: Some(answer), epoch, twin: None })
+    }
+
+    async fn redeem(&self, key: Key, redeem: &Redeem, which: Which) -> Result<Performed, String> {
+        let world = &self.world;
+        let Some(request) = world.stored(key.0, key.1).await else { return Ok(Performed::default()) };
+        let asker = self.caller(key.0).await?;
+        let token = world
+            .gate
+            .token(&request, &asker.policy, Some(asker.epoch))
+            .await
+            .map_err(|error| told(&error))?;
+        let Some(token) = token else { return Ok(Performed::default()) };
+        let ring = world.keys.ring();
+        let wanted = if key.0 == "bot" { request.asked.epoch } else { asker.epoch };
+        let fresh = (token, ring.epoch(wanted).unwrap_or(&ring.current).number);
+        let first = self.tokens.lock().unwrap().entry(key).or_insert_with(|| fresh.clone()).clone();
+        let (token, epoch) = match which {
+            Which::Fresh => fresh,
+            Which::First => first,
+        };
+        let presenter = if redeem.by_other_client { other(key.0) } else { key.0 };
+        let presenter = self.caller(presenter).await?;
+        // What is said of a token that is wrong in two ways is not for a history to settle.
+        let in_time = request.claims().is_some_and(|claims| world.gate.now().seconds() < claims.exp);
+        let payload_sha256 = if redeem.wrong_payload && in_time {
+            "0".repeat(64)
+        } else {
+            request.asked.payload_sha256.clone()
+        };
+        let answer = match world
+            .gate
+            .redeem_token(&presenter, &token, Some(&payload_sha256), redeem.redeemed_by)
+            .await
+        {
+            Ok(redeemed) => Answer::Redeemed { first: redeemed.first },
+            Err(error) => refused(error)?,
+        };
+        Ok(Performed { answer: Some(answer), epoch, twin: None })
+    }
+}
+
+/// A request, as the model tells it.
+pub(super) fn seen(request: &Request) -> Seen {
+    let life = &request.life;
+    Seen {
+        phase: match &life.state {
+            State::Pending(pending) => Phase::Pending {
+                stage: pending.stage,
+                closes_at: pending.closes_at.millis(),
+                asked: pending.asked.iter().map(|asked| asked.reviewer.to_string()).collect(),
+            },
+            State::Ended(outcome) => Phase::Ended {
+                status: outcome.status.as_str().to_owned(),
+                decided_by: outcome.decided_by.iter().map(ToString::to_string).collect(),
+                decided_at: outcome.decided_at.millis(),
+            },
+        },
+        votes: life
+            .votes
+            .iter()
+            .map(|vote| {
+                (vote.reviewer.to_string(), vote.decision == Decision::Approve, vote.voted_at.millis())
+            })
+            .collect(),
+        redeemed: life
+            .redeemed
+            .as_ref()
+            .map(|redemption| (redemption.redeemed_by.clone(), redemption.redeemed_at.millis())),
+        updated_at: life.updated_at.millis(),
+    }
+}
+
+fn changed(result: Result<Request, Error>) -> Result<Answer, String> {
+    result.map_or_else(refused, |request| Ok(Answer::Seen(seen(&request))))
+}
+
+fn refused(error: Error) -> Result<Answer, String> {
+    match error {
+        Error::Refused(refusal) => Ok(Answer::Refused(refusal.code())),
+        Error::Ended(request) => Ok(Answer::Ended(seen(&request))),
+        Error::Fault(_) => Err(told(&error)),
+    }
+}
+
+fn told(error: &Error) -> String {
+    match error {
+        Error::Fault(fault) => fault.chain(),
+        Error::Refused(_) | Error::Ended(_) => error.to_string(),
+    }
+}
+
+fn decision(yes: bool) -> Decision {
+    if yes { Decision::Approve } else { Decision::Reject }
+}
+
+fn name(key: Key) -> RequestId {
+    RequestId::parse(key.1).unwrap()
+}
+
+fn other(client: &str) -> &'static str {
+    if client == "n8n" { "bot" } else { "n8n" }
+}
+
+fn payload(amount: u32) -> Value {
+    json!({ "amount": amount })
+}

@@ -1,0 +1,149 @@
+//! What must hold after every step of every history, whoever raced whom.
+
+use std::collections::{BTreeSet, HashMap};
+
+use placet_core::audit::{ChainHead, Event};
+use placet_core::request::{Decider, EndStatus, Request};
+
+use super::acts::Actor;
+use super::policy::{self, Evaluation, Owner, Silence, Then};
+use crate::Subject;
+
+/// Remembers what it has seen, so that it notices what must not change.
+#[derive(Default)]
+pub(super) struct Watchdog(HashMap<String, Request>);
+
+impl Watchdog {
+    /// Looks at every request that has changed since the last look.
+    pub(super) async fn check(&mut self, subject: &Subject, actor: &Actor) -> Result<(), String> {
+        for client in ["n8n", "bot"] {
+            for name in ["r0", "r1", "r2"] {
+                let Some(request) = actor.world.stored(client, name).await else { continue };
+                let approval = request.asked.approval_id.to_string();
+                let before = self.0.get(&approval);
+                if before == Some(&request) {
+                    continue;
+                }
+                if let Some(before) = before {
+                    compare(before, &request)?;
+                }
+                check_outcome(&request)?;
+                check_trail(subject, &request).await?;
+                self.0.insert(approval, request);
+            }
+        }
+        Ok(())
+    }
+
+    /// When all is said, every message has gone out, and whoever wanted to be called back was told the outcome.
+    pub(super) async fn check_end(&self, actor: &Actor) -> Result<(), String> {
+        actor.world.notify.recover();
+        actor.world.deliver_all().await;
+        let left = actor.world.store.next_due().await.map_err(|fault| fault.chain())?;
+        let waiting = self.0.values().filter_map(|request| request.pending()).map(|pending| pending.closes_at);
+        ensure(left == waiting.min(), || "a message stayed behind".to_owned())?;
+        let postings = actor.world.notify.take_postings();
+        for request in self.0.values().filter(|request| request.asked.callback_url.is_some()) {
+            let approval = request.asked.approval_id.as_str();
+            let mut told = postings.iter().filter(|posting| posting.approval_id == approval).peekable();
+            ensure(told.peek().is_some() == request.outcome().is_some(), || {
+                format!("{approval} is {} and its caller was told otherwise", request.status())
+            })?;
+            ensure(told.all(|posting| posting.status == request.status()), || {
+                format!("the caller of {approval} was told another outcome")
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn compare(before: &Request, after: &Request) -> Result<(), String> {
+    ensure(before.asked == after.asked, || "what was asked has changed".to_owned())?;
+    ensure(before.version < after.version, || "a change has no version of its own".to_owned())?;
+    ensure(before.life.updated_at <= after.life.updated_at, || "a life runs backwards".to_owned())?;
+    if before.outcome().is_some() {
+        ensure(before.outcome() == after.outcome() && before.life.votes == after.life.votes, || {
+            format!("an ended request has changed: {before:#?} {after:#?}")
+        })?;
+    }
+    if before.life.redeemed.is_some() {
+        ensure(before.life.redeemed == after.life.redeemed, || "a token was redeemed twice".to_owned())?;
+    }
+    Ok(())
+}
+
+/// An approval has the reviewers that its rule wants, in time; or a rule that says in so many words that it has none.
+fn check_outcome(request: &Request) -> Result<(), String> {
+    let asked = &request.asked;
+    let deadline = asked.deadline;
+    let in_time = request.life.votes.iter().all(|vote| deadline.is_none_or(|end| vote.voted_at < end));
+    ensure(in_time, || format!("a vote came after the deadline: {request:#?}"))?;
+    let Some(outcome) = request.outcome() else { return Ok(()) };
+    if outcome.status != EndStatus::Approved {
+        return Ok(());
+    }
+    let rule = policy::tables()[0].rules.iter().find(|rule| asked.rule.as_deref() == Some(rule.name)).cloned();
+    let rule = rule.ok_or("approved without a rule")?;
+    let terms = match &rule.then {
+        Then::Ask(terms) => Some(terms),
+        Then::Approve | Then::Reject => None,
+    };
+    let mut people = BTreeSet::new();
+    for decider in &outcome.decided_by {
+        let allowed = match decider {
+            Decider::Policy(_) => {
+                matches!(rule.then, Then::Approve) && rule.evaluation == Evaluation::Sound
+            }
+            Decider::Timeout(_) => {
+                rule.evaluation == Evaluation::Sound
+                    && terms.is_some_and(|terms| terms.silence == Silence::Approves)
+            }
+            Decider::Client(id) => {
+                matches!(id.as_str(), "jira" | "ops") && deadline.is_some_and(|end| outcome.decided_at < end)
+            }
+            Decider::Reviewer(id) => {
+                let owner_allowed = terms.is_some_and(|terms| terms.owner == Owner::MayApprove);
+                people.insert(id.clone());
+                deadline.is_some_and(|end| outcome.decided_at < end)
+                    && (owner_allowed || asked.owner.as_ref() != Some(id))
+            }
+        };
+        ensure(allowed, || format!("{decider} may not have approved {request:#?}"))?;
+    }
+    let enough = people.is_empty() || people.len() >= asked.approvals_needed() as usize;
+    ensure(enough && !outcome.decided_by.is_empty(), || format!("too few have approved {request:#?}"))
+}
+
+async fn check_trail(subject: &Subject, request: &Request) -> Result<(), String> {
+    let trail = subject.trail.audit_of(request.asked.approval_id.as_str()).await;
+    let mut head = ChainHead::default();
+    for entry in &trail {
+        let fits = entry.seq == head.seq + 1
+            && entry.prev_hash == head.hash
+            && entry.computed_hash() == entry.hash
+            && entry.about.as_ref() == Some(&request.asked.about());
+        ensure(fits, || format!("the trail breaks at {entry:#?}"))?;
+        head = ChainHead { seq: entry.seq, hash: entry.hash.clone() };
+    }
+    ensure(head == request.life.chain, || "the trail does not end where its request says".to_owned())?;
+    let ends: Vec<Event> = trail.iter().map(|entry| entry.event).filter(|event| event.is_end()).collect();
+    let expected: Vec<Event> = request
+        .outcome()
+        .map(|outcome| match outcome.status {
+            EndStatus::Approved => Event::Approved,
+            EndStatus::Rejected => Event::Rejected,
+            EndStatus::Expired => Event::Expired,
+            EndStatus::Cancelled => Event::Cancelled,
+        })
+        .into_iter()
+        .collect();
+    ensure(ends == expected, || format!("the trail ends with {ends:?}, the request with {expected:?}"))?;
+    let redemptions = trail.iter().filter(|entry| entry.event == Event::Redeemed).count();
+    ensure(redemptions == usize::from(request.life.redeemed.is_some()), || {
+        format!("the trail has {redemptions} redemptions")
+    })
+}
+
+fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(otherwise()) }
+}

@@ -1,0 +1,318 @@
+//! Random histories: the real use cases over a real store, compared step by step with a plain model.
+//!
+//! [`follows_the_model`] does one act at a time and compares every answer; [`survives_races`] does many at once and
+//! checks what must hold whatever happens. The clock moves both ways.
+
+mod acts;
+mod invariants;
+mod model;
+mod policy;
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+
+use crate::{FixedClock, Subject, World};
+use acts::{Actor, Performed};
+use invariants::Watchdog;
+use model::Model;
+use policy::{ACTIONS, PEOPLE};
+
+/// How many histories are tried, unless `PROPTEST_CASES` says otherwise.
+const HISTORIES: u32 = 256;
+
+/// Client and name of a request.
+type Key = (&'static str, &'static str);
+
+/// What can happen.
+#[derive(Clone, Debug)]
+enum Act {
+    Ask(Ask, SecretOf),
+    Vote { key: Key, who: &'static str, yes: bool, link: Which },
+    Answer { key: Key, decider: &'static str, yes: bool },
+    Cancel(Key),
+    Read(Key),
+    Redeem(Key, Redeem, Which),
+    Sweep,
+    Deliver,
+    Outage,
+    Recovery,
+    Rotate,
+    Install(usize),
+    MoveClock(i64),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Ask {
+    client: &'static str,
+    name: &'static str,
+    action: &'static str,
+    amount: u32,
+    timeout_seconds: Option<u32>,
+}
+
+#[derive(Clone, Debug)]
+struct Redeem {
+    redeemed_by: &'static str,
+    wrong_payload: bool,
+    by_other_client: bool,
+}
+
+/// The secret that a client still uses.
+#[derive(Clone, Copy, Debug)]
+enum SecretOf {
+    ThisEpoch,
+    TheOneBefore,
+}
+
+/// A link or a token: made now, or the first that was ever made.
+#[derive(Clone, Copy, Debug)]
+enum Which {
+    Fresh,
+    First,
+}
+
+/// What an act comes to, for whoever does it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Answer {
+    New(Seen),
+    Again(Seen),
+    Seen(Seen),
+    Ended(Seen),
+    Refused(&'static str),
+    Redeemed { first: bool },
+}
+
+/// A request, as the model and the gate both can tell it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    phase: Phase,
+    votes: Vec<(String, bool, i64)>,
+    redeemed: Option<(String, i64)>,
+    updated_at: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Phase {
+    Pending { stage: usize, closes_at: i64, asked: Vec<String> },
+    Ended { status: String, decided_by: Vec<String>, decided_at: i64 },
+}
+
+impl Seen {
+    fn is_pending(&self) -> bool {
+        matches!(self.phase, Phase::Pending { .. })
+    }
+
+    fn status(&self) -> &str {
+        match &self.phase {
+            Phase::Pending { .. } => "pending",
+            Phase::Ended { status, .. } => status,
+        }
+    }
+
+    fn asked(&self) -> Option<&[String]> {
+        match &self.phase {
+            Phase::Pending { asked, .. } => Some(asked),
+            Phase::Ended { .. } => None,
+        }
+    }
+}
+
+/// Runs random histories, one act at a time, and panics with the shortest one that the gate and the model see
+/// differently.
+pub fn follows_the_model(make: impl AsyncFn(Arc<FixedClock>) -> Subject) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let result = runner(HISTORIES).run(&proptest::collection::vec(act(), 20..60), |acts| {
+        runtime.block_on(async {
+            let subject = make(FixedClock::new()).await;
+            follow(&subject, &acts).await.map_err(TestCaseError::fail)
+        })
+    });
+    if let Err(failure) = result {
+        unreachable!("{failure}");
+    }
+}
+
+/// Runs random histories, eight acts at once, and panics with one that breaks a promise.
+pub fn survives_races(make: impl AsyncFn(Arc<FixedClock>) -> Subject) {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let result = runner(HISTORIES / 4).run(&proptest::collection::vec(act(), 40..80), |acts| {
+        runtime.block_on(async {
+            let subject = make(FixedClock::new()).await;
+            race(&subject, &acts).await.map_err(TestCaseError::fail)
+        })
+    });
+    if let Err(failure) = result {
+        unreachable!("{failure}");
+    }
+}
+
+fn runner(cases: u32) -> TestRunner {
+    let from_environment = Config::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { from_environment.cases } else { cases };
+    TestRunner::new(Config { cases, max_shrink_iters: 2000, failure_persistence: None, ..from_environment })
+}
+
+async fn begin(subject: &Subject) -> Actor {
+    let [first, _] = policy::tables();
+    let world =
+        World::with_policy(Arc::clone(&subject.store), Arc::clone(&subject.clock), &first.toml()).await;
+    Actor::new(world)
+}
+
+async fn follow(subject: &Subject, acts: &[Act]) -> Result<(), String> {
+    let actor = begin(subject).await;
+    let [first, _] = policy::tables();
+    let mut model = Model {
+        policy: first,
+        now: FixedClock::START.millis(),
+        epoch: 1,
+        records: std::collections::BTreeMap::new(),
+    };
+    let mut watchdog = Watchdog::default();
+    let mut in_outage = false;
+    for (number, act) in acts.iter().enumerate() {
+        let fail = |what: String| format!("step {number}, {act:?}: {what}");
+        // What cannot be had (a token of what waits, a link to nothing) is not tried: then nobody says anything.
+        let twins = match act {
+            Act::Ask(ask, _) => model.twins((ask.client, ask.name), ask),
+            _ => Vec::new(),
+        };
+        let Performed { answer, epoch, twin } = actor.perform(act).await.map_err(fail)?;
+        let expected = match act {
+            Act::Ask(ask, _) => Some(model.ask((ask.client, ask.name), ask)),
+            Act::Vote { key, who, yes, .. } => {
+                if answer.is_some() { model.vote(*key, who, *yes, epoch) } else { None }
+            }
+            Act::Answer { key, decider, yes } => Some(model.answer(*key, decider, *yes)),
+            Act::Cancel(key) => Some(model.cancel(*key)),
+            Act::Read(key) => Some(model.read(*key)),
+            Act::Redeem(key, redeem, _) => {
+                if answer.is_some() { model.redeem(*key, redeem, epoch) } else { None }
+            }
+            Act::Sweep => {
+                model.sweep();
+                None
+            }
+            Act::Deliver => {
+                model.deliver(in_outage);
+                None
+            }
+            Act::Outage => {
+                in_outage = true;
+                None
+            }
+            Act::Recovery => {
+                in_outage = false;
+                None
+            }
+            Act::Rotate => {
+                model.epoch += 1;
+                None
+            }
+            Act::Install(index) => {
+                if let Some(table) = policy::tables().get(*index) {
+                    model.policy = table.clone();
+                }
+                None
+            }
+            Act::MoveClock(millis) => {
+                model.now += millis;
+                None
+            }
+        };
+        if answer != expected {
+            return Err(fail(format!("the gate says {answer:#?}, the model {expected:#?}")));
+        }
+        let new = matches!(answer, Some(Answer::New(_)));
+        if new && (twin.is_none() != twins.is_empty() || twin.as_ref().is_some_and(|twin| !twins.contains(twin)))
+        {
+            return Err(fail(format!("the gate names the twin {twin:?}, the model {twins:?}")));
+        }
+        watchdog.check(subject, &actor).await.map_err(fail)?;
+        for (key, record) in &model.records {
+            let stored = actor.world.stored(key.0, key.1).await.map(|request| acts::seen(&request));
+            if stored.as_ref() != Some(&record.seen) {
+                return Err(fail(format!("{key:?} is stored as {stored:#?}, the model has {:#?}", record.seen)));
+            }
+        }
+    }
+    watchdog.check_end(&actor).await
+}
+
+async fn race(subject: &Subject, acts: &[Act]) -> Result<(), String> {
+    let actor = Arc::new(begin(subject).await);
+    let mut watchdog = Watchdog::default();
+    for group in acts.chunks(8) {
+        let tasks: Vec<_> = group
+            .iter()
+            .cloned()
+            .map(|act| {
+                let actor = Arc::clone(&actor);
+                tokio::spawn(async move { actor.perform(&act).await.map_err(|what| format!("{act:?}: {what}")) })
+            })
+            .collect();
+        for task in tasks {
+            task.await.map_err(|error| error.to_string())??;
+        }
+        watchdog.check(subject, &actor).await.map_err(|what| format!("after {group:?}: {what}"))?;
+    }
+    watchdog.check_end(&actor).await
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let yes = || prop::bool::weighted(0.75);
+    let which = || prop_oneof![Just(Which::Fresh), Just(Which::First)];
+    let person = || prop::sample::select(&PEOPLE[..]);
+    let decider = || prop_oneof![4 => Just("jira"), 4 => Just("ops"), 1 => Just("bot")];
+    prop_oneof![
+        6 => ask(),
+        12 => (key(), person(), yes(), which())
+            .prop_map(|(key, who, yes, link)| Act::Vote { key, who, yes, link }),
+        3 => (key(), decider(), yes()).prop_map(|(key, decider, yes)| Act::Answer { key, decider, yes }),
+        1 => key().prop_map(Act::Cancel),
+        2 => key().prop_map(Act::Read),
+        6 => (key(), redeem(), which()).prop_map(|(key, redeem, token)| Act::Redeem(key, redeem, token)),
+        2 => Just(Act::Sweep),
+        2 => Just(Act::Deliver),
+        1 => Just(Act::Outage),
+        1 => Just(Act::Recovery),
+        1 => Just(Act::Rotate),
+        1 => (0_usize..2).prop_map(Act::Install),
+        8 => clock_move().prop_map(Act::MoveClock),
+    ]
+}
+
+fn key() -> impl Strategy<Value = Key> {
+    (prop::sample::select(&["n8n", "bot"][..]), prop::sample::select(&["r0", "r1", "r2"][..]))
+}
+
+fn ask() -> impl Strategy<Value = Act> {
+    let timeout =
+        prop_oneof![6 => Just(None), 1 => Just(Some(60)), 1 => Just(Some(360)), 1 => Just(Some(864_000))];
+    let secret = prop_oneof![4 => Just(SecretOf::ThisEpoch), 1 => Just(SecretOf::TheOneBefore)];
+    (key(), prop::sample::select(&ACTIONS[..]), 1_u32..3, timeout, secret).prop_map(
+        |((client, name), action, amount, timeout_seconds, secret)| {
+            Act::Ask(Ask { client, name, action, amount, timeout_seconds }, secret)
+        },
+    )
+}
+
+fn redeem() -> impl Strategy<Value = Redeem> {
+    let by = prop::sample::select(&["run-1", "run-2"][..]);
+    (by, prop::bool::weighted(0.15), prop::bool::weighted(0.1)).prop_map(
+        |(redeemed_by, wrong_payload, by_other_client)| Redeem { redeemed_by, wrong_payload, by_other_client },
+    )
+}
+
+/// To the millisecond, past the policies' deadlines, and back.
+fn clock_move() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        2 => prop::sample::select(&[1, 999, 1000, 59_999, 60_000][..]),
+        3 => prop::sample::select(&[299_999, 300_000, 300_001, 599_999, 600_000][..]),
+        1 => prop::sample::select(&[3_600_000, 4_200_000, 86_400_000][..]),
+        2 => prop::sample::select(&[-1, -1000, -60_000, -300_000, -3_600_000][..]),
+    ]
+}

@@ -1,0 +1,203 @@
+//! Samples: requests, lives, entries and messages as the gate would make them, without a gate.
+
+use std::sync::Arc;
+
+use placet_core::Timestamp;
+use placet_core::audit::{AuditEntry, Channel, ChainHead, Draft, Event};
+use placet_core::id::{ApprovalId, ClientId, HookId, RequestId, RequestKey, ReviewerId};
+use placet_core::payload::Payload;
+use placet_core::policy::{AskedReviewer, Asks, Decision, Stage, Terms};
+use placet_core::request::{Asked, Decider, EndStatus, Life, Outcome, Pending, Request, State, Vote};
+use placet_core::token::TokenKind;
+use placet_gate::ports::{Commit, Hook, HookEvent, Message, Outgoing, PolicyRecord, RequestWrite, Via};
+use serde_json::json;
+
+/// A client's id.
+pub fn client(id: &str) -> ClientId {
+    ClientId::parse(id).unwrap()
+}
+
+/// A reviewer's id.
+pub fn reviewer(id: &str) -> ReviewerId {
+    ReviewerId::parse(id).unwrap()
+}
+
+/// Where the request of that name is stored.
+pub fn key(client_id: &str, request_id: &str) -> RequestKey {
+    RequestKey::of(&client(client_id), &RequestId::parse(request_id).unwrap())
+}
+
+/// What a client asked: to pay 20, with ten minutes for bob to say yes.
+pub fn asked(client_id: &str, request_id: &str, created_at: Timestamp) -> Asked {
+    asked_to_pay(client_id, request_id, created_at, 20)
+}
+
+/// What a client asked: to pay that amount.
+pub fn asked_to_pay(client_id: &str, request_id: &str, created_at: Timestamp, amount: u32) -> Asked {
+    let value = json!({ "amount": amount, "note": "Zoë \"quoted\" \u{1F4B6}" });
+    let payload = Payload::new(value.as_object().unwrap()).unwrap();
+    let random = u128::from_le_bytes(*key(client_id, request_id).as_bytes());
+    Asked {
+        approval_id: ApprovalId::from_parts(created_at, random),
+        client: client(client_id),
+        request_id: RequestId::parse(request_id).unwrap(),
+        question_sha256: payload.sha256(),
+        action: "payment.send".into(),
+        summary: "pay the invoice".into(),
+        payload_sha256: payload.sha256(),
+        payload,
+        metadata: [("run".to_owned(), "7".to_owned())].into(),
+        callback_url: Some("https://n8n.example.com/resume".into()),
+        created_at,
+        deadline: Some(created_at.plus_millis(600_000)),
+        issuer: "https://gate.example.com".into(),
+        owner: Some(reviewer("alice")),
+        token: TokenKind::Hs256,
+        epoch: 1,
+        rule: Some("payments".into()),
+        terms: Some(Terms {
+            approvals: 1,
+            stages: vec![Stage { ask: Asks::Roles(vec!["finance".into()]), within_ms: 600_000 }],
+            on_timeout: Decision::Reject,
+            owner_may_approve: false,
+        }),
+        first_stage: 0,
+        valid_for_seconds: 3600,
+        silence_refuses: false,
+    }
+}
+
+/// The life of a request that waits for bob until then.
+pub fn waiting(asked: &Asked, closes_at: Timestamp) -> Life {
+    Life {
+        state: State::Pending(Pending {
+            stage: 0,
+            closes_at,
+            asked: vec![AskedReviewer { reviewer: reviewer("bob"), in_place_of: None }],
+            unheard: false,
+        }),
+        votes: Vec::new(),
+        redeemed: None,
+        chain: ChainHead::default(),
+        updated_at: asked.created_at,
+    }
+}
+
+/// That life, ended by bob.
+pub fn ended(life: &Life, status: EndStatus, at: Timestamp) -> Life {
+    let decision = if status == EndStatus::Approved { Decision::Approve } else { Decision::Reject };
+    Life {
+        state: State::Ended(Outcome {
+            status,
+            decided_at: at,
+            decided_by: vec![Decider::Reviewer(reviewer("bob"))],
+            reason: Some("as agreed".into()),
+            stage: Some(0),
+        }),
+        votes: vec![Vote { reviewer: reviewer("bob"), decision, reason: None, voted_at: at }],
+        updated_at: at,
+        ..life.clone()
+    }
+}
+
+/// Puts an entry at the end of a life's chain.
+pub fn record(asked: &Asked, life: &mut Life, event: Event, at: Timestamp) -> AuditEntry {
+    life.chain.append(asked.approval_id.as_str(), Some(&asked.about()), draft(event, at))
+}
+
+/// What an entry says.
+pub fn draft(event: Event, timestamp: Timestamp) -> Draft {
+    Draft {
+        timestamp,
+        event,
+        actor: "bob".into(),
+        channel: Channel::Page,
+        approved: event == Event::Approved,
+        token_hash: None,
+        detail: Some("a word".into()),
+    }
+}
+
+/// A new request that waits, with its first entry and a letter to bob.
+pub fn insert(asked: &Asked) -> Commit {
+    insert_until(asked, asked.created_at.plus_millis(600_000))
+}
+
+/// A new request that waits until then, with its first entry and a letter to bob.
+pub fn insert_until(asked: &Asked, closes_at: Timestamp) -> Commit {
+    let mut life = waiting(asked, closes_at);
+    let audit = vec![record(asked, &mut life, Event::Asked, asked.created_at)];
+    Commit {
+        request: Some(RequestWrite::Insert { asked: Arc::new(asked.clone()), life }),
+        audit,
+        outgoing: vec![letter(asked, asked.created_at.plus_millis(30_000))],
+        ..Commit::default()
+    }
+}
+
+/// The end of that request, with its entry and its callback.
+pub fn end(request: &Request, status: EndStatus, at: Timestamp) -> Commit {
+    let event = match status {
+        EndStatus::Approved => Event::Approved,
+        EndStatus::Rejected => Event::Rejected,
+        EndStatus::Expired => Event::Expired,
+        EndStatus::Cancelled => Event::Cancelled,
+    };
+    let mut life = ended(&request.life, status, at);
+    let audit = vec![record(&request.asked, &mut life, event, at)];
+    Commit {
+        request: Some(RequestWrite::Update {
+            key: request.asked.key(),
+            life,
+            from_version: request.version,
+        }),
+        audit,
+        outgoing: vec![callback(&request.asked, at.plus_millis(30_000))],
+        ..Commit::default()
+    }
+}
+
+/// A letter to bob that is due then.
+pub fn letter(asked: &Asked, due_at: Timestamp) -> Outgoing {
+    let what = Message::Tell { stage: 0, reviewer: reviewer("bob"), channel: Via::Email };
+    message(asked, "tell_0_email_bob", what, due_at)
+}
+
+/// A callback that is due then.
+pub fn callback(asked: &Asked, due_at: Timestamp) -> Outgoing {
+    message(asked, "callback", Message::Callback, due_at)
+}
+
+fn message(asked: &Asked, name: &str, what: Message, due_at: Timestamp) -> Outgoing {
+    Outgoing {
+        id: format!("msg_{}_{name}", asked.approval_id),
+        key: asked.key(),
+        approval_id: asked.approval_id.clone(),
+        what,
+        attempt: 0,
+        created_at: asked.created_at,
+        due_at,
+    }
+}
+
+/// A subscription of that client; `number` makes it another one.
+pub fn hook(client_id: &str, number: u128) -> Hook {
+    Hook {
+        id: HookId::from_parts(crate::FixedClock::START, number),
+        client: client(client_id),
+        url: format!("https://hooks.example.com/{number}"),
+        events: vec![HookEvent::Requested, HookEvent::Decided],
+        created_at: crate::FixedClock::START,
+    }
+}
+
+/// An installed policy of that version.
+pub fn policy_record(version: u32) -> PolicyRecord {
+    let text = format!("# version {version}\n");
+    PolicyRecord {
+        version,
+        sha256: placet_core::payload::sha256_hex(text.as_bytes()),
+        text,
+        installed_at: crate::FixedClock::START,
+    }
+}
