@@ -53,7 +53,7 @@ def test_a_scanner_that_opens_every_url_of_every_message_changes_nothing(own_gat
     links[2].approve()
     agent.cancel(requests[6]["request_id"])
     gate.queued(requests[3])
-    jira.decision(gate.queued(requests[4])["approval"]["approval_id"], "reject")
+    jira.decision(gate.queued(requests[4])["approval"]["request_id"], "reject")
     receiver.wait(called, 4)
     receiver.wait(hooked, 7 + 4)
 
@@ -233,7 +233,7 @@ def test_a_finished_request_never_changes(gate, agent, jira):
         for decision in ("approve", "reject"):
             assert check_problem(link.post(decision, nonce), 409, "already_decided")["approval"] == outcome
     check_problem(agent.cancel(asked["request_id"]), 409, "already_decided")
-    check_problem(jira.decision(asked["approval_id"], "approve"), {403, 404, 409})
+    check_problem(jira.decision(asked["request_id"], "approve"), {403, 404, 409})
     assert agent.state(asked["request_id"]) == outcome
     assert gate.endings_of(asked) == endings and len(endings) == 1
 

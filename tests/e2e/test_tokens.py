@@ -175,6 +175,7 @@ def test_the_algorithm_is_pinned_by_the_key(gate, agent, executor):
     raw = public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
     pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     header, claims = jwt.get_unverified_header(token), decoded(token.split(".")[1])
+    header = {name: value for name, value in header.items() if name != "alg"}
     forgeries = [hs256({**header, "alg": "HS256"}, claims, key) for key in (raw, pem, encoded(raw).encode(), raw.hex().encode())]
     forgeries += [f"{encoded({**header, 'alg': name})}.{encoded(claims)}.{end}" for name in ("none", "None", "NONE", "") for end in ("", encoded(b"x" * 32))]
     private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -182,7 +183,7 @@ def test_the_algorithm_is_pinned_by_the_key(gate, agent, executor):
     forgeries.append(jwt.encode(claims, ed25519.Ed25519PrivateKey.generate(), "EdDSA", headers={**header, "kid": "mine"}))
     forgeries.append(jwt.encode(claims, ed25519.Ed25519PrivateKey.generate(), "EdDSA", headers=header))
     for forged in forgeries:
-        with pytest.raises(jwt.InvalidTokenError):
+        with pytest.raises(jwt.PyJWTError):
             check(executor, forged, key_of(gate, token), "EdDSA")
         verdict = executor.verify(forged)
         assert verdict["valid"] is False and verdict["problem"] in ("wrong_algorithm", "invalid_signature", "malformed"), (forged, verdict)

@@ -171,7 +171,8 @@ fn unbase62(text: &str) -> Option<[u8; 16]> {
 }
 
 fn unepoch(text: &str) -> Option<EpochNumber> {
-    let number = base62::decode(text).ok()?;
+    // Epochs count from 1.
+    let number = base62::decode(text).ok().filter(|number| *number > 0)?;
     (base62::encode(number) == text).then(|| u32::try_from(number).ok())?
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use placet_core::id::{ApprovalId, RequestId};
 use placet_core::payload::{Payload, sha256_hex};
 use placet_core::policy::ClientRole;
-use placet_core::refusal::{FieldError, Refusal};
+use placet_core::refusal::Refusal;
 use placet_core::request::{Ask, Request};
 use placet_core::token::TokenKind;
 use serde_json::json;
@@ -67,9 +67,7 @@ impl Gate {
     pub async fn ask(&self, caller: &Caller, fields: AskFields) -> Result<Asking, Error> {
         caller.must_be(ClientRole::Requester)?;
         if let Some(url) = &fields.callback_url {
-            self.notify
-                .check_url(url, &caller.client.callback_hosts)
-                .map_err(|why| Refusal::InvalidRequest(vec![FieldError::new("callback_url", why)]))?;
+            self.check_url(caller, url).map_err(|why| Refusal::field("callback_url", why))?;
         }
         let digest = fields.digest();
         let keyring = self.keys.keyring().await?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use placet_core::Timestamp;
 use placet_core::audit::Channel;
-use placet_core::id::{ApprovalId, ClientId, RequestId, RequestKey, ReviewerId};
+use placet_core::id::{ClientId, RequestId, RequestKey, ReviewerId};
 use placet_core::keys::Epoch;
 use placet_core::link::{InboxLink, Link};
 use placet_core::policy::{ClientRole, Decision, Policy};
@@ -98,6 +98,9 @@ impl Gate {
         let request = self.store.load(link.key()).await?.ok_or(Refusal::NotFound)?;
         let reviewer = holder(&link, &epoch, &request, &policy)?;
         let approval = request.asked.approval_id.clone();
+        if request.outcome().is_some() {
+            return Err(Error::Ended(Box::new(request)));
+        }
         if !link.takes_nonce(&epoch, unverified_nonce, self.clock.now()) {
             return Err(Refusal::field("nonce", "must be the one of the page, not older than a day").into());
         }
@@ -120,17 +123,17 @@ impl Gate {
 
     /// A decider answers for a request that waits in a queue.
     ///
-    /// `name` is the `approval_id`, or the `request_id`, of which `client` says whose if several clients use it.
+    /// `client` says whose `request_id` is meant, if several clients use it.
     pub async fn answer(
         &self,
         caller: &Caller,
-        name: &str,
+        request_id: &RequestId,
         client: Option<&ClientId>,
         decision: Decision,
         reason: Option<String>,
     ) -> Result<Request, Error> {
         caller.must_be(ClientRole::Decider)?;
-        let request = self.named(caller, name, client).await?;
+        let request = self.named(caller, request_id, client).await?;
         let (request, _) = self
             .change_loaded(request, &caller.policy, |request, now| {
                 let change = request.answer(&caller.client, decision, reason.clone(), &caller.policy, now)?;
@@ -206,20 +209,17 @@ impl Gate {
             .ok_or_else(|| if older { Refusal::LinkExpired } else { Refusal::NotFound }.into())
     }
 
-    async fn named(&self, caller: &Caller, name: &str, client: Option<&ClientId>) -> Result<Request, Error> {
-        let approval = ApprovalId::parse(name).ok();
-        if let Some(approval) = approval {
-            let pending = self.store.pending(usize::MAX).await?;
-            if let Some(request) = pending.into_iter().find(|r| r.asked.approval_id == approval) {
-                return Ok(request);
-            }
-        }
-        let request_id = RequestId::parse(name).map_err(|_| Refusal::NotFound)?;
+    async fn named(
+        &self,
+        caller: &Caller,
+        request_id: &RequestId,
+        client: Option<&ClientId>,
+    ) -> Result<Request, Error> {
         let askers = caller.policy.clients.iter().filter(|asker| asker.has(ClientRole::Requester));
         let askers = askers.filter(|asker| client.is_none_or(|client| asker.id == *client));
         let mut found = Vec::new();
         for asker in askers {
-            found.extend(self.store.load(RequestKey::of(&asker.id, &request_id)).await?);
+            found.extend(self.store.load(RequestKey::of(&asker.id, request_id)).await?);
         }
         // Several clients may use one name; what waits in a queue is what a decider can mean.
         if found.len() > 1 {

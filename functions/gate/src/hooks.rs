@@ -2,7 +2,7 @@
 
 use placet_core::id::HookId;
 use placet_core::policy::ClientRole;
-use placet_core::refusal::{FieldError, Refusal};
+use placet_core::refusal::Refusal;
 
 use crate::authenticate::Caller;
 use crate::ports::{Hook, HookEvent};
@@ -24,9 +24,7 @@ impl Gate {
                 Refusal::Forbidden("this needs a client with the role `requester` or `auditor`").into()
             );
         }
-        self.notify
-            .check_url(&url, &caller.client.callback_hosts)
-            .map_err(|why| Refusal::InvalidRequest(vec![FieldError::new("url", why)]))?;
+        self.check_url(caller, &url).map_err(|why| Refusal::field("url", why))?;
         let hooks = self.store.hooks().await?;
         let own = hooks.iter().filter(|hook| hook.client == caller.client.id);
         if let Some(same) = own.clone().find(|hook| hook.url == url && hook.events == events) {
@@ -47,6 +45,11 @@ impl Gate {
         };
         self.store.add_hook(&hook).await?;
         Ok(hook)
+    }
+
+    /// Whether this client's callbacks may ever go to that address; the reason if not.
+    pub fn check_url(&self, caller: &Caller, url: &str) -> Result<(), String> {
+        self.notify.check_url(url, &caller.client.callback_hosts)
     }
 
     /// Ends a client's own subscription.

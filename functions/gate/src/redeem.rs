@@ -43,12 +43,16 @@ impl Gate {
             Err(problem) => return Ok(Verified { problem: Some(problem), claims: None }),
         };
         let problem = match self.record_of(&claims).await? {
-            None => Some(if claims.aud == caller.client.id.as_str() {
-                TokenProblem::UnknownApproval
-            } else {
-                TokenProblem::WrongAudience
-            }),
-            Some(request) => self.check(caller, &request, &claims, payload_sha256).err(),
+            Some(request) => self.check(caller, &request.asked.issuer, &claims, payload_sha256).err(),
+            // Well signed, but not by this gate for what it decided. What is plainly wrong with it is said first.
+            None => match self.check(caller, &self.base_url(&caller.policy), &claims, None) {
+                Err(
+                    problem @ (TokenProblem::WrongAudience
+                    | TokenProblem::WrongIssuer
+                    | TokenProblem::Expired),
+                ) => Some(problem),
+                Ok(()) | Err(_) => Some(TokenProblem::UnknownApproval),
+            },
         };
         Ok(Verified { problem, claims: Some(claims) })
     }
@@ -63,7 +67,7 @@ impl Gate {
     ) -> Result<Redeemed, Error> {
         let claims = self.read_token(caller, unverified).await?.map_err(refusal)?;
         let request = self.record_of(&claims).await?.ok_or_else(|| refusal(TokenProblem::UnknownApproval))?;
-        match self.check(caller, &request, &claims, payload_sha256) {
+        match self.check(caller, &request.asked.issuer, &claims, payload_sha256) {
             // A retry after the token's time still learns that it was the one.
             Ok(()) | Err(TokenProblem::Expired) => {}
             Err(problem) => return Err(refusal(problem).into()),
@@ -108,12 +112,12 @@ impl Gate {
     fn check(
         &self,
         caller: &Caller,
-        request: &Request,
+        issuer: &str,
         claims: &Claims,
         payload_sha256: Option<&str>,
     ) -> Result<(), TokenProblem> {
         claims.check(&Expected {
-            issuer: Some(&request.asked.issuer),
+            issuer: Some(issuer),
             audience: caller.client.id.as_str(),
             payload_sha256,
             now: self.clock.now(),

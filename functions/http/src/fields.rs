@@ -43,7 +43,9 @@ impl Fields {
         match self.take(name)? {
             Value::String(text) if (least..=most).contains(&text.chars().count()) => Some(text),
             _ => {
-                self.fault(name, format!("must be a string of {least} to {most} characters"));
+                let length =
+                    if most == usize::MAX { "1 or more".to_owned() } else { format!("{least} to {most}") };
+                self.fault(name, format!("must be a string of {length} characters"));
                 None
             }
         }

@@ -18,7 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::call::{Name, read_body};
-use crate::client::{approval_with, json};
+use crate::client::{approval_under, json};
 use crate::pages;
 use crate::problem::Problem;
 use crate::wire::{Approval, DecisionForm};
@@ -50,7 +50,7 @@ pub(crate) fn router() -> Router<Arc<Gate>> {
         (status = 503, description = "`no_policy` or `unavailable`", content((String = "text/html"), (Problem = "application/problem+json")))))]
 pub(crate) async fn show(State(gate): State<Arc<Gate>>, Name(link): Name, headers: HeaderMap) -> Response {
     match gate.review(&link).await {
-        Ok(review) if wants_json(&headers) => as_json(&gate, &review, StatusCode::OK),
+        Ok(review) if wants_json(&headers) => as_json(&gate, &review.policy, &review.request).await,
         Ok(review) => page(StatusCode::OK, &pages::review(&view(&review, None, None))),
         Err(error) => refused(error.into(), &headers),
     }
@@ -85,12 +85,12 @@ pub(crate) async fn decide(
         Err(refusal) => return again(&gate, &link, &headers, refusal).await,
     };
     match gate.decide(&link, &form.nonce, decision, form.reason).await {
-        Ok(review) if wants_json(&headers) => as_json(&gate, &review, StatusCode::OK),
+        Ok(review) if wants_json(&headers) => as_json(&gate, &review.policy, &review.request).await,
         Ok(review) => page(StatusCode::OK, &pages::review(&view(&review, Some(decision), None))),
         Err(Error::Ended(request)) => match gate.review(&link).await {
             Ok(review) if wants_json(&headers) => {
-                let approval = approval_with(&gate, &review.policy, &request, None);
-                Problem::already_decided(approval).into_response()
+                let approval = approval_under(&gate, &review.policy, &request, None).await;
+                approval.map_or_else(|problem| problem, Problem::already_decided).into_response()
             }
             Ok(review) => page(StatusCode::CONFLICT, &pages::review(&late_view(&review, decision))),
             Err(error) => refused(error.into(), &headers),
@@ -224,9 +224,11 @@ fn refused(problem: Problem, headers: &HeaderMap) -> Response {
     page(status, &pages::notice(title, text))
 }
 
-fn as_json(gate: &Gate, review: &Review, status: StatusCode) -> Response {
-    // A reviewer is not whom the token is for.
-    json(status, &approval_with(gate, &review.policy, &review.request, None))
+async fn as_json(gate: &Gate, policy: &Policy, request: &Request) -> Response {
+    match approval_under(gate, policy, request, None).await {
+        Ok(approval) => json(StatusCode::OK, &approval),
+        Err(problem) => problem.into_response(),
+    }
 }
 
 fn wants_json(headers: &HeaderMap) -> bool {

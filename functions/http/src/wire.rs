@@ -19,7 +19,7 @@ pub struct Approval {
     /// Who asked.
     pub client: String,
     /// `pending`, `approved`, `rejected`, `expired` or `cancelled`.
-    #[schema(inline, value_type = Status)]
+    #[schema(value_type = Status)]
     pub status: &'static str,
     /// True only for `approved`.
     pub approved: bool,
@@ -51,7 +51,7 @@ pub struct Approval {
     pub reason: Option<String>,
     /// Who has spoken.
     pub votes: Vec<VoteView>,
-    /// The decision token, once it has ended; only for the client that asked.
+    /// The decision token, once it has ended. An auditor's hook does not get it.
     pub token: Option<String>,
     /// Where the client can ask again.
     pub status_url: String,
@@ -154,7 +154,7 @@ pub fn queue_message(stage: usize, view: &View<'_>) -> Value {
         "payload": asked.payload.value(),
         "stage": stage.saturating_add(1),
         "answer_until": asked.stage_closes_at(stage).to_string(),
-        "decision_url": format!("{}/v1/requests/{}/decision", view.base_url, asked.approval_id),
+        "decision_url": format!("{}/v1/requests/{}/decision?client={}", view.base_url, asked.request_id, asked.client),
     })
 }
 
@@ -209,8 +209,6 @@ pub(crate) struct NewRequest {
 #[expect(dead_code, reason = "describes the body in the OpenAPI document")]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewDecision {
-    /// `approve` or `reject`.
-    #[schema(inline)]
     decision: Word,
     /// Why.
     #[schema(max_length = 500)]
@@ -224,8 +222,6 @@ pub(crate) struct NewDecision {
 #[derive(Deserialize, ToSchema)]
 #[expect(dead_code, reason = "describes the form in the OpenAPI document")]
 pub(crate) struct DecisionForm {
-    /// `approve` or `reject`.
-    #[schema(inline)]
     decision: Word,
     /// Why.
     #[schema(max_length = 500)]
@@ -248,7 +244,6 @@ pub(crate) enum Word {
 #[serde(deny_unknown_fields)]
 pub(crate) struct TokenQuestion {
     /// The token.
-    #[schema(min_length = 1, max_length = 16_384)]
     token: String,
     /// The payload that is about to be used.
     payload: Option<serde_json::Map<String, Value>>,
@@ -271,7 +266,6 @@ pub(crate) struct TokenAnswer {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewRedemption {
     /// The token.
-    #[schema(min_length = 1, max_length = 16_384)]
     token: String,
     /// The payload that is about to be used.
     payload: Option<serde_json::Map<String, Value>>,
@@ -335,7 +329,7 @@ pub(crate) struct NewHook {
     #[schema(min_length = 1, max_length = 2048)]
     url: String,
     /// Which events.
-    #[schema(inline, min_items = 1)]
+    #[schema(min_items = 1)]
     events: Vec<EventName>,
 }
 

@@ -241,8 +241,7 @@ impl Answer {
             return Failure::fault(format!("the answer is {}: this does not seem to be a gate", self.status));
         };
         let message = format!("{} ({code})", word("detail").or(word("title")).unwrap_or("refused"));
-        let failure =
-            if self.status >= 500 { Failure::fault(message) } else { Failure::refused(message) };
+        let failure = if self.status >= 500 { Failure::fault(message) } else { Failure::refused(message) };
         let fields: Vec<String> = problem
             .get("errors")
             .and_then(Value::as_array)
@@ -292,8 +291,12 @@ mod tests {
     fn what_the_command_signs_is_what_the_gate_expects() {
         let ring = Keyring::first(Secret::new([1; 32]), Secret::new([2; 32]), Timestamp::from_millis(0));
         let secret = ring.current.client_secret(&ClientId::parse("ci").unwrap(), 1);
-        let signed =
-            Signed { timestamp: 1_700_000_000, method: "POST", path_and_query: "/v1/requests?a=b", body: b"{}" };
+        let signed = Signed {
+            timestamp: 1_700_000_000,
+            method: "POST",
+            path_and_query: "/v1/requests?a=b",
+            body: b"{}",
+        };
         let ours = sign(secret.expose(), "1700000000", "POST", "/v1/requests?a=b", b"{}");
         assert_eq!(ours, signed.sign(&secret));
     }

@@ -33,7 +33,7 @@ pub(crate) struct Globals {
     /// The policy file
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
-    /// The address of a running gate, instead of a data folder; needs a client and `PLACET_SECRET`
+    /// The address of a running gate; without a data folder here, `PLACET_SECRET` is the client's secret
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) url: Option<String>,
     /// Print results as JSON
@@ -132,7 +132,7 @@ pub(crate) struct Init {
 pub(crate) enum PolicyCommand {
     /// Find every fault, with its line
     Check {
-        /// The policy [default: --policy, or placet.toml]
+        /// The policy [default: --policy]
         file: Option<PathBuf>,
     },
     /// Say which rule a request hits, and why
@@ -144,7 +144,7 @@ pub(crate) enum PolicyCommand {
     },
     /// Install a policy in the data folder; a serving gate takes it up within a second
     Push {
-        /// The policy [default: --policy, or placet.toml]
+        /// The policy [default: --policy]
         file: Option<PathBuf>,
     },
 }
@@ -180,6 +180,7 @@ pub(crate) struct Request {
     pub(crate) client: Option<String>,
     /// Your name for the request: asking again under it asks nobody twice [default: a new one]
     #[arg(long, value_name = "ID")]
+    #[expect(clippy::struct_field_names, reason = "the API's own word")]
     pub(crate) request_id: Option<String>,
     /// How long to wait for an answer at most, such as 90s, 10m, 1h; the rule may say less
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
@@ -224,7 +225,7 @@ pub(crate) enum TokenCommand {
         #[command(flatten)]
         of: TokenOf,
         /// Who uses it: the run, or the machine; the same name again is a retry
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, visible_alias = "redeemed-by", value_name = "NAME")]
         by: String,
     },
 }

@@ -1,5 +1,6 @@
 //! What goes to the terminal: never slower than the gate, never with somebody else's control characters.
 
+use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -69,7 +70,7 @@ fn write_lines(inbox: &Receiver<Line>, lost: &AtomicU64, mut to: impl Write) {
         }
         let left_out = lost.swap(0, Ordering::Relaxed);
         if left_out > 0 {
-            batch.push_str(&format!("(the reader of this output is slow: {left_out} messages were left out)\n"));
+            let _ = writeln!(batch, "(the reader of this output is slow: {left_out} messages were left out)");
         }
         // A closed pipe is not the gate's trouble.
         let _ = to.write_all(batch.as_bytes());
@@ -112,7 +113,9 @@ pub(crate) fn harmless(text: &str) -> String {
     text.chars()
         .map(|c| match c {
             '\n' => ' ',
-            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => '\u{b7}',
+            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {
+                '\u{b7}'
+            }
             c if c.is_control() => '\u{b7}',
             c => c,
         })

@@ -100,16 +100,17 @@ impl From<Fault> for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            Error::Refused(Refusal::NoPolicy) => {
-                Self::refused("there is no policy yet").advise("give --policy FILE; `placet init` writes one to start from")
-            }
+            Error::Refused(Refusal::NoPolicy) => Self::refused("there is no policy yet")
+                .advise("give --policy FILE; `placet init` writes one to start from"),
             Error::Refused(Refusal::InvalidRequest(faults)) => {
                 let lines: Vec<String> =
                     faults.iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect();
                 Self::refused("the request is not valid").advise(lines.join("\n"))
             }
             Error::Refused(refusal) => Self::refused(refusal.to_string()),
-            Error::Ended(request) => Self::refused(format!("the request has already ended: {}", request.status())),
+            Error::Ended(request) => {
+                Self::refused(format!("the request has already ended: {}", request.status()))
+            }
             Error::Fault(fault) => fault.into(),
         }
     }

@@ -148,7 +148,8 @@ fn read_line(path: &Path) -> Option<String> {
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let unfinished = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&unfinished)?;
+    let mut file =
+        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&unfinished)?;
     file.write_all(content)?;
     drop(file);
     fs::rename(&unfinished, path)

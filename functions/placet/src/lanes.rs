@@ -8,13 +8,13 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Posts to one host at once.
-const PER_HOST: usize = 16;
+const PER_HOST: usize = 64;
 
 /// Posts that may wait for one host; more are put off without waiting.
 const QUEUE_PER_HOST: usize = 1024;
 
 /// Posts at once.
-const IN_ALL: usize = 256;
+const IN_ALL: usize = 512;
 
 /// How long a post waits for its turn. With the time of one try it stays below the lease of a message.
 const PATIENCE: Duration = Duration::from_secs(15);

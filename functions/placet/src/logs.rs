@@ -44,12 +44,9 @@ mod tests {
 
     #[test]
     fn the_levels_are_the_four_of_the_manual() {
-        assert_eq!(["error", "WARN", "info", "debug", "trace"].map(parse), [
-            Some(Level::ERROR),
-            Some(Level::WARN),
-            Some(Level::INFO),
-            Some(Level::DEBUG),
-            None
-        ]);
+        assert_eq!(
+            ["error", "WARN", "info", "debug", "trace"].map(parse),
+            [Some(Level::ERROR), Some(Level::WARN), Some(Level::INFO), Some(Level::DEBUG), None]
+        );
     }
 }

@@ -36,8 +36,9 @@ impl Mailer {
     pub(crate) fn from_environment() -> Result<Option<Self>, Failure> {
         let Some(url) = read_variable(URL_VARIABLE)? else { return Ok(None) };
         let from = read_variable(FROM_VARIABLE)?.ok_or_else(|| {
-            Failure::usage(format!("{URL_VARIABLE} is set, but {FROM_VARIABLE} is not"))
-                .advise(format!("set it to the sender's address: {FROM_VARIABLE}='Placet <gate@example.com>'"))
+            Failure::usage(format!("{URL_VARIABLE} is set, but {FROM_VARIABLE} is not")).advise(format!(
+                "set it to the sender's address: {FROM_VARIABLE}='Placet <gate@example.com>'"
+            ))
         })?;
         Self::new(&url, &from).map(Some)
     }
@@ -48,8 +49,9 @@ impl Mailer {
             .map_err(|error| Failure::usage(format!("{FROM_VARIABLE} is not a mail address: {error}")))?;
         // The cause could quote the URL, and with it the password.
         let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(|_| {
-            Failure::usage(format!("{URL_VARIABLE} is not the URL of a mail server"))
-                .advise("write it as smtps://user:password@host:465 or smtp://user:password@host:587?tls=required")
+            Failure::usage(format!("{URL_VARIABLE} is not the URL of a mail server")).advise(
+                "write it as smtps://user:password@host:465 or smtp://user:password@host:587?tls=required",
+            )
         })?;
         Ok(Self {
             transport: transport.timeout(Some(SERVER_TIMEOUT)).build(),

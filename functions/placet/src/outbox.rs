@@ -104,8 +104,8 @@ impl Notify for LocalNotify {
             Ok(target) => target,
             Err(problem) => return again(post, None, problem.to_string()),
         };
-        let (host, port) = target.host_and_port();
-        let Some(_pass) = self.lanes.enter(&format!("{host}:{port}")).await else {
+        let (host, at_port) = target.host_and_port();
+        let Some(_pass) = self.lanes.enter(&format!("{host}:{at_port}")).await else {
             return again(post, None, format!("`{host}` is too slow for the callbacks that wait for it"));
         };
         let body = wire::event(post).to_string();

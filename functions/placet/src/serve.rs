@@ -20,6 +20,9 @@ use crate::timers::LocalTimers;
 /// How often files are looked at: the policy's, the keyring, and what other processes installed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// How long a changed policy file must stay as it is before it is put in force.
+const SETTLE: Duration = Duration::from_millis(100);
+
 /// How often what is long over is forgotten.
 const PURGE_EVERY: Duration = Duration::from_hours(1);
 
@@ -67,8 +70,9 @@ pub(crate) async fn start(options: Options) -> Result<Running, Failure> {
     let folder = Folder::open(&options.data)?;
     // The port comes first: a second gate by mistake must not install a policy before it fails.
     let listener = server::listen(&options.listen).await?;
-    let address =
-        listener.local_addr().map_err(|error| Failure::fault(format!("the listener has no address: {error}")))?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| Failure::fault(format!("the listener has no address: {error}")))?;
     let url = server::local_url(address);
     let timers = LocalTimers::start()
         .map_err(|error| Failure::fault(format!("the thread for letters cannot be started: {error}")))?;
@@ -196,7 +200,10 @@ fn purge(local: &LocalGate) -> impl Future<Output = ()> + use<> {
                     Ok(0) => break,
                     Ok(_) => {}
                     Err(fault) => {
-                        tracing::error!(error = fault.chain(), "requests that are long over could not be forgotten");
+                        tracing::error!(
+                            error = fault.chain(),
+                            "requests that are long over could not be forgotten"
+                        );
                         break;
                     }
                 }
@@ -218,10 +225,20 @@ impl Followed {
         Self { file, seen: Ok(text.unwrap_or_default()) }
     }
 
+    fn read(&self) -> Result<String, String> {
+        let text = std::fs::read_to_string(&self.file).map_err(|error| error.to_string())?;
+        if text.trim().is_empty() { Err("it is empty".to_owned()) } else { Ok(text) }
+    }
+
     /// Looks at the file, and says everything that is to be said of one content once.
     async fn look(&mut self, gate: &Gate) {
-        let found = std::fs::read_to_string(&self.file).map_err(|error| error.to_string());
+        let found = self.read();
         if found == self.seen {
+            return;
+        }
+        // Whoever writes a file in place leaves it empty, or half of it, for a moment; and half a policy can be valid.
+        tokio::time::sleep(SETTLE).await;
+        if found != self.read() {
             return;
         }
         match &found {
@@ -241,7 +258,10 @@ impl Followed {
                     );
                 }
                 Err(fault) => {
-                    tracing::error!(error = fault.chain(), "the changed policy file could not be put in force; it is tried again");
+                    tracing::error!(
+                        error = fault.chain(),
+                        "the changed policy file could not be put in force; it is tried again"
+                    );
                     return;
                 }
             },
@@ -265,14 +285,20 @@ fn follow_files(local: &LocalGate, mut followed: Option<Followed>) -> impl Futur
             let trouble = match (gate.reload_policy().await, keys.reread_if_changed()) {
                 (Ok(_), Ok(changed)) => {
                     if changed {
-                        tracing::info!(epoch = keys.held().current.number, "the keyring was changed, and read again");
+                        tracing::info!(
+                            epoch = keys.held().current.number,
+                            "the keyring was changed, and read again"
+                        );
                     }
                     None
                 }
                 (Err(fault), _) | (Ok(_), Err(fault)) => Some(fault),
             };
             if let Some(fault) = trouble.as_ref().filter(|_| !troubled) {
-                tracing::error!(error = fault.chain(), "policy or keys cannot be read again; they stay as they are");
+                tracing::error!(
+                    error = fault.chain(),
+                    "policy or keys cannot be read again; they stay as they are"
+                );
             }
             troubled = trouble.is_some();
         }

@@ -39,7 +39,8 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 /// A span of time for people: `45 s`, `9 min 5 s`, `2 h 10 min`, `3 d 4 h`.
 pub(crate) fn span(millis: i64) -> String {
     let seconds = millis.max(0) / 1000;
-    let (days, hours, minutes, rest) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    let (days, hours, minutes, rest) =
+        (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
     let parts = match (days, hours, minutes) {
         (0, 0, 0) => vec![(rest, "s")],
         (0, 0, _) => vec![(minutes, "min"), (rest, "s")],

@@ -100,7 +100,10 @@ impl LocalTimers {
                 Ok(swept) if swept.more => continue,
                 Ok(swept) => Some(swept),
                 Err(error) => {
-                    tracing::error!(error = chain(&error), "a sweep did not finish; it runs again in a second");
+                    tracing::error!(
+                        error = chain(&error),
+                        "a sweep did not finish; it runs again in a second"
+                    );
                     None
                 }
             };

@@ -65,7 +65,10 @@ async fn approve(store: &SqliteStore, task: i64, count: i64) -> Vec<Duration> {
         let insert = sample::insert(&asked);
         let letter = insert.outgoing.first().unwrap().id.clone();
         store.commit(insert).await.unwrap();
-        let sender = { let store = store.clone(); tokio::spawn(async move { store.sent(&letter).await.unwrap() }) };
+        let sender = {
+            let store = store.clone();
+            tokio::spawn(async move { store.sent(&letter).await.unwrap() })
+        };
         let request = store.load(key).await.unwrap().unwrap();
         store.hooks().await.unwrap();
         let end = Commit { outgoing: Vec::new(), ..sample::end(&request, EndStatus::Approved, at) };

@@ -33,6 +33,11 @@ pub(crate) trait Act: Send + 'static {
     /// Checks and writes. May be called again if the batch was rolled back.
     fn apply(&self, tables: &Connection, clock: &dyn Clock) -> rusqlite::Result<Self::Done>;
 
+    /// Whether it must survive a power cut once it has been answered.
+    fn must_last(&self) -> Durability {
+        Durability::Synced
+    }
+
     /// The request whose waiters should look again.
     fn changed(&self, _done: &Self::Done) -> Option<RequestKey> {
         None
@@ -44,6 +49,15 @@ pub(crate) trait Act: Send + 'static {
 pub(crate) struct Tally {
     pub(crate) acts: AtomicU64,
     pub(crate) batches: AtomicU64,
+}
+
+/// What an answered act survives. A process that dies takes neither with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// A power cut.
+    Synced,
+    /// A power cut once anything else has been synced.
+    WithTheNext,
 }
 
 /// A handle on the writing thread. Dropping it finishes what is queued.
@@ -93,6 +107,7 @@ impl Drop for Writer {
 /// An act of any kind, with whoever waits for it.
 trait Job: Send {
     fn apply(&mut self, tables: &Connection, clock: &dyn Clock) -> rusqlite::Result<()>;
+    fn must_last(&self) -> Durability;
     fn changed(&self) -> Option<RequestKey>;
     fn answer(&mut self, failed: Option<Fault>);
 }
@@ -107,6 +122,10 @@ impl<A: Act> Job for Order<A> {
     fn apply(&mut self, tables: &Connection, clock: &dyn Clock) -> rusqlite::Result<()> {
         self.done = Some(self.act.apply(tables, clock)?);
         Ok(())
+    }
+
+    fn must_last(&self) -> Durability {
+        self.act.must_last()
     }
 
     fn changed(&self) -> Option<RequestKey> {
@@ -139,6 +158,7 @@ struct Desk {
     clock: Arc<dyn Clock>,
     watchers: Arc<Watchers>,
     tally: Arc<Tally>,
+    durability: Durability,
     seen_version: i64,
 }
 
@@ -149,7 +169,8 @@ impl Desk {
         watchers: Arc<Watchers>,
         tally: Arc<Tally>,
     ) -> Self {
-        let mut desk = Self { connection, clock, watchers, tally, seen_version: 0 };
+        let mut desk =
+            Self { connection, clock, watchers, tally, durability: Durability::Synced, seen_version: 0 };
         desk.seen_version = desk.version();
         desk
     }
@@ -196,6 +217,7 @@ impl Desk {
     }
 
     fn attempt(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(), Unwritten> {
+        self.sync_if_one_must_last(batch).map_err(Unwritten::Act)?;
         // Immediate: from here on no other process writes, so what the conditions read stands until the commit.
         let transaction = self
             .connection
@@ -205,6 +227,20 @@ impl Desk {
             job.apply(&transaction, self.clock.as_ref()).map_err(Unwritten::Act)?;
         }
         transaction.commit().map_err(Unwritten::Commit)
+    }
+
+    /// A sync covers the whole log: what went before without one is safe with the next that has one.
+    fn sync_if_one_must_last(&mut self, batch: &[Box<dyn Job>]) -> rusqlite::Result<()> {
+        let one_must = batch.iter().any(|job| job.must_last() == Durability::Synced);
+        let wanted = if one_must { Durability::Synced } else { Durability::WithTheNext };
+        if wanted != self.durability {
+            self.connection.execute_batch(match wanted {
+                Durability::Synced => "PRAGMA synchronous = FULL",
+                Durability::WithTheNext => "PRAGMA synchronous = NORMAL",
+            })?;
+            self.durability = wanted;
+        }
+        Ok(())
     }
 
     /// Wakes all waiters if another process has written since the last look.

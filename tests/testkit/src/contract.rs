@@ -148,11 +148,7 @@ pub async fn a_taken_place_in_the_trail_stops_the_whole_commit(subject: &Subject
     // The second entry is at the place of the first one, which the insert wrote.
     let mut chain = ChainHead::default();
     let draft = sample::draft(Event::Rejected, START);
-    commit.audit.push(chain.append(
-        request.asked.approval_id.as_str(),
-        Some(&request.asked.about()),
-        draft,
-    ));
+    commit.audit.push(chain.append(request.asked.approval_id.as_str(), Some(&request.asked.about()), draft));
     commit.policy = Some(sample::policy_record(1));
     let before = outgoing(subject, &request.asked).await;
     assert_eq!(subject.store.commit(commit.clone()).await.unwrap(), Committed::ChainMoved);
@@ -275,9 +271,8 @@ pub async fn overdue_requests_come_the_oldest_first(subject: &Subject) {
     }
     let ended = load(subject, &sample::asked("n8n", "r4", START)).await.unwrap();
     done(subject, sample::end(&ended, EndStatus::Cancelled, START)).await;
-    let overdue = async |at: i64, limit: usize| {
-        subject.store.overdue(START.plus_millis(at), limit).await.unwrap()
-    };
+    let overdue =
+        async |at: i64, limit: usize| subject.store.overdue(START.plus_millis(at), limit).await.unwrap();
     assert_eq!(overdue(99, 10).await, Vec::<RequestKey>::new());
     assert_eq!(overdue(100, 10).await, pick(&keys, &[1]));
     assert_eq!(overdue(399, 10).await, pick(&keys, &[1, 2, 0]));
@@ -295,9 +290,8 @@ pub async fn due_messages_come_the_oldest_first(subject: &Subject) {
         letters.push(letter);
     }
     subject.store.sent(&letters.remove(3).id).await.unwrap();
-    let due = async |at: i64, limit: usize| {
-        subject.store.due_outgoing(START.plus_millis(at), limit).await.unwrap()
-    };
+    let due =
+        async |at: i64, limit: usize| subject.store.due_outgoing(START.plus_millis(at), limit).await.unwrap();
     assert_eq!(due(99, 10).await, []);
     assert_eq!(due(100, 10).await, pick(&letters, &[1]));
     assert_eq!(due(9000, 10).await, pick(&letters, &[1, 2, 0]));
@@ -312,10 +306,7 @@ pub async fn the_next_due_time_is_the_earliest_of_all(subject: &Subject) {
     let letter = sample::letter(&asked, START.plus_millis(100));
     done(
         subject,
-        Commit {
-            outgoing: vec![letter.clone()],
-            ..sample::insert_until(&asked, START.plus_millis(50))
-        },
+        Commit { outgoing: vec![letter.clone()], ..sample::insert_until(&asked, START.plus_millis(50)) },
     )
     .await;
     assert_eq!(next().await, Some(50));
@@ -692,12 +683,8 @@ async fn list(
     limit: usize,
     before: Option<placet_core::id::ApprovalId>,
 ) -> Vec<Request> {
-    let query = StoreQuery {
-        client: sample::client("n8n"),
-        status: status.map(str::to_owned),
-        limit,
-        before,
-    };
+    let query =
+        StoreQuery { client: sample::client("n8n"), status: status.map(str::to_owned), limit, before };
     subject.store.list(&query).await.unwrap()
 }
 

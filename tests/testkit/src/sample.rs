@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use placet_core::Timestamp;
-use placet_core::audit::{AuditEntry, Channel, ChainHead, Draft, Event};
+use placet_core::audit::{AuditEntry, ChainHead, Channel, Draft, Event};
 use placet_core::id::{ApprovalId, ClientId, HookId, RequestId, RequestKey, ReviewerId};
 use placet_core::payload::Payload;
 use placet_core::policy::{AskedReviewer, Asks, Decision, Stage, Terms};
@@ -146,11 +146,7 @@ pub fn end(request: &Request, status: EndStatus, at: Timestamp) -> Commit {
     let mut life = ended(&request.life, status, at);
     let audit = vec![record(&request.asked, &mut life, event, at)];
     Commit {
-        request: Some(RequestWrite::Update {
-            key: request.asked.key(),
-            life,
-            from_version: request.version,
-        }),
+        request: Some(RequestWrite::Update { key: request.asked.key(), life, from_version: request.version }),
         audit,
         outgoing: vec![callback(&request.asked, at.plus_millis(30_000))],
         ..Commit::default()

@@ -72,7 +72,12 @@ impl World {
     }
 
     /// A reviewer opens their link and sends the page's form.
-    pub async fn decide(&self, link: &str, decision: Decision, reason: Option<&str>) -> Result<Review, Error> {
+    pub async fn decide(
+        &self,
+        link: &str,
+        decision: Decision,
+        reason: Option<&str>,
+    ) -> Result<Review, Error> {
         let page = self.gate.review(link).await?;
         self.gate.decide(link, &page.nonce, decision, reason.map(str::to_owned)).await
     }

@@ -22,6 +22,7 @@ use crate::wire::{HookView, NewHook};
 pub(crate) async fn subscribe(State(gate): State<Arc<Gate>>, call: Call) -> Result<Response, Problem> {
     let mut fields = Fields::read(&call.body)?;
     let url = fields.required_text("url", 1, 2048);
+    let url = fields.parsed("url", url, |url| gate.check_url(&call.caller, url).map(|()| url.to_owned()));
     let mut events =
         fields.required_list("events", HookEvent::parse, "`approval.requested`, `approval.decided`");
     fields.finish()?;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use placet_core::keys::EpochNumber;
 use placet_core::policy::Policy;
 use placet_core::request::Request;
 use placet_gate::ports::View;
@@ -43,22 +44,22 @@ pub(crate) fn router() -> Router<Arc<Gate>> {
     described().split_for_parts().0
 }
 
-/// The approval, as the calling client may see it: with its token, if it is the asker.
+/// The approval, with its token under the secret that the caller holds, if it is the asker.
 async fn approval(gate: &Gate, call: &Call, request: &Request) -> Result<Approval, Problem> {
     let caller = &call.caller;
-    let is_asker = caller.client.id == request.asked.client;
-    let token = if is_asker { gate.token(request, &caller.policy, Some(caller.epoch)).await? } else { None };
-    Ok(approval_with(gate, &caller.policy, request, token.as_deref()))
+    let epoch = (caller.client.id == request.asked.client).then_some(caller.epoch);
+    approval_under(gate, &caller.policy, request, epoch).await
 }
 
-/// The approval with that token.
-pub(crate) fn approval_with(
+/// The approval, with its token under the secret of that epoch; without one, under the one that the asker signed with.
+pub(crate) async fn approval_under(
     gate: &Gate,
     policy: &Policy,
     request: &Request,
-    token: Option<&str>,
-) -> Approval {
-    Approval::of(&View { request, token, base_url: &gate.base_url(policy) })
+    epoch: Option<EpochNumber>,
+) -> Result<Approval, Problem> {
+    let token = gate.token(request, policy, epoch).await?;
+    Ok(Approval::of(&View { request, token: token.as_deref(), base_url: &gate.base_url(policy) }))
 }
 
 /// An error; where the request has ended, with how it did.

@@ -37,7 +37,7 @@ type Answer = Result<Response, Problem>;
         (status = 413, description = "`payload_too_large`", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "`rate_limited`; see `Retry-After`", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn ask(State(gate): State<Arc<Gate>>, call: Call) -> Answer {
-    let (fields, wait) = read_ask(&call.body)?;
+    let (fields, wait) = read_ask(&call.body, |url| gate.check_url(&call.caller, url))?;
     let request_id = fields.request_id.clone();
     let asking = gate.ask(&call.caller, fields).await?;
     let mut request = asking.request;
@@ -49,7 +49,10 @@ pub(crate) async fn ask(State(gate): State<Arc<Gate>>, call: Call) -> Answer {
     Ok(json(if asking.is_new { StatusCode::CREATED } else { StatusCode::OK }, &body))
 }
 
-fn read_ask(body: &[u8]) -> Result<(AskFields, u32), Refusal> {
+fn read_ask(
+    body: &[u8],
+    check_url: impl Fn(&str) -> Result<(), String>,
+) -> Result<(AskFields, u32), Refusal> {
     let mut fields = Fields::read(body)?;
     let request_id = fields.required_text("request_id", 1, 128);
     let request_id = fields.parsed("request_id", request_id, RequestId::parse);
@@ -63,6 +66,8 @@ fn read_ask(body: &[u8]) -> Result<(AskFields, u32), Refusal> {
     let longest = u32::try_from(MAX_WAIT_MS / 1000).unwrap_or(u32::MAX);
     let timeout_seconds = fields.number("timeout_seconds", 1, longest);
     let callback_url = fields.text("callback_url", 1, 2048);
+    let callback_url =
+        fields.parsed("callback_url", callback_url, |url| check_url(url).map(|()| url.to_owned()));
     let wait_seconds = fields.number("wait_seconds", 0, MAX_POLL_SECONDS).unwrap_or(0);
     let metadata = fields.string_map("metadata");
     fields.finish()?;
@@ -142,7 +147,8 @@ pub(crate) async fn cancel(State(gate): State<Arc<Gate>>, Name(name): Name, call
 
 /// Answers for a request that waits in a queue: for clients with the role `decider`.
 #[utoipa::path(post, path = "/v1/requests/{request_id}/decision", tag = "requests", request_body = NewDecision,
-    params(("request_id" = String, Path, description = "the asking client's name for it, or the `approval_id`")),
+    params(("request_id" = String, Path, description = "the asking client's name for it"),
+        ("client" = Option<String>, Query, description = "whose request is meant, where several clients use this `request_id`")),
     responses(
         (status = 200, body = Approval),
         (status = 404, description = "`not_found`", body = Problem, content_type = "application/problem+json"),
@@ -153,11 +159,14 @@ pub(crate) async fn decision(State(gate): State<Arc<Gate>>, Name(name): Name, ca
     let decision =
         fields.parsed("decision", word, |word| Decision::parse(word).ok_or("must be `approve` or `reject`"));
     let reason = fields.text("reason", 0, 500).filter(|reason| !reason.is_empty());
-    let client = fields.text("client", 1, 64);
+    let client = match call.parameter("client")? {
+        Some(client) => Some(client.to_owned()),
+        None => fields.text("client", 1, 64),
+    };
     let client = fields.parsed("client", client, ClientId::parse);
     fields.finish()?;
     let Some(decision) = decision else { return Err(Refusal::field("decision", "is required").into()) };
-    match gate.answer(&call.caller, &name, client.as_ref(), decision, reason).await {
+    match gate.answer(&call.caller, &request_id(&name)?, client.as_ref(), decision, reason).await {
         Ok(request) => Ok(json(StatusCode::OK, &approval(&gate, &call, &request).await?)),
         Err(error) => Err(problem(&gate, &call, error).await),
     }

@@ -44,10 +44,14 @@ pub(crate) async fn secret(globals: &Globals, id: &str) -> Result<Exit, Failure>
         print(&super::pretty(&value));
         return Ok(Exit::Done);
     }
-    let mut lines = format!("Secret of client {id} (epoch {epoch}). Keep it like a password; the gate can print it again.\n");
-    if client.is_some_and(|client| client.bearer) {
-        lines.push_str(&format!("As a bearer key: `Authorization: Bearer {id}.` and the secret, without a space.\n"));
-    }
-    print(&format!("{lines}{}\n", secret.expose()));
+    let bearer = if client.is_some_and(|client| client.bearer) {
+        format!("As a bearer key: `Authorization: Bearer {id}.` and the secret, without a space.\n")
+    } else {
+        String::new()
+    };
+    print(&format!(
+        "Secret of client {id} (epoch {epoch}). Keep it like a password; the gate can print it again.\n{bearer}{}\n",
+        secret.expose()
+    ));
     Ok(Exit::Done)
 }

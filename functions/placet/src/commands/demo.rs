@@ -25,12 +25,18 @@ use crate::text::{millis, span};
 const CLIENT: &str = "agent";
 const REVIEWER: &str = "bob";
 
+/// The agent's own words.
+const SUMMARY: &str = "Pay ACME's invoice 4711. I compared it with the order, and it is due today.";
+
 /// How long the demo waits for the letter to its reviewer.
 const LETTER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Asks, shows the link, waits, shows the decision and what its token proves.
 pub(crate) async fn run(globals: &Globals, options: Demo) -> Result<Exit, Failure> {
-    super::no_url(globals)?;
+    if globals.url.is_some() {
+        return Err(Failure::usage("--url is for a gate that runs; this starts one")
+            .advise("say where with --listen"));
+    }
     let scratch = match globals.named_data() {
         Some(_) => None,
         None => Some(
@@ -89,90 +95,49 @@ async fn tell(globals: &Globals, options: &Demo, running: &Running) -> Result<Ex
 
     // A connection that is there already, as an agent's would be: what is measured is the gate.
     transport.send(get("/healthz")?).await?;
-    let payload = json!({ "to": "ACME GmbH", "amount": 5000, "currency": "EUR", "invoice": "4711" });
-    let summary = "Pay ACME's invoice 4711. I compared it with the order, and it is due today.";
     let request_id = format!("demo-{}", running.local.now().millis());
+    let payload = json!({ "to": "ACME GmbH", "amount": 5000, "currency": "EUR", "invoice": "4711" });
     let begun = Instant::now();
     let asked = api
         .ask(&json!({
             "request_id": request_id,
             "action": "payment.send",
-            "summary": summary,
+            "summary": SUMMARY,
             "payload": payload,
         }))
         .await?;
     let asking_took = begun.elapsed();
     let link = link(running, text(&asked, "approval_id")).await?;
-    say(&format!(
-        "\n{}  The client `{CLIENT}` asked, and had its answer ({}) in {}:\n     {}  {}\n     {}  {payload}\n     {}  “{summary}”\n",
-        style.bold("2"),
-        text(&asked, "status"),
-        millis(asking_took),
-        style.dim("action "),
-        style.bold(text(&asked, "action")),
-        style.dim("payload"),
-        style.dim("summary"),
-    ));
-    let shown = format!(
-        "\n{}  The rule `{}` asks {REVIEWER}, who got this link:\n\n     {}\n\n     {}\n",
-        style.bold("3"),
-        text(&asked, "rule"),
-        style.link(&link),
-        style.dim("It is his alone. Opening it decides nothing, so mail scanners may; only its buttons do.")
-    );
+    say(&describe_question(style, &asked, &payload, asking_took, &link));
     if globals.json {
         note(&format!("{REVIEWER}'s link: {link}"));
     }
-    say(&shown);
 
-    let waiter = tokio::spawn({
+    let client = tokio::spawn({
         let (api, request_id) = (api.clone(), request_id.clone());
         async move { wait(&api, &request_id).await.map(|approval| (approval, Instant::now())) }
     });
-    let pressed_at = match options.decide {
-        Some(verdict) => {
-            say(&format!("     Posting the page's form as {REVIEWER} would: {}.\n", verdict.as_str()));
-            Some(press(&transport, &link, verdict).await?)
-        }
-        None => {
-            say(&format!(
-                "     {} Waiting {} at most.\n",
-                style.bold("Open it and decide."),
-                span(until(&asked, running))
-            ));
-            None
-        }
+    let pressed_at = if let Some(verdict) = options.decide {
+        say(&format!("     Posting the page's form as {REVIEWER} would: {}.\n", verdict.as_str()));
+        Some(press(&transport, &link, verdict).await?)
+    } else {
+        let decide = style.bold("Open it and decide.");
+        say(&format!("     {decide} Waiting {} at most.\n", span(until(&asked, running))));
+        None
     };
-    let waited = tokio::select! {
-        waited = waiter => waited,
+    let ended = tokio::select! {
+        ended = client => ended,
         _ = tokio::signal::ctrl_c() => {
             note("\nstopped: nothing was approved");
             return Ok(Exit::Interrupted);
         }
     };
     let (approval, released_at) =
-        waited.map_err(|error| Failure::fault(format!("the waiting client failed: {error}")))??;
-    let approved = approval.get("approved").and_then(Value::as_bool) == Some(true);
-    let reason = match text(&approval, "reason") {
-        "" => String::new(),
-        reason => format!(", “{}”", harmless(reason)),
-    };
+        ended.map_err(|error| Failure::fault(format!("the waiting client failed: {error}")))??;
     let released = pressed_at.map(|at| released_at.saturating_duration_since(at));
-    let machine = match released {
-        Some(released) => format!(
-            "The machine's share: {} to ask, {} from the button to the waiting client.",
-            millis(asking_took),
-            millis(released)
-        ),
-        None => format!("The machine's share: {} to ask; the client that waited was told at once.", millis(asking_took)),
-    };
-    say(&format!(
-        "\n{}  {} by {}{reason}\n     {}\n",
-        style.bold("4"),
-        status(style, &approval),
-        deciders(&approval),
-        style.dim(&machine)
-    ));
+    say(&describe_decision(style, &approval, asking_took, released));
+
+    let approved = approval.get("approved").and_then(Value::as_bool) == Some(true);
     let proof = prove(&api, &approval, &payload).await?;
     say(&proof.describe(style, approved));
     if globals.json {
@@ -186,6 +151,46 @@ async fn tell(globals: &Globals, options: &Demo, running: &Running) -> Result<Ex
         })));
     }
     Ok(if approved { Exit::Done } else { Exit::Refused })
+}
+
+fn describe_question(style: Style, asked: &Value, payload: &Value, took: Duration, link: &str) -> String {
+    let (status, action, rule) = (text(asked, "status"), text(asked, "action"), text(asked, "rule"));
+    format!(
+        "\n{}  The client `{CLIENT}` asked, and had its answer ({status}) in {}:\n\
+         \x20    {}  {}\n     {}  {payload}\n     {}  “{SUMMARY}”\n\
+         \n{}  The rule `{rule}` asks {REVIEWER}, who got this link:\n\n     {}\n\n     {}\n",
+        style.bold("2"),
+        millis(took),
+        style.dim("action "),
+        style.bold(action),
+        style.dim("payload"),
+        style.dim("summary"),
+        style.bold("3"),
+        style.link(link),
+        style.dim("It is his alone. Opening it decides nothing, so mail scanners may; only its buttons do.")
+    )
+}
+
+fn describe_decision(style: Style, approval: &Value, asking: Duration, released: Option<Duration>) -> String {
+    let reason = match text(approval, "reason") {
+        "" => String::new(),
+        reason => format!(", “{}”", harmless(reason)),
+    };
+    let asking = millis(asking);
+    let machine = match released {
+        Some(released) => format!(
+            "The machine's share: {asking} to ask, {} from the button to the waiting client.",
+            millis(released)
+        ),
+        None => format!("The machine's share: {asking} to ask; the client that waited was told at once."),
+    };
+    format!(
+        "\n{}  {} by {}{reason}\n     {}\n",
+        style.bold("4"),
+        status(style, approval),
+        deciders(approval),
+        style.dim(&machine)
+    )
 }
 
 /// The API with the sample client's own secret.
@@ -202,11 +207,7 @@ async fn link(running: &Running, approval_id: &str) -> Result<String, Failure> {
     let start = format!("{approval_id}.1.{REVIEWER}.");
     while begun.elapsed() < LETTER_TIMEOUT {
         let letters = std::fs::read_dir(running.local.folder.outbox()).into_iter().flatten().flatten();
-        for letter in letters {
-            let name = letter.file_name().to_string_lossy().into_owned();
-            if !name.starts_with(&start) || !name.ends_with(".json") {
-                continue;
-            }
+        for letter in letters.filter(|letter| letter.file_name().to_string_lossy().starts_with(&start)) {
             let content = std::fs::read(letter.path()).unwrap_or_default();
             let letter: Value = serde_json::from_slice(&content).unwrap_or_default();
             if let Some(url) = letter.get("url").and_then(Value::as_str) {
@@ -284,21 +285,22 @@ fn nonce_of(page: &str) -> Option<String> {
 
 /// What the executor finds out about the token.
 struct Proof {
+    token: String,
     verified: Value,
     redeemed: Value,
     second_use: Option<String>,
 }
 
 async fn prove(api: &Api, approval: &Value, payload: &Value) -> Result<Proof, Failure> {
-    let token = text(approval, "token");
-    let verified = api.verify(token, Some(payload)).await?;
+    let token = text(approval, "token").to_owned();
+    let verified = api.verify(&token, Some(payload)).await?;
     if verified.get("valid").and_then(Value::as_bool) != Some(true) {
-        return Ok(Proof { verified, redeemed: Value::Null, second_use: None });
+        return Ok(Proof { token, verified, redeemed: Value::Null, second_use: None });
     }
-    let redeemed = api.redeem(token, Some(payload), "demo-executor").await?.accept()?;
-    let again = api.redeem(token, Some(payload), "somebody-else").await?;
+    let redeemed = api.redeem(&token, Some(payload), "demo-executor").await?.accept()?;
+    let again = api.redeem(&token, Some(payload), "somebody-else").await?;
     let code = again.json().get("code").and_then(Value::as_str).unwrap_or("accepted").to_owned();
-    Ok(Proof { verified, redeemed, second_use: Some(code) })
+    Ok(Proof { token, verified, redeemed, second_use: Some(code) })
 }
 
 impl Proof {
@@ -317,7 +319,11 @@ impl Proof {
                 style.bad("not valid for acting")
             ),
         };
-        format!("\n{}  The token says:\n   {claims}\n     {result}\n\n", style.bold("5"))
+        format!(
+            "\n{}  The client got this token:\n\n{}\n\n     It says:\n   {claims}\n     {result}\n\n",
+            style.bold("5"),
+            style.dim(&self.token)
+        )
     }
 }
 

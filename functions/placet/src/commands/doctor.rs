@@ -1,5 +1,6 @@
 //! `placet doctor`: is everything there that a gate needs? One line for each answer, in plain words.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -70,18 +71,15 @@ pub(crate) async fn run(globals: &Globals) -> Result<Exit, Failure> {
         print(&super::pretty(&json!({ "healthy": !failed, "checks": checks })));
     } else {
         let style = Style::of_stdout();
-        let lines: String = found
-            .0
-            .iter()
-            .map(|(grade, text)| {
-                let sign = match grade {
-                    Grade::Ok => style.good("ok  "),
-                    Grade::Warn => style.doubtful("warn"),
-                    Grade::Fail => style.bad("fail"),
-                };
-                format!("{sign}  {text}\n")
-            })
-            .collect();
+        let mut lines = String::new();
+        for (grade, text) in &found.0 {
+            let sign = match grade {
+                Grade::Ok => style.good("ok  "),
+                Grade::Warn => style.doubtful("warn"),
+                Grade::Fail => style.bad("fail"),
+            };
+            let _ = writeln!(lines, "{sign}  {text}");
+        }
         print(&lines);
     }
     Ok(if failed { Exit::Refused } else { Exit::Done })
@@ -117,7 +115,9 @@ async fn check_folder(globals: &Globals, found: &mut Findings) -> Result<(), Fai
     };
     let served_at = folder.served_at();
     match &served_at {
-        Some(url) if super::request::is_healthy(url).await => found.ok(format!("a gate serves from here at {url}")),
+        Some(url) if super::request::is_healthy(url).await => {
+            found.ok(format!("a gate serves from here at {url}"));
+        }
         Some(url) => found.fail(format!("a gate serves from here, but does not answer at {url}")),
         None => found.warn("no gate serves from here at the moment: start one with `placet serve`"),
     }
@@ -283,7 +283,10 @@ async fn check_records(parts: &Parts, found: &mut Findings) -> Option<Policy> {
 
 fn check_public_url(folder: &Folder, policy: &Policy, found: &mut Findings) {
     match folder.public_url().or_else(|| policy.issuer.clone()) {
-        None => found.warn("links have no public address: set `issuer` in the policy, or serve with --public-url"),
+        None => {
+            found
+                .warn("links have no public address: set `issuer` in the policy, or serve with --public-url");
+        }
         Some(url) if url.starts_with("https://") => found.ok(format!("links open at {url}")),
         Some(url) if is_local(&url) => {
             found.warn(format!(
@@ -320,7 +323,8 @@ fn check_people(policy: &Policy, found: &mut Findings) {
             let people: Vec<_> =
                 policy.reviewers.iter().filter(|reviewer| reviewer.has_any(roles)).map(|r| &r.id).collect();
             for client in &policy.clients {
-                let owner_only = matches!((people.as_slice(), &client.owner), ([only], Some(owner)) if *only == owner);
+                let owner_only =
+                    matches!((people.as_slice(), &client.owner), ([only], Some(owner)) if *only == owner);
                 if owner_only && !terms.owner_may_approve && client.has(ClientRole::Requester) {
                     found.warn(format!(
                         "rule `{}`, stage {}: only `{}` is asked, who owns client `{}` and may not approve what it asks",

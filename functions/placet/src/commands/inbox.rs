@@ -6,6 +6,7 @@ use placet_core::policy::Policy;
 use placet_core::request::Request;
 use placet_gate::ports::View;
 use serde_json::{Value, json};
+use std::fmt::Write as _;
 
 use crate::cli::{Globals, Inbox};
 use crate::console::{Style, harmless, print};
@@ -29,11 +30,11 @@ pub(crate) async fn run(globals: &Globals, options: Inbox) -> Result<Exit, Failu
 }
 
 /// The reviewer of that name.
-pub(crate) fn known_reviewer(named: &str, policy: &Policy) -> Result<ReviewerId, Failure> {
-    let known = ReviewerId::parse(named).ok().filter(|id| policy.reviewer(id).is_some());
+pub(crate) fn known_reviewer(id: &str, policy: &Policy) -> Result<ReviewerId, Failure> {
+    let known = ReviewerId::parse(id).ok().filter(|id| policy.reviewer(id).is_some());
     known.ok_or_else(|| {
         let names: Vec<&str> = policy.reviewers.iter().map(|reviewer| reviewer.id.as_str()).collect();
-        Failure::refused(format!("no reviewer `{named}` is in the policy"))
+        Failure::refused(format!("no reviewer `{id}` is in the policy"))
             .advise(format!("its reviewers are: {}", names.join(", ")))
     })
 }
@@ -48,7 +49,8 @@ async fn of_all(globals: &Globals, local: &LocalGate, policy: &Policy) -> Result
         let waiting: Vec<Value> = requests
             .iter()
             .map(|request| {
-                let mut value = placet_http::wire::approval(&View { request, token: None, base_url: &base_url });
+                let mut value =
+                    placet_http::wire::approval(&View { request, token: None, base_url: &base_url });
                 add(&mut value, "asked", json!(asked(request)));
                 value
             })
@@ -60,7 +62,8 @@ async fn of_all(globals: &Globals, local: &LocalGate, policy: &Policy) -> Result
         print("nothing waits\n");
         return Ok(Exit::Done);
     }
-    let heading = ["REQUEST", "CLIENT", "ACTION", "WAITS FOR", "CLOSES IN", "SUMMARY"].map(str::to_owned).to_vec();
+    let heading =
+        ["REQUEST", "CLIENT", "ACTION", "WAITS FOR", "CLOSES IN", "SUMMARY"].map(str::to_owned).to_vec();
     let rows = requests.iter().map(|request| {
         vec![
             request.asked.request_id.to_string(),
@@ -106,15 +109,16 @@ async fn of_reviewer(
     for one in &waiting {
         let asked = &one.request.asked;
         let voted = one.voted.map_or_else(String::new, |decision| format!(", {decision} already said"));
-        text.push_str(&format!(
-            "\n{} of {}: {}{voted}, closes in {}\n  {}\n  {}\n",
+        let _ = writeln!(
+            text,
+            "\n{} of {}: {}{voted}, closes in {}\n  {}\n  {}",
             style.bold(asked.request_id.as_str()),
             asked.client,
             harmless(&asked.action),
             closes_in(&one.request, local.now()),
             shorten(&harmless(&asked.summary), 100),
             style.link(&format!("{base_url}/r/{}", one.link)),
-        ));
+        );
     }
     print(&text);
     Ok(Exit::Done)

@@ -1,6 +1,7 @@
 //! `placet keys rotate`: a new epoch.
 
 use serde_json::json;
+use std::fmt::Write as _;
 
 use crate::cli::Globals;
 use crate::console::print;
@@ -30,14 +31,15 @@ pub(crate) async fn rotate(globals: &Globals) -> Result<Exit, Failure> {
         before.current.number
     );
     if let Some(ended) = &before.previous {
-        text.push_str(&format!("What was made in epoch {} has ended.\n", ended.number));
+        let _ = writeln!(text, "What was made in epoch {} has ended.", ended.number);
         let age = local.now().millis_since(before.current.created_at);
         if age < SOON_MS {
-            text.push_str(&format!(
-                "The rotation before was only {} ago ({}): clients that have not changed since then are locked out.\n",
+            let _ = writeln!(
+                text,
+                "The rotation before was only {} ago ({}): clients that have not changed since then are locked out.",
                 span(age),
                 clock_time(before.current.created_at)
-            ));
+            );
         }
     }
     text.push_str("Give each client its new secret: placet client secret ID\n");

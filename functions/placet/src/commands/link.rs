@@ -1,6 +1,8 @@
 //! `placet link`: a reviewer's link to a request again.
 
-use placet_core::id::{RequestId, RequestKey};
+use placet_core::id::{RequestId, RequestKey, ReviewerId};
+use placet_core::policy::Policy;
+use placet_core::request::Request;
 use placet_gate::ports::Store as _;
 use serde_json::json;
 
@@ -27,6 +29,11 @@ pub(crate) async fn run(globals: &Globals, options: Link) -> Result<Exit, Failur
     let overdue = request.is_overdue(local.now());
     let is_asked = !overdue && request.may_answer(&reviewer, &policy);
     let may_approve = is_asked && !request.is_owner_barred(&reviewer, &policy);
+    if !is_asked && !was_asked(&request, &reviewer, &policy) {
+        return Err(
+            Failure::refused(format!("{reviewer} is not asked by this request")).advise(who_is(&request))
+        );
+    }
     if globals.json {
         print(&super::pretty(&json!({
             "link": url,
@@ -41,10 +48,28 @@ pub(crate) async fn run(globals: &Globals, options: Link) -> Result<Exit, Failur
     } else if overdue {
         note("the deadline has passed: the link only shows that");
     } else if !is_asked {
-        note(&format!("{reviewer} is not asked now: the link shows the request, but takes no decision"));
+        note(&format!("{reviewer} is not asked any more: the link shows the request, but takes no decision"));
     } else if !may_approve {
         note(&format!("{reviewer} owns the client `{}`: the link can reject, but not approve", client.id));
     }
     print(&format!("{url}\n"));
     Ok(Exit::Done)
+}
+
+/// Whether they have voted, or one of the stages so far was theirs: then they had a link, and may have it again.
+fn was_asked(request: &Request, reviewer: &ReviewerId, policy: &Policy) -> bool {
+    let Some(person) = policy.reviewer(reviewer) else { return false };
+    let voted = request.life.votes.iter().any(|vote| vote.reviewer == *reviewer);
+    voted || (0..=request.life.stage).any(|stage| person.has_any(request.asked.stage_roles(stage)))
+}
+
+fn who_is(request: &Request) -> String {
+    let Some(pending) = request.pending() else {
+        return format!("it has ended: {}", request.status());
+    };
+    if let Some(queue) = request.asked.stage_queue(pending.stage) {
+        return format!("it waits in the queue `{queue}`");
+    }
+    let people: Vec<&str> = pending.asked.iter().map(|asked| asked.reviewer.as_str()).collect();
+    format!("it asks: {}", people.join(", "))
 }

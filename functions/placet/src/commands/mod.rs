@@ -13,6 +13,7 @@ mod serve;
 mod token;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use placet_core::id::ClientId;
 use placet_core::payload::parse_strict;
@@ -20,9 +21,10 @@ use placet_core::policy::{Client, ClientRole, Policy};
 use serde_json::Value;
 
 use crate::api::{Api, Transport};
-use crate::cli::{ClientCommand, Cli, Command, Globals, KeysCommand, PolicyCommand, TokenCommand};
+use crate::cli::{Cli, ClientCommand, Command, Globals, KeysCommand, PolicyCommand, TokenCommand};
 use crate::failure::{Exit, Failure};
-use crate::local::LocalGate;
+use crate::folder::Folder;
+use crate::local::{LocalGate, broken_policy, read_policy_file};
 
 /// A client's secret, for a gate that is reached by its address.
 const SECRET_VARIABLE: &str = "PLACET_SECRET";
@@ -35,7 +37,9 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Serve(options) => serve::run(globals, options).await,
         Command::Init(options) => init::run(globals, options),
         Command::Policy(PolicyCommand::Check { file }) => policy::check(globals, file),
-        Command::Policy(PolicyCommand::Explain { file, request }) => policy::explain(globals, &file, &request),
+        Command::Policy(PolicyCommand::Explain { file, request }) => {
+            policy::explain(globals, &file, &request)
+        }
         Command::Policy(PolicyCommand::Push { file }) => policy::push(globals, file).await,
         Command::Client(ClientCommand::Secret { id }) => client::secret(globals, &id).await,
         Command::Keys(KeysCommand::Rotate) => keys::rotate(globals).await,
@@ -51,16 +55,19 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
 }
 
 /// The policy file that a command means.
-fn policy_file(named: Option<PathBuf>, globals: &Globals) -> PathBuf {
-    named.or_else(|| globals.policy.clone()).unwrap_or_else(|| PathBuf::from(init::FILE))
+fn policy_file(named: Option<PathBuf>, globals: &Globals) -> Result<PathBuf, Failure> {
+    named.or_else(|| globals.policy.clone()).ok_or_else(|| {
+        Failure::usage("no policy file is named").advise(format!("name one, such as {}", init::FILE))
+    })
 }
 
 /// Commands that only the operator of the folder can do.
 fn no_url(globals: &Globals) -> Result<(), Failure> {
-    if globals.url.is_none() {
+    if globals.url.is_none() || globals.data().is_dir() {
         return Ok(());
     }
-    Err(Failure::usage("this needs the gate's data folder, not its --url").advise("name the folder with --data DIR"))
+    Err(Failure::usage("this needs the gate's data folder, not its --url")
+        .advise("name the folder with --data DIR"))
 }
 
 /// A file's content; `-` is standard input.
@@ -86,47 +93,69 @@ fn read_object(path: &Path) -> Result<Value, Failure> {
 }
 
 /// The client that asks: the named one, or the only one that may.
-fn asking_client<'p>(named: Option<&str>, policy: &'p Policy) -> Result<&'p Client, Failure> {
+fn asking_client<'p>(wanted: Option<&str>, policy: &'p Policy) -> Result<&'p Client, Failure> {
     let requesters: Vec<&Client> =
         policy.clients.iter().filter(|client| client.has(ClientRole::Requester)).collect();
     let names = || requesters.iter().map(|client| client.id.as_str()).collect::<Vec<_>>().join(", ");
-    match (named, requesters.as_slice()) {
-        (Some(named), _) => known_client(named, policy),
+    match (wanted, requesters.as_slice()) {
+        (Some(wanted), _) => known_client(wanted, policy),
         (None, [only]) => Ok(only),
         (None, []) => Err(Failure::refused("no client of the policy has the role `requester`")
             .advise("add one: [[clients]] with id = \"ci\"")),
         (None, _) => {
-            Err(Failure::usage("several clients may ask").advise(format!("name one with --client: {}", names())))
+            Err(Failure::usage("several clients may ask")
+                .advise(format!("name one with --client: {}", names())))
         }
     }
 }
 
 /// The client of that name.
-fn known_client<'p>(named: &str, policy: &'p Policy) -> Result<&'p Client, Failure> {
-    ClientId::parse(named).ok().and_then(|id| policy.client(&id)).ok_or_else(|| {
+fn known_client<'p>(id: &str, policy: &'p Policy) -> Result<&'p Client, Failure> {
+    ClientId::parse(id).ok().and_then(|id| policy.client(&id)).ok_or_else(|| {
         let names: Vec<&str> = policy.clients.iter().map(|client| client.id.as_str()).collect();
-        Failure::refused(format!("no client `{named}` is in the policy")).advise(match names.as_slice() {
+        Failure::refused(format!("no client `{id}` is in the policy")).advise(match names.as_slice() {
             [] => "it has no [[clients]] at all".to_owned(),
             names => format!("its clients are: {}", names.join(", ")),
         })
     })
 }
 
-/// The API of the gate at `--url`, as that client.
-fn api_at(url: &str, client: Option<&str>) -> Result<Api, Failure> {
-    let client = client.ok_or_else(|| {
-        Failure::usage("--url needs a client").advise("say who asks with --client ID, and set PLACET_SECRET")
-    })?;
-    let secret = std::env::var(SECRET_VARIABLE).ok().filter(|secret| !secret.is_empty()).ok_or_else(|| {
-        Failure::usage(format!("{SECRET_VARIABLE} is not set"))
-            .advise(format!("set it to what `placet client secret {client}` prints on its last line"))
-    })?;
-    Ok(Api::new(Transport::network(url)?, client, &secret))
+/// The API of the gate at `--url`, as that client: with the secret of the environment, or else of the data folder.
+async fn api_at(
+    url: &str,
+    globals: &Globals,
+    client: Option<&str>,
+) -> Result<(Api, Option<LocalGate>), Failure> {
+    let transport = Transport::network(url)?;
+    let secret = std::env::var(SECRET_VARIABLE).ok().filter(|secret| !secret.is_empty());
+    if let Some(secret) = secret {
+        let client = client.ok_or_else(|| {
+            Failure::usage("nobody is said to ask")
+                .advise("say who with --client ID, whose secret PLACET_SECRET is")
+        })?;
+        return Ok((Api::new(transport, client, &secret), None));
+    }
+    if !globals.data().is_dir() {
+        return Err(Failure::usage(format!("{SECRET_VARIABLE} is not set")).advise(format!(
+            "set it to what `placet client secret {}` prints on its last line, or name the gate's folder with --data DIR",
+            client.unwrap_or("ID")
+        )));
+    }
+    let local = LocalGate::for_command(Folder::open(globals.data())?)?;
+    let policy = match &globals.policy {
+        Some(file) => {
+            let text = read_policy_file(file)?;
+            Arc::new(Policy::read(&text).map_err(|flaws| broken_policy(file, &flaws))?)
+        }
+        None => local.policy().await?,
+    };
+    let api = api_over(transport, &local, asking_client(client, &policy)?);
+    Ok((api, Some(local)))
 }
 
 /// The API of a gate in this process, as that client.
 fn api_here(local: &LocalGate, client: &Client) -> Api {
-    let transport = Transport::Here(placet_http::app(std::sync::Arc::clone(&local.gate)));
+    let transport = Transport::Here(placet_http::app(Arc::clone(&local.gate)));
     api_over(transport, local, client)
 }
 

@@ -1,6 +1,7 @@
 //! `placet policy`: check, explain, install.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use placet_core::policy::{Asks, Decision, Flaw, Policy, Question, Rule, Then, Truth};
@@ -17,7 +18,7 @@ use crate::text::span;
 
 /// Finds every fault.
 pub(crate) fn check(globals: &Globals, file: Option<PathBuf>) -> Result<Exit, Failure> {
-    let file = super::policy_file(file, globals);
+    let file = super::policy_file(file, globals)?;
     let report = Policy::check(&read_policy_file(&file)?);
     let faults = report.policy.as_ref().err().map(Vec::as_slice).unwrap_or_default();
     let exit = if faults.is_empty() { Exit::Done } else { Exit::Refused };
@@ -33,26 +34,25 @@ pub(crate) fn check(globals: &Globals, file: Option<PathBuf>) -> Result<Exit, Fa
     let style = Style::of_stdout();
     let mut text = String::new();
     for fault in faults {
-        text.push_str(&format!("{}  {}: {fault}\n", style.bad("fault"), file.display()));
+        let _ = writeln!(text, "{}  {}: {fault}", style.bad("fault"), file.display());
     }
     for warning in &report.warnings {
-        text.push_str(&format!("{}  {}: {warning}\n", style.doubtful("warn "), file.display()));
+        let _ = writeln!(text, "{}  {}: {warning}", style.doubtful("warn "), file.display());
     }
-    match &report.policy {
-        Ok(policy) => text.push_str(&format!(
-            "{}  {}: {}, {}, {}\n",
+    let name = file.display();
+    let _ = match &report.policy {
+        Ok(policy) => writeln!(
+            text,
+            "{}  {name}: {}, {}, {}",
             style.good("ok   "),
-            file.display(),
             count(policy.clients.len(), "client"),
             count(policy.reviewers.len(), "reviewer"),
             count(policy.rules.len(), "rule")
-        )),
-        Err(faults) => text.push_str(&format!(
-            "{} in {}: such a policy is never put in force\n",
-            count(faults.len(), "fault"),
-            file.display()
-        )),
-    }
+        ),
+        Err(faults) => {
+            writeln!(text, "{} in {name}: such a policy is never put in force", count(faults.len(), "fault"))
+        }
+    };
     print(&text);
     Ok(exit)
 }
@@ -114,7 +114,8 @@ pub(crate) fn explain(globals: &Globals, file: &Path, request: &Path) -> Result<
         return Ok(Exit::Done);
     }
     let style = Style::of_stdout();
-    let mut text = format!("{} asked by {}\n\n", style.bold(&harmless(question.action)), harmless(question.client));
+    let mut text =
+        format!("{} asked by {}\n\n", style.bold(&harmless(question.action)), harmless(question.client));
     for (rule, truth) in &lines {
         let (sign, why) = match truth {
             Truth::Yes => (style.good("matches "), String::new()),
@@ -122,7 +123,7 @@ pub(crate) fn explain(globals: &Globals, file: &Path, request: &Path) -> Result<
             Truth::Unknown(why) => (style.doubtful("unclear "), format!("  ({})", harmless(why))),
         };
         let when = rule.when.as_ref().map_or("always", |condition| condition.source());
-        text.push_str(&format!("  {sign} {}: {}{why}\n", style.bold(&rule.name), style.dim(when)));
+        let _ = writeln!(text, "  {sign} {}: {}{why}", style.bold(&rule.name), style.dim(when));
     }
     text.push('\n');
     for line in what {
@@ -136,7 +137,7 @@ pub(crate) fn explain(globals: &Globals, file: &Path, request: &Path) -> Result<
 /// Installs a policy in the data folder.
 pub(crate) async fn push(globals: &Globals, file: Option<PathBuf>) -> Result<Exit, Failure> {
     super::no_url(globals)?;
-    let file = super::policy_file(file, globals);
+    let file = super::policy_file(file, globals)?;
     let text = read_policy_file(&file)?;
     let report = Policy::check(&text);
     report.policy.map_err(|flaws| broken_policy(&file, &flaws))?;
@@ -160,7 +161,7 @@ pub(crate) async fn push(globals: &Globals, file: Option<PathBuf>) -> Result<Exi
     let style = Style::of_stdout();
     let mut lines = String::new();
     for warning in &report.warnings {
-        lines.push_str(&format!("{}  {}: {warning}\n", style.doubtful("warn "), file.display()));
+        let _ = writeln!(lines, "{}  {}: {warning}", style.doubtful("warn "), file.display());
     }
     let version = if is_new {
         format!("version {version} of the policy is installed")
@@ -179,7 +180,10 @@ pub(crate) async fn push(globals: &Globals, file: Option<PathBuf>) -> Result<Exi
 fn consequence(rule: &Rule, truth: &Truth, policy: &Policy) -> Vec<String> {
     let terms = match &rule.then {
         Then::Decide(_) if matches!(truth, Truth::Unknown(_)) => {
-            return vec![format!("`{}` cannot be evaluated, and has nobody to ask: the request is rejected", rule.name)];
+            return vec![format!(
+                "`{}` cannot be evaluated, and has nobody to ask: the request is rejected",
+                rule.name
+            )];
         }
         Then::Decide(decision) => {
             let word = match decision {

@@ -1,5 +1,6 @@
 //! `placet request`: ask from a shell or a CI job, and wait for the answer.
 
+use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
@@ -57,15 +58,13 @@ pub(crate) async fn run(globals: &Globals, options: Request) -> Result<Exit, Fai
         note(&format!("the same action with the same payload already waits, as {}", harmless(twin)));
     }
     if options.wait && is_pending(&approval) {
-        match asking.wait(&request_id, approval).await? {
-            Some(ended) => approval = ended,
-            None => {
-                note(&format!(
-                    "stopped waiting; the request still waits for its reviewers. Go on with the same command and --request-id {request_id}"
-                ));
-                return Ok(Exit::Interrupted);
-            }
-        }
+        let Some(ended) = asking.wait(&request_id, approval).await? else {
+            note(&format!(
+                "stopped waiting; the request still waits. Wait again with the same command and --request-id {request_id}"
+            ));
+            return Ok(Exit::Interrupted);
+        };
+        approval = ended;
     } else if is_pending(&approval) && !globals.json {
         asking.say_who_is_asked(&approval).await;
     }
@@ -87,8 +86,8 @@ impl Asking {
     /// The gate at `--url`, the one that serves from the data folder, or one in this process.
     async fn prepare(globals: &Globals, options: &Request) -> Result<Self, Failure> {
         if let Some(url) = &globals.url {
-            let api = super::api_at(url, options.client.as_deref())?;
-            return Ok(Self { api, local: None, gate_is_here: false });
+            let (api, local) = super::api_at(url, globals, options.client.as_deref()).await?;
+            return Ok(Self { api, local, gate_is_here: false });
         }
         let folder = match globals.policy {
             Some(_) => Folder::open(globals.data())?,
@@ -115,7 +114,9 @@ impl Asking {
     /// Waits until the request has ended; `None` after Ctrl-C.
     async fn wait(&self, request_id: &str, mut approval: Value) -> Result<Option<Value>, Failure> {
         if self.gate_is_here && self.local.as_ref().is_some_and(|local| local.folder.served_at().is_none()) {
-            note("no gate serves from this data folder: start `placet serve` so that the reviewers' links open");
+            note(
+                "no gate serves from this data folder: start `placet serve` so that the reviewers' links open",
+            );
         }
         let mut progress = Progress::start();
         let mut out_of_reach: Option<Instant> = None;
@@ -155,9 +156,10 @@ impl Asking {
                 Err(CallFailure::Passing(why)) => {
                     if out_of_reach.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
                         progress.end();
-                        return Err(Failure::fault(format!("the gate has not answered for a while: {why}")).advise(
-                            format!("the request may still be decided; ask again with --request-id {request_id}"),
-                        ));
+                        return Err(Failure::fault(format!("the gate has not answered for a while: {why}"))
+                            .advise(format!(
+                                "the request may still be decided; ask again with --request-id {request_id}"
+                            )));
                     }
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -170,7 +172,8 @@ impl Asking {
 
     /// The reviewers, or the queue, that a request waits for now, as far as this process can know.
     async fn who_is_asked(&self, approval: &Value) -> String {
-        let stage = approval.get("stage").and_then(Value::as_u64).map_or_else(String::new, |n| format!("stage {n}"));
+        let stage =
+            approval.get("stage").and_then(Value::as_u64).map_or_else(String::new, |n| format!("stage {n}"));
         let Some(local) = &self.local else { return stage };
         let (Ok(client), Ok(id)) =
             (ClientId::parse(text(approval, "client")), RequestId::parse(text(approval, "request_id")))
@@ -224,7 +227,8 @@ impl Progress {
     /// On a terminal the line is kept up to date in its place; elsewhere only what is new is said.
     fn show(&mut self, approval: &Value, who: &str) {
         let who = if who.is_empty() { String::new() } else { format!(" for {}", harmless(who)) };
-        let until = time(approval, "deadline").map_or_else(String::new, |at| format!(", at the latest until {}", clock_time(at)));
+        let until = time(approval, "deadline")
+            .map_or_else(String::new, |at| format!(", at the latest until {}", clock_time(at)));
         let votes = approval.get("votes").and_then(Value::as_array).map_or(0, Vec::len);
         let votes = if votes == 0 { String::new() } else { format!(", {votes} approved so far") };
         let what = format!("waiting{who}{votes}{until}");
@@ -295,7 +299,7 @@ pub(crate) fn describe(approval: &Value) -> String {
     let mut out = format!("{}{by}\n", status(style, approval));
     let mut line = |name: &str, value: &str| {
         if !value.is_empty() {
-            out.push_str(&format!("  {}  {}\n", style.dim(&format!("{name:<8}")), harmless(value)));
+            let _ = writeln!(out, "  {}  {}", style.dim(&format!("{name:<8}")), harmless(value));
         }
     };
     line("reason", text(approval, "reason"));
@@ -308,10 +312,10 @@ pub(crate) fn describe(approval: &Value) -> String {
     } else {
         line("decided", &time(approval, "decided_at").map(clock_time).unwrap_or_default());
     }
-    line("payload", text(approval, "payload_sha256"));
+    line("digest", text(approval, "payload_sha256"));
     let token = text(approval, "token");
     if !token.is_empty() {
-        out.push_str(&format!("{token}\n"));
+        let _ = writeln!(out, "{token}");
     }
     out
 }
@@ -331,7 +335,7 @@ mod tests {
         assert_eq!(
             describe(&approval),
             "rejected by bob\n  reason    not\u{b7}[2J today\n  request   r1\n  approval  01J\n  action    deploy.run\n  \
-             rule      production\n  decided   2026-11-23 00:00:00 UTC\n  payload   ab\ne.y.J\n"
+             rule      production\n  decided   2026-11-23 00:00:00 UTC\n  digest    ab\ne.y.J\n"
         );
     }
 }

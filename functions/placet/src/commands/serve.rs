@@ -11,9 +11,13 @@ use crate::serve::{Options, PolicySource, start};
 
 /// Serves until it is told to end.
 pub(crate) async fn run(globals: &Globals, options: Serve) -> Result<Exit, Failure> {
-    super::no_url(globals)?;
+    if globals.url.is_some() {
+        return Err(Failure::usage("--url is for a gate that runs; this starts one")
+            .advise("say where with --listen"));
+    }
     // Before anything else: from here on a signal ends the gate cleanly, however early it comes.
-    let caught = |kind| signal(kind).map_err(|error| Failure::fault(format!("signals cannot be caught: {error}")));
+    let caught =
+        |kind| signal(kind).map_err(|error| Failure::fault(format!("signals cannot be caught: {error}")));
     let (mut interrupt, mut terminate) = (caught(SignalKind::interrupt())?, caught(SignalKind::terminate())?);
     let terminal = Lossy::start("placet-terminal", std::io::stdout())
         .map_err(|error| Failure::fault(format!("the terminal's thread cannot be started: {error}")))?;

@@ -1,5 +1,7 @@
 //! `placet token`: check a decision's token, and use it.
 
+use std::fmt::Write as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use placet_core::Timestamp;
@@ -78,7 +80,9 @@ fn read_token(named: &str) -> Result<String, Failure> {
     };
     let text = text.trim().to_owned();
     if text.is_empty() {
-        return Err(Failure::usage("there is no token").advise("give it as an argument, or `-` and standard input"));
+        return Err(
+            Failure::usage("there is no token").advise("give it as an argument, or `-` and standard input")
+        );
     }
     Ok(text)
 }
@@ -92,7 +96,7 @@ async fn api_for(
     let unverified = unverified_audience(token);
     let named = client.or(unverified.as_deref());
     if let Some(url) = &globals.url {
-        return Ok((super::api_at(url, named)?, None));
+        return super::api_at(url, globals, named).await;
     }
     let local = LocalGate::for_command(Folder::existing(globals.data())?)?;
     local.install(globals.policy.as_deref()).await?;
@@ -148,16 +152,16 @@ pub(crate) fn describe_claims(style: Style, claims: &Value) -> String {
         ("request", text("sub").to_owned()),
         ("for", text("aud").to_owned()),
         ("rule", text("rule").to_owned()),
-        ("payload", text("payload_sha256").to_owned()),
+        ("digest", text("payload_sha256").to_owned()),
         ("decided", seconds("iat")),
         ("until", seconds("exp")),
         ("gate", text("iss").to_owned()),
     ];
-    lines
-        .iter()
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(name, value)| format!("  {}  {}\n", style.dim(&format!("{name:<8}")), harmless(value)))
-        .collect()
+    let mut out = String::new();
+    for (name, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
+        let _ = writeln!(out, "  {}  {}", style.dim(&format!("{name:<8}")), harmless(value));
+    }
+    out
 }
 
 #[cfg(test)]

@@ -108,7 +108,10 @@ impl Actor {
             Ok(caller) => caller,
             // Two rotations at once have made that secret void.
             Err(Error::Refused(refusal)) => {
-                return Ok(Performed { answer: Some(Answer::Refused(refusal.code())), ..Performed::default() });
+                return Ok(Performed {
+                    answer: Some(Answer::Refused(refusal.code())),
+                    ..Performed::default()
+                });
             }
             Err(error) => return Err(told(&error)),
         };
@@ -116,7 +119,8 @@ impl Actor {
         fields.timeout_seconds = ask.timeout_seconds;
         fields.callback_url = (ask.client == "bot").then(|| "https://bot.example.com/done".to_owned());
         let asking = self.world.gate.ask(&caller, fields).await;
-        let twin = asking.as_ref().ok().and_then(|asking| asking.pending_twin.as_ref().map(ToString::to_string));
+        let twin =
+            asking.as_ref().ok().and_then(|asking| asking.pending_twin.as_ref().map(ToString::to_string));
         let answer = match asking {
             Ok(asking) if asking.is_new => Answer::New(seen(&asking.request)),
             Ok(asking) => Answer::Again(seen(&asking.request)),
@@ -133,12 +137,8 @@ impl Actor {
         which: Which,
     ) -> Result<Performed, String> {
         let Some(request) = self.world.stored(key.0, key.1).await else { return Ok(Performed::default()) };
-        let link = self
-            .world
-            .gate
-            .link(&request, &sample::reviewer(who))
-            .await
-            .map_err(|error| told(&error))?;
+        let link =
+            self.world.gate.link(&request, &sample::reviewer(who)).await.map_err(|error| told(&error))?;
         let fresh = (link.to_string(), link.epoch());
         let first = self.links.lock().unwrap().entry((key, who)).or_insert_with(|| fresh.clone()).clone();
         let (link, epoch) = match which {

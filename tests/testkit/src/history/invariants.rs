@@ -40,7 +40,8 @@ impl Watchdog {
         actor.world.notify.recover();
         actor.world.deliver_all().await;
         let left = actor.world.store.next_due().await.map_err(|fault| fault.chain())?;
-        let waiting = self.0.values().filter_map(|request| request.pending()).map(|pending| pending.closes_at);
+        let waiting =
+            self.0.values().filter_map(|request| request.pending()).map(|pending| pending.closes_at);
         ensure(left == waiting.min(), || "a message stayed behind".to_owned())?;
         let postings = actor.world.notify.take_postings();
         for request in self.0.values().filter(|request| request.asked.callback_url.is_some()) {
@@ -82,7 +83,8 @@ fn check_outcome(request: &Request) -> Result<(), String> {
     if outcome.status != EndStatus::Approved {
         return Ok(());
     }
-    let rule = policy::tables()[0].rules.iter().find(|rule| asked.rule.as_deref() == Some(rule.name)).cloned();
+    let rule =
+        policy::tables()[0].rules.iter().find(|rule| asked.rule.as_deref() == Some(rule.name)).cloned();
     let rule = rule.ok_or("approved without a rule")?;
     let terms = match &rule.then {
         Then::Ask(terms) => Some(terms),
@@ -91,9 +93,7 @@ fn check_outcome(request: &Request) -> Result<(), String> {
     let mut people = BTreeSet::new();
     for decider in &outcome.decided_by {
         let allowed = match decider {
-            Decider::Policy(_) => {
-                matches!(rule.then, Then::Approve) && rule.evaluation == Evaluation::Sound
-            }
+            Decider::Policy(_) => matches!(rule.then, Then::Approve) && rule.evaluation == Evaluation::Sound,
             Decider::Timeout(_) => {
                 rule.evaluation == Evaluation::Sound
                     && terms.is_some_and(|terms| terms.silence == Silence::Approves)

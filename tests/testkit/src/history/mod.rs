@@ -136,8 +136,7 @@ pub fn follows_the_model(make: impl AsyncFn(Arc<FixedClock>) -> Subject) {
 
 /// Runs random histories, eight acts at once, and panics with one that breaks a promise.
 pub fn survives_races(make: impl AsyncFn(Arc<FixedClock>) -> Subject) {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let result = runner(HISTORIES / 4).run(&proptest::collection::vec(act(), 40..80), |acts| {
         runtime.block_on(async {
             let subject = make(FixedClock::new()).await;
@@ -184,13 +183,21 @@ async fn follow(subject: &Subject, acts: &[Act]) -> Result<(), String> {
         let expected = match act {
             Act::Ask(ask, _) => Some(model.ask((ask.client, ask.name), ask)),
             Act::Vote { key, who, yes, .. } => {
-                if answer.is_some() { model.vote(*key, who, *yes, epoch) } else { None }
+                if answer.is_some() {
+                    model.vote(*key, who, *yes, epoch)
+                } else {
+                    None
+                }
             }
             Act::Answer { key, decider, yes } => Some(model.answer(*key, decider, *yes)),
             Act::Cancel(key) => Some(model.cancel(*key)),
             Act::Read(key) => Some(model.read(*key)),
             Act::Redeem(key, redeem, _) => {
-                if answer.is_some() { model.redeem(*key, redeem, epoch) } else { None }
+                if answer.is_some() {
+                    model.redeem(*key, redeem, epoch)
+                } else {
+                    None
+                }
             }
             Act::Sweep => {
                 model.sweep();
@@ -227,7 +234,8 @@ async fn follow(subject: &Subject, acts: &[Act]) -> Result<(), String> {
             return Err(fail(format!("the gate says {answer:#?}, the model {expected:#?}")));
         }
         let new = matches!(answer, Some(Answer::New(_)));
-        if new && (twin.is_none() != twins.is_empty() || twin.as_ref().is_some_and(|twin| !twins.contains(twin)))
+        if new
+            && (twin.is_none() != twins.is_empty() || twin.as_ref().is_some_and(|twin| !twins.contains(twin)))
         {
             return Err(fail(format!("the gate names the twin {twin:?}, the model {twins:?}")));
         }
@@ -235,7 +243,10 @@ async fn follow(subject: &Subject, acts: &[Act]) -> Result<(), String> {
         for (key, record) in &model.records {
             let stored = actor.world.stored(key.0, key.1).await.map(|request| acts::seen(&request));
             if stored.as_ref() != Some(&record.seen) {
-                return Err(fail(format!("{key:?} is stored as {stored:#?}, the model has {:#?}", record.seen)));
+                return Err(fail(format!(
+                    "{key:?} is stored as {stored:#?}, the model has {:#?}",
+                    record.seen
+                )));
             }
         }
     }
@@ -251,7 +262,9 @@ async fn race(subject: &Subject, acts: &[Act]) -> Result<(), String> {
             .cloned()
             .map(|act| {
                 let actor = Arc::clone(&actor);
-                tokio::spawn(async move { actor.perform(&act).await.map_err(|what| format!("{act:?}: {what}")) })
+                tokio::spawn(
+                    async move { actor.perform(&act).await.map_err(|what| format!("{act:?}: {what}")) },
+                )
             })
             .collect();
         for task in tasks {
@@ -303,7 +316,11 @@ fn ask() -> impl Strategy<Value = Act> {
 fn redeem() -> impl Strategy<Value = Redeem> {
     let by = prop::sample::select(&["run-1", "run-2"][..]);
     (by, prop::bool::weighted(0.15), prop::bool::weighted(0.1)).prop_map(
-        |(redeemed_by, wrong_payload, by_other_client)| Redeem { redeemed_by, wrong_payload, by_other_client },
+        |(redeemed_by, wrong_payload, by_other_client)| Redeem {
+            redeemed_by,
+            wrong_payload,
+            by_other_client,
+        },
     )
 }
 

@@ -78,7 +78,9 @@ impl Model {
         }
         let Some(record) = self.records.get_mut(&key) else { return Answer::Refused("not_found") };
         record.settle(&self.policy, self.now);
-        let Phase::Pending { stage, .. } = record.seen.phase else { return Answer::Ended(record.seen.clone()) };
+        let Phase::Pending { stage, .. } = record.seen.phase else {
+            return Answer::Ended(record.seen.clone());
+        };
         let in_queue = record.stage(stage).is_some_and(|stage| matches!(stage.asks, Asks::Queue));
         let owner = self.policy.owner(decider);
         let barred = owner.is_some_and(|owner| record.bars(key.0, owner, &self.policy));
@@ -131,7 +133,10 @@ impl Model {
     }
 
     fn expired(&self, key: Key) -> bool {
-        self.records.get(&key).and_then(Record::expires_at).is_some_and(|end| self.now.div_euclid(1000) >= end)
+        self.records
+            .get(&key)
+            .and_then(Record::expires_at)
+            .is_some_and(|end| self.now.div_euclid(1000) >= end)
     }
 
     pub(super) fn redeem(&mut self, key: Key, redeem: &Redeem, token_epoch: u32) -> Option<Answer> {
@@ -242,9 +247,12 @@ impl Record {
             }
             let asked: Vec<&'static str> = match stage.asks {
                 Asks::Queue => Vec::new(),
-                Asks::Role(role) => {
-                    policy.reviewers.iter().map(|(id, _)| *id).filter(|id| policy.has_role(id, role)).collect()
-                }
+                Asks::Role(role) => policy
+                    .reviewers
+                    .iter()
+                    .map(|(id, _)| *id)
+                    .filter(|id| policy.has_role(id, role))
+                    .collect(),
             };
             let somebody = matches!(stage.asks, Asks::Queue)
                 || asked.iter().any(|who| terms.owner == Owner::MayApprove || self.owner != Some(who));

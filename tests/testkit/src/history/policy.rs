@@ -143,14 +143,8 @@ fn rules(approvals_of_single: usize, valid_for_seconds: i64) -> Vec<Rule> {
             Then::Ask(silent(vec![role("owners", 5 * MINUTE), role("finance", 5 * MINUTE)])),
         ),
         rule("chief", Then::Ask(terms(vec![role("chief", 5 * MINUTE)]))),
-        rule(
-            "chief.then",
-            Then::Ask(silent(vec![role("chief", 5 * MINUTE), role("finance", 5 * MINUTE)])),
-        ),
-        rule(
-            "own",
-            Then::Ask(Terms { owner: Owner::MayApprove, ..terms(vec![role("chief", 10 * MINUTE)]) }),
-        ),
+        rule("chief.then", Then::Ask(silent(vec![role("chief", 5 * MINUTE), role("finance", 5 * MINUTE)]))),
+        rule("own", Then::Ask(Terms { owner: Owner::MayApprove, ..terms(vec![role("chief", 10 * MINUTE)]) })),
         rule("queue", Then::Ask(terms(vec![queue(HOUR)]))),
         unsound("doubt", Then::Ask(silent(vec![role("finance", 5 * MINUTE)]))),
         unsound("doubt.alone", Then::Approve),
