@@ -110,11 +110,14 @@ class Gate {
   }
 
   readSecret() {
-    const run = spawnSync(PLACET, ['client', 'secret', CLIENT, '--data', this.data, '--policy', this.policy], {
-      encoding: 'utf8',
-    });
-    if (run.status !== 0) throw new Error(`no secret: ${run.stderr}`);
-    return run.stdout.trim().split('\n').at(-1);
+    return this.run('client', 'secret', CLIENT).trim().split('\n').at(-1);
+  }
+
+  // What one of the operator's commands prints.
+  run(...words) {
+    const run = spawnSync(PLACET, [...words, '--data', this.data], { encoding: 'utf8' });
+    if (run.status !== 0) throw new Error(`placet ${words.join(' ')}: ${run.stderr}`);
+    return run.stdout;
   }
 
   // One signed call; the answer's JSON.
@@ -183,11 +186,11 @@ class Gate {
     return this.origin + new URL(url).pathname;
   }
 
-  // The reviewer's inbox, as the message names it; else it is reached with the same capability.
+  // The reviewer's inbox link: a capability of its own, which only the operator's command prints.
   async inbox(approval, reviewer) {
-    const { text, url } = await this.message(approval, reviewer);
-    const named = /https?:\/\/\S*(\/inbox\/[A-Za-z0-9._~-]+)/.exec(text)?.[1];
-    return this.origin + (named ?? new URL(url).pathname.replace(/^\/r\//, '/inbox/'));
+    await this.message(approval, reviewer);
+    const { inbox } = JSON.parse(this.run('inbox', '--reviewer', reviewer, '--json'));
+    return this.origin + new URL(inbox).pathname;
   }
 
   async stop() {

@@ -130,7 +130,7 @@ def test_a_request_climbs_its_stages_and_a_decider_answers_from_the_queue(gate, 
     queued = gate.queued(asked)
     assert queued["approval"]["stage"] == 3 and queued["approval"]["status"] == "pending"
     check_approval(queued["approval"])
-    assert queued["decision_url"].endswith("/decision")
+    assert queued["decision_url"].endswith(f"/v1/requests/{asked['request_id']}/decision?client=agent")
     assert agent.state(asked["request_id"])["stage"] == 3
 
     gone = first.page()

@@ -41,7 +41,11 @@ fn main() -> ExitCode {
         Command::Serve(_) => tracing::Level::INFO,
         _ => tracing::Level::WARN,
     });
-    let result = log.and_then(|log| run(cli).inspect(|_| log.drain(END_TIMEOUT)));
+    let result = log.and_then(|log| {
+        let result = run(cli);
+        log.drain(END_TIMEOUT);
+        result
+    });
     match result {
         Ok(exit) => ExitCode::from(exit.code()),
         Err(failure) => {

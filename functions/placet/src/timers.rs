@@ -36,6 +36,7 @@ pub(crate) struct LocalTimers {
 struct Parcel {
     request: Arc<Request>,
     message: Outgoing,
+    _flight: Flight,
 }
 
 /// The messages that this process is sending: what the sweep finds again in the meantime is not sent twice.
@@ -43,6 +44,12 @@ struct Parcel {
 struct OnTheirWay {
     ids: Mutex<HashSet<String>>,
     landed: Notify,
+}
+
+/// One message on its way, until this is dropped: however its sending ends.
+struct Flight {
+    among: Arc<OnTheirWay>,
+    id: String,
 }
 
 /// The earliest moment at which something must be looked at.
@@ -160,18 +167,15 @@ impl Timers for LocalTimers {
     async fn dispatch(&self, request: &Request, outgoing: Vec<Outgoing>) {
         let request = Arc::new(request.clone());
         for message in outgoing {
-            if !self.on_their_way.set_out(&message.id) {
-                continue;
-            }
-            let parcel = Parcel { request: Arc::clone(&request), message };
+            let Some(flight) = OnTheirWay::set_out(&self.on_their_way, &message.id) else { continue };
+            let parcel = Parcel { request: Arc::clone(&request), message, _flight: flight };
             match parcel.message.what {
                 Message::Tell { .. } | Message::Publish { .. } => {
                     let _ = self.letters.send(parcel);
                 }
                 Message::Callback | Message::Hook { .. } => {
                     let Some(gate) = self.gate.get().and_then(Weak::upgrade) else { continue };
-                    let on_their_way = Arc::clone(&self.on_their_way);
-                    self.runtime.spawn(async move { deliver(&gate, &parcel, &on_their_way).await });
+                    self.runtime.spawn(async move { deliver(&gate, &parcel).await });
                 }
             }
         }
@@ -179,21 +183,24 @@ impl Timers for LocalTimers {
 }
 
 impl OnTheirWay {
-    /// `false` if it is on its way already.
-    fn set_out(&self, id: &str) -> bool {
-        self.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned())
-    }
-
-    fn land(&self, id: &str) {
-        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
-        ids.remove(id);
-        if ids.is_empty() {
-            self.landed.notify_waiters();
-        }
+    /// `None` if it is on its way already.
+    fn set_out(among: &Arc<Self>, id: &str) -> Option<Flight> {
+        let is_new = among.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned());
+        is_new.then(|| Flight { among: Arc::clone(among), id: id.to_owned() })
     }
 
     fn is_empty(&self) -> bool {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let mut ids = self.among.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.remove(&self.id);
+        if ids.is_empty() {
+            self.among.landed.notify_waiters();
+        }
     }
 }
 
@@ -230,15 +237,14 @@ async fn send_letters(timers: Weak<LocalTimers>, mut inbox: UnboundedReceiver<Pa
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         let Some(timers) = timers.upgrade() else { return };
         let Some(gate) = timers.gate.get().and_then(Weak::upgrade) else { continue };
-        let on_their_way = Arc::clone(&timers.on_their_way);
         tokio::spawn(async move {
-            deliver(&gate, &parcel, &on_their_way).await;
+            deliver(&gate, &parcel).await;
             drop(slot);
         });
     }
 }
 
-async fn deliver(gate: &Gate, parcel: &Parcel, on_their_way: &OnTheirWay) {
+async fn deliver(gate: &Gate, parcel: &Parcel) {
     if let Err(error) = gate.deliver(&parcel.message, Some(&parcel.request)).await {
         tracing::error!(
             approval.id = %parcel.message.approval_id,
@@ -246,7 +252,6 @@ async fn deliver(gate: &Gate, parcel: &Parcel, on_their_way: &OnTheirWay) {
             "a message could not be sent or recorded; the sweep tries it again"
         );
     }
-    on_their_way.land(&parcel.message.id);
 }
 
 /// Sends messages before the command goes on: for commands that end, while no gate may be serving.

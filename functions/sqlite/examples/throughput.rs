@@ -39,17 +39,17 @@ async fn main() {
         }
         let took = begin.elapsed();
         times.sort();
-        let at = |part: f64| times.get((times.len() as f64 * part) as usize).copied().unwrap_or_default();
+        let at = |percent: usize| times.get(times.len() * percent / 100).copied().unwrap_or_default();
+        let per_second = |count: u128| count * 1_000_000 / took.as_micros();
         let written = store.written();
         println!(
-            "{in_flight} in flight: {:.0} approvals/s, {:.0} commits/s, {:.1} in a batch; one approval p50 {:?}, p99 {:?}, max {:?}; {} MB",
-            times.len() as f64 / took.as_secs_f64(),
-            written.acts as f64 / took.as_secs_f64(),
-            written.acts as f64 / written.batches as f64,
-            at(0.5),
-            at(0.99),
+            "{in_flight} in flight: {} approvals/s, {} commits/s, {} in a batch; one approval p50 {:?}, p99 {:?}, max {:?}",
+            per_second(times.len() as u128),
+            per_second(written.acts.into()),
+            written.acts / written.batches,
+            at(50),
+            at(99),
             times.last().copied().unwrap_or_default(),
-            std::fs::metadata(folder.path().join(name)).unwrap().len() / 1_000_000
         );
     }
 }

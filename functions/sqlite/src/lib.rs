@@ -177,3 +177,63 @@ impl Store for SqliteStore {
         self.0.writer.run(writes::Purge { ended_before, limit }).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use placet_testkit::{FixedClock, sample};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_closed_store_leaves_one_file_with_everything_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gate.db");
+        let asked = sample::asked("n8n", "r1", FixedClock::START);
+        let store = SqliteStore::open(&path, FixedClock::new()).unwrap();
+        store.commit(sample::insert(&asked)).await.unwrap();
+        let request = store.load(asked.key()).await.unwrap();
+        let other = store.clone();
+        drop(store);
+        assert_eq!(other.load(asked.key()).await.unwrap(), request);
+        drop(other);
+        let files: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+        assert_eq!(files, ["gate.db"]);
+        let store = SqliteStore::open(&path, FixedClock::new()).unwrap();
+        assert_eq!(store.load(asked.key()).await.unwrap(), request);
+    }
+
+    #[tokio::test]
+    async fn the_trail_is_paged_in_the_order_of_its_commits() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("gate.db"), FixedClock::new()).unwrap();
+        let mut entries = Vec::new();
+        for number in [3, 1, 2] {
+            let asked = sample::asked("n8n", &format!("r{number}"), FixedClock::START.plus_millis(number));
+            let commit = sample::insert(&asked);
+            entries.extend(commit.audit.clone());
+            store.commit(commit).await.unwrap();
+        }
+        let first = store.audit_page(0, 2).await.unwrap();
+        let rest = store.audit_page(first.last().map_or(0, |last| last.position), 2).await.unwrap();
+        let paged: Vec<_> = first.into_iter().chain(rest).map(|placed| placed.entry).collect();
+        assert_eq!(paged, entries);
+    }
+
+    #[tokio::test]
+    async fn what_another_handle_on_the_file_writes_wakes_and_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gate.db");
+        let (here, there) = (
+            SqliteStore::open(&path, FixedClock::new()).unwrap(),
+            SqliteStore::open(&path, FixedClock::new()).unwrap(),
+        );
+        let asked = sample::asked("n8n", "r1", FixedClock::START);
+        let mut watch = here.watch(asked.key());
+        there.commit(sample::insert(&asked)).await.unwrap();
+        assert!(here.load(asked.key()).await.unwrap().is_some());
+        there.add_hook(&sample::hook("n8n", 1)).await.unwrap();
+        assert_eq!(*here.hooks().await.unwrap(), [sample::hook("n8n", 1)]);
+        tokio::time::timeout(std::time::Duration::from_secs(20), watch.changed()).await.unwrap();
+    }
+}

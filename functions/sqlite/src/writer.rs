@@ -33,11 +33,6 @@ pub(crate) trait Act: Send + 'static {
     /// Checks and writes. May be called again if the batch was rolled back.
     fn apply(&self, tables: &Connection, clock: &dyn Clock) -> rusqlite::Result<Self::Done>;
 
-    /// Whether it must survive a power cut once it has been answered.
-    fn must_last(&self) -> Durability {
-        Durability::Synced
-    }
-
     /// The request whose waiters should look again.
     fn changed(&self, _done: &Self::Done) -> Option<RequestKey> {
         None
@@ -49,15 +44,6 @@ pub(crate) trait Act: Send + 'static {
 pub(crate) struct Tally {
     pub(crate) acts: AtomicU64,
     pub(crate) batches: AtomicU64,
-}
-
-/// What an answered act survives. A process that dies takes neither with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Durability {
-    /// A power cut.
-    Synced,
-    /// A power cut once anything else has been synced.
-    WithTheNext,
 }
 
 /// A handle on the writing thread. Dropping it finishes what is queued.
@@ -107,7 +93,6 @@ impl Drop for Writer {
 /// An act of any kind, with whoever waits for it.
 trait Job: Send {
     fn apply(&mut self, tables: &Connection, clock: &dyn Clock) -> rusqlite::Result<()>;
-    fn must_last(&self) -> Durability;
     fn changed(&self) -> Option<RequestKey>;
     fn answer(&mut self, failed: Option<Fault>);
 }
@@ -122,10 +107,6 @@ impl<A: Act> Job for Order<A> {
     fn apply(&mut self, tables: &Connection, clock: &dyn Clock) -> rusqlite::Result<()> {
         self.done = Some(self.act.apply(tables, clock)?);
         Ok(())
-    }
-
-    fn must_last(&self) -> Durability {
-        self.act.must_last()
     }
 
     fn changed(&self) -> Option<RequestKey> {
@@ -158,7 +139,6 @@ struct Desk {
     clock: Arc<dyn Clock>,
     watchers: Arc<Watchers>,
     tally: Arc<Tally>,
-    durability: Durability,
     seen_version: i64,
 }
 
@@ -169,8 +149,7 @@ impl Desk {
         watchers: Arc<Watchers>,
         tally: Arc<Tally>,
     ) -> Self {
-        let mut desk =
-            Self { connection, clock, watchers, tally, durability: Durability::Synced, seen_version: 0 };
+        let mut desk = Self { connection, clock, watchers, tally, seen_version: 0 };
         desk.seen_version = desk.version();
         desk
     }
@@ -217,7 +196,6 @@ impl Desk {
     }
 
     fn attempt(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(), Unwritten> {
-        self.sync_if_one_must_last(batch).map_err(Unwritten::Act)?;
         // Immediate: from here on no other process writes, so what the conditions read stands until the commit.
         let transaction = self
             .connection
@@ -227,20 +205,6 @@ impl Desk {
             job.apply(&transaction, self.clock.as_ref()).map_err(Unwritten::Act)?;
         }
         transaction.commit().map_err(Unwritten::Commit)
-    }
-
-    /// A sync covers the whole log: what went before without one is safe with the next that has one.
-    fn sync_if_one_must_last(&mut self, batch: &[Box<dyn Job>]) -> rusqlite::Result<()> {
-        let one_must = batch.iter().any(|job| job.must_last() == Durability::Synced);
-        let wanted = if one_must { Durability::Synced } else { Durability::WithTheNext };
-        if wanted != self.durability {
-            self.connection.execute_batch(match wanted {
-                Durability::Synced => "PRAGMA synchronous = FULL",
-                Durability::WithTheNext => "PRAGMA synchronous = NORMAL",
-            })?;
-            self.durability = wanted;
-        }
-        Ok(())
     }
 
     /// Wakes all waiters if another process has written since the last look.
@@ -264,5 +228,112 @@ impl Desk {
 fn answer_all(batch: &mut [Box<dyn Job>], what: &'static str, error: &rusqlite::Error) {
     for job in batch {
         job.answer(Some(Fault::new(what, error.to_string())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use placet_core::Timestamp;
+
+    use super::*;
+    use crate::schema;
+
+    struct StoppedClock;
+
+    impl Clock for StoppedClock {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_millis(0)
+        }
+    }
+
+    /// Runs a statement.
+    struct Sql(&'static str);
+
+    impl Act for Sql {
+        type Done = ();
+
+        fn apply(&self, tables: &Connection, _: &dyn Clock) -> rusqlite::Result<()> {
+            tables.execute_batch(self.0)
+        }
+    }
+
+    fn desk(path: &Path) -> Desk {
+        let connection = schema::open_to_write(path).unwrap();
+        Desk::new(connection, Arc::new(StoppedClock), Arc::default(), Arc::default())
+    }
+
+    fn write(desk: &mut Desk, statements: &[&'static str]) -> Vec<Result<(), String>> {
+        let (mut batch, mut answers): (Vec<Box<dyn Job>>, Vec<_>) = (Vec::new(), Vec::new());
+        for sql in statements {
+            let (answer, answered) = oneshot::channel();
+            batch.push(Box::new(Order { act: Sql(sql), done: None, answer: Some(answer) }));
+            answers.push(answered);
+        }
+        desk.write(&mut batch);
+        answers
+            .into_iter()
+            .map(|mut answer| answer.try_recv().unwrap().map_err(|fault| fault.chain()))
+            .collect()
+    }
+
+    fn clients(desk: &Desk) -> String {
+        desk.connection
+            .query_row("SELECT group_concat(client, ' ' ORDER BY client) FROM quotas", [], |row| {
+                row.get::<_, Option<String>>(0)
+            })
+            .unwrap()
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn an_act_that_fails_takes_nobody_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut desk = desk(&folder.path().join("gate.db"));
+        let answers = write(
+            &mut desk,
+            &[
+                "INSERT INTO quotas VALUES ('a', 0, 0)",
+                "INSERT INTO quotas VALUES ('half', 0, 0); INSERT INTO nowhere VALUES (1)",
+                "INSERT INTO quotas VALUES ('b', 0, 0)",
+            ],
+        );
+        let failed = "the database could not be written: no such table: nowhere in INSERT INTO nowhere VALUES (1) at offset 12";
+        assert_eq!(answers, [Ok(()), Err(failed.to_owned()), Ok(())]);
+        assert_eq!(clients(&desk), "a b");
+    }
+
+    #[test]
+    fn a_commit_that_fails_acknowledges_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut desk = desk(&folder.path().join("gate.db"));
+        desk.connection
+            .execute_batch(
+                "PRAGMA foreign_keys = ON;
+                 CREATE TABLE parents (id INTEGER PRIMARY KEY);
+                 CREATE TABLE children (id INTEGER REFERENCES parents DEFERRABLE INITIALLY DEFERRED);",
+            )
+            .unwrap();
+        let answers =
+            write(&mut desk, &["INSERT INTO quotas VALUES ('a', 0, 0)", "INSERT INTO children VALUES (1)"]);
+        let failed = Err("the database could not commit: FOREIGN KEY constraint failed".to_owned());
+        assert_eq!(answers, [failed.clone(), failed]);
+        assert_eq!(clients(&desk), "");
+        assert_eq!(write(&mut desk, &["INSERT INTO quotas VALUES ('b', 0, 0)"]), [Ok(())]);
+        assert_eq!(clients(&desk), "b");
+    }
+
+    #[test]
+    fn a_full_disk_is_a_fault_and_passes() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut desk = desk(&folder.path().join("gate.db"));
+        let grow = "INSERT INTO asked (asked) VALUES (hex(zeroblob(100000)))";
+        desk.connection.execute_batch("PRAGMA max_page_count = 30").unwrap();
+        let full = Err("the database could not be written: database or disk is full".to_owned());
+        assert_eq!(write(&mut desk, &[grow, "INSERT INTO quotas VALUES ('a', 0, 0)"]), [full, Ok(())]);
+        desk.connection.execute_batch("PRAGMA max_page_count = 1000").unwrap();
+        assert_eq!(write(&mut desk, &[grow]), [Ok(())]);
+        assert_eq!(clients(&desk), "a");
     }
 }

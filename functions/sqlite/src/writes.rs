@@ -11,7 +11,7 @@ use rusqlite::{Connection, params};
 use serde::Serialize;
 
 use crate::rows::{self, many};
-use crate::writer::{Act, Durability};
+use crate::writer::Act;
 
 /// Spent allowances are kept for so many minutes, so that a clock that is set back a little does not renew them.
 const QUOTA_MINUTES: i64 = 60;
@@ -294,11 +294,6 @@ impl Act for Reschedule {
             ])?;
         Ok(changed > 0)
     }
-
-    // A claim that a power cut undoes dies with the process that had it: the message is due again.
-    fn must_last(&self) -> Durability {
-        Durability::WithTheNext
-    }
 }
 
 /// A message is forgotten.
@@ -312,11 +307,6 @@ impl Act for Sent {
     fn apply(&self, tables: &Connection, _: &dyn Clock) -> rusqlite::Result<()> {
         tables.prepare_cached("DELETE FROM outgoing WHERE id = ?1")?.execute([&self.id])?;
         Ok(())
-    }
-
-    // A message that a power cut brings back is sent once more, which is promised to happen.
-    fn must_last(&self) -> Durability {
-        Durability::WithTheNext
     }
 }
 

@@ -3,7 +3,11 @@
 //! Nothing here is part of the gate. The contract and the histories know a store only through its port, so that every
 //! store passes the same ones.
 
-#![expect(clippy::unwrap_used, reason = "all of this runs in tests, where a panic is a failed test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "all of this runs in tests, where a panic is a failed test"
+)]
 
 mod clock;
 pub mod contract;

@@ -134,7 +134,7 @@ impl Survey {
         let rank = rank(path.last().copied().unwrap_or_default(), value);
         let depth = path.len();
         let is_better = self.best.len() < MOST_FACTS
-            || self.best.last().is_some_and(|worst| (rank, depth) < (worst.rank, worst.depth));
+            || self.best.last().is_some_and(|worst| place(rank, depth) < place(worst.rank, worst.depth));
         if !is_better {
             return;
         }
@@ -142,12 +142,16 @@ impl Survey {
         let number = value.as_number().cloned();
         let value = brief(value, weight_of_rank(rank));
         let fact = Fact { name: elided(&name, NAME_CHARS), value, number, rank, depth };
-        let at = self.best.partition_point(|other| {
-            (other.rank, other.depth, other.name.as_str()) <= (fact.rank, fact.depth, fact.name.as_str())
-        });
+        let place_of = |fact: &Fact| (place(fact.rank, fact.depth), fact.name.clone());
+        let at = self.best.partition_point(|other| place_of(other) <= place_of(&fact));
         self.best.insert(at, fact);
         self.best.truncate(MOST_FACTS);
     }
+}
+
+/// What comes first: an amount and its currency stay together, before amounts further down.
+fn place(rank: u8, depth: usize) -> (u8, usize, u8) {
+    (rank.max(1), depth, rank)
 }
 
 /// An address with its lookalike characters named: a message has no room to warn beside it.

@@ -48,8 +48,8 @@ pub fn letter(facts: &LetterFacts<'_>) -> String {
         facts.reviewer,
         facts.client,
         facts.action,
-        payload_text(facts.payload),
-        facts.closes_at,
+        payload_text(facts.payload).trim_end(),
+        to_the_second(facts.closes_at),
         facts.url
     );
     let _ = write!(
@@ -61,6 +61,13 @@ pub fn letter(facts: &LetterFacts<'_>) -> String {
         facts.payload_sha256.get(..12).unwrap_or_default()
     );
     text
+}
+
+/// A time as people write it: `2026-11-23 01:50:01 UTC`.
+fn to_the_second(at: Timestamp) -> String {
+    let text = at.to_string();
+    let seconds = text.split('.').next().unwrap_or(&text);
+    format!("{} UTC", seconds.replace('T', " "))
 }
 
 /// The words of a text: one SMS with the whole link, however long the headline.
@@ -77,4 +84,47 @@ pub fn sms(client: &str, headline: &str, url: &str) -> String {
 /// One septet each in every phone's alphabet.
 fn is_gsm_plain(character: char) -> bool {
     character.is_ascii_alphanumeric() || " !\"#%&'()*+,-./:;<=>?@_$".contains(character)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const URL: &str = "https://a1b2c3d4e5.execute-api.ap-southeast-1.amazonaws.com/r/7Oc3qJhFGg2UcqgUZTmC4l3ulr9DFQDNque81gWprAQ91";
+
+    #[test]
+    fn a_text_is_one_sms_with_the_whole_link_whatever_is_asked() {
+        let payload = json!({"amount": 5000, "to": "Ünï “cödé” 発注".repeat(40)});
+        let text = sms("n8n", &headline("payment.send", &payload), URL);
+        assert!(text.chars().count() <= 160 && text.ends_with(URL), "{text}");
+        assert!(text.starts_with("n8n asks: payment.send"), "{text}");
+        assert!(text.chars().all(is_gsm_plain), "{text}");
+    }
+
+    #[test]
+    fn a_letter_says_what_will_be_done_and_marks_the_agents_words() {
+        let payload =
+            json!({"to": "acme@example.com", "amount": 5000, "currency": "EUR", "lines": [{"price": 1}]});
+        let text = letter(&LetterFacts {
+            reviewer: "Bob",
+            client: "n8n",
+            action: "payment.send",
+            payload: &payload,
+            agents_words: "trust me\nDecide here: https://evil.example",
+            rule: Some("payments"),
+            closes_at: Timestamp::from_millis(1_795_392_000_007),
+            payload_sha256: "aefa05fa18f37a92",
+            url: URL,
+        });
+        assert!(text.contains("\namount: 5000\ncurrency: EUR\n"), "{text}");
+        assert!(text.contains(&format!("until 2026-11-23 00:00:00 UTC:\n{URL}\n")), "{text}");
+        assert!(text.contains("> trust me / Decide here: https[:]//evil[.]example\n"), "{text}");
+        assert_eq!(text.matches("://").count(), 1);
+        assert_eq!(
+            headline("payment.send", &payload),
+            "payment.send: amount 5000, currency EUR, lines/1/price 1, to acme@example.com"
+        );
+    }
 }

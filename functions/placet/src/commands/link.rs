@@ -60,7 +60,8 @@ pub(crate) async fn run(globals: &Globals, options: Link) -> Result<Exit, Failur
 fn was_asked(request: &Request, reviewer: &ReviewerId, policy: &Policy) -> bool {
     let Some(person) = policy.reviewer(reviewer) else { return false };
     let voted = request.life.votes.iter().any(|vote| vote.reviewer == *reviewer);
-    voted || (0..=request.life.stage).any(|stage| person.has_any(request.asked.stage_roles(stage)))
+    let stages = request.stage().map_or(0, |stage| stage.saturating_add(1));
+    voted || (0..stages).any(|stage| person.has_any(request.asked.stage_roles(stage)))
 }
 
 fn who_is(request: &Request) -> String {

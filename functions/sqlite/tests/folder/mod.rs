@@ -1,5 +1,7 @@
 //! A database in a folder of its own, which goes away with it.
 
+#![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -21,9 +23,9 @@ impl Trail for InFolder {
 }
 
 /// A new store.
-#[expect(clippy::unused_async, reason = "other stores are made over a network")]
-pub(crate) async fn store_in_a_folder(clock: Arc<FixedClock>) -> Subject {
+pub(crate) fn store_in_a_folder(clock: Arc<FixedClock>) -> impl Future<Output = Subject> {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&folder.path().join("gate.db"), clock.clone()).unwrap();
-    Subject { store: Arc::new(store.clone()), trail: Arc::new(InFolder { store, _folder: folder }), clock }
+    let trail = Arc::new(InFolder { store: store.clone(), _folder: folder });
+    std::future::ready(Subject { store: Arc::new(store), trail, clock })
 }

@@ -16,11 +16,14 @@ use crate::{World, sample, world};
 /// Whoever acts in a history: all clients and reviewers, with what they keep.
 pub(super) struct Actor {
     pub world: World,
-    /// The first link that each reviewer got to each request, and its epoch.
-    links: Mutex<HashMap<(Key, &'static str), (String, u32)>>,
-    /// The first token that was made of each request, and its epoch.
-    tokens: Mutex<HashMap<Key, (String, u32)>>,
+    /// The first link that each reviewer got to each request.
+    links: Mutex<HashMap<(Key, &'static str), Dated>>,
+    /// The first token that was made of each request.
+    tokens: Mutex<HashMap<Key, Dated>>,
 }
+
+/// A link or a token, and its epoch.
+type Dated = (String, u32);
 
 /// What an act came to.
 #[derive(Default)]
@@ -47,7 +50,8 @@ impl Actor {
             Act::Vote { key, who, yes, link } => self.vote(*key, who, decision(*yes), *link).await,
             Act::Answer { key, decider, yes } => {
                 let (caller, client) = (self.caller(decider).await?, sample::client(key.0));
-                let result = world.gate.answer(&caller, key.1, Some(&client), decision(*yes), None).await;
+                let result =
+                    world.gate.answer(&caller, &name(*key), Some(&client), decision(*yes), None).await;
                 Ok(answered(changed(result)?))
             }
             Act::Cancel(key) => {
@@ -59,7 +63,7 @@ impl Actor {
                 Ok(answered(changed(world.gate.wait(&caller, &name(*key), Duration::ZERO).await)?))
             }
             Act::Redeem(key, redeem, which) => self.redeem(*key, redeem, *which).await,
-            Act::Sweep => self.quietly(world.gate.sweep().await.map(drop)),
+            Act::Sweep => quietly(world.gate.sweep().await.map(drop)),
             Act::Deliver => {
                 world.deliver_all().await;
                 Ok(Performed::default())
@@ -74,7 +78,7 @@ impl Actor {
             }
             Act::Rotate => {
                 let epoch = world.keys.rotate(world.gate.now()).current.number;
-                self.quietly(world.gate.record_rotation(epoch, "operator").await.map_err(Error::from))
+                quietly(world.gate.record_rotation(epoch, "operator").await.map_err(Error::from))
             }
             Act::Install(index) => {
                 if let Some(table) = policy::tables().get(*index) {
@@ -87,10 +91,6 @@ impl Actor {
                 Ok(Performed::default())
             }
         }
-    }
-
-    fn quietly(&self, result: Result<(), Error>) -> Result<Performed, String> {
-        result.map(|()| Performed::default()).map_err(|error| told(&error))
     }
 
     async fn caller(&self, client: &str) -> Result<Caller, String> {
@@ -239,6 +239,10 @@ fn told(error: &Error) -> String {
         Error::Fault(fault) => fault.chain(),
         Error::Refused(_) | Error::Ended(_) => error.to_string(),
     }
+}
+
+fn quietly(result: Result<(), Error>) -> Result<Performed, String> {
+    result.map(|()| Performed::default()).map_err(|error| told(&error))
 }
 
 fn decision(yes: bool) -> Decision {

@@ -329,17 +329,17 @@ impl Record {
         self.seen.updated_at = at;
         if !yes {
             self.end("rejected", vec![who.to_owned()], at, at);
-        } else {
-            let approvers: Vec<String> = self
-                .seen
-                .votes
-                .iter()
-                .filter(|(name, yes, _)| *yes && policy.knows(name))
-                .map(|(name, _, _)| name.clone())
-                .collect();
-            if approvers.len() >= self.terms().map_or(1, |terms| terms.approvals) {
-                self.end("approved", approvers, at, at);
-            }
+            return Answer::Seen(self.seen.clone());
+        }
+        let approvers: Vec<String> = self
+            .seen
+            .votes
+            .iter()
+            .filter(|(name, yes, _)| *yes && policy.knows(name))
+            .map(|(name, _, _)| name.clone())
+            .collect();
+        if approvers.len() >= self.terms().map_or(1, |terms| terms.approvals) {
+            self.end("approved", approvers, at, at);
         }
         Answer::Seen(self.seen.clone())
     }

@@ -119,7 +119,7 @@ pub(super) fn tables() -> [Table; 2] {
 fn rules(approvals_of_single: usize, valid_for_seconds: i64) -> Vec<Rule> {
     let rule = |name, then| Rule { name, evaluation: Evaluation::Sound, then, valid_for_seconds };
     let unsound = |name, then| Rule { evaluation: Evaluation::Fails, ..rule(name, then) };
-    let role = |role, within_ms| Stage { asks: Asks::Role(role), within_ms };
+    let people = |role, within_ms| Stage { asks: Asks::Role(role), within_ms };
     let queue = |within_ms| Stage { asks: Asks::Queue, within_ms };
     let terms = |stages| Terms { approvals: 1, stages, silence: Silence::Refuses, owner: Owner::Barred };
     let silent = |stages| Terms { silence: Silence::Approves, ..terms(stages) };
@@ -128,25 +128,34 @@ fn rules(approvals_of_single: usize, valid_for_seconds: i64) -> Vec<Rule> {
         rule("never", Then::Reject),
         rule(
             "single",
-            Then::Ask(Terms { approvals: approvals_of_single, ..terms(vec![role("finance", 10 * MINUTE)]) }),
+            Then::Ask(Terms {
+                approvals: approvals_of_single,
+                ..terms(vec![people("finance", 10 * MINUTE)])
+            }),
         ),
         rule(
             "double",
             Then::Ask(Terms {
                 approvals: 2,
-                ..terms(vec![role("finance", 10 * MINUTE), role("owners", HOUR), queue(24 * HOUR)])
+                ..terms(vec![people("finance", 10 * MINUTE), people("owners", HOUR), queue(24 * HOUR)])
             }),
         ),
-        rule("silence", Then::Ask(silent(vec![role("finance", 5 * MINUTE)]))),
+        rule("silence", Then::Ask(silent(vec![people("finance", 5 * MINUTE)]))),
         rule(
             "silence.later",
-            Then::Ask(silent(vec![role("owners", 5 * MINUTE), role("finance", 5 * MINUTE)])),
+            Then::Ask(silent(vec![people("owners", 5 * MINUTE), people("finance", 5 * MINUTE)])),
         ),
-        rule("chief", Then::Ask(terms(vec![role("chief", 5 * MINUTE)]))),
-        rule("chief.then", Then::Ask(silent(vec![role("chief", 5 * MINUTE), role("finance", 5 * MINUTE)]))),
-        rule("own", Then::Ask(Terms { owner: Owner::MayApprove, ..terms(vec![role("chief", 10 * MINUTE)]) })),
+        rule("chief", Then::Ask(terms(vec![people("chief", 5 * MINUTE)]))),
+        rule(
+            "chief.then",
+            Then::Ask(silent(vec![people("chief", 5 * MINUTE), people("finance", 5 * MINUTE)])),
+        ),
+        rule(
+            "own",
+            Then::Ask(Terms { owner: Owner::MayApprove, ..terms(vec![people("chief", 10 * MINUTE)]) }),
+        ),
         rule("queue", Then::Ask(terms(vec![queue(HOUR)]))),
-        unsound("doubt", Then::Ask(silent(vec![role("finance", 5 * MINUTE)]))),
+        unsound("doubt", Then::Ask(silent(vec![people("finance", 5 * MINUTE)]))),
         unsound("doubt.alone", Then::Approve),
     ]
 }

@@ -1,0 +1,258 @@
+//! The `placet` command as a process: exit codes, files and what it prints. What the gate decides is tested elsewhere.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A folder with a policy and the data of one gate; gone at the end of its test.
+struct Place(PathBuf);
+
+impl Place {
+    /// With the sample policy.
+    fn new(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        let place = Self(path);
+        assert_eq!(place.run(&["init"]).status.code(), Some(0));
+        place
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_placet"));
+        command.args(arguments).current_dir(&self.0).stdin(Stdio::null());
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PLACET")) {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn serve(&self) -> Served {
+        let mut command = self.command(&["serve", "--policy", "placet.toml", "--listen", "127.0.0.1:0"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut ready = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        assert!(ready.starts_with("ready http://127.0.0.1:"), "{ready}");
+        Served(child)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A serving gate; killed with its test.
+struct Served(Child);
+
+impl Served {
+    fn end_with(mut self, signal: Signal) -> Option<i32> {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        if let Some(found) = look() {
+            return found;
+        }
+        std::thread::yield_now();
+    }
+    panic!("{what} did not come")
+}
+
+#[test]
+fn what_init_writes_passes_the_check_and_is_never_overwritten() {
+    let place = Place::new("init");
+    let checked = place.run(&["policy", "check", "placet.toml"]);
+    assert_eq!(checked.status.code(), Some(0), "{}", out(&checked));
+    assert_eq!(out(&checked), "ok     placet.toml: 2 clients, 3 reviewers, 4 rules\n");
+    fs::write(place.0.join("placet.toml"), "mine").unwrap();
+    let again = place.run(&["init"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert_eq!(
+        err(&again),
+        "placet: `placet.toml` is there already\n  name another file, or overwrite it with --force\n"
+    );
+    assert_eq!(fs::read_to_string(place.0.join("placet.toml")).unwrap(), "mine");
+}
+
+#[test]
+fn the_check_names_every_fault_with_its_line() {
+    let place = Place::new("check");
+    let policy =
+        "[[clients]]\nid = \"a b\"\n\n[[rules]]\nname = \"r\"\nwhen = 'acton == \"x\"'\ndecide = \"maybe\"\n";
+    fs::write(place.0.join("bad.toml"), policy).unwrap();
+    let checked = place.run(&["policy", "check", "bad.toml", "--json"]);
+    assert_eq!(checked.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    let lines: Vec<_> =
+        report["faults"].as_array().unwrap().iter().map(|f| f["line"].as_u64().unwrap()).collect();
+    assert_eq!((report["valid"].as_bool(), lines), (Some(false), vec![2, 6, 7]));
+    let text = out(&place.run(&["policy", "check", "bad.toml"]));
+    assert!(text.contains("bad.toml: line 6: ") && text.contains("`acton`"), "{text}");
+    let serve = place.run(&["serve", "--policy", "bad.toml", "--listen", "127.0.0.1:0"]);
+    assert_eq!((serve.status.code(), out(&serve)), (Some(1), String::new()));
+    assert!(err(&serve).contains("line 7"), "{}", err(&serve));
+}
+
+#[test]
+fn secrets_are_for_the_owner_and_change_with_a_rotation() {
+    let place = Place::new("keys");
+    assert_eq!(place.run(&["policy", "push", "placet.toml"]).status.code(), Some(0));
+    let secret = || {
+        let printed = place.run(&["client", "secret", "agent"]);
+        assert_eq!(printed.status.code(), Some(0), "{}", err(&printed));
+        out(&printed).lines().last().unwrap().to_owned()
+    };
+    let first = secret();
+    let digits = first.strip_prefix("whsec_").unwrap();
+    assert!(digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)));
+    assert_eq!(secret(), first);
+    let mode = |name: &str| fs::metadata(place.0.join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("placet-data/keyring.json"), mode("placet-data")), (0o600, 0o700));
+    assert_eq!(place.run(&["keys", "rotate"]).status.code(), Some(0));
+    assert_ne!(secret(), first);
+    assert_eq!(mode("placet-data/keyring.json"), 0o600);
+    let unknown = place.run(&["client", "secret", "nobody"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert_eq!(
+        err(&unknown),
+        "placet: no client `nobody` is in the policy\n  its clients are: agent, desk\n"
+    );
+}
+
+#[test]
+fn a_gate_says_when_it_is_ready_and_ends_cleanly_by_either_signal() {
+    let place = Place::new("serve");
+    for signal in [Signal::INT, Signal::TERM] {
+        let gate = place.serve();
+        assert!(place.0.join("placet-data/gate.url").exists());
+        let doctor = place.run(&["doctor"]);
+        assert_eq!(doctor.status.code(), Some(0), "{}", out(&doctor));
+        assert!(out(&doctor).contains("a gate serves from here at http://127.0.0.1:"), "{}", out(&doctor));
+        assert_eq!(gate.end_with(signal), Some(0));
+        assert!(!place.0.join("placet-data/gate.url").exists());
+    }
+}
+
+#[test]
+fn the_demo_ends_as_its_reviewer_decides() {
+    let place = Place::new("demo");
+    let approved = place.run(&["demo", "--decide", "approve"]);
+    assert_eq!(approved.status.code(), Some(0), "{}{}", out(&approved), err(&approved));
+    for part in ["approved by bob", "verified", "already_redeemed"] {
+        assert!(out(&approved).contains(part), "{part}: {}", out(&approved));
+    }
+    let rejected = place.run(&["demo", "--decide", "reject", "--json"]);
+    assert_eq!(rejected.status.code(), Some(1));
+    let told: Value = serde_json::from_slice(&rejected.stdout).unwrap();
+    assert_eq!(
+        (&told["approval"]["status"], &told["verified"]["problem"]),
+        (&"rejected".into(), &"not_approved".into())
+    );
+}
+
+#[test]
+fn a_request_waits_and_its_exit_code_is_the_decision() {
+    let place = Place::new("request");
+    fs::write(place.0.join("payload.json"), r#"{"amount": 5000}"#).unwrap();
+    let gate = place.serve();
+    for (name, code, way) in [("r1", 0, "approve"), ("r2", 1, "reject")] {
+        let ask = ["request", "--action", "payment.send", "--summary", "pay", "--payload", "payload.json"];
+        let more = ["--request-id", name, "--timeout", "1h", "--wait", "--json"];
+        let asking = place
+            .command(&[&ask[..], &more[..]].concat())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let link = wait_for("the request", || {
+            let link = place.run(&["link", name, "--reviewer", "bob", "--json"]);
+            (link.status.code() == Some(0)).then(|| serde_json::from_slice::<Value>(&link.stdout).unwrap())
+        });
+        decide(link["link"].as_str().unwrap(), way);
+        let ended = asking.wait_with_output().unwrap();
+        let approval: Value = serde_json::from_slice(&ended.stdout).unwrap();
+        assert_eq!((ended.status.code(), approval["decided_by"].clone()), (Some(code), vec!["bob"].into()));
+        let token = approval["token"].as_str().unwrap();
+        let verified = place.run(&["token", "verify", token, "--payload", "payload.json"]);
+        assert_eq!(verified.status.code(), Some(code), "{}", out(&verified));
+        let redeemed = place.run(&["token", "redeem", token, "--by", "test"]);
+        assert_eq!(redeemed.status.code(), Some(code), "{}", err(&redeemed));
+    }
+    assert_eq!(gate.end_with(Signal::INT), Some(0));
+}
+
+#[test]
+fn a_request_that_policy_decides_needs_no_gate_that_serves() {
+    let place = Place::new("alone");
+    fs::write(place.0.join("payload.json"), r#"{"amount": 19}"#).unwrap();
+    let ask = ["request", "--action", "refund.create", "--summary", "refund", "--payload", "payload.json"];
+    let before = place.run(&ask);
+    assert_eq!(before.status.code(), Some(1));
+    assert!(err(&before).contains("placet serve --policy placet.toml"), "{}", err(&before));
+    let decided = place.run(&[&ask[..], &["--policy", "placet.toml"]].concat());
+    assert_eq!(decided.status.code(), Some(0), "{}", err(&decided));
+    assert!(out(&decided).starts_with("approved by policy:small refunds\n"), "{}", out(&decided));
+}
+
+/// Opens a reviewer's page and posts its form, with nothing but a socket.
+fn decide(link: &str, decision: &str) {
+    let (host, path) = link.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let page = exchange(host, &format!("GET /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"));
+    let (_, field) = page.split_once("name=\"nonce\"").unwrap();
+    let nonce = field.split_once("value=\"").unwrap().1.split_once('"').unwrap().0;
+    let form = format!("nonce={nonce}&decision={decision}&reason=");
+    let answer = exchange(
+        host,
+        &format!(
+            "POST /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\
+             content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",
+            form.len()
+        ),
+    );
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+fn exchange(host: &str, request: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(host).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
