@@ -252,8 +252,13 @@ impl Answer {
                 format!("{}: {}", text("field"), text("message"))
             })
             .collect();
-        if !fields.is_empty() {
-            return failure.advise(fields.join("\n"));
+        match fields.as_slice() {
+            [] => {}
+            // One wrong field is what the sentence is about.
+            [_] if code == "invalid_request" && word("detail").is_some_and(|detail| detail.contains('`')) => {
+                return failure;
+            }
+            fields => return failure.advise(fields.join("\n")),
         }
         match code {
             "invalid_signature" => failure
