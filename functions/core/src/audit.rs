@@ -149,17 +149,19 @@ pub struct AuditEntry {
     /// Hash of the entry before it; 64 zeros for the first.
     pub prev_hash: String,
     /// SHA-256 of this entry's canonical JSON (RFC 8785) without this field.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub hash: String,
 }
 
 impl AuditEntry {
     /// The hash that this entry must have.
     pub fn computed_hash(&self) -> String {
-        let mut value = serde_json::to_value(self).unwrap_or_default();
-        if let Some(object) = value.as_object_mut() {
-            object.remove("hash");
-        }
-        sha256_hex(serde_json_canonicalizer::to_string(&value).unwrap_or_default().as_bytes())
+        Self { hash: String::new(), ..self.clone() }.hash_of_unsealed()
+    }
+
+    /// Every commit computes a few of these: an entry without its hash is written out as it stands.
+    fn hash_of_unsealed(&self) -> String {
+        sha256_hex(serde_json_canonicalizer::to_string(self).unwrap_or_default().as_bytes())
     }
 }
 
@@ -195,7 +197,7 @@ impl ChainHead {
             prev_hash: self.hash.clone(),
             hash: String::new(),
         };
-        entry.hash = entry.computed_hash();
+        entry.hash = entry.hash_of_unsealed();
         *self = Self { seq: entry.seq, hash: entry.hash.clone() };
         entry
     }
