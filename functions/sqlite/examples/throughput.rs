@@ -15,6 +15,8 @@ use placet_testkit::{FixedClock, sample};
 
 const APPROVALS: i64 = 20_000;
 
+const LOADS: u32 = 20_000;
+
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let folder = match std::env::args_os().nth(1) {
@@ -23,8 +25,8 @@ async fn main() {
     };
     println!("a synced append of 512 bytes takes {:?}", synced_append(folder.path()));
     for in_flight in [1, 32] {
-        let name = format!("{in_flight}.db");
-        let store = SqliteStore::open(&folder.path().join(&name), FixedClock::new()).unwrap();
+        let path = folder.path().join(format!("{in_flight}.db"));
+        let store = SqliteStore::open(&path, FixedClock::new()).unwrap();
         let each = APPROVALS / if in_flight == 1 { 10 } else { in_flight };
         let begin = Instant::now();
         let tasks: Vec<_> = (0..in_flight)
@@ -51,6 +53,15 @@ async fn main() {
             at(99),
             times.last().copied().unwrap_or_default(),
         );
+        let begin = Instant::now();
+        for _ in 0..LOADS {
+            store.load(sample::key("n8n", "r0-7")).await.unwrap();
+        }
+        println!("a load takes {:?}", begin.elapsed() / LOADS);
+        drop(store);
+        let begin = Instant::now();
+        drop(SqliteStore::open(&path, FixedClock::new()).unwrap());
+        println!("to open and close takes {:?}", begin.elapsed());
     }
 }
 

@@ -78,7 +78,7 @@ fn several_processes_share_one_file_and_wake_each_other() {
             })
         };
         change_often(&store).await;
-        tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_mins(1), waiting).await.unwrap().unwrap();
     });
     for mut child in children {
         assert!(child.wait().unwrap().success());
@@ -186,8 +186,9 @@ async fn change_often(store: &SqliteStore) {
     while won < CHANGES {
         let request = store.load(key).await.unwrap().unwrap();
         let mut life = request.life.clone();
-        life.updated_at = life.updated_at.plus_millis(1);
-        let entry = sample::record(&request.asked, &mut life, Event::VoteCast, life.updated_at);
+        let at = life.updated_at.plus_millis(1);
+        life.updated_at = at;
+        let entry = sample::record(&request.asked, &mut life, Event::VoteCast, at);
         let write = RequestWrite::Update { key, life, from_version: request.version };
         let commit = Commit { request: Some(write), audit: vec![entry], ..Commit::default() };
         match store.commit(commit).await.unwrap() {
@@ -203,5 +204,5 @@ fn runtime() -> Runtime {
 }
 
 fn random() -> u32 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().subsec_nanos() / 1000
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().subsec_micros()
 }

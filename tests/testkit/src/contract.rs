@@ -315,8 +315,12 @@ pub async fn the_next_due_time_is_the_earliest_of_all(subject: &Subject) {
     assert_eq!(next().await, Some(100));
     assert!(subject.store.reschedule(&letter, 1, START.plus_millis(700)).await.unwrap());
     assert_eq!(next().await, Some(700));
+    let other = sample::asked("n8n", "r2", START);
+    done(subject, sample::insert_until(&other, START.plus_millis(900))).await;
+    subject.store.sent(&sample::letter(&other, START).id).await.unwrap();
+    assert_eq!(next().await, Some(700));
     subject.store.sent(&letter.id).await.unwrap();
-    assert_eq!(next().await, None);
+    assert_eq!(next().await, Some(900));
 }
 
 /// Of many who see the same message due, one moves it.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use placet_core::Timestamp;
 use placet_core::id::RequestId;
 use placet_core::policy::Decision;
 use placet_core::request::{Request, State};
@@ -88,6 +89,12 @@ impl Actor {
             }
             Act::MoveClock(millis) => {
                 world.clock.advance(*millis);
+                Ok(Performed::default())
+            }
+            Act::MoveTo(key, millis) => {
+                if let Some(edge) = world.stored(key.0, key.1).await.and_then(|request| edge(&request)) {
+                    world.clock.set(edge.plus_millis(*millis));
+                }
                 Ok(Performed::default())
             }
         }
@@ -219,6 +226,15 @@ pub(super) fn seen(request: &Request) -> Seen {
             .as_ref()
             .map(|redemption| (redemption.redeemed_by.clone(), redemption.redeemed_at.millis())),
         updated_at: life.updated_at.millis(),
+    }
+}
+
+/// When its stage closes, or its token's time is over.
+fn edge(request: &Request) -> Option<Timestamp> {
+    match (request.pending(), request.claims()) {
+        (Some(pending), _) => Some(pending.closes_at),
+        (None, Some(claims)) => Some(Timestamp::from_millis(claims.exp * 1000)),
+        (None, None) => None,
     }
 }
 

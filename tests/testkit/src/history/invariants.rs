@@ -17,7 +17,7 @@ impl Watchdog {
     /// Looks at every request that has changed since the last look.
     pub(super) async fn check(&mut self, subject: &Subject, actor: &Actor) -> Result<(), String> {
         for client in ["n8n", "bot"] {
-            for name in ["r0", "r1", "r2"] {
+            for name in ["r0", "r1"] {
                 let Some(request) = actor.world.stored(client, name).await else { continue };
                 let approval = request.asked.approval_id.to_string();
                 let before = self.0.get(&approval);

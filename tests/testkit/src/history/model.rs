@@ -139,6 +139,15 @@ impl Model {
             .is_some_and(|end| self.now.div_euclid(1000) >= end)
     }
 
+    /// When a request's stage closes, or its token's time is over.
+    pub(super) fn edge(&self, key: Key) -> Option<i64> {
+        let record = self.records.get(&key)?;
+        match record.seen.phase {
+            Phase::Pending { closes_at, .. } => Some(closes_at),
+            Phase::Ended { .. } => record.expires_at().map(|seconds| seconds * 1000),
+        }
+    }
+
     pub(super) fn redeem(&mut self, key: Key, redeem: &Redeem, token_epoch: u32) -> Option<Answer> {
         let expired = self.expired(key);
         let record = self.records.get_mut(&key)?;
