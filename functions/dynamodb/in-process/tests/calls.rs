@@ -1,0 +1,96 @@
+//! How often each operation calls DynamoDB: that is what it costs, and how long it takes.
+
+use std::sync::Arc;
+
+use in_process::{StandIn, store_in};
+use placet_core::Timestamp;
+use placet_core::request::EndStatus;
+use placet_gate::ports::{Commit, Committed, Quota, Store, StoreQuery};
+use placet_testkit::{FixedClock, sample};
+
+const START: Timestamp = FixedClock::START;
+const WRITE: &str = "TransactWriteItems";
+
+#[tokio::test]
+async fn each_operation_makes_as_few_calls_as_it_can() {
+    let (stand_in, clock) = (StandIn::new(), FixedClock::new());
+    let store = store_in(&stand_in, Arc::clone(&clock)).await;
+    let calls = async |expected: &[&str]| assert_eq!(stand_in.take_calls(), expected);
+    let quota = |limit| Some(Quota { client: sample::client("n8n"), minute: 0, limit });
+
+    // Asking, asking again, and asking the same under another name.
+    let asked = sample::asked("n8n", "r1", START);
+    let insert = Commit { quota: quota(9), ..sample::insert(&asked) };
+    store.commit(insert.clone()).await.unwrap();
+    calls(&[WRITE]).await;
+    assert!(matches!(store.commit(insert).await.unwrap(), Committed::Lost(_)));
+    calls(&[WRITE]).await;
+    store.commit(sample::insert(&sample::asked("n8n", "r2", START))).await.unwrap();
+    calls(&[WRITE, "GetItem", WRITE]).await;
+    let over = Commit { quota: quota(0), ..sample::insert(&sample::asked_to_pay("n8n", "r3", START, 21)) };
+    assert_eq!(store.commit(over).await.unwrap(), Committed::OverQuota);
+    calls(&[WRITE, "GetItem"]).await;
+
+    // Deciding.
+    let request = store.load(asked.key()).await.unwrap().unwrap();
+    store.commit(sample::end(&request, EndStatus::Approved, START)).await.unwrap();
+    calls(&["GetItem", WRITE]).await;
+    let late = Commit { not_at_or_after: Some(START), ..sample::end(&request, EndStatus::Rejected, START) };
+    assert!(matches!(store.commit(late).await.unwrap(), Committed::Lost(_)));
+    calls(&["GetItem"]).await;
+
+    // Sending and sweeping.
+    let message = store.outgoing_of(asked.key()).await.unwrap().remove(0);
+    calls(&["GetItem", "Query"]).await;
+    store.overdue(START, 256).await.unwrap();
+    store.due_outgoing(START.plus_millis(60_000), 256).await.unwrap();
+    calls(&["Query", "Query"]).await;
+    store.next_due().await.unwrap();
+    calls(&["Query", "Query"]).await;
+    assert!(store.reschedule(&message, 1, START).await.unwrap());
+    calls(&["UpdateItem"]).await;
+    store.sent(&message.id).await.unwrap();
+    calls(&["DeleteItem"]).await;
+
+    // Looking. A watch reads nothing by itself.
+    let query = StoreQuery { client: sample::client("n8n"), status: None, limit: 20, before: None };
+    assert_eq!(store.list(&query).await.unwrap().len(), 2);
+    calls(&["Query", "BatchGetItem"]).await;
+    assert_eq!(store.pending(20).await.unwrap().len(), 1);
+    calls(&["Query", "BatchGetItem"]).await;
+    store.watch(asked.key()).changed().await;
+    calls(&[]).await;
+    store.hooks().await.unwrap();
+    store.policy().await.unwrap();
+    store.chain("policy").await.unwrap();
+    calls(&["Query", "Query", "Query"]).await;
+}
+
+#[tokio::test]
+async fn long_lists_come_in_pages_and_whole() {
+    let stand_in = StandIn::new();
+    let store = store_in(&stand_in, FixedClock::new()).await;
+    let mut names = Vec::new();
+    for number in 0..230_i64 {
+        let asked = sample::asked("n8n", &format!("r{number}"), START.plus_millis(number));
+        let commit = sample::insert(&asked);
+        let commit = Commit { outgoing: Vec::new(), audit: Vec::new(), ..commit };
+        store.commit(commit).await.unwrap();
+        names.push(asked.request_id.to_string());
+    }
+    let found = store.pending(usize::MAX).await.unwrap();
+    let found: Vec<String> = found.iter().map(|request| request.asked.request_id.to_string()).collect();
+    assert_eq!(found, names);
+    stand_in.take_calls();
+    let query = StoreQuery {
+        client: sample::client("n8n"),
+        status: Some("pending".into()),
+        limit: 110,
+        before: None,
+    };
+    let listed = store.list(&query).await.unwrap();
+    let listed: Vec<String> = listed.iter().map(|request| request.asked.request_id.to_string()).collect();
+    names.reverse();
+    assert_eq!(listed, names[..110]);
+    assert_eq!(stand_in.take_calls(), ["Query", "BatchGetItem", "BatchGetItem"]);
+}

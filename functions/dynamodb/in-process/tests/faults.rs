@@ -1,0 +1,189 @@
+//! What goes wrong on the way to DynamoDB: lost answers, throttling, conflicts, and a clock that goes on meanwhile.
+
+use std::sync::Arc;
+
+use in_process::Mishap::{AnswerLost, Conflict, Refused, ServerError, Unreachable};
+use in_process::{StandIn, store_in};
+use placet_core::Timestamp;
+use placet_core::request::{EndStatus, Request};
+use placet_dynamodb::DynamoStore;
+use placet_gate::ports::{Commit, Committed, Outgoing, Quota, RequestWrite, Store};
+use placet_testkit::{FixedClock, sample};
+
+const START: Timestamp = FixedClock::START;
+const DONE: Committed = Committed::Done { pending_twin: None };
+const WRITE: &str = "TransactWriteItems";
+
+async fn begin() -> (StandIn, DynamoStore, Arc<FixedClock>) {
+    let (stand_in, clock) = (StandIn::new(), FixedClock::new());
+    let store = store_in(&stand_in, clock.clone()).await;
+    (stand_in, store, clock)
+}
+
+async fn inserted(store: &DynamoStore) -> Request {
+    let asked = sample::asked("n8n", "r1", START);
+    assert_eq!(store.commit(sample::insert(&asked)).await.unwrap(), DONE);
+    store.load(asked.key()).await.unwrap().unwrap()
+}
+
+fn ending(request: &Request) -> Commit {
+    let pending = request.pending().unwrap();
+    Commit {
+        not_at_or_after: Some(pending.closes_at),
+        ..sample::end(request, EndStatus::Approved, START.plus_millis(5))
+    }
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_was_lost_is_ours_and_happened_once() {
+    for lost in [AnswerLost, ServerError] {
+        let (stand_in, store, _) = begin().await;
+        let asked = sample::asked("n8n", "r1", START);
+        let quota = Quota { client: sample::client("n8n"), minute: START.seconds() / 60, limit: 2 };
+        let insert = Commit { quota: Some(quota.clone()), ..sample::insert(&asked) };
+        stand_in.let_go_wrong(WRITE, [lost.clone(), lost.clone()]);
+        assert_eq!(store.commit(insert).await.unwrap(), DONE, "{lost:?}");
+        assert_eq!(stand_in.take_calls(), [WRITE; 3]);
+        let request = store.load(asked.key()).await.unwrap().unwrap();
+        stand_in.let_go_wrong(WRITE, [lost.clone()]);
+        assert_eq!(store.commit(ending(&request)).await.unwrap(), DONE, "{lost:?}");
+        assert_eq!(store.load(asked.key()).await.unwrap().unwrap().version, 2);
+        assert_eq!(store.audit_of(asked.approval_id.as_str()).await.unwrap().len(), 2);
+        // The allowance of two has one left.
+        let again = |name| Commit {
+            quota: Some(quota.clone()),
+            ..sample::insert(&sample::asked_to_pay("n8n", name, START, 21))
+        };
+        assert_eq!(store.commit(again("r2")).await.unwrap(), DONE);
+        assert_eq!(store.commit(again("r3")).await.unwrap(), Committed::OverQuota);
+    }
+}
+
+#[tokio::test]
+async fn throttling_and_conflicts_are_waited_out() {
+    let (stand_in, store, _) = begin().await;
+    let request = inserted(&store).await;
+    stand_in.take_calls();
+    let mishaps = [
+        Refused("ProvisionedThroughputExceededException"),
+        Refused("ThrottlingException"),
+        Refused("RequestLimitExceeded"),
+        Refused("TransactionInProgressException"),
+        Conflict,
+        Unreachable,
+    ];
+    stand_in.let_go_wrong(WRITE, mishaps);
+    assert_eq!(store.commit(ending(&request)).await.unwrap(), DONE);
+    assert_eq!(stand_in.take_calls(), [WRITE; 7]);
+}
+
+#[tokio::test]
+async fn whoever_loses_the_race_behind_a_conflict_gets_the_winner() {
+    let (stand_in, store, _) = begin().await;
+    let request = inserted(&store).await;
+    assert_eq!(store.commit(ending(&request)).await.unwrap(), DONE);
+    let winner = store.load(request.asked.key()).await.unwrap().unwrap();
+    stand_in.let_go_wrong(WRITE, [Conflict, Unreachable]);
+    let late = sample::end(&request, EndStatus::Rejected, START.plus_millis(6));
+    assert_eq!(store.commit(late).await.unwrap(), Committed::Lost(Box::new(winner)));
+}
+
+#[tokio::test]
+async fn what_goes_on_for_too_long_is_a_fault_and_writes_nothing() {
+    let (stand_in, store, _) = begin().await;
+    let request = inserted(&store).await;
+    stand_in.let_go_wrong(WRITE, vec![Conflict; 10]);
+    assert!(store.commit(ending(&request)).await.is_err());
+    assert_eq!(store.load(request.asked.key()).await.unwrap(), Some(request));
+}
+
+#[tokio::test]
+async fn what_will_never_work_is_not_tried_again() {
+    let (stand_in, store, _) = begin().await;
+    stand_in.let_go_wrong(WRITE, [Refused("ResourceNotFoundException")]);
+    let fault = store.commit(sample::insert(&sample::asked("n8n", "r1", START))).await.unwrap_err();
+    assert_eq!(fault.to_string(), "the database could not be written");
+    assert_eq!(stand_in.take_calls(), [WRITE]);
+}
+
+#[tokio::test]
+async fn a_deadline_that_passes_between_two_tries_is_too_late() {
+    let (stand_in, store, clock) = begin().await;
+    let request = inserted(&store).await;
+    let commit = ending(&request);
+    let closes_at = commit.not_at_or_after.unwrap();
+    stand_in.let_go_wrong(WRITE, [Conflict]);
+    stand_in.on_arrival(move |_| clock.set(closes_at));
+    stand_in.take_calls();
+    assert_eq!(store.commit(commit).await.unwrap(), Committed::Late);
+    assert_eq!(stand_in.take_calls(), [WRITE, "GetItem"]);
+    assert_eq!(store.load(request.asked.key()).await.unwrap(), Some(request));
+}
+
+#[tokio::test]
+async fn a_write_in_time_whose_answer_was_lost_is_done_though_the_deadline_has_passed() {
+    let (stand_in, store, clock) = begin().await;
+    let request = inserted(&store).await;
+    let commit = ending(&request);
+    let closes_at = commit.not_at_or_after.unwrap();
+    stand_in.let_go_wrong(WRITE, [AnswerLost]);
+    stand_in.on_arrival(move |_| clock.set(closes_at));
+    assert_eq!(store.commit(commit).await.unwrap(), DONE);
+    assert_eq!(store.load(request.asked.key()).await.unwrap().unwrap().status(), "approved");
+}
+
+#[tokio::test]
+async fn what_may_still_be_on_its_way_at_the_deadline_is_a_fault_and_not_late() {
+    let (stand_in, store, clock) = begin().await;
+    let request = inserted(&store).await;
+    let commit = ending(&request);
+    let closes_at = commit.not_at_or_after.unwrap();
+    stand_in.let_go_wrong(WRITE, [Unreachable]);
+    stand_in.on_arrival(move |_| clock.set(closes_at));
+    let fault = store.commit(commit).await.unwrap_err();
+    assert_eq!(fault.to_string(), "whether the database has written is not known");
+}
+
+#[tokio::test]
+async fn a_claim_whose_answer_was_lost_is_ours() {
+    for lost in [AnswerLost, ServerError] {
+        let (stand_in, store, _) = begin().await;
+        let request = inserted(&store).await;
+        let seen = store.outgoing_of(request.asked.key()).await.unwrap().remove(0);
+        let lease = START.plus_millis(60_000);
+        stand_in.let_go_wrong("UpdateItem", [lost]);
+        assert!(store.reschedule(&seen, seen.attempt, lease).await.unwrap());
+        // Another with the very same wish comes too late.
+        assert!(!store.reschedule(&seen, seen.attempt, lease).await.unwrap());
+        let left = store.outgoing_of(request.asked.key()).await.unwrap();
+        assert_eq!(left, [Outgoing { due_at: lease, ..seen }]);
+    }
+}
+
+#[tokio::test]
+async fn an_end_is_final_even_against_a_wrong_rule() {
+    let (_, store, _) = begin().await;
+    let request = inserted(&store).await;
+    assert_eq!(store.commit(ending(&request)).await.unwrap(), DONE);
+    let ended = store.load(request.asked.key()).await.unwrap().unwrap();
+    let waiting = request.life.clone();
+    let rejected = sample::ended(&waiting, EndStatus::Rejected, START.plus_millis(5));
+    let later = sample::ended(&waiting, EndStatus::Approved, START.plus_millis(6));
+    for life in [waiting, rejected, later] {
+        let update = RequestWrite::Update { key: ended.asked.key(), life, from_version: ended.version };
+        let fault = store.commit(Commit { request: Some(update), ..Commit::default() }).await.unwrap_err();
+        assert_eq!(fault.to_string(), "a request that has ended never changes");
+    }
+    assert_eq!(store.load(ended.asked.key()).await.unwrap(), Some(ended));
+}
+
+#[tokio::test]
+async fn an_act_with_more_messages_than_a_transaction_takes_is_a_fault() {
+    let (stand_in, store, _) = begin().await;
+    let asked = sample::asked("n8n", "r1", START);
+    let letter = sample::letter(&asked, START);
+    let outgoing = (0..100).map(|number| Outgoing { id: format!("{}{number}", letter.id), ..letter.clone() });
+    let commit = Commit { outgoing: outgoing.collect(), ..sample::insert(&asked) };
+    assert!(store.commit(commit).await.is_err());
+    assert_eq!(stand_in.take_calls(), Vec::<String>::new());
+}

@@ -1,0 +1,146 @@
+//! The store over DynamoDB. The only crate that knows its SDK.
+//!
+//! An act is one conditional transaction (`commit`); reads are in `queries`; `items` says what lies where. No rule
+//! lives here, no credentials and no HTTP client: whoever makes the SDK's client gives it those, and its time limits.
+//!
+//! # What is consistent, and what comes a little later
+//!
+//! Requests, messages of one request, subscriptions, policies and chains are read consistently. What is due, overdue,
+//! pending or listed is found in indexes that DynamoDB brings up to date after the write, mostly within milliseconds.
+//! That breaks no promise: what the index has not got yet is found by the next sweep or the next look, and what it
+//! still has though it is gone is noticed, because a claim is conditional, a deadline is settled on the request as
+//! loaded, and pages of requests are loaded consistently before they are handed out.
+
+mod commit;
+mod items;
+mod queries;
+mod tables;
+mod twins;
+mod watch;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::Client;
+use placet_core::Timestamp;
+use placet_core::audit::{AuditEntry, ChainHead};
+use placet_core::id::{ClientId, HookId, RequestKey};
+use placet_core::request::Request;
+use placet_gate::Fault;
+use placet_gate::ports::{Clock, Commit, Committed, Hook, Outgoing, PolicyRecord, Store, StoreQuery, Watch};
+
+pub use tables::{DUE_INDEX, Keep, LISTED_INDEX, PENDING_INDEX, TTL_ATTRIBUTE, Tables, describe};
+
+/// A store in two tables. Clones are handles of the same store.
+#[derive(Clone)]
+pub struct DynamoStore(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    tables: Tables,
+    keep: Keep,
+    clock: Arc<dyn Clock>,
+}
+
+impl DynamoStore {
+    /// A store in those tables, which must be there. `clock` says when a commit is too late.
+    pub fn new(client: Client, tables: Tables, keep: Keep, clock: Arc<dyn Clock>) -> Self {
+        Self(Arc::new(Inner { client, tables, keep, clock }))
+    }
+
+    /// The audit chain of an approval, of `policy` or of `keys`, from its first entry.
+    pub async fn audit_of(&self, subject: &str) -> Result<Vec<AuditEntry>, Fault> {
+        self.0.audit_of(subject).await
+    }
+}
+
+#[async_trait]
+impl Store for DynamoStore {
+    async fn load(&self, key: RequestKey) -> Result<Option<Request>, Fault> {
+        self.0.load(key).await
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<Committed, Fault> {
+        self.0.commit(commit).await
+    }
+
+    fn watch(&self, _: RequestKey) -> Box<dyn Watch> {
+        Box::new(watch::Poll::new())
+    }
+
+    async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<RequestKey>, Fault> {
+        self.0.overdue(now, limit).await
+    }
+
+    async fn due_outgoing(&self, now: Timestamp, limit: usize) -> Result<Vec<Outgoing>, Fault> {
+        self.0.due_outgoing(now, limit).await
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, Fault> {
+        self.0.next_due().await
+    }
+
+    async fn outgoing_of(&self, key: RequestKey) -> Result<Vec<Outgoing>, Fault> {
+        self.0.outgoing_of(key).await
+    }
+
+    async fn reschedule(&self, seen: &Outgoing, attempt: u32, due_at: Timestamp) -> Result<bool, Fault> {
+        self.0.reschedule(seen, attempt, due_at).await
+    }
+
+    async fn sent(&self, id: &str) -> Result<(), Fault> {
+        self.0.sent(id).await
+    }
+
+    async fn list(&self, query: &StoreQuery) -> Result<Vec<Request>, Fault> {
+        self.0.list(query).await
+    }
+
+    async fn pending(&self, limit: usize) -> Result<Vec<Request>, Fault> {
+        self.0.pending(limit).await
+    }
+
+    // Not cached: a subscription counts from the moment that its answer was given, in every Lambda.
+    async fn hooks(&self) -> Result<Arc<Vec<Hook>>, Fault> {
+        self.0.hooks().await.map(Arc::new)
+    }
+
+    async fn add_hook(&self, hook: &Hook) -> Result<(), Fault> {
+        self.0.add_hook(hook).await
+    }
+
+    async fn remove_hook(&self, client: &ClientId, hook: &HookId) -> Result<bool, Fault> {
+        self.0.remove_hook(client, hook).await
+    }
+
+    async fn policy(&self) -> Result<Option<PolicyRecord>, Fault> {
+        self.0.policy().await
+    }
+
+    async fn chain(&self, subject: &str) -> Result<ChainHead, Fault> {
+        self.0.chain(subject).await
+    }
+
+    async fn purge(&self, ended_before: Timestamp, limit: usize) -> Result<usize, Fault> {
+        self.0.purge(ended_before, limit).await
+    }
+}
+
+/// Random hexadecimal text of 32 digits.
+fn random_hex() -> Result<String, Fault> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| Fault::new("the system has no randomness", error))?;
+    Ok(format!("{:032x}", u128::from_le_bytes(bytes)))
+}
+
+/// Waits before the try of that number, from 0, which does not wait: longer each time, and never as long as others do.
+async fn pause_before(attempt: u32) -> Result<(), Fault> {
+    const FIRST_MS: u64 = 25;
+    const LONGEST_MS: u64 = 1000;
+    if attempt > 0 {
+        let random = getrandom::u64().map_err(|error| Fault::new("the system has no randomness", error))?;
+        let longest = FIRST_MS.saturating_mul(1 << attempt.min(10)).min(LONGEST_MS);
+        tokio::time::sleep(std::time::Duration::from_millis(random % longest + 1)).await;
+    }
+    Ok(())
+}

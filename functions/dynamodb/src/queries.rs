@@ -1,0 +1,364 @@
+//! The reads, and the writes of one item. What they mean is documented at the port.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure,
+};
+use placet_core::Timestamp;
+use placet_core::audit::{AuditEntry, ChainHead};
+use placet_core::id::{ClientId, HookId, RequestKey};
+use placet_core::request::Request;
+use placet_gate::Fault;
+use placet_gate::ports::{Hook, Outgoing, PolicyRecord, StoreQuery};
+
+use crate::items::{
+    self, APPROVAL_ID, ATTEMPT, CLAIM, CLIENT, CLOSES, DUE_AT, DUE_PK, ENDED_AT, EXPIRES_AT, HOOKS, Item,
+    PENDING, PENDING_PK, PK, POLICY, SENDS, STATUS, SUBJECT, number, string, text,
+};
+use crate::tables::{DUE_INDEX, LISTED_INDEX, PENDING_INDEX};
+use crate::{Inner, pause_before, random_hex};
+
+/// How many items one `BatchGetItem` takes.
+const BATCH: usize = 100;
+
+/// How often what a batch left out is asked for again.
+const BATCH_TRIES: u32 = 8;
+
+/// How many index entries a filtered page looks at: most of them are filtered out, and they are small.
+const FILTERED_PAGE: usize = 500;
+
+/// Sorts after every ULID.
+const AFTER_ALL: &str = "~";
+
+const UNREAD: &str = "the database could not be read";
+const UNWRITTEN: &str = "the database could not be written";
+
+impl Inner {
+    pub(crate) async fn load(&self, key: RequestKey) -> Result<Option<Request>, Fault> {
+        let found = self
+            .client
+            .get_item()
+            .table_name(&self.tables.requests)
+            .set_key(Some(items::request_address(key)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| Fault::new(UNREAD, error))?;
+        found.item.as_ref().map(items::request).transpose()
+    }
+
+    pub(crate) async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<RequestKey>, Fault> {
+        let found = up_to(limit, self.due(CLOSES, now)).await?;
+        found.iter().map(items::request_key).collect()
+    }
+
+    pub(crate) async fn due_outgoing(&self, now: Timestamp, limit: usize) -> Result<Vec<Outgoing>, Fault> {
+        let found = up_to(limit, self.due(SENDS, now)).await?;
+        found.iter().map(items::outgoing).collect()
+    }
+
+    pub(crate) async fn next_due(&self) -> Result<Option<Timestamp>, Fault> {
+        let ever = Timestamp::from_millis(i64::MAX);
+        let (closes, sends) =
+            tokio::try_join!(up_to(1, self.due(CLOSES, ever)), up_to(1, self.due(SENDS, ever)))?;
+        let times: Result<Vec<_>, _> = closes.iter().chain(&sends).map(items::due_at).collect();
+        Ok(times?.into_iter().min())
+    }
+
+    fn due(&self, partition: &str, now: Timestamp) -> QueryFluentBuilder {
+        self.query(&self.tables.requests)
+            .index_name(DUE_INDEX)
+            .key_condition_expression(format!("{DUE_PK} = :partition AND {DUE_AT} <= :now"))
+            .expression_attribute_values(":partition", text(partition))
+            .expression_attribute_values(":now", number(now.millis()))
+    }
+
+    /// Two reads, and only for requests whose silence approves: messages lie by approval, and the key does not say it.
+    pub(crate) async fn outgoing_of(&self, key: RequestKey) -> Result<Vec<Outgoing>, Fault> {
+        let Some(request) = self.load(key).await? else { return Ok(Vec::new()) };
+        let found = up_to(usize::MAX, self.messages_of(&request)).await?;
+        found.iter().map(items::outgoing).collect()
+    }
+
+    fn messages_of(&self, request: &Request) -> QueryFluentBuilder {
+        self.partition(&items::messages_of(&request.asked.approval_id))
+    }
+
+    pub(crate) async fn reschedule(
+        &self,
+        seen: &Outgoing,
+        attempt: u32,
+        due_at: Timestamp,
+    ) -> Result<bool, Fault> {
+        // The mark tells our own claim, whose answer was lost and which the SDK has tried again, from another's.
+        let claim = text(random_hex()?);
+        let moved = self
+            .client
+            .update_item()
+            .table_name(&self.tables.requests)
+            .set_key(Some(items::message_address(&seen.id)?))
+            .update_expression(format!(
+                "SET {ATTEMPT} = :attempt, {DUE_AT} = :due_at, {EXPIRES_AT} = :expires_at, {CLAIM} = :claim"
+            ))
+            .condition_expression(format!("{ATTEMPT} = :seen_attempt AND {DUE_AT} = :seen_due_at"))
+            .expression_attribute_values(":attempt", number(attempt))
+            .expression_attribute_values(":due_at", number(due_at.millis()))
+            .expression_attribute_values(
+                ":expires_at",
+                number(items::message_expires_at(due_at, self.keep.ended_seconds)),
+            )
+            .expression_attribute_values(":claim", claim.clone())
+            .expression_attribute_values(":seen_attempt", number(seen.attempt))
+            .expression_attribute_values(":seen_due_at", number(seen.due_at.millis()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        let Err(error) = moved else { return Ok(true) };
+        match error.as_service_error() {
+            Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                Ok(failed.item().and_then(|item| item.get(CLAIM)) == Some(&claim))
+            }
+            Some(_) | None => Err(Fault::new(UNWRITTEN, error)),
+        }
+    }
+
+    pub(crate) async fn sent(&self, id: &str) -> Result<(), Fault> {
+        self.delete(items::message_address(id)?).await.map(drop)
+    }
+
+    pub(crate) async fn list(&self, query: &StoreQuery) -> Result<Vec<Request>, Fault> {
+        let before = query.before.as_ref().map_or(AFTER_ALL, |approval| approval.as_str());
+        let pages = self
+            .query(&self.tables.requests)
+            .index_name(LISTED_INDEX)
+            .key_condition_expression(format!("{CLIENT} = :client AND {APPROVAL_ID} < :before"))
+            .expression_attribute_values(":client", text(query.client.as_str()))
+            .expression_attribute_values(":before", text(before))
+            .scan_index_forward(false);
+        let Some(status) = &query.status else {
+            return self.requests(pages.limit(page(query.limit)), query.limit, |_| true).await;
+        };
+        let pages = pages
+            .filter_expression("#status = :status")
+            .expression_attribute_names("#status", STATUS)
+            .expression_attribute_values(":status", text(status.as_str()))
+            .limit(page(FILTERED_PAGE));
+        self.requests(pages, query.limit, |request| request.status() == status).await
+    }
+
+    pub(crate) async fn pending(&self, limit: usize) -> Result<Vec<Request>, Fault> {
+        let pages = self
+            .query(&self.tables.requests)
+            .index_name(PENDING_INDEX)
+            .key_condition_expression(format!("{PENDING_PK} = :pending"))
+            .expression_attribute_values(":pending", text(PENDING))
+            .limit(page(limit));
+        self.requests(pages, limit, |request| request.pending().is_some()).await
+    }
+
+    /// The requests that an index names, in its order, as they stand now, until there are `limit` of them.
+    ///
+    /// The index has their keys only: with all of a request in it, each vote would write the payload once more.
+    async fn requests(
+        &self,
+        pages: QueryFluentBuilder,
+        limit: usize,
+        wanted: impl Fn(&Request) -> bool,
+    ) -> Result<Vec<Request>, Fault> {
+        let mut all = Vec::new();
+        let mut pages = pages.into_paginator().send();
+        while all.len() < limit
+            && let Some(found) = pages.next().await
+        {
+            let found = found.map_err(|error| Fault::new(UNREAD, error))?;
+            let addresses: Vec<Item> = found
+                .items()
+                .iter()
+                .map(|item| items::request_key(item).map(items::request_address))
+                .collect::<Result<_, _>>()?;
+            for addresses in addresses.chunks(BATCH) {
+                let mut loaded = self.batch(addresses).await?;
+                let in_order =
+                    addresses.iter().filter_map(|address| loaded.remove(string(address, PK).ok()?));
+                all.extend(in_order.filter(&wanted));
+                if all.len() >= limit {
+                    break;
+                }
+            }
+        }
+        all.truncate(limit);
+        Ok(all)
+    }
+
+    /// Loads up to [`BATCH`] requests, consistently, by their partition keys.
+    async fn batch(&self, addresses: &[Item]) -> Result<HashMap<String, Request>, Fault> {
+        let mut loaded = HashMap::new();
+        let mut left = addresses.to_vec();
+        for attempt in 0..BATCH_TRIES {
+            pause_before(attempt).await?;
+            let keys = KeysAndAttributes::builder()
+                .set_keys(Some(left))
+                .consistent_read(true)
+                .build()
+                .map_err(|error| Fault::new(UNREAD, error))?;
+            let answer = self
+                .client
+                .batch_get_item()
+                .request_items(&self.tables.requests, keys)
+                .send()
+                .await
+                .map_err(|error| Fault::new(UNREAD, error))?;
+            for item in answer.responses.into_iter().flatten().flat_map(|(_, items)| items) {
+                loaded.insert(string(&item, PK)?.to_owned(), items::request(&item)?);
+            }
+            left = answer.unprocessed_keys.into_iter().flatten().flat_map(|(_, keys)| keys.keys).collect();
+            if left.is_empty() {
+                return Ok(loaded);
+            }
+        }
+        Err(Fault::bare("the database reads too slowly"))
+    }
+
+    pub(crate) async fn hooks(&self) -> Result<Vec<Hook>, Fault> {
+        let found = up_to(usize::MAX, self.partition(HOOKS)).await?;
+        found.iter().map(items::hook).collect()
+    }
+
+    pub(crate) async fn add_hook(&self, hook: &Hook) -> Result<(), Fault> {
+        self.client
+            .put_item()
+            .table_name(&self.tables.requests)
+            .set_item(Some(items::new_hook(hook)?))
+            .send()
+            .await
+            .map_err(|error| Fault::new(UNWRITTEN, error))?;
+        Ok(())
+    }
+
+    pub(crate) async fn remove_hook(&self, client: &ClientId, hook: &HookId) -> Result<bool, Fault> {
+        self.delete(items::hook_address(client, hook)).await
+    }
+
+    pub(crate) async fn policy(&self) -> Result<Option<PolicyRecord>, Fault> {
+        let found = up_to(1, self.partition(POLICY).scan_index_forward(false)).await?;
+        found.first().map(items::policy).transpose()
+    }
+
+    pub(crate) async fn chain(&self, subject: &str) -> Result<ChainHead, Fault> {
+        let found = up_to(1, self.entries(subject).scan_index_forward(false)).await?;
+        let last = found.first().map(items::entry).transpose()?;
+        Ok(last.map_or_else(ChainHead::default, |last| ChainHead { seq: last.seq, hash: last.hash }))
+    }
+
+    pub(crate) async fn audit_of(&self, subject: &str) -> Result<Vec<AuditEntry>, Fault> {
+        let found = up_to(usize::MAX, self.entries(subject)).await?;
+        found.iter().map(items::entry).collect()
+    }
+
+    fn entries(&self, subject: &str) -> QueryFluentBuilder {
+        self.query(&self.tables.audit)
+            .key_condition_expression(format!("{SUBJECT} = :subject"))
+            .expression_attribute_values(":subject", text(subject))
+            .consistent_read(true)
+    }
+
+    /// Goes through the whole table: in AWS the TTL does this by itself, and no function calls it.
+    pub(crate) async fn purge(&self, ended_before: Timestamp, limit: usize) -> Result<usize, Fault> {
+        let before = number(ended_before.millis());
+        let mut purged = 0;
+        let mut pages = self
+            .client
+            .scan()
+            .table_name(&self.tables.requests)
+            .filter_expression(format!("{ENDED_AT} < :before"))
+            .expression_attribute_values(":before", before.clone())
+            .consistent_read(true)
+            .into_paginator()
+            .send();
+        while purged < limit
+            && let Some(found) = pages.next().await
+        {
+            let found = found.map_err(|error| Fault::new(UNREAD, error))?;
+            for item in found.items().iter().take(limit - purged) {
+                // The request goes last: if this is broken off, it is still there to be found again.
+                let request = items::request(item)?;
+                for message in up_to(usize::MAX, self.messages_of(&request)).await? {
+                    self.sent(string(&message, items::SK)?).await?;
+                }
+                purged += usize::from(self.forget(request.asked.key(), before.clone()).await?);
+            }
+        }
+        Ok(purged)
+    }
+
+    /// Deletes a request that ended before then. `false` if another of that name stands there by now.
+    async fn forget(&self, key: RequestKey, ended_before: AttributeValue) -> Result<bool, Fault> {
+        let deleted = self
+            .client
+            .delete_item()
+            .table_name(&self.tables.requests)
+            .set_key(Some(items::request_address(key)))
+            .condition_expression(format!("{ENDED_AT} < :before"))
+            .expression_attribute_values(":before", ended_before)
+            .send()
+            .await;
+        match deleted {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(DeleteItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(Fault::new(UNWRITTEN, error)),
+        }
+    }
+
+    /// `false` if there was nothing.
+    async fn delete(&self, address: Item) -> Result<bool, Fault> {
+        let deleted = self
+            .client
+            .delete_item()
+            .table_name(&self.tables.requests)
+            .set_key(Some(address))
+            .return_values(ReturnValue::AllOld)
+            .send()
+            .await
+            .map_err(|error| Fault::new(UNWRITTEN, error))?;
+        Ok(deleted.attributes.is_some())
+    }
+
+    fn partition(&self, pk: &str) -> QueryFluentBuilder {
+        self.query(&self.tables.requests)
+            .key_condition_expression(format!("{PK} = :pk"))
+            .expression_attribute_values(":pk", text(pk))
+            .consistent_read(true)
+    }
+
+    fn query(&self, table: &str) -> QueryFluentBuilder {
+        self.client.query().table_name(table)
+    }
+}
+
+/// What a query finds, at most `limit`.
+async fn up_to(limit: usize, query: QueryFluentBuilder) -> Result<Vec<Item>, Fault> {
+    let mut all = Vec::new();
+    let mut pages = query.limit(page(limit)).into_paginator().send();
+    while all.len() < limit
+        && let Some(found) = pages.next().await
+    {
+        all.extend(found.map_err(|error| Fault::new(UNREAD, error))?.items.into_iter().flatten());
+    }
+    all.truncate(limit);
+    Ok(all)
+}
+
+/// A page's size: as many as are wanted, within what is sensible.
+fn page(limit: usize) -> i32 {
+    i32::try_from(limit.clamp(1, 1000)).unwrap_or(1000)
+}
