@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use placet_core::Timestamp;
 use placet_core::id::RequestId;
 use placet_core::policy::Decision;
 use placet_core::request::{Request, State};
+use placet_core::{Refusal, Timestamp};
 use placet_gate::{Caller, Error};
 use serde_json::{Value, json};
 
-use super::{Act, Answer, Ask, Key, Phase, Redeem, SecretOf, Seen, Which, policy};
+use super::{AT_ONCE, Act, Answer, Ask, Key, Phase, Redeem, SecretOf, Seen, Which, policy};
 use crate::{World, sample, world};
 
 /// Whoever acts in a history: all clients and reviewers, with what they keep.
@@ -101,8 +101,19 @@ impl Actor {
     }
 
     async fn caller(&self, client: &str) -> Result<Caller, String> {
-        let epoch = self.world.keys.ring().current.number;
-        self.world.caller_of_epoch(client, epoch).await.map_err(|error| told(&error))
+        let mut result = Err(Error::Refused(Refusal::InvalidSignature));
+        // Among acts at once, two rotations can make a secret void between its reading and its use: then the next is
+        // taken. One act at a time, the first try counts.
+        for _ in 0..AT_ONCE {
+            let epoch = self.world.keys.ring().current.number;
+            result = self.world.caller_of_epoch(client, epoch).await;
+            if !matches!(result, Err(Error::Refused(Refusal::InvalidSignature)))
+                || epoch == self.world.keys.ring().current.number
+            {
+                break;
+            }
+        }
+        result.map_err(|error| told(&error))
     }
 
     async fn ask(&self, ask: &Ask, secret: SecretOf) -> Result<Performed, String> {

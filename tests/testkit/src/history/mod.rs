@@ -147,6 +147,9 @@ pub fn follows_the_model(make: impl AsyncFn(Arc<FixedClock>) -> Subject + Sync) 
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
+/// How many acts of a race are done at once.
+const AT_ONCE: usize = 8;
+
 /// Runs random histories, eight acts at once, and panics with one that breaks a promise.
 pub fn survives_races(make: impl AsyncFn(Arc<FixedClock>) -> Subject) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -282,7 +285,7 @@ async fn follow(subject: &Subject, acts: &[Act]) -> Result<(), String> {
 async fn race(subject: &Subject, acts: &[Act]) -> Result<(), String> {
     let actor = Arc::new(begin(subject).await);
     let mut watchdog = Watchdog::default();
-    for group in acts.chunks(8) {
+    for group in acts.chunks(AT_ONCE) {
         let tasks: Vec<_> = group
             .iter()
             .cloned()
