@@ -199,16 +199,13 @@ pub struct Expected<'a> {
 }
 
 impl Claims {
-    /// Checks audience, issuer, time, payload and outcome, in that order.
+    /// Checks audience, issuer, payload, outcome and time, in that order.
     pub fn check(&self, expected: &Expected<'_>) -> Result<(), TokenProblem> {
         if self.aud != expected.audience {
             return Err(TokenProblem::WrongAudience);
         }
         if expected.issuer.is_some_and(|issuer| issuer != self.iss) {
             return Err(TokenProblem::WrongIssuer);
-        }
-        if expected.now.seconds() >= self.exp {
-            return Err(TokenProblem::Expired);
         }
         if expected
             .payload_sha256
@@ -218,6 +215,10 @@ impl Claims {
         }
         if !self.approved || self.status != "approved" {
             return Err(TokenProblem::NotApproved);
+        }
+        // Last: whoever may overlook the time, as a retry of a redemption does, overlooks nothing else.
+        if expected.now.seconds() >= self.exp {
+            return Err(TokenProblem::Expired);
         }
         Ok(())
     }

@@ -266,7 +266,10 @@ impl Request {
         let approvers: Vec<Decider> = life
             .votes
             .iter()
-            .filter(|vote| vote.decision == Decision::Approve && policy.reviewer(&vote.reviewer).is_some())
+            // Whoever has left by now, or has come to own the asking client, no longer counts.
+            .filter(|vote| vote.decision == Decision::Approve)
+            .filter(|vote| policy.reviewer(&vote.reviewer).is_some())
+            .filter(|vote| !self.is_owner_barred(&vote.reviewer, policy))
             .map(|vote| Decider::Reviewer(vote.reviewer.clone()))
             .collect();
         let end = match ballot.decision {
@@ -361,7 +364,11 @@ impl Request {
         }
         let last = self.asked.terms.as_ref().map_or(0, |terms| terms.stages.len().saturating_sub(1));
         // Later stages that had nobody to ask, or that passed during an outage, were not heard either.
-        let heard = told == Told::Yes && !pending.unheard && pending.stage == last;
+        // Nor was a stage whose reviewers have all left: nobody was there to say no.
+        let roles = self.asked.stage_roles(pending.stage);
+        let somebody =
+            pending.asked.is_empty() || pending.asked.iter().any(|asked| policy.still_counts(asked, roles));
+        let heard = told == Told::Yes && !pending.unheard && somebody && pending.stage == last;
         let approves = self.asked.terms.as_ref().map(|terms| terms.on_timeout) == Some(Decision::Approve)
             && heard
             && !self.asked.silence_refuses;

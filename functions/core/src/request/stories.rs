@@ -313,3 +313,38 @@ fn a_reviewer_who_left_the_policy_no_longer_counts() {
     let Ok(Voted::Changed(change)) = vote(&request, "carol", &without_bob) else { panic!("refused") };
     assert!(change.life.votes.len() == 2 && !change.ends(), "bob's word went with him");
 }
+
+#[test]
+fn silence_approves_nothing_when_everybody_who_was_asked_has_left() {
+    let (mut request, _) = ask("silent", None);
+    request.life = request.expire(&policy(), Told::Yes, at(10)).unwrap().life;
+    let carol = POLICY.lines().find(|line| line.contains("id = \"carol\"")).unwrap();
+    let dave = r#"  { id = "carla", roles = ["finance", "owners"] },"#;
+    let without_carol = Policy::read(&POLICY.replace(carol, dave)).unwrap();
+    for (policy, ending) in
+        [(policy(), "approved by timeout:silent at 20"), (without_carol, "expired by timeout:silent at 20")]
+    {
+        let life = request.expire(&policy, Told::Yes, at(20)).unwrap().life;
+        assert_eq!(end(&Request { life, ..request.clone() }), ending);
+    }
+}
+
+#[test]
+fn an_approval_by_somebody_who_has_come_to_own_the_client_does_not_count() {
+    let (mut request, _) = ask("two", None);
+    let bobs = Policy::read(
+        &POLICY.replace("owner = \"alice\" },\n  { id = \"jira\"", "owner = \"bob\" },\n  { id = \"jira\""),
+    )
+    .unwrap();
+    for (who, policy) in [("bob", policy()), ("carol", bobs)] {
+        let ballot = Ballot {
+            reviewer: ReviewerId::parse(who).unwrap(),
+            decision: Decision::Approve,
+            reason: None,
+            channel: Channel::Page,
+        };
+        let Ok(Voted::Changed(change)) = request.vote(&ballot, &policy, at(1)) else { panic!("refused") };
+        request.life = change.life;
+    }
+    assert_eq!((end(&request).as_str(), request.life.votes.len()), ("pending 1", 2));
+}

@@ -298,12 +298,22 @@ impl Record {
                 && !self.silence_refuses
                 && !self.unheard
                 && self.unsent.is_empty()
+                && self.somebody_is_left(policy)
                 && stage == last;
             let rule = self.rule.as_ref().map_or("default", |rule| rule.name);
             let decided_at = self.deadline.map_or(at, |deadline| deadline.min(at));
             let status = if approves { "approved" } else { "expired" };
             self.end(status, vec![format!("timeout:{rule}")], decided_at, at);
         }
+    }
+
+    /// Whether one of those who are asked still has the role, or it is a queue that is asked.
+    fn somebody_is_left(&self, policy: &Table) -> bool {
+        let Phase::Pending { stage, asked, .. } = &self.seen.phase else { return false };
+        self.stage(*stage).is_none_or(|stage| match stage.asks {
+            Asks::Role(role) => asked.iter().any(|who| policy.has_role(who, role)),
+            Asks::Queue => true,
+        })
     }
 
     fn bars(&self, client: &str, who: &str, policy: &Table) -> bool {
@@ -344,7 +354,7 @@ impl Record {
             .seen
             .votes
             .iter()
-            .filter(|(name, yes, _)| *yes && policy.knows(name))
+            .filter(|(name, yes, _)| *yes && policy.knows(name) && !self.bars(self.ask.client, name, policy))
             .map(|(name, _, _)| name.clone())
             .collect();
         if approvers.len() >= self.terms().map_or(1, |terms| terms.approvals) {
