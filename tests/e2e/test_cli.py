@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 import jwt
 import pytest
-from placet_client import BINARY, Http, Link, check_approval, environment, placet, wait_until
+from local_gate import BINARY, environment, placet
+from placet_client import Http, Link, check_approval, wait_until
 
 TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
 LINK = re.compile(r"http://127\.0\.0\.1:\d+/r/\S+")
@@ -99,9 +100,9 @@ def test_init_writes_a_policy_that_passes_and_never_overwrites_one(tmp_path):
     assert again.returncode in (1, 2, 3) and path.read_text() == written + "# mine\n", again
 
 
-def test_what_init_writes_can_be_served(own_gate, tmp_path):
+def test_what_init_writes_can_be_served(local_gate, tmp_path):
     assert placet("init", cwd=tmp_path).returncode == 0
-    gate = own_gate((tmp_path / "placet.toml").read_text()).start()
+    gate = local_gate((tmp_path / "placet.toml").read_text()).start()
     assert gate.alive()
 
 
@@ -253,18 +254,18 @@ def test_usage_errors_exit_with_2():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_serve_ends_cleanly(own_gate, number):
-    gate = own_gate().start()
+def test_serve_ends_cleanly(local_gate, number):
+    gate = local_gate().start()
     agent = gate.client("agent")
     asked = agent.asked()
-    assert gate.stop(number) == 0, gate.stderr()[-2000:]
+    assert gate.stop(number) == 0, gate.logs()[-2000:]
     assert set(gate.integrity()) == {"ok"}
     gate.start()
     assert agent.state(asked["request_id"])["status"] == "pending"
 
 
-def test_serve_ends_cleanly_while_somebody_waits(own_gate):
-    gate = own_gate().start()
+def test_serve_ends_cleanly_while_somebody_waits(local_gate):
+    gate = local_gate().start()
     agent = gate.client("agent")
     asked = agent.asked()
     ends = []
@@ -289,8 +290,8 @@ def test_serve_says_why_it_cannot_listen(gate, tmp_path):
     assert ran.returncode == 3 and port in ran.stderr and "ready" not in ran.stdout, ran
 
 
-def test_a_second_gate_on_the_same_folder_is_refused_or_harmless(own_gate):
-    gate = own_gate().start()
+def test_a_second_gate_on_the_same_folder_is_refused_or_harmless(local_gate):
+    gate = local_gate().start()
     with Running(gate.folder, "serve", *own(gate), "--listen", "127.0.0.1:0") as second:
         wait_until(lambda: second.process.poll() is not None or "ready http" in second.text(), 15, "the second gate")
         agent = gate.client("agent")
@@ -304,8 +305,8 @@ def test_the_keyring_file_has_mode_0600(gate):
     assert keyrings and all(path.stat().st_mode & 0o777 == 0o600 for path in keyrings), keyrings
 
 
-def test_logs_are_json_lines_without_secrets(own_gate, receiver):
-    gate = own_gate().start()
+def test_logs_are_json_lines_without_secrets(local_gate, receiver):
+    gate = local_gate().start()
     agent = gate.client("agent")
     asked = agent.asked(payload={"card": "4111-secret-payload"}, callback_url=receiver.address(500, 200) + "?key=capability")
     link = gate.link(asked, "bob")
@@ -313,7 +314,7 @@ def test_logs_are_json_lines_without_secrets(own_gate, receiver):
     agent.redeem(ended["token"])
     agent.with_secret("whsec_" + "0" * 64).list()
     assert gate.stop(signal.SIGINT) == 0
-    said = gate.stderr()
+    said = gate.logs()
     for line in filter(None, said.splitlines()):
         assert isinstance(json.loads(line), dict), line
     for secret in (agent.secret, ended["token"], "4111-secret-payload", "capability"):

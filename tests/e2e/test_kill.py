@@ -5,15 +5,9 @@ import random
 import threading
 import time
 
-from placet_client import (
-    Link,
-    check_approval,
-    free_port,
-    is_ending,
-    moment,
-    new_id,
-    wait_until,
-)
+from backend import is_ending
+from placet_client import Link, check_approval, moment, new_id, wait_until
+from receiver import free_port
 
 SEED = 20261123
 KILLS = 6
@@ -94,10 +88,10 @@ def work(gate, agent, ledger, url, dice, stop):
             pass  # a page without a form: the request had ended before this reviewer came
 
 
-def test_kill_9_under_load_loses_nothing_and_leaves_nothing_half_done(own_gate, receiver):
+def test_kill_9_under_load_loses_nothing_and_leaves_nothing_half_done(local_gate, receiver):
     print(f"seed {SEED}")
     dice, url = random.Random(SEED), receiver.address()
-    gate = own_gate(port=free_port()).start()
+    gate = local_gate(port=free_port()).start()
     agent, ledger, stop = gate.client("agent"), Ledger(), threading.Event()
     workers = [
         threading.Thread(target=work, args=(gate, agent, ledger, url, random.Random(SEED + number), stop), daemon=True)
@@ -197,12 +191,12 @@ def test_kill_9_under_load_loses_nothing_and_leaves_nothing_half_done(own_gate, 
         count = endings.get(approval["approval_id"], 0)
         assert count == (0 if approval["status"] == "pending" else 1), (request_id, approval["status"], count)
     assert set(gate.integrity()) == {"ok"}
-    assert "panicked" not in gate.stderr()
+    assert "panicked" not in gate.logs()
 
 
-def test_an_answer_is_on_disk_before_it_is_given(own_gate):
+def test_an_answer_is_on_disk_before_it_is_given(local_gate):
     """Each answer is followed at once by a kill: the narrowest gap between a 2xx and the disk."""
-    gate = own_gate(port=free_port()).start()
+    gate = local_gate(port=free_port()).start()
     agent = gate.client("agent")
     for _ in range(4):
         asked = agent.asked()
@@ -220,8 +214,8 @@ def test_an_answer_is_on_disk_before_it_is_given(own_gate):
         assert len(gate.endings_of(asked)) == 1
 
 
-def test_what_fell_due_while_the_gate_was_down_is_settled_when_it_is_back(own_gate, receiver):
-    gate = own_gate(port=free_port()).start()
+def test_what_fell_due_while_the_gate_was_down_is_settled_when_it_is_back(local_gate, receiver):
+    gate = local_gate(port=free_port()).start()
     agent, url = gate.client("agent"), receiver.address()
     asked = agent.asked("quick.pay", callback_url=url)
     gate.link(asked, "bob")

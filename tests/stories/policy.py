@@ -3,7 +3,11 @@
 from datetime import datetime, timedelta, timezone
 
 ISSUER = "https://gate.example.test"
-RACERS = [f"racer{number:02}" for number in range(32)]
+
+
+def racers(pace):
+    """Who is in the crowd."""
+    return [f"racer{number:02}" for number in range(pace.crowd)]
 
 
 def day(offset):
@@ -22,6 +26,11 @@ rate_per_minute = 60000
 id = "other"
 roles = ["requester"]
 callback_hosts = ["127.0.0.1"]
+rate_per_minute = 60000
+
+[[clients]]
+id = "lister"
+roles = ["requester"]
 rate_per_minute = 60000
 
 [[clients]]
@@ -87,6 +96,7 @@ roles = ["finance"]
 [[reviewers]]
 id = "carol"
 name = "Carol"
+email = "carol@example.com"
 roles = ["finance"]
 
 [[reviewers]]
@@ -101,9 +111,15 @@ id = "erin"
 name = "Erin"
 email = "erin@example.com"
 roles = []
-""" + "".join(
-    f'\n[[reviewers]]\nid = "{racer}"\nname = "{racer.title()}"\nroles = ["crowd"]\n' for racer in RACERS
-)
+"""
+
+
+def crowd(pace):
+    return "".join(
+        f'\n[[reviewers]]\nid = "{racer}"\nname = "{racer.title()}"\nemail = "{racer}@example.com"\nroles = ["crowd"]\n'
+        for racer in racers(pace)
+    )
+
 
 RULES = """
 [[rules]]
@@ -130,7 +146,7 @@ decide = "approve"
 [[rules]]
 name = "broken asks"
 when = 'action == "broken.asks" && payload.missing.deeper > 3'
-stages = [{ ask = ["finance"], within = "2s" }]
+stages = [{ ask = ["finance"], within = "QUICK" }]
 on_timeout = "approve"
 
 [[rules]]
@@ -152,21 +168,21 @@ stages = [{ ask = ["finance"], within = "1h" }]
 [[rules]]
 name = "quick"
 when = 'action.startsWith("quick.")'
-stages = [{ ask = ["finance"], within = "2s" }]
+stages = [{ ask = ["finance"], within = "QUICK" }]
 on_timeout = "reject"
 
 [[rules]]
 name = "lapse"
 when = 'action.startsWith("lapse.")'
-stages = [{ ask = ["finance"], within = "2s" }]
+stages = [{ ask = ["finance"], within = "QUICK" }]
 on_timeout = "approve"
 
 [[rules]]
 name = "ladder"
 when = 'action.startsWith("ladder.")'
 stages = [
-  { ask = ["finance"], within = "1s" },
-  { ask = ["owners"], within = "1s" },
+  { ask = ["finance"], within = "RUNG" },
+  { ask = ["owners"], within = "RUNG" },
   { queue = "backup", within = "1h" },
 ]
 
@@ -175,7 +191,7 @@ name = "carry"
 when = 'action.startsWith("carry.")'
 approvals = 2
 stages = [
-  { ask = ["finance"], within = "3s" },
+  { ask = ["finance"], within = "CARRY" },
   { ask = ["owners"], within = "1h" },
 ]
 
@@ -212,4 +228,8 @@ approvals = 5
 stages = [{ ask = ["crowd"], within = "1h" }]
 """
 
-SHARED = f'issuer = "{ISSUER}"\n{CLIENTS}{REVIEWERS}{RULES}'
+
+def shared(pace):
+    """The policy for a backend of that pace: its crowd, and stages as short as it can bear."""
+    rules = RULES.replace("QUICK", f"{pace.quick}s").replace("RUNG", f"{pace.rung}s").replace("CARRY", f"{pace.carry}s")
+    return f'issuer = "{ISSUER}"\n{CLIENTS}{REVIEWERS}{crowd(pace)}{rules}'

@@ -3,7 +3,6 @@
 import threading
 import time
 
-import policy
 from placet_client import (
     Form,
     check_approval,
@@ -57,13 +56,13 @@ def test_every_reviewer_of_the_stage_gets_a_link_of_their_own(gate, agent):
     asked = agent.asked()
     bob, carol = gate.link(asked, "bob"), gate.link(asked, "carol")
     assert bob.url != carol.url
-    assert gate.told(asked) == {"bob", "carol"}
+    wait_until(lambda: gate.told(asked) == {"bob", "carol"}, what="both to be told")
     for message in gate.messages(asked["approval_id"]):
         assert {"reviewer", "channel", "subject", "text", "url"} <= message.keys(), message
         assert message["url"] in message["text"] or message["channel"] != "sms", message
     by_sms = wait_until(lambda: gate.messages(asked["approval_id"], "*", "bob", "sms"), what="the SMS")
     assert len(by_sms[0]["text"]) <= 160, by_sms
-    assert [message["channel"] for message in gate.messages(asked["approval_id"], "*", "carol")] == ["terminal"]
+    assert [message["channel"] for message in gate.messages(asked["approval_id"], "*", "carol")] == ["email"]
 
 
 def test_a_text_message_stays_within_160_characters_whatever_the_agent_writes(gate, agent):
@@ -100,18 +99,18 @@ def test_a_request_expires_to_the_second_with_nobody_polling(gate, agent, receiv
     url = receiver.address()
     asked = agent.asked("quick.pay", callback_url=url)
     deadline = moment(asked["deadline"])
-    assert abs(deadline - moment(asked["created_at"]) - 2) < 0.5
+    assert abs(deadline - moment(asked["created_at"]) - gate.pace.quick) < 0.5
     delivery = receiver.wait(url)[0]
     approval = check_approval(delivery.approval)
-    assert -0.05 <= delivery.at - deadline < 3, delivery.at - deadline
-    assert 0 <= moment(approval["decided_at"]) - deadline < 3
+    assert -0.05 <= delivery.at - deadline < gate.pace.slack, delivery.at - deadline
+    assert 0 <= moment(approval["decided_at"]) - deadline < gate.pace.slack
     assert (approval["status"], approval["approved"]) == ("expired", False)
     listed = agent.list(status="expired", limit=100).json()["requests"]
     assert approval in listed
     assert agent.state(asked["request_id"]) == approval
 
 
-def test_reading_a_request_past_its_deadline_finds_it_settled(gate, agent):
+def test_reading_a_request_past_its_deadline_finds_it_settled(agent):
     asked = agent.asked(timeout_seconds=1)
     answer = agent.get(asked["request_id"], wait=10)
     assert answer.status == 200 and answer.json()["status"] == "expired", answer
@@ -126,7 +125,7 @@ def test_a_request_climbs_its_stages_and_a_decider_answers_from_the_queue(gate, 
     too_soon = jira.decision(asked["request_id"], "approve")
     check_problem(too_soon, {403, 404, 409})
     gate.link(asked, "olga", 2)
-    assert gate.told(asked, 1) == {"bob", "carol"}
+    wait_until(lambda: gate.told(asked, 1) == {"bob", "carol"}, what="both of the first stage to be told")
     queued = gate.queued(asked)
     assert queued["approval"]["stage"] == 3 and queued["approval"]["status"] == "pending"
     check_approval(queued["approval"])
@@ -167,8 +166,8 @@ def test_a_decider_answers_a_queue_request_by_either_id(gate, agent, other, jira
 
 def test_one_request_id_of_two_clients_needs_the_client_named(agent, other, jira):
     shared = new_id()
-    agent.asked("queue.pay", request_id=shared)
-    other.asked("queue.pay", request_id=shared)
+    for client in (agent, other):
+        client.asked("queue.pay", request_id=shared)
     unclear = jira.decision(shared, "approve")
     check_problem(unclear, {409, 422})
     assert jira.decision(shared, "approve", client="other").json()["client"] == "other"
@@ -317,9 +316,9 @@ def test_a_long_poll_is_released_by_the_decision(gate, agent):
     assert waiter.is_alive(), got
     assert gate.link(asked, "bob").post("approve", nonce).status == 200
     decided = time.monotonic()
-    waiter.join(15)
+    waiter.join(60)
     assert got["answer"].json()["status"] == "approved"
-    assert got["at"] - decided < 3
+    assert got["at"] - decided < gate.pace.slack
 
 
 def test_an_ask_that_waits_is_released_by_the_decision(gate, agent):
@@ -334,25 +333,25 @@ def test_an_ask_that_waits_is_released_by_the_decision(gate, agent):
     asked = wait_until(lambda: (answer := agent.get(request_id)).status == 200 and answer.json(), what="the request")
     gate.link(asked, "bob").approve()
     decided = time.monotonic()
-    asker.join(15)
+    asker.join(60)
     answer = got["answer"]
     assert answer.status == 201 and check_approval(answer.json(), at_ask=True)["status"] == "approved", answer
-    assert got["at"] - decided < 3
+    assert got["at"] - decided < gate.pace.slack
 
 
-def test_a_wait_that_runs_out_answers_the_pending_state(agent):
+def test_a_wait_that_runs_out_answers_the_pending_state(gate, agent):
     asked = agent.asked()
     started = time.monotonic()
     answer = agent.get(asked["request_id"], wait=1)
     assert answer.status == 200 and check_approval(answer.json())["status"] == "pending"
-    assert 0.9 <= time.monotonic() - started < 5
+    assert 0.9 <= time.monotonic() - started < 2 + gate.pace.slack
 
 
-def test_waiting_for_what_has_ended_answers_at_once(agent):
+def test_waiting_for_what_has_ended_answers_at_once(gate, agent):
     ended = agent.asked("auto.approve")
     started = time.monotonic()
     assert agent.get(ended["request_id"], wait=25).json()["status"] == "approved"
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 2 + gate.pace.slack
 
 
 def test_asking_again_with_the_same_body_is_the_same_request(gate, agent):
@@ -391,25 +390,24 @@ def test_a_twin_that_is_still_pending_is_named(agent, other):
     assert agent.asked("ask.other", payload).get("pending_twin") is None
 
 
-def test_requests_are_listed_newest_first_page_by_page(own_gate):
-    gate = own_gate().start()
-    agent, other = gate.client("agent"), gate.client("other")
-    ids = [agent.asked("auto.approve" if number % 3 == 0 else "ask.pay")["request_id"] for number in range(25)]
+def test_requests_are_listed_newest_first_page_by_page(lister, other):
+    """Of a client that no other test asks as."""
+    ids = [lister.asked("auto.approve" if number % 3 == 0 else "ask.pay")["request_id"] for number in range(25)]
     other.asked()
-    first = agent.list().json()
+    first = lister.list().json()
     assert first.keys() == {"requests", "next_cursor"} and len(first["requests"]) == 20
     seen, cursor, pages = [], None, 0
     while True:
-        page = agent.list(limit=7, **({"cursor": cursor} if cursor else {})).json()
+        page = lister.list(limit=7, **({"cursor": cursor} if cursor else {})).json()
         seen += [check_approval(approval)["request_id"] for approval in page["requests"]]
         cursor, pages = page["next_cursor"], pages + 1
         if cursor is None:
             break
     assert seen == ids[::-1] and pages == 4
-    approved = agent.list(status="approved", limit=100).json()["requests"]
+    approved = lister.list(status="approved", limit=100).json()["requests"]
     assert [approval["request_id"] for approval in approved] == ids[::3][::-1]
-    assert all(approval["status"] == "pending" for approval in agent.list(status="pending").json()["requests"])
-    assert agent.list(status="cancelled").json() == {"requests": [], "next_cursor": None}
+    assert all(approval["status"] == "pending" for approval in lister.list(status="pending").json()["requests"])
+    assert lister.list(status="cancelled").json() == {"requests": [], "next_cursor": None}
 
 
 def test_a_client_over_its_rate_is_told_when_to_come_back(slow):
@@ -480,16 +478,3 @@ def test_the_page_says_what_happened_after_the_end(gate, agent):
 
 def test_health_says_so(gate):
     assert gate.http.send("GET", "/healthz").status == 200
-
-
-def test_the_issuer_is_the_policys_unless_a_public_url_is_given(gate, agent, own_gate):
-    ended = agent.asked("auto.approve")
-    assert agent.verify(ended["token"])["claims"]["iss"] == policy.ISSUER
-    public = own_gate(arguments=("--public-url", "https://approve.example.net")).start()
-    client = public.client("agent")
-    asked = client.asked()
-    assert public.message(asked, "bob")["url"].startswith("https://approve.example.net/r/")
-    assert asked["status_url"].startswith("https://approve.example.net/v1/requests/")
-    ended = public.link(asked, "bob").approve()
-    assert client.verify(ended["token"])["claims"]["iss"] == "https://approve.example.net"
-

@@ -1,37 +1,22 @@
-"""Drives a real Placet gate over real HTTP, and reads what it leaves in its data folder.
+"""Speaks the gate's contract over real HTTP: signing, the review page's form, what every answer must look like.
 
-Nothing here knows how the gate works inside, with two exceptions that are marked: reading the audit rows and dumping
-the database, which the promises are checked against.
+Nothing here knows what the gate runs on (that is `backend.py`) or how it works inside.
 """
 
-import atexit
-import fnmatch
 import hashlib
 import hmac
 import http.client
 import json
-import os
-import random
 import re
-import signal
 import socket
-import sqlite3
-import subprocess
 import threading
 import time
 import uuid
-from collections import defaultdict
 from datetime import datetime, timezone
 from html.parser import HTMLParser
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import rfc8785
-from standardwebhooks.webhooks import Webhook
-
-HERE = Path(__file__).resolve().parent
-BINARY = Path(os.environ.get("PLACET", HERE / "../../target/debug/placet")).resolve()
 
 APPROVAL_FIELDS = {
     "request_id", "approval_id", "client", "status", "approved", "action", "summary", "payload_sha256", "metadata",
@@ -45,8 +30,15 @@ ULID = re.compile(r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$")
 # ---------------------------------------------------------------- time and waiting
 
 
+class Patience:
+    """By how much a wait may be longer than on one machine; a backend raises it. A wait ends as soon as it can."""
+
+    factor = 1
+
+
 def wait_until(condition, seconds=10.0, what="the condition"):
     """The first truthy value of `condition`, polled until the deadline."""
+    seconds *= Patience.factor
     deadline = time.monotonic() + seconds
     pause = 0.005
     while True:
@@ -130,10 +122,13 @@ class Answer:
 
 
 class Http:
-    """Sends exactly the target it is given: signatures cover the path and query as sent."""
+    """Sends exactly the target it is given: signatures cover the path and query as sent.
 
-    def __init__(self, host, port):
-        self.host, self.port = host, port
+    `name` is what `Host` says where that differs from the address: a domain that the name server does not know.
+    """
+
+    def __init__(self, host, port, name=None):
+        self.host, self.port, self.name = host, port, name
         self.local = threading.local()
 
     def send(self, method, target, headers=None, body=None, timeout=60, fresh=False):
@@ -149,7 +144,9 @@ class Http:
         if connection.sock is not None:
             connection.sock.settimeout(timeout)
         try:
-            connection.putrequest(method, target, skip_accept_encoding=True)
+            connection.putrequest(method, target, skip_accept_encoding=True, skip_host=self.name is not None)
+            if self.name is not None:
+                connection.putheader("Host", self.name)
             for name, value in headers.items():
                 connection.putheader(name, value)
             connection.endheaders()
@@ -195,11 +192,12 @@ def sign(secret, timestamp, method, target, body):
 class Client:
     """A client of the gate that signs what it sends."""
 
-    def __init__(self, http, client_id, secret):
+    def __init__(self, http, client_id, secret, issuer=None):
         self.http, self.id, self.secret = http, client_id, secret
+        self.issuer = issuer  # what its tokens must name
 
     def with_secret(self, secret):
-        return Client(self.http, self.id, secret)
+        return Client(self.http, self.id, secret, self.issuer)
 
     def signed(self, method, target, body=b"", at=None):
         timestamp = str(int(time.time()) if at is None else at)
@@ -352,336 +350,6 @@ class Link:
         answer = self.vote("reject", **options)
         assert answer.status == 200, answer
         return answer.json()
-
-
-# ---------------------------------------------------------------- the gate's process and folder
-
-
-class Gate:
-    """One `placet serve`, stopped by its own process id whatever happens."""
-
-    def __init__(self, folder, policy, port=0, arguments=()):
-        self.folder = Path(folder)
-        self.data = self.folder / "data"
-        self.policy = self.folder / "placet.toml"
-        self.port, self.arguments, self.runs = port, tuple(arguments), 0
-        self.process = self.http = self.url = None
-        if policy is not None:
-            self.policy.write_text(policy)
-
-    def start(self, seconds=20):
-        self.runs += 1
-        out = self.folder / f"stdout.{self.runs}"
-        command = [str(BINARY), "serve", "--data", str(self.data), "--listen", f"127.0.0.1:{self.port}"]
-        if self.policy.exists():
-            command += ["--policy", str(self.policy)]
-        with open(out, "wb") as stdout, open(self.folder / "stderr", "ab") as stderr:
-            self.process = subprocess.Popen(
-                [*command, *self.arguments], stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
-                cwd=self.folder, env=environment(),
-            )  # fmt: skip
-        atexit.register(self.kill)
-
-        def ready():
-            assert self.process.poll() is None, f"the gate ended with {self.process.returncode}: {self.stderr()[-2000:]}"
-            return re.search(r"^ready (http://\S+)\s", out.read_text(), re.MULTILINE)
-
-        try:
-            self.url = wait_until(ready, seconds, "the gate's `ready` line").group(1).rstrip("/")
-        except BaseException:
-            self.kill()
-            raise
-        parts = urlsplit(self.url)
-        if self.http is None:
-            self.http = Http(parts.hostname, parts.port)
-        self.http.host, self.http.port = parts.hostname, parts.port
-        return self
-
-    def kill(self):
-        """kill -9, by process id."""
-        atexit.unregister(self.kill)
-        if self.process is not None:
-            if self.process.poll() is None:
-                self.process.kill()
-            self.process.wait(10)
-
-    def stop(self, number=signal.SIGTERM, seconds=10):
-        """Asks the gate to end; its exit code."""
-        if self.process is None or self.process.poll() is not None:
-            return None if self.process is None else self.process.returncode
-        self.process.send_signal(number)
-        try:
-            return self.process.wait(seconds)
-        finally:
-            self.kill()
-
-    def alive(self):
-        return self.process.poll() is None and self.http.send("GET", "/healthz", fresh=True).status == 200
-
-    def stderr(self):
-        return (self.folder / "stderr").read_text(errors="replace")
-
-    def cli(self, *arguments, **options):
-        """A `placet` command on this gate's folder and policy."""
-        own = ["--data", str(self.data)] + (["--policy", str(self.policy)] if self.policy.exists() else [])
-        return placet(*arguments, *own, cwd=options.pop("cwd", self.folder), **options)
-
-    def secret(self, client_id):
-        ran = self.cli("client", "secret", client_id)
-        assert ran.returncode == 0, ran
-        secret = ran.stdout.strip().splitlines()[-1]
-        assert re.fullmatch(r"whsec_[0-9a-f]{64}", secret), secret
-        return secret
-
-    def client(self, client_id):
-        return Client(self.http, client_id, self.secret(client_id))
-
-    # -- messages
-
-    def messages(self, approval_id="*", stage="*", reviewer="*", channel="*"):
-        """The outbox, oldest name first; a file another process reads is whole or not there."""
-        pattern = re.compile(fnmatch.translate(f"{approval_id}.{stage}.{reviewer}.{channel}.json"))
-        folder = self.data / "outbox"
-        names = sorted(filter(pattern.match, os.listdir(folder))) if folder.exists() else []
-        return [json.loads((folder / name).read_text()) for name in names]
-
-    def message(self, approval, reviewer, stage="*", seconds=10):
-        approval_id = approval["approval_id"]
-        return wait_until(
-            lambda: self.messages(approval_id, stage, reviewer), seconds, f"a message to {reviewer} about {approval_id}"
-        )[0]
-
-    def link(self, approval, reviewer, stage="*", seconds=10):
-        return Link(self.http, self.message(approval, reviewer, stage, seconds)["url"])
-
-    def told(self, approval, stage="*"):
-        """Who has been sent a message."""
-        return {message["reviewer"] for message in self.messages(approval["approval_id"], stage)}
-
-    def queued(self, approval, queue="backup", seconds=10):
-        folder = self.data / "queue" / queue
-        found = wait_until(
-            lambda: list(folder.glob(f"{approval['approval_id']}.*.json")), seconds, f"a file in queue {queue}"
-        )
-        return json.loads(found[0].read_text())
-
-    # -- the database: the one place that looks inside
-
-    def databases(self):
-        return sorted(path for pattern in ("*.db", "*.sqlite", "*.sqlite3") for path in self.data.glob(pattern))
-
-    def dump(self):
-        """Every row of every table, so that two dumps are equal exactly when nothing was written."""
-        contents = {}
-        for path in self.databases():
-            connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
-            try:
-                connection.execute("BEGIN")
-                for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-                    rows = connection.execute(f'SELECT * FROM "{table}"').fetchall()
-                    contents[f"{path.name}:{table}"] = sorted(map(repr, rows))
-            finally:
-                connection.close()
-        assert contents, f"no database in {self.data}"
-        return contents
-
-    def settled_dump(self, seconds=20):
-        """A dump after which nothing is under way: deliveries and timers of earlier steps are done."""
-        last = {"dump": None, "since": 0.0}
-
-        def calm():
-            now = self.dump()
-            if now != last["dump"]:
-                last.update(dump=now, since=time.monotonic())
-                return None
-            return now if time.monotonic() - last["since"] > 0.5 else None
-
-        return wait_until(calm, seconds, "the database to settle")
-
-    def audit(self):
-        """Every audit row as a dict; columns that hold a JSON object are spread over it."""
-        entries = []
-        for path in self.databases():
-            connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
-            connection.row_factory = sqlite3.Row
-            try:
-                tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-                for (table,) in tables:
-                    if "audit" in table:
-                        entries += [spread(row) for row in connection.execute(f'SELECT * FROM "{table}"')]
-            finally:
-                connection.close()
-        return entries
-
-    def audit_of(self, approval):
-        return [entry for entry in self.audit() if entry["subject"] == approval["approval_id"]]
-
-    def endings_of(self, approval):
-        return [entry for entry in self.audit_of(approval) if is_ending(entry)]
-
-    def integrity(self):
-        results = []
-        for path in self.databases():
-            connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
-            results += [row[0] for row in connection.execute("PRAGMA integrity_check")]
-            connection.close()
-        return results
-
-
-def spread(row):
-    entry = {}
-    for name in row.keys():
-        value = row[name]
-        if isinstance(value, bytes):
-            try:
-                value = value.decode()
-            except UnicodeDecodeError:
-                pass
-        if isinstance(value, str) and value[:1] == "{":
-            try:
-                entry.update(json.loads(value))
-                continue
-            except ValueError:
-                pass
-        entry[name] = value
-    return entry
-
-
-ENDINGS = {"approved", "rejected", "expired", "cancelled"}
-
-
-def is_ending(entry):
-    """Whether an audit entry says that a request ended; a vote that did not end it is another event."""
-    event = str(entry.get("event", "")).lower()
-    return event.split(".")[-1] in ENDINGS and not event.startswith("vote")
-
-
-def environment():
-    """The caller's environment without what would configure the gate from outside."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PLACET")}
-
-
-def placet(*arguments, cwd=None, seconds=60, stdin=None):
-    return subprocess.run(
-        [str(BINARY), *map(str, arguments)], cwd=cwd, env=environment(), input=stdin,
-        stdin=subprocess.DEVNULL if stdin is None else None, capture_output=True, text=True, timeout=seconds,
-    )  # fmt: skip
-
-
-def free_port():
-    """A port below the ephemeral range, so that nobody takes it while the gate is down."""
-    for _ in range(200):
-        port = random.SystemRandom().randrange(18000, 31000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no free port")
-
-
-# ---------------------------------------------------------------- callbacks
-
-
-class Delivery:
-    def __init__(self, path, headers, body, at):
-        self.path, self.headers, self.body, self.at = path, headers, body, at
-
-    @property
-    def id(self):
-        return self.headers["webhook-id"]
-
-    def json(self):
-        return json.loads(self.body)
-
-    @property
-    def approval(self):
-        return self.json()["data"]
-
-    def verified(self, secret):
-        """Checked by the Standard Webhooks library of another language; it raises when the signature is wrong."""
-        return Webhook(secret).verify(self.body, self.headers)
-
-    def __repr__(self):
-        return f"<{self.path} {self.headers.get('webhook-id')} {self.body[:200]!r}>"
-
-
-class Receiver:
-    """A web server that takes callbacks and answers them as it is told, path by path."""
-
-    def __init__(self):
-        self.lock = threading.Lock()
-        self.deliveries = defaultdict(list)
-        self.answers = {}
-        self.gates = {}
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_):
-                pass
-
-            def answer(self):
-                body = self.rfile.read(int(self.headers.get("content-length") or 0))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                status, extra = receiver.take(Delivery(self.path, headers, body, time.time()))
-                if gate := receiver.gates.get(self.path):
-                    gate.wait(60)
-                try:
-                    self.send_response(status)
-                    for name, value in extra.items():
-                        self.send_header(name, value)
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
-                except OSError:
-                    pass  # the gate gave up on us, or was killed
-
-            do_POST = do_GET = do_PUT = do_HEAD = answer
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-            request_queue_size = 256
-
-            def handle_error(self, *_):
-                pass  # a killed gate resets its connections
-
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.port = self.server.server_address[1]
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
-        self.thread.start()
-
-    def close(self):
-        for gate in self.gates.values():
-            gate.set()
-        self.server.shutdown()
-        self.server.server_close()
-
-    def take(self, delivery):
-        with self.lock:
-            self.deliveries[delivery.path].append(delivery)
-            script = self.answers.get(delivery.path, [(200, {})])
-            return script.pop(0) if len(script) > 1 else script[0]
-
-    def address(self, *answers, hold=None):
-        """A new URL that gives these answers in turn, the last one for ever; `hold` delays them until it is set."""
-        path = f"/{uuid.uuid4().hex[:12]}"
-        if answers:
-            self.answers[path] = [answer if isinstance(answer, tuple) else (answer, {}) for answer in answers]
-        if hold is not None:
-            self.gates[path] = hold
-        return f"http://127.0.0.1:{self.port}{path}"
-
-    def received(self, url):
-        with self.lock:
-            return list(self.deliveries[urlsplit(url).path])
-
-    def wait(self, url, count=1, seconds=15):
-        return wait_until(
-            lambda: (found := self.received(url)) and len(found) >= count and found, seconds, f"{count} deliveries to {url}"
-        )
-
 
 # ---------------------------------------------------------------- what every answer must look like
 

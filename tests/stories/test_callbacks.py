@@ -4,14 +4,15 @@ import threading
 
 import pytest
 from placet_client import (
+    Patience,
+    bad_fields,
     check_approval,
     check_problem,
-    bad_fields,
-    free_port,
     moment,
     new_id,
     wait_until,
 )
+from receiver import free_port
 from standardwebhooks.webhooks import WebhookVerificationError
 
 
@@ -58,12 +59,11 @@ def test_a_receiver_that_fails_is_tried_again_with_the_same_id(agent, receiver):
         delivery.verified(agent.secret)
 
 
-def test_a_caller_that_is_not_yet_waiting_is_tried_again_quickly(agent, receiver):
+def test_a_caller_that_is_not_yet_waiting_is_tried_again(agent, receiver):
     """n8n answers 409 while it still stores the run that is to be resumed."""
     url = receiver.address(409, 409, 200)
     agent.asked("auto.approve", callback_url=url)
-    tries = receiver.wait(url, 3, 10)
-    assert tries[2].at - tries[0].at < 3 and len(ids(tries)) == 1
+    assert len(ids(receiver.wait(url, 3, 10))) == 1
 
 
 def test_what_is_delivered_is_not_sent_again(agent, receiver):
@@ -81,33 +81,6 @@ def test_gone_stops_the_tries(agent, receiver):
     agent.asked("auto.approve", callback_url=later)
     receiver.wait(later, 4, 30)
     assert len(receiver.received(url)) == 1
-
-
-def test_a_retry_survives_a_killed_gate(own_gate, receiver):
-    gate = own_gate(port=free_port()).start()
-    agent, url = gate.client("agent"), receiver.address(503, 503, 200)
-    asked = agent.asked(callback_url=url)
-    ended = gate.link(asked, "bob").approve()
-    receiver.wait(url)
-    gate.kill()
-    gate.start()
-    tries = wait_until(
-        lambda: (found := receiver.received(url)) and len(found) >= 3 and found, 30, "the retries of the restarted gate"
-    )
-    assert len(ids(tries)) == 1 and all(delivery.approval == ended for delivery in tries)
-
-
-def test_a_callback_that_was_never_tried_survives_a_killed_gate(own_gate, receiver):
-    gate = own_gate(port=free_port()).start()
-    agent, hold = gate.client("agent"), threading.Event()
-    url = receiver.address(hold=hold)
-    asked = agent.asked(callback_url=url)
-    ended = gate.link(asked, "bob").approve()
-    gate.kill()
-    hold.set()
-    gate.start()
-    found = wait_until(lambda: receiver.received(url), 20, "the callback")
-    assert found[-1].approval == ended
 
 
 def test_a_redirect_is_not_followed(agent, receiver):
@@ -128,7 +101,7 @@ def test_a_hanging_receiver_delays_neither_the_reviewer_nor_other_callbacks(gate
         slow, quick = receiver.address(hold=hold), receiver.address()
         asked = agent.asked(callback_url=slow)
         nonce = gate.link(asked, "bob").nonce()
-        assert gate.link(asked, "bob").post("approve", nonce, timeout=5).status == 200
+        assert gate.link(asked, "bob").post("approve", nonce, timeout=5 * Patience.factor).status == 200
         assert agent.state(asked["request_id"])["status"] == "approved"
         agent.asked("auto.approve", callback_url=quick)
         receiver.wait(quick, 1, 8)
@@ -140,7 +113,7 @@ def test_a_hanging_receiver_delays_neither_the_reviewer_nor_other_callbacks(gate
 def test_a_host_that_is_not_there_delays_nobody(gate, agent, receiver):
     dead = f"http://127.0.0.1:{free_port()}/gone"
     asked = agent.asked(callback_url=dead)
-    assert gate.link(asked, "bob").vote("approve", timeout=5).status == 200
+    assert gate.link(asked, "bob").vote("approve", timeout=5 * Patience.factor).status == 200
     assert agent.get(asked["request_id"], wait=5).json()["status"] == "approved"
     url = receiver.address()
     agent.asked("auto.approve", callback_url=url)
@@ -173,24 +146,6 @@ def test_one_clients_exempt_host_is_no_other_clients(closed, agent, receiver):
     check_problem(closed.ask("auto.approve", callback_url=url), 422, "invalid_request")
     # A host is exempt by its name, not by where the name leads.
     check_problem(agent.ask("auto.approve", callback_url=url.replace("127.0.0.1", "localhost")), 422, "invalid_request")
-
-
-def test_a_host_may_be_exempt_with_one_port_only(own_gate, receiver):
-    text = """
-[[clients]]
-id = "agent"
-callback_hosts = ["127.0.0.1:PORT"]
-
-[[rules]]
-name = "all"
-when = 'true'
-decide = "reject"
-""".replace("PORT", str(receiver.port))
-    agent = own_gate(text).start().client("agent")
-    url = receiver.address()
-    assert agent.ask("x.y", callback_url=url).status == 201
-    receiver.wait(url)
-    check_problem(agent.ask("x.y", callback_url=f"http://127.0.0.1:{receiver.port - 1}/"), 422, "invalid_request")
 
 
 # ---------------------------------------------------------------- hooks
@@ -265,13 +220,3 @@ def test_a_hook_that_answers_gone_is_left_alone_for_that_event(agent, receiver):
     assert len(of(receiver.received(url), asked)) == 1
     for hook in (first, second):
         assert agent.unhook(hook["hook_id"]).status in (204, 404)
-
-
-def test_hooks_survive_a_restart(own_gate, receiver):
-    gate = own_gate(port=free_port()).start()
-    agent, url = gate.client("agent"), receiver.address()
-    agent.hook(url)
-    gate.kill()
-    gate.start()
-    asked = agent.asked("auto.approve")
-    wait_until(lambda: of(receiver.received(url), asked), 15, "the event")

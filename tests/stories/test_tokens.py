@@ -7,7 +7,6 @@ import json
 import time
 
 import jwt
-import policy
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
@@ -54,7 +53,7 @@ def key_of(gate, token):
 
 def check(client, token, key, algorithm):
     return jwt.decode(
-        token, key, algorithms=[algorithm], audience=client.id, issuer=policy.ISSUER,
+        token, key, algorithms=[algorithm], audience=client.id, issuer=client.issuer,
         options={"require": ["iss", "sub", "aud", "jti", "iat", "exp"]},
     )  # fmt: skip
 
@@ -72,7 +71,7 @@ def test_an_hs256_token_says_exactly_what_was_approved(gate, agent):
     claims = check(agent, ended["token"], agent.secret, "HS256")
     iat = claims["iat"]
     assert claims == {
-        "iss": policy.ISSUER, "sub": asked["request_id"], "aud": "agent", "jti": asked["approval_id"],
+        "iss": gate.issuer, "sub": asked["request_id"], "aud": "agent", "jti": asked["approval_id"],
         "iat": iat, "exp": iat + 3600, "status": "approved", "approved": True, "action": "ask.pay",
         "payload_sha256": digest(payload), "decided_by": ["bob"], "rule": "people",
     }  # fmt: skip
