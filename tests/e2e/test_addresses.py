@@ -20,5 +20,5 @@ def test_a_reviewer_without_an_address_is_told_on_the_terminal(local_gate):
     gate = local_gate(SHARED.replace('email = "carol@example.com"\n', "")).start()
     asked = gate.client("agent").asked()
     gate.link(asked, "carol")
-    found = wait_until(lambda: gate.messages(asked["approval_id"], "*", "carol"), what="carol's message")
+    found = wait_until(lambda: gate.messages(asked, "carol"), what="carol's message")
     assert [message["channel"] for message in found] == ["terminal"]

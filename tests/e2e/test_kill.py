@@ -58,7 +58,7 @@ def work(gate, agent, ledger, url, dice, stop):
             request_id = asked["request_id"]
             if turn < 0.75:
                 reviewer = dice.choice(["bob", "carol"])
-                messages = gate.messages(asked["approval_id"], "*", reviewer)
+                messages = gate.messages(asked, reviewer)
                 if not messages:
                     continue
                 answer = Link(gate.http, messages[0]["url"]).vote(dice.choice(["approve", "approve", "reject"]), **fresh)

@@ -38,18 +38,16 @@ class Backend:
     def client(self, client_id):
         return Client(self.http, client_id, self.secret(client_id), self.issuer)
 
-    def message(self, approval, reviewer, stage="*", seconds=10):
-        approval_id = approval["approval_id"]
-        return wait_until(
-            lambda: self.messages(approval_id, stage, reviewer), seconds, f"a message to {reviewer} about {approval_id}"
-        )[0]
+    def message(self, approval, reviewer, channel="*", seconds=10):
+        what = f"a message to {reviewer} about {approval['approval_id']}"
+        return wait_until(lambda: self.messages(approval, reviewer, channel), seconds, what)[0]
 
-    def link(self, approval, reviewer, stage="*", seconds=10):
-        return Link(self.http, self.message(approval, reviewer, stage, seconds)["url"])
+    def link(self, approval, reviewer, seconds=10):
+        return Link(self.http, self.message(approval, reviewer, seconds=seconds)["url"])
 
-    def told(self, approval, stage="*"):
+    def told(self, approval):
         """Who has been sent a message."""
-        return {message["reviewer"] for message in self.messages(approval["approval_id"], stage)}
+        return {message["reviewer"] for message in self.messages(approval)}
 
     def queued(self, approval, queue="backup", seconds=10):
         """The message in the queue from which another system answers."""
@@ -82,8 +80,8 @@ class Backend:
         """What the operator's command prints for a client."""
         raise NotImplementedError
 
-    def messages(self, approval_id="*", stage="*", reviewer="*", channel="*"):
-        """Messages to reviewers so far, the oldest first: `reviewer`, `channel`, `subject`, `text`, `url`."""
+    def messages(self, approval=None, reviewer="*", channel="*"):
+        """Messages to reviewers so far, about that approval or any: `reviewer`, `channel`, `subject`, `text`, `url`."""
         raise NotImplementedError
 
     def queue_messages(self, queue="backup"):

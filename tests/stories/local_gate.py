@@ -104,9 +104,10 @@ class LocalGate(Backend):
 
     # -- messages
 
-    def messages(self, approval_id="*", stage="*", reviewer="*", channel="*"):
+    def messages(self, approval=None, reviewer="*", channel="*"):
         """The outbox, oldest name first; a file another process reads is whole or not there."""
-        pattern = re.compile(fnmatch.translate(f"{approval_id}.{stage}.{reviewer}.{channel}.json"))
+        approval_id = "*" if approval is None else approval["approval_id"]
+        pattern = re.compile(fnmatch.translate(f"{approval_id}.*.{reviewer}.{channel}.json"))
         folder = self.data / "outbox"
         names = sorted(filter(pattern.match, os.listdir(folder))) if folder.exists() else []
         return [json.loads((folder / name).read_text()) for name in names]
