@@ -5,6 +5,7 @@ It knows what an answer of each service looks like when it goes wrong, and nothi
 
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -41,6 +42,7 @@ class Call:
     operation: str
     body: bytes
     peer: tuple
+    access_key: str
     at: float = field(default_factory=time.time)
 
 
@@ -137,10 +139,11 @@ class FaultProxy:
                 rule.released.set()
             self.rules = []
 
-    def count(self):
-        """Calls so far, by `service.operation`."""
+    def count(self, access_key=None):
+        """Calls so far, or those under that key, by `service.operation`."""
         with self.lock:
-            return Counter(f"{call.service}.{call.operation}" for call in self.calls)
+            calls = [call for call in self.calls if access_key in (None, call.access_key)]
+        return Counter(f"{call.service}.{call.operation}" for call in calls)
 
     # ---------------------------------------------------------------- one call
 
@@ -192,6 +195,8 @@ class FaultProxy:
             for name, value in handler.headers.items():
                 if name.lower() != "connection":
                     connection.putheader(name, value)
+            # What a load balancer that ends TLS would say: the template's policies refuse everything else.
+            connection.putheader("X-Forwarded-Proto", "https")
             connection.endheaders(body or None)
             response = connection.getresponse()
             content = response.read()
@@ -203,11 +208,13 @@ class FaultProxy:
 
 def named(headers, body, peer):
     """Which API a call is of: the JSON protocols say so in a header, the query protocol (SNS) in the form."""
+    credential = re.search(r"Credential=([^/]+)/", headers.get("authorization") or "")
+    access_key = credential.group(1) if credential else ""
     service, _, operation = (headers.get("x-amz-target") or "").partition(".")
     if operation:
-        return Call(SERVICES.get(service, service), operation, body, peer)
+        return Call(SERVICES.get(service, service), operation, body, peer, access_key)
     form = parse_qs(body.decode("utf-8", "replace"))
-    return Call("sns", form.get("Action", ["?"])[0], body, peer)
+    return Call("sns", form.get("Action", ["?"])[0], body, peer, access_key)
 
 
 def refusal(fault, call):

@@ -5,10 +5,10 @@ more. Its functions are the real bootstraps, as processes of this machine.
 """
 
 import atexit
+import hashlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -93,7 +93,16 @@ class LocalAws:
                     aws_secret_access_key="test",
                     config=Config(retries={"total_max_attempts": 1}, read_timeout=90, max_pool_connections=50),
                 )  # fmt: skip
+                self.clients[service].meta.events.register("before-send", over_tls)
             return self.clients[service]
+
+    def client_as(self, service, session):
+        """A client under other credentials."""
+        made = boto3.session.Session().client(
+            service, region_name=REGION, endpoint_url=self.endpoint, config=Config(retries={"total_max_attempts": 1}), **session
+        )
+        made.meta.events.register("before-send", over_tls)
+        return made
 
     def operator_environment(self):
         """What an operator's shell has set: for `sam`, and for `placet … --aws`."""
@@ -102,10 +111,20 @@ class LocalAws:
     def texts(self, phone):
         """Texts to that number so far, the oldest first."""
         with urllib.request.urlopen(f"{self.endpoint}/_ministack/sns/sms-messages", timeout=30) as answer:
-            found = json.load(answer)
-        return found, phone
+            found = json.load(answer)["sms_messages"]
+        return [text["Message"] for text in found.get(phone, [])]
 
 
-def is_listening(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def execution_session(configuration):
+    """The credentials that a function runs under here: a session of its role, which ministack derives from the two names."""
+    digest = hashlib.sha256(f"{configuration['FunctionArn']}:{configuration['Role']}".encode()).hexdigest()
+    return {
+        "aws_access_key_id": f"ASIA{digest[:16].upper()}",
+        "aws_secret_access_key": hashlib.sha256(f"secret:{digest}".encode()).hexdigest(),
+        "aws_session_token": hashlib.sha256(f"token:{digest}".encode()).hexdigest(),
+    }
+
+
+def over_tls(request, **_):
+    """The template's policies refuse what does not come over TLS. Here there is none, so the proxy's header says so."""
+    request.headers["X-Forwarded-Proto"] = "https"

@@ -1,0 +1,146 @@
+"""Deploys `template.yaml`, as it is checked in, with the bootstraps that cargo built.
+
+The shared gate is deployed with `sam package` and `sam deploy`, as a user does it. A gate that a test has for itself is the same
+packaged template, handed to CloudFormation directly: that takes a second instead of ten.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from local_aws import REGION, LocalAws
+from placet_client import wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+FUNCTIONS = ("request", "decide", "timeout-sweep", "rotate-secret")
+BUCKET = "placet-deploys"
+# The local AWS refuses a RotationSchedule (`test_rotation.py` drives the four steps), and this machine runs x86-64.
+PARAMETERS = {"Architecture": "x86_64", "SecretRotation": "off", "ThrottleRate": "10000", "ThrottleBurst": "5000", "LogLevel": "debug"}
+# Debug builds are large: without their symbols they are packed and unpacked faster.
+PROFILE = Path(os.environ.get("PLACET_FUNCTIONS") or Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "debug")
+
+
+def binaries():
+    """The four binaries; which are missing is said at once."""
+    found = {name: PROFILE / name for name in FUNCTIONS}
+    missing = [name for name, path in found.items() if not path.exists()]
+    if missing:
+        packages = " ".join(f"-p placet-{name}" for name in missing)
+        raise SystemExit(f"no {', '.join(missing)} in {PROFILE}: `cargo build {packages}`, or set PLACET_FUNCTIONS")
+    return found
+
+
+def build(folder):
+    """What `sam build` would leave: the template beside a folder with a `bootstrap` for each function."""
+    folder.mkdir(parents=True)
+    for name, binary in binaries().items():
+        target = folder / name
+        target.mkdir()
+        shutil.copy(binary, target / "bootstrap")
+        subprocess.run(["strip", str(target / "bootstrap")], check=True)
+    text = (ROOT / "template.yaml").read_text()
+    built, count = re.subn(r"CodeUri: functions/([a-z-]+)/", r"CodeUri: \1/", text)
+    assert count == len(FUNCTIONS), f"{count} functions in the template"
+    path = folder / "template.yaml"
+    path.write_text(built)
+    return path
+
+
+class Deployer:
+    """Packages once; deploys as often as asked."""
+
+    def __init__(self, aws: LocalAws, folder, sam):
+        self.aws, self.folder, self.sam = aws, Path(folder), sam
+        self.packaged = self.folder / "packaged.yaml"
+
+    def run_sam(self, *arguments):
+        environment = {
+            "PATH": os.environ["PATH"], "HOME": str(self.folder), "LANG": "C.UTF-8", "SAM_CLI_TELEMETRY": "0",
+            **self.aws.operator_environment(),
+        }  # fmt: skip
+        ran = subprocess.run(
+            [str(self.sam), *map(str, arguments)], cwd=self.folder, env=environment, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        assert ran.returncode == 0, f"sam {' '.join(map(str, arguments[:1]))} failed:\n{ran.stdout[-6000:]}\n{ran.stderr[-6000:]}"
+        return ran
+
+    def package(self):
+        """Builds and uploads: the same packaged template serves every stack of this session."""
+        template = build(self.folder / "build")
+        self.aws.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        self.run_sam("package", "--template-file", template, "--s3-bucket", BUCKET, "--output-template-file", self.packaged)
+        self.aws.client("s3").put_object(Bucket=BUCKET, Key="packaged.yaml", Body=self.packaged.read_bytes())
+
+    def sam_deploy(self, stack):
+        """`sam deploy`, as the README asks for it; the stack's outputs."""
+        overrides = [f"{name}={value}" for name, value in PARAMETERS.items()]
+        self.run_sam(
+            "deploy", "--template-file", self.packaged, "--stack-name", stack, "--s3-bucket", BUCKET,
+            "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset", "--no-fail-on-empty-changeset",
+            "--parameter-overrides", *overrides,
+        )  # fmt: skip
+        return self.outputs(stack)
+
+    def deploy(self, stack):
+        """The same template through CloudFormation alone; the stack's outputs."""
+        cloudformation = self.aws.client("cloudformation")
+        cloudformation.create_stack(
+            StackName=stack, TemplateURL=f"{self.aws.endpoint}/{BUCKET}/packaged.yaml",
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+            Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in PARAMETERS.items()],
+        )  # fmt: skip
+
+        def status():
+            found = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"]
+            return found if not found.endswith("_IN_PROGRESS") else None
+
+        ended = wait_until(status, 60, f"the stack {stack}")
+        if ended != "CREATE_COMPLETE":
+            events = cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
+            failed = [(e["LogicalResourceId"], e.get("ResourceStatusReason")) for e in events if "FAILED" in e["ResourceStatus"]]
+            raise AssertionError(f"{stack}: {ended}: {failed}")
+        return self.outputs(stack)
+
+    def outputs(self, stack):
+        described = self.aws.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+        return {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
+
+    def functions(self, stack):
+        """Names of the stack's functions, by the name of their binary."""
+        resources = self.aws.client("cloudformation").describe_stack_resources(StackName=stack)["StackResources"]
+        names = {}
+        for resource in resources:
+            if resource["ResourceType"] == "AWS::Lambda::Function":
+                logical = resource["LogicalResourceId"].removesuffix("Function")
+                names[re.sub(r"(?<!^)(?=[A-Z])", "-", logical).lower()] = resource["PhysicalResourceId"]
+        assert set(names) == set(FUNCTIONS), names
+        return names
+
+    def delete(self, stack):
+        self.aws.client("cloudformation").delete_stack(StackName=stack)
+
+    def name_the_secret_in_full(self, stack, outputs):
+        """On AWS, `!Ref` of a secret is its ARN; here it is its name, and a policy that allows a name allows nothing."""
+        name = outputs["KeyringSecretArn"]
+        arn = self.aws.client("secretsmanager").describe_secret(SecretId=name)["ARN"]
+        iam = self.aws.client("iam")
+        resources = self.aws.client("cloudformation").describe_stack_resources(StackName=stack)["StackResources"]
+        for role in (resource["PhysicalResourceId"] for resource in resources if resource["ResourceType"] == "AWS::IAM::Role"):
+            for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+                document = json.dumps(iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"])
+                full = document.replace(json.dumps(name), json.dumps(arn))
+                if full != document:
+                    iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=full)
+
+    def point_at(self, stack, endpoint):
+        """Makes the functions call AWS at that address."""
+        client = self.aws.client("lambda")
+        for name in self.functions(stack).values():
+            variables = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+            client.update_function_configuration(
+                FunctionName=name, Environment={"Variables": {**variables, "AWS_ENDPOINT_URL": endpoint}}
+            )
