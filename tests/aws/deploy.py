@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FUNCTIONS = ("request", "decide", "timeout-sweep", "rotate-secret")
 BUCKET = "placet-deploys"
 # The local AWS refuses a RotationSchedule (`test_rotation.py` drives the four steps), and this machine runs x86-64.
-PARAMETERS = {"Architecture": "x86_64", "SecretRotation": "off", "ThrottleRate": "10000", "ThrottleBurst": "5000", "LogLevel": "debug"}
+PARAMETERS = {"Architecture": "x86_64", "SecretRotation": "off", "ThrottleRate": "10000", "ThrottleBurst": "5000"}
 # Debug builds are large: without their symbols they are packed and unpacked faster.
 PROFILE = Path(os.environ.get("PLACET_FUNCTIONS") or Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "debug")
 
@@ -123,18 +123,26 @@ class Deployer:
     def delete(self, stack):
         self.aws.client("cloudformation").delete_stack(StackName=stack)
 
-    def name_the_secret_in_full(self, stack, outputs):
-        """On AWS, `!Ref` of a secret is its ARN; here it is its name, and a policy that allows a name allows nothing."""
+    def complete_roles(self, stack, outputs):
+        """Mends two faults of this AWS in the roles, which on AWS are right as the template has them.
+
+        There, `!Ref` of a secret is its ARN; here it is its name, and a policy that allows a name allows nothing.
+        There, `sqs:SendMessage` covers batches; here a batch is an action of its own.
+        """
         name = outputs["KeyringSecretArn"]
         arn = self.aws.client("secretsmanager").describe_secret(SecretId=name)["ARN"]
         iam = self.aws.client("iam")
         resources = self.aws.client("cloudformation").describe_stack_resources(StackName=stack)["StackResources"]
         for role in (resource["PhysicalResourceId"] for resource in resources if resource["ResourceType"] == "AWS::IAM::Role"):
             for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
-                document = json.dumps(iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"])
-                full = document.replace(json.dumps(name), json.dumps(arn))
-                if full != document:
-                    iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=full)
+                document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
+                for statement in document["Statement"]:
+                    actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+                    if "sqs:SendMessage" in actions:
+                        statement["Action"] = [*actions, "sqs:SendMessageBatch"]
+                    if statement.get("Resource") == name:
+                        statement["Resource"] = arn
+                iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
 
     def point_at(self, stack, endpoint):
         """Makes the functions call AWS at that address."""
