@@ -9,9 +9,13 @@ use placet_core::id::{ApprovalId, ClientId, RequestId};
 use placet_core::keys::EpochNumber;
 
 use crate::Gate;
+use crate::ports::Measure;
 
 /// How many bad signatures within a minute are a burst.
 const BURST: u32 = 20;
+
+/// How long an alert that names a client's old secret is not repeated, in milliseconds.
+const OLD_SECRET_MS: i64 = 7 * placet_core::time::DAY_MS;
 
 /// Something that an operator must hear of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +40,13 @@ pub enum Alert {
     KeysRotated {
         /// The new epoch.
         epoch: EpochNumber,
+    },
+    /// The keys could not be rotated; the ones before stay in force.
+    RotationFailed {
+        /// At which step.
+        step: String,
+        /// Why.
+        reason: String,
     },
     /// A client still signs with the secret from before the rotation.
     OldSecret {
@@ -73,12 +84,19 @@ impl Gate {
             let mut seen = self.watchman.0.lock().unwrap_or_else(PoisonError::into_inner);
             seen.old_secrets.insert((client.clone(), epoch))
         };
-        if first {
+        if !first {
+            return;
+        }
+        // Other processes may have said it. Where the store cannot tell, it is better said twice.
+        let mark = format!("old-secret/{client}/{epoch}");
+        let until = self.clock.now().plus_millis(OLD_SECRET_MS);
+        if self.store.mark(&mark, until).await.unwrap_or(true) {
             self.notify.alert(&Alert::OldSecret { client: client.clone() }).await;
         }
     }
 
     pub(crate) async fn saw_bad_signature(&self, now: Timestamp) {
+        self.meter.saw(&Measure::BadSignature);
         let count = {
             let mut seen = self.watchman.0.lock().unwrap_or_else(PoisonError::into_inner);
             let minute = now.seconds().div_euclid(60);

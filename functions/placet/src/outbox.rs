@@ -141,6 +141,9 @@ impl Notify for LocalNotify {
             Alert::KeysRotated { epoch } => {
                 tracing::warn!(alert = "keys_rotated", epoch, "the keys were rotated");
             }
+            Alert::RotationFailed { step, reason } => {
+                tracing::error!(alert = "rotation_failed", step, reason, "the keys could not be rotated");
+            }
             Alert::OldSecret { client } => tracing::warn!(
                 alert = "old_secret",
                 client.id = %client,
