@@ -1,6 +1,7 @@
 //! What an operator must hear of, and how often.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
@@ -65,6 +66,56 @@ pub enum Alert {
         /// How often it was tried.
         attempt: u32,
     },
+}
+
+impl Alert {
+    /// Its name, for programs and filters.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Expired { .. } => "expired",
+            Self::CallbackGivenUp { .. } => "callback_given_up",
+            Self::KeysRotated { .. } => "keys_rotated",
+            Self::RotationFailed { .. } => "rotation_failed",
+            Self::OldSecret { .. } => "old_secret",
+            Self::BadSignatures { .. } => "bad_signatures",
+            Self::ReviewerNotTold { .. } => "reviewer_not_told",
+        }
+    }
+}
+
+/// One sentence, for people.
+impl fmt::Display for Alert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Expired { client, request_id } => {
+                write!(f, "nobody answered in time: the request {request_id} of {client} has expired")
+            }
+            Self::CallbackGivenUp { approval_id, client, reason } => {
+                write!(f, "a callback to {client} for the approval {approval_id} was given up: {reason}")
+            }
+            Self::KeysRotated { epoch } => write!(
+                f,
+                "the keys were rotated, epoch {epoch} is current: give each client its new secret before the next rotation"
+            ),
+            Self::RotationFailed { step, reason } => write!(
+                f,
+                "the keys could not be rotated ({step}: {reason}); the keys from before stay in force"
+            ),
+            Self::OldSecret { client } => {
+                write!(f, "{client} still uses its secret from before the rotation: give it the new one")
+            }
+            Self::BadSignatures { count } => {
+                write!(
+                    f,
+                    "{count} requests with a wrong signature within a minute: somebody may be trying keys"
+                )
+            }
+            Self::ReviewerNotTold { approval_id, attempt } => write!(
+                f,
+                "a reviewer could not be told of the approval {approval_id} in {attempt} tries; it is tried again"
+            ),
+        }
+    }
 }
 
 /// Remembers what was alerted, so that a flood makes one alert.
