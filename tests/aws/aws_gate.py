@@ -7,6 +7,7 @@ an operator could. The one place that knows how the gate works inside is `key_of
 import fnmatch
 import hashlib
 import json
+import os
 import re
 import subprocess
 import threading
@@ -17,12 +18,16 @@ from urllib.parse import urlsplit
 
 from backend import Backend, Pace
 from boto3.dynamodb.types import TypeDeserializer
+from deploy import ROOT
 from local_aws import execution_session
-from local_gate import BINARY, environment
+from local_gate import environment
 from placet_client import Http
 
+# `placet` with its feature `aws`: the operator's hand on a deployed gate.
+COMMAND = Path(os.environ.get("PLACET_AWS") or ROOT / "target/debug/placet-aws").resolve()
+
 PACE = Pace(
-    patience=6, quick=10, rung=6, carry=12, shortest=8, crowd=8, rounds=5, scans=2, calm=3, slack=40
+    patience=6, quick=10, rung=6, carry=12, shortest=8, crowd=8, rounds=5, scans=2, hooks=6, calm=3, slack=40
 )  # fmt: skip
 PHONES = {"+15550100": "bob"}
 URL = re.compile(r"https?://[^\s/]+/r/([0-9A-Za-z]+)")
@@ -34,6 +39,8 @@ class AwsGate(Backend):
     """A deployed stack. Several processes may look at one: what they take out of its queues, they share in `folder`."""
 
     pace = PACE
+    # API Gateway hands on the text of a JSON body, the path decoded, and a query only if there is something in it.
+    keeps_bytes = False
 
     def __init__(self, aws, stack, outputs, functions, folder, letters):
         self.aws, self.stack, self.outputs, self.functions = aws, stack, outputs, functions
@@ -75,7 +82,7 @@ class AwsGate(Backend):
     def cli(self, *arguments, seconds=120):
         """A `placet` command with `--aws` on this stack."""
         return subprocess.run(
-            [str(BINARY), *map(str, arguments), "--aws", "--stack", self.stack], stdin=subprocess.DEVNULL,
+            [str(COMMAND), *map(str, arguments), "--aws", "--stack", self.stack], stdin=subprocess.DEVNULL,
             env={**environment(), **self.aws.operator_environment()}, cwd=self.folder, capture_output=True, text=True,
             timeout=seconds,
         )  # fmt: skip

@@ -7,6 +7,7 @@ packaged template, handed to CloudFormation directly: that takes a second instea
 import json
 import os
 import re
+import secrets
 import shutil
 import subprocess
 from pathlib import Path
@@ -19,8 +20,7 @@ FUNCTIONS = ("request", "decide", "timeout-sweep", "rotate-secret")
 BUCKET = "placet-deploys"
 # The local AWS refuses a RotationSchedule (`test_rotation.py` drives the four steps), and this machine runs x86-64.
 PARAMETERS = {"Architecture": "x86_64", "SecretRotation": "off", "ThrottleRate": "10000", "ThrottleBurst": "5000"}
-# Debug builds are large: without their symbols they are packed and unpacked faster.
-PROFILE = Path(os.environ.get("PLACET_FUNCTIONS") or Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "debug")
+PROFILE = Path(os.environ.get("PLACET_FUNCTIONS") or ROOT / "target/debug").resolve()
 
 
 def binaries():
@@ -40,6 +40,7 @@ def build(folder):
         target = folder / name
         target.mkdir()
         shutil.copy(binary, target / "bootstrap")
+        # Debug builds are large: without their symbols they are packed and unpacked faster.
         subprocess.run(["strip", str(target / "bootstrap")], check=True)
     text = (ROOT / "template.yaml").read_text()
     built, count = re.subn(r"CodeUri: functions/([a-z-]+)/", r"CodeUri: \1/", text)
@@ -143,6 +144,11 @@ class Deployer:
                     if statement.get("Resource") == name:
                         statement["Resource"] = arn
                 iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
+
+    def plant_a_seed(self, outputs):
+        """Writes the secret as the template asks for it: this AWS puts punctuation in where the template excludes it."""
+        value = json.dumps({"placet_seed_version": 1, "seed": secrets.token_hex(32)})
+        self.aws.client("secretsmanager").put_secret_value(SecretId=outputs["KeyringSecretArn"], SecretString=value)
 
     def point_at(self, stack, endpoint):
         """Makes the functions call AWS at that address."""

@@ -23,6 +23,7 @@ class Pace:
     crowd: int  # who race each other
     rounds: int  # how often a race is run
     scans: int  # how often a scanner opens each URL
+    hooks: float  # after so many seconds a new subscription is known to every process
     calm: float  # after so long without a write, nothing is under way
     slack: float  # how late a deadline may be heard of, with a machine under load
 
@@ -34,6 +35,7 @@ class Backend:
     url = None  # where its links lead
     http = None  # how it is reached
     issuer = None  # `iss` of its tokens
+    keeps_bytes = True  # whether a request reaches it byte by byte, as it was sent
 
     def client(self, client_id):
         return Client(self.http, client_id, self.secret(client_id), self.issuer)
@@ -54,6 +56,13 @@ class Backend:
         mine = lambda message: message["approval"]["approval_id"] == approval["approval_id"]  # noqa: E731
         found = wait_until(lambda: list(filter(mine, self.queue_messages(queue))), seconds, f"a message in queue {queue}")
         return found[0]
+
+    def hook(self, client, url, events=("approval.requested", "approval.decided")):
+        """A subscription that every process of the gate knows."""
+        made = client.hook(url, events)
+        known_at = time.time() + self.pace.hooks
+        wait_until(lambda: time.time() >= known_at, self.pace.hooks + 1, "the subscription to be known")
+        return made
 
     def audit_of(self, approval):
         return [entry for entry in self.audit() if entry["subject"] == approval["approval_id"]]

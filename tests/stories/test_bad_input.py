@@ -265,12 +265,21 @@ RAW = {
 }
 
 
+def is_utf8(data):
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("name", RAW)
-def test_a_body_that_is_not_what_it_should_be(agent, name):
-    answer = agent.call("POST", REQUESTS, RAW[name])
-    check_problem(answer, 422, "invalid_request")
-    for target in (VERIFY, REDEEM, HOOKS):
-        check_problem(agent.call("POST", target, RAW[name]), 422, "invalid_request")
+def test_a_body_that_is_not_what_it_should_be(gate, agent, name):
+    # What is not UTF-8 does not arrive as it was signed where something on the way reads bodies as text.
+    garbled = not gate.keeps_bytes and not is_utf8(RAW[name])
+    refusal = (401, "invalid_signature") if garbled else (422, "invalid_request")
+    for target in (REQUESTS, VERIFY, REDEEM, HOOKS):
+        check_problem(agent.call("POST", target, RAW[name]), *refusal)
     check_problem(agent.get("x"), 404, "not_found")
 
 
@@ -297,7 +306,7 @@ def test_a_charset_after_the_content_type_is_fine(agent):
 # ---------------------------------------------------------------- who is asking
 
 
-def test_a_signature_covers_the_body_the_path_the_query_the_method_and_the_time(agent, sent):
+def test_a_signature_covers_the_body_the_path_the_query_the_method_and_the_time(gate, agent, sent):
     raw = compact(body())
     headers = {**agent.signed("POST", REQUESTS, raw), "Content-Type": "application/json"}
     send = agent.http.send
@@ -311,9 +320,19 @@ def test_a_signature_covers_the_body_the_path_the_query_the_method_and_the_time(
     check_problem(send("POST", one + "/cancel", agent.signed("POST", one)), 401, "invalid_signature")
     check_problem(send("POST", one + "/cancel", agent.signed("GET", one + "/cancel")), 401, "invalid_signature")
     check_problem(send("GET", one + "?wait_seconds=0", agent.signed("GET", one)), 401, "invalid_signature")
-    check_problem(send("GET", one + "?", agent.signed("GET", one)), 401, "invalid_signature")
+    if gate.keeps_bytes:
+        check_problem(send("GET", one + "?", agent.signed("GET", one)), 401, "invalid_signature")
     assert send("GET", one + "?wait_seconds=0", agent.signed("GET", one + "?wait_seconds=0")).status == 200
     assert send("POST", REQUESTS, headers, raw).status == 201
+
+
+def test_a_path_may_be_percent_encoded_where_it_need_not_be(agent):
+    """`encodeURIComponent` writes `%3A` for a colon. Behind API Gateway the path arrives decoded; the signature still counts."""
+    asked = agent.asked(request_id=new_id() + ":a.b")
+    encoded = asked["request_id"].replace(":", "%3A")
+    answer = agent.get(encoded)
+    assert answer.status == 200 and answer.json()["request_id"] == asked["request_id"], answer
+    assert agent.cancel(encoded).status == 200
 
 
 def test_the_clock_may_be_off_by_300_seconds(agent):

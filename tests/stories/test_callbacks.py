@@ -157,7 +157,7 @@ def of(deliveries, approval):
 
 def test_a_hook_hears_of_its_clients_own_requests_and_an_auditors_of_all(gate, agent, other, auditor, receiver):
     mine, all_of_them = receiver.address(), receiver.address()
-    hook, audits = agent.hook(mine), auditor.hook(all_of_them)
+    hook, audits = gate.hook(agent, mine), gate.hook(auditor, all_of_them)
     assert hook.keys() == {"hook_id", "url", "events", "created_at"} and hook["url"] == mine
     assert hook["events"] == ["approval.requested", "approval.decided"]
     moment(hook["created_at"])
@@ -178,7 +178,7 @@ def test_a_hook_hears_of_its_clients_own_requests_and_an_auditors_of_all(gate, a
 
 def test_a_hook_hears_only_what_it_subscribed_to(gate, agent, receiver):
     requested, decided = receiver.address(), receiver.address()
-    hooks = [agent.hook(requested, ["approval.requested"]), agent.hook(decided, ["approval.decided"])]
+    hooks = [gate.hook(agent, requested, ["approval.requested"]), gate.hook(agent, decided, ["approval.decided"])]
     asked = agent.asked()
     gate.link(asked, "bob").approve()
     alone = agent.asked("auto.approve")
@@ -192,9 +192,9 @@ def test_a_hook_hears_only_what_it_subscribed_to(gate, agent, receiver):
         assert agent.unhook(hook["hook_id"]).status == 204
 
 
-def test_what_is_unsubscribed_hears_no_more(agent, receiver):
+def test_what_is_unsubscribed_hears_no_more(gate, agent, receiver):
     gone, kept = receiver.address(), receiver.address()
-    first, second = agent.hook(gone), agent.hook(kept)
+    first, second = gate.hook(agent, gone), gate.hook(agent, kept)
     assert agent.unhook(first["hook_id"]).status == 204
     check_problem(agent.unhook(first["hook_id"]), 404, "not_found")
     asked = agent.asked("auto.approve")
@@ -203,18 +203,18 @@ def test_what_is_unsubscribed_hears_no_more(agent, receiver):
     assert agent.unhook(second["hook_id"]).status == 204
 
 
-def test_nobody_removes_another_clients_hook(agent, other, receiver):
+def test_nobody_removes_another_clients_hook(gate, agent, other, receiver):
     url = receiver.address()
-    hook = agent.hook(url)
+    hook = gate.hook(agent, url)
     check_problem(other.unhook(hook["hook_id"]), 404, "not_found")
     asked = agent.asked("auto.approve")
     wait_until(lambda: of(receiver.received(url), asked), 15, "the event")
     assert agent.unhook(hook["hook_id"]).status == 204
 
 
-def test_a_hook_that_answers_gone_is_left_alone_for_that_event(agent, receiver):
+def test_a_hook_that_answers_gone_is_left_alone_for_that_event(gate, agent, receiver):
     url, other_url = receiver.address(410), receiver.address(500, 500, 500, 200)
-    first, second = agent.hook(url, ["approval.decided"]), agent.hook(other_url, ["approval.decided"])
+    first, second = gate.hook(agent, url, ["approval.decided"]), gate.hook(agent, other_url, ["approval.decided"])
     asked = agent.asked("auto.approve")
     wait_until(lambda: len(of(receiver.received(other_url), asked)) >= 4, 30, "the other hook's retries")
     assert len(of(receiver.received(url), asked)) == 1

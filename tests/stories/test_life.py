@@ -428,7 +428,7 @@ def test_metadata_comes_back_as_it_went(agent):
 
 def test_the_approval_has_one_shape_everywhere(gate, agent, auditor, jira, receiver):
     hooked, called = receiver.address(), receiver.address()
-    auditor.hook(hooked)
+    gate.hook(auditor, hooked)
     asked = agent.asked("queue.pay", callback_url=called)
     shapes = [asked, agent.state(asked["request_id"]), agent.list(limit=1).json()["requests"][0], gate.queued(asked)["approval"]]
     ended = jira.decision(asked["request_id"], "approve").json()

@@ -37,7 +37,7 @@ def test_a_scanner_that_opens_every_url_of_every_message_changes_nothing(own_gat
     gate = own_gate()
     agent, auditor, jira = gate.client("agent"), gate.client("auditor"), gate.client("jira")
     called, hooked = receiver.address(), receiver.address()
-    auditor.hook(hooked)
+    gate.hook(auditor, hooked)
     requests = [
         agent.asked("ask.pay", callback_url=called, summary="see https://evil.example/x"),
         agent.asked("two.pay", callback_url=called),

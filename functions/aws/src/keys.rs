@@ -1,5 +1,6 @@
 //! The keyring in Secrets Manager, held for a while, and fetched anew when an unknown epoch is named.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +40,9 @@ struct Held {
 #[derive(Deserialize)]
 struct Seed<'t> {
     placet_seed_version: u32,
-    seed: &'t str,
+    // Borrowed where the JSON has no escapes in it, as that of the template's seed has none.
+    #[serde(borrow)]
+    seed: Cow<'t, str>,
 }
 
 impl SecretKeys {
@@ -103,7 +106,7 @@ pub(crate) fn read(text: &str, created_at: i64) -> Result<Keyring, Fault> {
         if seed.chars().count() < SEED_CHARS {
             return Err(Fault::bare("the secret's seed is too short to make keys from"));
         }
-        return Ok(Keyring::from_seed(seed, Timestamp::from_millis(created_at.saturating_mul(1000))));
+        return Ok(Keyring::from_seed(&seed, Timestamp::from_millis(created_at.saturating_mul(1000))));
     }
     // The cause is not told: a parser's message can quote what it read.
     serde_json::from_str(text)
@@ -125,6 +128,13 @@ mod tests {
         assert_ne!(one.current.master.expose(), one.current.signing_seed.expose());
         let other = read(&SEED.replace("xyz", "zyx"), 17).unwrap();
         assert_ne!(one.current.master.expose(), other.current.master.expose());
+    }
+
+    #[test]
+    fn a_seed_may_have_characters_that_json_escapes() {
+        let text = r#"{"placet_seed_version": 1, "seed": "\"\\abcdefghijklmnopqrstuvwxyz0123456789"}"#;
+        let plain = Keyring::from_seed(r#""\abcdefghijklmnopqrstuvwxyz0123456789"#, Timestamp::from_millis(17_000));
+        assert_eq!(read(text, 17).unwrap().current.master.expose(), plain.current.master.expose());
     }
 
     #[test]

@@ -199,7 +199,7 @@ impl Gate {
         let (Some(url), Some(client)) = (url, policy.client(receiver)) else {
             return Ok(self.store.sent(&message.id).await?);
         };
-        let keyring = self.keys.keyring().await?;
+        let keyring = self.keyring_with(request.asked.epoch).await?;
         // A subscriber that is not the asker sees the outcome, but never holds its token.
         let token = if *receiver == request.asked.client {
             tokens::mint(request, policy, &keyring, None)?

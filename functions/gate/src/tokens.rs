@@ -1,5 +1,7 @@
 //! Making a request's token, and the keys to check one with.
 
+use std::sync::Arc;
+
 use placet_core::keys::{EpochNumber, Keyring};
 use placet_core::policy::{Client, Policy};
 use placet_core::request::Request;
@@ -19,8 +21,16 @@ impl Gate {
         policy: &Policy,
         epoch: Option<EpochNumber>,
     ) -> Result<Option<String>, Error> {
-        let keyring = self.keys.keyring().await?;
+        let keyring = self.keyring_with(epoch.unwrap_or(request.asked.epoch)).await?;
         Ok(mint(request, policy, &keyring, epoch)?)
+    }
+
+    /// A keyring that knows that epoch, if there is one: another process may have rotated the keys a moment ago.
+    ///
+    /// What is signed under an older key than its reader expects would be refused there.
+    pub(crate) async fn keyring_with(&self, epoch: EpochNumber) -> Result<Arc<Keyring>, Fault> {
+        let keyring = self.keys.keyring().await?;
+        if epoch > keyring.current.number { self.keys.refreshed().await } else { Ok(keyring) }
     }
 
     /// `kid` and public key of every valid epoch, the current one first: what the JWKS shows.

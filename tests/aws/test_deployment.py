@@ -1,0 +1,144 @@
+"""What was deployed: who may do what, who is subscribed, what the logs hold, what `placet doctor` says."""
+
+import json
+import re
+
+import policy
+import pytest
+from aws_gate import PACE
+from botocore.exceptions import ClientError
+from deploy import FUNCTIONS
+from placet_client import wait_until
+
+
+@pytest.fixture
+def gate(own_gate):
+    return own_gate()
+
+
+def subscriptions(gate):
+    """Endpoint and filter of every mail subscription of the topic of mails."""
+    sns = gate.aws.client("sns")
+    pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=gate.outputs["EmailTopicArn"])
+    found = {}
+    for subscription in (one for page in pages for one in page["Subscriptions"] if one["Protocol"] == "email"):
+        arn = subscription["SubscriptionArn"]
+        attributes = sns.get_subscription_attributes(SubscriptionArn=arn)["Attributes"] if arn.startswith("arn:") else {}
+        found[subscription["Endpoint"]] = json.loads(attributes.get("FilterPolicy", "null"))
+    return found
+
+
+def addresses(text):
+    return dict(reversed(pair) for pair in re.findall(r'id = "([^"]+)"\nname = "[^"]+"\nemail = "([^"]+)"', text))
+
+
+def test_a_push_subscribes_each_reviewer_to_their_own_mails_and_who_left_to_none(gate):
+    text = policy.shared(PACE)
+    reviewers = addresses(text)
+    assert len(reviewers) == 6 + PACE.crowd
+    assert subscriptions(gate) == {email: {"reviewer": [reviewer]} for email, reviewer in reviewers.items()}
+    gate.push_policy(text)
+    assert len(subscriptions(gate)) == len(reviewers), "the same policy again changes nothing"
+    moved = text.replace('email = "erin@example.com"', 'email = "erin@example.net"')
+    gate.push_policy(moved)
+    assert subscriptions(gate) == {email: {"reviewer": [reviewer]} for email, reviewer in addresses(moved).items()}
+
+
+def test_nobody_changes_or_deletes_an_audit_entry(gate):
+    asked = gate.client("agent").asked("auto.approve")
+    (entry, *_) = gate.audit_of(asked)
+    key = {"subject": {"S": entry["subject"]}, "seq": {"N": str(entry["seq"])}}
+    table = gate.outputs["AuditTable"]
+    for function in FUNCTIONS:
+        dynamodb = gate.aws.client_as("dynamodb", gate.session(function))
+        for attempt in (
+            lambda: dynamodb.delete_item(TableName=table, Key=key),
+            lambda: dynamodb.update_item(TableName=table, Key=key, UpdateExpression="SET approved = :no", ExpressionAttributeValues={":no": {"BOOL": False}}),
+            lambda: dynamodb.batch_write_item(RequestItems={table: [{"DeleteRequest": {"Key": key}}]}),
+            lambda: dynamodb.delete_table(TableName=table),
+        ):  # fmt: skip
+            with pytest.raises(ClientError) as refused:
+                attempt()
+            assert refused.value.response["Error"]["Code"] == "AccessDeniedException", function
+    assert gate.audit_of(asked)[0] == entry
+
+
+MAY_NOT = [
+    ("request", "sns", "publish", lambda gate: {"TopicArn": gate.outputs["EmailTopicArn"], "Message": "x"}),
+    ("request", "secretsmanager", "put_secret_value", lambda gate: {"SecretId": gate.outputs["KeyringSecretArn"], "SecretString": "x"}),
+    ("request", "sqs", "send_message", lambda gate: {"QueueUrl": gate.outputs["BackupQueueUrl"], "MessageBody": "x"}),
+    ("request", "dynamodb", "scan", lambda gate: {"TableName": gate.outputs["RequestsTable"]}),
+    ("decide", "secretsmanager", "update_secret_version_stage", lambda gate: {"SecretId": gate.outputs["KeyringSecretArn"], "VersionStage": "AWSCURRENT", "RemoveFromVersionId": "0" * 32}),
+    ("decide", "dynamodb", "delete_item", lambda gate: {"TableName": gate.outputs["RequestsTable"], "Key": {"pk": {"S": "x"}, "sk": {"S": "x"}}}),
+    ("decide", "dynamodb", "query", lambda gate: {"TableName": gate.outputs["AuditTable"], "KeyConditionExpression": "subject = :s", "ExpressionAttributeValues": {":s": {"S": "keys"}}}),
+    ("timeout-sweep", "secretsmanager", "put_secret_value", lambda gate: {"SecretId": gate.outputs["KeyringSecretArn"], "SecretString": "x"}),
+    ("rotate-secret", "dynamodb", "get_item", lambda gate: {"TableName": gate.outputs["RequestsTable"], "Key": {"pk": {"S": "x"}, "sk": {"S": "x"}}}),
+    ("rotate-secret", "sns", "publish", lambda gate: {"TopicArn": gate.outputs["EmailTopicArn"], "Message": "x"}),
+]  # fmt: skip
+
+
+def test_a_function_may_do_nothing_that_is_not_its_work(gate):
+    for function, service, call, arguments in MAY_NOT:
+        client = gate.aws.client_as(service, gate.session(function))
+        with pytest.raises(ClientError) as refused:
+            getattr(client, call)(**arguments(gate))
+        code = refused.value.response["Error"]["Code"]
+        assert "AccessDenied" in code or "Authorization" in code, (function, call, code)
+
+
+def test_logs_are_json_lines_without_secrets_at_any_level(gate, receiver):
+    client = gate.aws.client("lambda")
+    for name in gate.functions.values():
+        variables = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+        client.update_function_configuration(FunctionName=name, Environment={"Variables": {**variables, "PLACET_LOG": "debug"}})
+    agent = gate.client("agent")
+    asked = agent.asked(payload={"card": "4111-secret-payload"}, callback_url=(url := receiver.address(500, 200)) + "?key=capability")
+    link = gate.link(asked, "bob")
+    ended = link.approve()
+    agent.redeem(ended["token"])
+    agent.with_secret("whsec_" + "0" * 64).list()
+    receiver.wait(url, 2)
+    gate.rotate()
+    said = gate.logs()
+    lines = [line for line in said.splitlines() if line and not re.match(r"(START|END|REPORT|INIT_START) ", line)]
+    assert len(lines) > 5
+    for line in lines:
+        assert isinstance(json.loads(line), dict), line
+    code = link.path.removeprefix("/r/")
+    for secret in (agent.secret, gate.client("agent").secret, ended["token"], "4111-secret-payload", "capability", code, "bob@example.com", "+15550100"):
+        assert secret not in said, [line[:400] for line in lines if secret in line][:3]
+
+
+def test_metrics_are_in_the_log(gate):
+    agent = gate.client("agent")
+    asked = agent.asked()
+    gate.link(asked, "bob").approve()
+    agent.asked("auto.reject")
+
+    def seen():
+        found = {}
+        for line in gate.logs().splitlines():
+            if '"_aws"' in line:
+                metric = json.loads(line)
+                for directive in metric["_aws"]["CloudWatchMetrics"]:
+                    assert directive["Namespace"] == "Placet" and metric["Gate"] == gate.stack
+                    found.update({definition["Name"]: metric[definition["Name"]] for definition in directive["Metrics"]})
+        return found if {"Asked", "TimeToNotify", "TimeToDecide", "Outcomes"} <= found.keys() else None
+
+    assert wait_until(seen, what="the metrics")["Asked"] >= 1
+
+
+def test_an_expired_request_is_alerted(gate):
+    asked = gate.client("agent").asked(timeout_seconds=1)
+    alert = wait_until(lambda: [found for found in gate.alerts() if "expired" in found["Subject"].lower()], 20, "the alert")[0]
+    assert gate.stack in alert["Subject"] and asked["request_id"] in alert["Message"]
+    assert "/r/" not in alert["Message"]
+
+
+def test_doctor_says_what_is_missing(gate):
+    ran = gate.cli("doctor")
+    said = ran.stdout + ran.stderr
+    # The reviewers have not confirmed their subscriptions; the rest is there.
+    assert "confirm" in said.lower() and ran.returncode in (0, 1), ran
+    told = json.loads(gate.cli("doctor", "--json").stdout)
+    assert told
