@@ -42,9 +42,9 @@ class AwsGate(Backend):
     # API Gateway hands on the text of a JSON body, the path decoded, and a query only if there is something in it.
     keeps_bytes = False
 
-    def __init__(self, aws, stack, outputs, functions, folder, letters):
+    def __init__(self, aws, stack, outputs, functions, folder, letters, endpoint):
         self.aws, self.stack, self.outputs, self.functions = aws, stack, outputs, functions
-        self.folder, self.letters = Path(folder), letters
+        self.folder, self.letters, self.endpoint = Path(folder), letters, endpoint
         self.url = self.issuer = outputs["ApiUrl"]
         api = urlsplit(self.url).hostname.split(".")[0]
         self.http = Http("127.0.0.1", aws.port, f"{api}.execute-api.localhost:{aws.port}")
@@ -52,7 +52,7 @@ class AwsGate(Backend):
         self.proxy = self.deployer = None
 
     @classmethod
-    def deployed(cls, aws, stack, outputs, functions, folder):
+    def deployed(cls, aws, stack, outputs, functions, folder, endpoint):
         """Listens to the topic of mails from the beginning on, as every reviewer's mailbox at once."""
         sqs, sns = aws.client("sqs"), aws.client("sns")
         letters = sqs.create_queue(QueueName=f"{stack}-letters")["QueueUrl"]
@@ -62,13 +62,13 @@ class AwsGate(Backend):
         sqs.set_queue_attributes(QueueUrl=letters, Attributes={"Policy": policy})
         for topic in (outputs["EmailTopicArn"], outputs["AlertTopicArn"]):
             sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
-        return cls(aws, stack, outputs, functions, folder, letters)
+        return cls(aws, stack, outputs, functions, folder, letters, endpoint)
 
     def shared(self):
         """What another process needs to look at the same stack."""
         return {
             "stack": self.stack, "outputs": self.outputs, "functions": self.functions, "folder": str(self.folder),
-            "letters": self.letters,
+            "letters": self.letters, "endpoint": self.endpoint,
         }  # fmt: skip
 
     def kill(self):
@@ -83,7 +83,7 @@ class AwsGate(Backend):
         """A `placet` command with `--aws` on this stack."""
         return subprocess.run(
             [str(COMMAND), *map(str, arguments), "--aws", "--stack", self.stack], stdin=subprocess.DEVNULL,
-            env={**environment(), **self.aws.operator_environment()}, cwd=self.folder, capture_output=True, text=True,
+            env={**environment(), **self.aws.operator_environment(), "AWS_ENDPOINT_URL": self.endpoint}, cwd=self.folder, capture_output=True, text=True,
             timeout=seconds,
         )  # fmt: skip
 
@@ -108,7 +108,8 @@ class AwsGate(Backend):
         return payload, (payload or {}).get("errorType", "?") if answer.get("FunctionError") else None
 
     def session(self, function):
-        """The credentials of a function."""
+        """The credentials of a function. They are valid here from its first event on, and this is one, if a strange one."""
+        self.invoke(function, {"version": "2.0", "Records": []})
         configuration = self.aws.client("lambda").get_function_configuration(FunctionName=self.functions[function])
         return execution_session(configuration)
 

@@ -66,7 +66,7 @@ class Session:
         self.deployer.point_at(stack, proxy.endpoint)
         folder = self.folder / stack
         folder.mkdir()
-        gate = AwsGate.deployed(self.aws, stack, outputs, self.deployer.functions(stack), folder)
+        gate = AwsGate.deployed(self.aws, stack, outputs, self.deployer.functions(stack), folder, proxy.endpoint)
         gate.push_policy(policy.shared(PACE))
         return gate
 

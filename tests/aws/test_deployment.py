@@ -2,6 +2,7 @@
 
 import json
 import re
+from urllib.parse import urlsplit
 
 import policy
 import pytest
@@ -29,6 +30,7 @@ def subscriptions(gate):
 
 
 def addresses(text):
+    """Reviewers of a policy by their address."""
     return dict(reversed(pair) for pair in re.findall(r'id = "([^"]+)"\nname = "[^"]+"\nemail = "([^"]+)"', text))
 
 
@@ -92,12 +94,12 @@ def test_logs_are_json_lines_without_secrets_at_any_level(gate, receiver):
         variables = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
         client.update_function_configuration(FunctionName=name, Environment={"Variables": {**variables, "PLACET_LOG": "debug"}})
     agent = gate.client("agent")
-    asked = agent.asked(payload={"card": "4111-secret-payload"}, callback_url=(url := receiver.address(500, 200)) + "?key=capability")
+    asked = agent.asked(payload={"card": "4111-secret-payload"}, callback_url=(url := receiver.address()) + "?key=capability")
     link = gate.link(asked, "bob")
     ended = link.approve()
     agent.redeem(ended["token"])
     agent.with_secret("whsec_" + "0" * 64).list()
-    receiver.wait(url, 2)
+    wait_until(lambda: receiver.deliveries[f"{urlsplit(url).path}?key=capability"], what="the callback")
     gate.rotate()
     said = gate.logs()
     lines = [line for line in said.splitlines() if line and not re.match(r"(START|END|REPORT|INIT_START) ", line)]
@@ -135,10 +137,36 @@ def test_an_expired_request_is_alerted(gate):
     assert "/r/" not in alert["Message"]
 
 
-def test_doctor_says_what_is_missing(gate):
+def said_by_doctor(gate):
+    """Of each level, what `placet doctor` says. Nobody answers at the stack's own address: it is on another continent."""
     ran = gate.cli("doctor")
-    said = ran.stdout + ran.stderr
-    # The reviewers have not confirmed their subscriptions; the rest is there.
-    assert "confirm" in said.lower() and ran.returncode in (0, 1), ran
-    told = json.loads(gate.cli("doctor", "--json").stdout)
-    assert told
+    assert ran.returncode == 1 and ran.stderr == "", ran
+    said = {"ok": [], "warn": [], "fail": []}
+    for line in ran.stdout.splitlines():
+        level, _, text = line.partition(" ")
+        said[level].append(text.strip())
+    assert any(gate.url in text for text in said["fail"]), said
+    return said
+
+
+def test_doctor_says_what_is_there_and_what_is_missing(gate):
+    said = said_by_doctor(gate)
+    for part in (gate.stack, "policy is installed", "keyring can be read", "hear alerts", "`bob` gets mail"):
+        assert any(part in text for text in said["ok"]), (part, said)
+    assert len(said["fail"]) == 1, said
+    # What this AWS does not do is what an operator must be told where it is not done.
+    for part in ("TTL", "point-in-time", "not rotated by a schedule"):
+        assert any(part in text for text in said["warn"]), (part, said)
+    sns = gate.aws.client("sns")
+    pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=gate.outputs["EmailTopicArn"])
+    for subscription in (one for page in pages for one in page["Subscriptions"] if one["Endpoint"] == "bob@example.com"):
+        sns.unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
+    said = said_by_doctor(gate)
+    assert not any("`bob` gets mail" in text for text in said["ok"])
+    assert any("bob" in text and "policy push" in text for text in said["fail"]), said
+
+
+def test_doctor_of_a_stack_that_is_not_there_says_so(gate):
+    gate.stack = "no-such-stack"
+    ran = gate.cli("doctor")
+    assert ran.returncode == 1 and "no-such-stack" in ran.stdout + ran.stderr, ran
