@@ -133,7 +133,8 @@ mod tests {
     #[test]
     fn a_seed_may_have_characters_that_json_escapes() {
         let text = r#"{"placet_seed_version": 1, "seed": "\"\\abcdefghijklmnopqrstuvwxyz0123456789"}"#;
-        let plain = Keyring::from_seed(r#""\abcdefghijklmnopqrstuvwxyz0123456789"#, Timestamp::from_millis(17_000));
+        let plain =
+            Keyring::from_seed(r#""\abcdefghijklmnopqrstuvwxyz0123456789"#, Timestamp::from_millis(17_000));
         assert_eq!(read(text, 17).unwrap().current.master.expose(), plain.current.master.expose());
     }
 
