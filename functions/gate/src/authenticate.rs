@@ -150,3 +150,17 @@ fn with_encoded_colons(path_and_query: &str) -> Option<String> {
 pub(crate) fn secrets_of(client: &Client, keyring: &Keyring) -> Vec<ClientSecret> {
     keyring.epochs().map(|epoch| epoch.client_secret(&client.id, client.generation)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_colons_of_the_path_have_another_spelling() {
+        let other = |text| with_encoded_colons(text);
+        assert_eq!(other("/v1/requests/run:17:a").as_deref(), Some("/v1/requests/run%3A17%3Aa"));
+        assert_eq!(other("/v1/requests/a:b?cursor=x:y").as_deref(), Some("/v1/requests/a%3Ab?cursor=x:y"));
+        assert_eq!(other("/v1/requests/a?cursor=x:y"), None);
+        assert_eq!(other("/v1/requests/a%3Ab"), None);
+    }
+}
