@@ -23,7 +23,7 @@ def pytest_configure(config):
 
 
 def pytest_sessionstart(session):
-    if not BINARY.exists():
+    if session.config.getoption("--backend") == "local" and not BINARY.exists():
         pytest.exit(f"no gate at {BINARY}: `cargo build -p placet`, or set PLACET", returncode=3)
 
 

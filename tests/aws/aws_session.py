@@ -40,7 +40,7 @@ class Session:
         node.workerinput["aws"] = self.state
 
     def pytest_unconfigure(self):
-        if "workerinput" in self.config.__dict__:
+        if hasattr(self.config, "workerinput"):
             return
         if self.aws is not None:
             self.aws.stop()

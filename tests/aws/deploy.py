@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
 from local_aws import REGION, LocalAws
 from placet_client import wait_until
 
@@ -29,7 +30,7 @@ def binaries():
     missing = [name for name, path in found.items() if not path.exists()]
     if missing:
         packages = " ".join(f"-p placet-{name}" for name in missing)
-        raise SystemExit(f"no {', '.join(missing)} in {PROFILE}: `cargo build {packages}`, or set PLACET_FUNCTIONS")
+        pytest.exit(f"no {', '.join(missing)} in {PROFILE}: `cargo build {packages}`, or set PLACET_FUNCTIONS", returncode=3)
     return found
 
 
