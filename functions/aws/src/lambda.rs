@@ -44,8 +44,13 @@ enum Trouble {
 }
 
 /// Runs a function until Lambda ends it. Nothing of AWS is called before the first event.
-pub fn run(function: Function) -> ExitCode {
-    match start(function) {
+///
+/// Each function names its own way to serve, so that its binary holds nothing of the others.
+pub fn run<F>(function: Function, serve: impl FnOnce(Deployed) -> F) -> ExitCode
+where
+    F: Future<Output = Result<(), lambda_runtime::Error>>,
+{
+    match start(function, serve) {
         Ok(()) => ExitCode::SUCCESS,
         Err(trouble) => {
             let cause = match &trouble {
@@ -58,7 +63,10 @@ pub fn run(function: Function) -> ExitCode {
     }
 }
 
-fn start(function: Function) -> Result<(), Trouble> {
+fn start<F>(function: Function, serve: impl FnOnce(Deployed) -> F) -> Result<(), Trouble>
+where
+    F: Future<Output = Result<(), lambda_runtime::Error>>,
+{
     let variable = |name: &str| std::env::var(name).ok();
     let read = Config::read(function, variable);
     match &read {
@@ -71,43 +79,42 @@ fn start(function: Function) -> Result<(), Trouble> {
         .enable_all()
         .build()
         .map_err(|error| Trouble::Runtime(error.to_string()))?;
-    runtime
-        .block_on(serve(function, Deployed { config, sdk }))
-        .map_err(|error| Trouble::Runtime(error.to_string()))
+    runtime.block_on(serve(Deployed { config, sdk })).map_err(|error| Trouble::Runtime(error.to_string()))
 }
 
-async fn serve(function: Function, deployed: Deployed) -> Result<(), lambda_runtime::Error> {
-    match function {
-        Function::Request => {
-            let gate = deployed.gate(HandOver(deployed.deadline_queue()));
-            lambda_http::run(placet_http::client_app(gate)).await
-        }
-        Function::Decide => {
-            let gate = deployed.gate(HandOver(deployed.deadline_queue()));
-            lambda_http::run(placet_http::reviewer_app(gate)).await
-        }
-        Function::TimeoutSweep => {
-            let timers = HereAndNow::new(deployed.deadline_queue());
-            let store: Arc<dyn Store> = Arc::new(deployed.store());
-            let gate = deployed.gate_over(Arc::clone(&store), Arc::clone(&timers) as _);
-            timers.belong_to(&gate);
-            let sweeper = Sweeper { gate, store, timers };
-            lambda_runtime::run(service_fn(async |event: LambdaEvent<sweeper::Event>| {
-                sweeper.answer(event.payload).await.map_err(|fault| failed(&fault))
-            }))
-            .await
-        }
-        Function::RotateSecret => {
-            let client = aws_sdk_secretsmanager::Client::new(&deployed.sdk);
-            let notify = deployed.notify();
-            let gate = deployed.gate(HandOver(deployed.deadline_queue()));
-            lambda_runtime::run(service_fn(async |event: LambdaEvent<rotation::Event>| {
-                let rotation = Rotation { client: &client, gate: &gate, notify: &notify };
-                rotation.answer(&event.payload).await.map_err(|fault| failed(&fault))
-            }))
-            .await
-        }
-    }
+/// Answers what clients call.
+pub async fn request(deployed: Deployed) -> Result<(), lambda_runtime::Error> {
+    lambda_http::run(placet_http::client_app(deployed.gate())).await
+}
+
+/// Answers what reviewers' browsers call.
+pub async fn decide(deployed: Deployed) -> Result<(), lambda_runtime::Error> {
+    lambda_http::run(placet_http::reviewer_app(deployed.gate())).await
+}
+
+/// Answers the schedule and the deadline queue.
+pub async fn timeout_sweep(deployed: Deployed) -> Result<(), lambda_runtime::Error> {
+    let timers = HereAndNow::new(deployed.deadline_queue());
+    let store: Arc<dyn Store> = Arc::new(deployed.store());
+    let gate = deployed.gate_over(Arc::clone(&store), Arc::clone(&timers) as _);
+    timers.belong_to(&gate);
+    let sweeper = Sweeper { gate, store, timers };
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<sweeper::Event>| {
+        sweeper.answer(event.payload).await.map_err(|fault| failed(&fault))
+    }))
+    .await
+}
+
+/// Answers Secrets Manager.
+pub async fn rotate_secret(deployed: Deployed) -> Result<(), lambda_runtime::Error> {
+    let client = aws_sdk_secretsmanager::Client::new(&deployed.sdk);
+    let notify = deployed.notify();
+    let gate = deployed.gate();
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<rotation::Event>| {
+        let rotation = Rotation { client: &client, gate: &gate, notify: &notify };
+        rotation.answer(&event.payload).await.map_err(|fault| failed(&fault))
+    }))
+    .await
 }
 
 /// Logs the cause, once; what Lambda is told ends in the caller's own log.
@@ -117,7 +124,7 @@ fn failed(fault: &Fault) -> String {
 }
 
 /// What a deployment is made of, and how to reach it.
-pub(crate) struct Deployed {
+pub struct Deployed {
     pub(crate) config: Config,
     pub(crate) sdk: SdkConfig,
 }
@@ -158,9 +165,9 @@ impl Deployed {
         DeadlineQueue::new(aws_sdk_sqs::Client::new(&self.sdk), url)
     }
 
-    /// A gate with those timers.
-    pub(crate) fn gate(&self, timers: impl Timers) -> Arc<Gate> {
-        self.gate_over(Arc::new(self.store()), Arc::new(timers))
+    /// A gate that hands over what happens later.
+    pub(crate) fn gate(&self) -> Arc<Gate> {
+        self.gate_over(Arc::new(self.store()), Arc::new(HandOver(self.deadline_queue())))
     }
 
     fn gate_over(&self, store: Arc<dyn Store>, timers: Arc<dyn Timers>) -> Arc<Gate> {

@@ -12,6 +12,7 @@
 //! loaded, and pages of requests are loaded consistently before they are handed out.
 
 mod commit;
+mod health;
 mod items;
 mod queries;
 mod tables;

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use placet_aws::config::Function;
+use placet_aws::lambda;
 
 fn main() -> ExitCode {
-    placet_aws::lambda::run(Function::TimeoutSweep)
+    lambda::run(Function::TimeoutSweep, lambda::timeout_sweep)
 }
