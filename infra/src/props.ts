@@ -1,0 +1,168 @@
+/**
+ * What can be set, and the value of each of the template's parameters for it.
+ *
+ * Every parameter gets a value at synth, so that a stack has none left: CloudFormation would keep an old value of a
+ * parameter although the code says another by now.
+ */
+import { Duration, Token } from 'aws-cdk-lib';
+import type { ICertificate } from 'aws-cdk-lib/aws-certificatemanager';
+import { Architecture } from 'aws-cdk-lib/aws-lambda';
+import { RetentionDays } from 'aws-cdk-lib/aws-logs';
+import type { IHostedZone } from 'aws-cdk-lib/aws-route53';
+
+/** The least important level that the functions log. */
+export type LogLevel = 'error' | 'warn' | 'info' | 'debug';
+
+/** A host name of your own for the gate. */
+export interface GateDomain {
+  /** Such as `gate.example.com`. Must be known at synth. */
+  readonly name: string;
+  /** Its certificate, in the stack's region. */
+  readonly certificate: ICertificate;
+  /**
+   * The zone that gets the record.
+   *
+   * @default - you make it: the stack's output `DomainTarget` says where it must point to
+   */
+  readonly hostedZone?: IHostedZone;
+}
+
+/** How many calls the API lets through before it answers 429. */
+export interface Throttle {
+  /** Calls a second, for longer. */
+  readonly rate: number;
+  /** Calls at once. */
+  readonly burst: number;
+}
+
+/** How a gate is set up. */
+export interface PlacetGateProps {
+  /**
+   * The folder with the built functions: one folder each (`request`, `decide`, `timeout-sweep`, `rotate-secret`) with
+   * a `bootstrap` in it. `sam build` and `cargo lambda build` leave them in `target/lambda`.
+   */
+  readonly code: string;
+  /**
+   * Where alerts are mailed to. AWS asks this address to confirm.
+   *
+   * @default - nobody; subscribe to `alertTopic`
+   */
+  readonly alertEmail?: string;
+  /**
+   * What text messages show as their sender, in countries that allow it: 1 to 11 letters and digits.
+   *
+   * @default - what AWS chooses
+   */
+  readonly smsSenderId?: string;
+  /** @default - the API's own URL */
+  readonly domain?: GateDomain;
+  /**
+   * What links say, if something of yours stands in front of the API, such as CloudFront with a firewall. Without a
+   * path, and without a slash at its end.
+   *
+   * @default - the domain, or the API's own URL
+   */
+  readonly publicUrl?: string;
+  /**
+   * How long a request is kept after its end. Whole days.
+   *
+   * @default Duration.days(90)
+   */
+  readonly requestRetention?: Duration;
+  /**
+   * How long the audit trail is kept. Whole days.
+   *
+   * @default Duration.days(2557) - seven years
+   */
+  readonly auditRetention?: Duration;
+  /**
+   * How long logs are kept.
+   *
+   * @default RetentionDays.THREE_MONTHS
+   */
+  readonly logRetention?: Exclude<RetentionDays, RetentionDays.INFINITE>;
+  /**
+   * What the functions were built for.
+   *
+   * @default Architecture.ARM_64
+   */
+  readonly architecture?: Architecture;
+  /**
+   * Memory of each function in MB. Lambda gives processor time in proportion.
+   *
+   * @default 256
+   */
+  readonly memorySize?: number;
+  /** @default 'info' */
+  readonly logLevel?: LogLevel;
+  /**
+   * Whether AWS X-Ray traces the functions.
+   *
+   * @default false
+   */
+  readonly tracing?: boolean;
+  /** @default { rate: 50, burst: 100 } */
+  readonly throttle?: Throttle;
+  /**
+   * Whether the keys are rotated every 90 days. Rotation breaks no link and no token that is out.
+   *
+   * @default true
+   */
+  readonly secretRotation?: boolean;
+}
+
+/** A text that the template would check as a parameter, and no longer can. */
+interface Pattern {
+  readonly allowed: RegExp;
+  readonly says: string;
+}
+
+const ALERT_EMAIL: Pattern = { allowed: /^[^@\s]+@[^@\s]+$/, says: 'an email address' };
+const SMS_SENDER_ID: Pattern = { allowed: /^[A-Za-z0-9]{1,11}$/, says: '1 to 11 letters and digits' };
+const DOMAIN_NAME: Pattern = {
+  allowed: /^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$/,
+  says: 'a host name in lower case',
+};
+const PUBLIC_URL: Pattern = {
+  allowed: /^https?:\/\/[^/\s]+$/,
+  says: 'a URL without a path and without a slash at its end',
+};
+
+/** The value of each parameter of the template. */
+export function parametersOf(props: PlacetGateProps): Record<string, string | number> {
+  if (Token.isUnresolved(props.domain?.name)) {
+    throw new Error('`domain.name` must be known at synth: links and conditions depend on it');
+  }
+  return {
+    AlertEmail: text('alertEmail', props.alertEmail, ALERT_EMAIL),
+    SmsSenderId: text('smsSenderId', props.smsSenderId, SMS_SENDER_ID),
+    DomainName: text('domain.name', props.domain?.name, DOMAIN_NAME),
+    CertificateArn: props.domain?.certificate.certificateArn ?? '',
+    HostedZoneId: props.domain?.hostedZone?.hostedZoneId ?? '',
+    PublicUrl: text('publicUrl', props.publicUrl, PUBLIC_URL),
+    RequestRetentionDays: days('requestRetention', props.requestRetention ?? Duration.days(90)),
+    AuditRetentionDays: days('auditRetention', props.auditRetention ?? Duration.days(2557)),
+    LogRetentionDays: props.logRetention ?? RetentionDays.THREE_MONTHS,
+    Architecture: (props.architecture ?? Architecture.ARM_64).name,
+    MemorySize: props.memorySize ?? 256,
+    LogLevel: props.logLevel ?? 'info',
+    Tracing: props.tracing === true ? 'on' : 'off',
+    ThrottleRate: props.throttle?.rate ?? 50,
+    ThrottleBurst: props.throttle?.burst ?? 100,
+    SecretRotation: props.secretRotation === false ? 'off' : 'on',
+  };
+}
+
+function text(name: string, value: string | undefined, pattern: Pattern): string {
+  if (value === undefined) return '';
+  if (!Token.isUnresolved(value) && !pattern.allowed.test(value)) {
+    throw new Error(`\`${name}\` must be ${pattern.says}, not \`${value}\``);
+  }
+  return value;
+}
+
+function days(name: string, value: Duration): number {
+  const count = value.toDays({ integral: false });
+  if (!Number.isInteger(count) || count < 1) throw new Error(`\`${name}\` must be whole days, at least one`);
+  return count;
+}

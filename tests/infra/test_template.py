@@ -1,0 +1,309 @@
+"""What is deployed, as facts about the transformed template."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from typing import Any
+
+import pytest
+from conftest import ROOT
+from test_permissions import of_type
+
+FUNCTIONS = {"Request": "request", "Decide": "decide", "TimeoutSweep": "timeout-sweep", "RotateSecret": "rotate-secret"}
+
+EVERY_FUNCTION = {
+    "PLACET_GATE": {"Ref": "AWS::StackName"},
+    "PLACET_REQUESTS_TABLE": {"Ref": "RequestsTable"},
+    "PLACET_AUDIT_TABLE": {"Ref": "AuditTable"},
+    "PLACET_KEYRING_SECRET": {"Ref": "KeyringSecret"},
+    "PLACET_ALERT_TOPIC_ARN": {"Ref": "AlertTopic"},
+    "PLACET_REQUEST_RETENTION_DAYS": {"Ref": "RequestRetentionDays"},
+    "PLACET_AUDIT_RETENTION_DAYS": {"Ref": "AuditRetentionDays"},
+    "PLACET_LOG": {"Ref": "LogLevel"},
+}
+PUBLIC_URL = {
+    "Fn::If": [
+        "HasPublicUrl",
+        {"Ref": "PublicUrl"},
+        {
+            "Fn::If": [
+                "HasDomain",
+                {"Fn::Sub": "https://${DomainName}"},
+                {"Fn::Sub": "https://${Api}.execute-api.${AWS::Region}.${AWS::URLSuffix}"},
+            ]
+        },
+    ]
+}
+LINKS_AND_DEADLINES = {"PLACET_DEADLINE_QUEUE_URL": {"Ref": "DeadlineQueue"}, "PLACET_PUBLIC_URL": PUBLIC_URL}
+ENVIRONMENT = {
+    "Request": EVERY_FUNCTION | LINKS_AND_DEADLINES,
+    "Decide": EVERY_FUNCTION | LINKS_AND_DEADLINES,
+    "TimeoutSweep": EVERY_FUNCTION
+    | LINKS_AND_DEADLINES
+    | {
+        "PLACET_QUEUES": {"Fn::Sub": "backup=${BackupQueue}"},
+        "PLACET_EMAIL_TOPIC_ARN": {"Ref": "EmailTopic"},
+        "PLACET_SMS_SENDER_ID": {"Fn::If": ["HasSmsSenderId", {"Ref": "SmsSenderId"}, {"Ref": "AWS::NoValue"}]},
+    },
+    "RotateSecret": EVERY_FUNCTION,
+}
+TIMEOUT_SECONDS = {"Request": 29, "Decide": 10, "TimeoutSweep": 60, "RotateSecret": 30}
+DEAD_LETTER_QUEUES = {"DeadlineDeadLetterQueue", "BackupDeadLetterQueue", "InvocationDeadLetterQueue"}
+
+
+def function(resources: dict[str, Any], name: str) -> dict[str, Any]:
+    return resources[f"{name}Function"]["Properties"]
+
+
+def names_in(value: Any) -> set[str]:
+    """What is referred to, anywhere in it: by Ref, GetAtt, Sub, Condition or If."""
+    if isinstance(value, list):
+        return set().union(*map(names_in, value))
+    if not isinstance(value, dict):
+        return set()
+    found = set().union(*map(names_in, value.values()))
+    for key, each in value.items():
+        match key, each:
+            case ("Ref" | "Condition"), str(name):
+                found.add(name)
+            case "Fn::GetAtt", [str(name), _]:
+                found.add(name)
+            case "Fn::Sub", str(text):
+                found.update(re.findall(r"\$\{([\w:]+)", text))
+            case "Fn::If", [str(name), *_]:
+                found.add(name)
+    return found
+
+
+def test_there_are_four_functions(resources: dict[str, Any]) -> None:
+    assert set(of_type(resources, "AWS::Lambda::Function")) == {f"{name}Function" for name in FUNCTIONS}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_is_told_what_it_needs_and_nothing_else(resources: dict[str, Any], name: str) -> None:
+    assert function(resources, name)["Environment"]["Variables"] == ENVIRONMENT[name]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_runs_as_its_parameters_say(resources: dict[str, Any], name: str) -> None:
+    made = function(resources, name)
+    assert (made["Runtime"], made["Handler"], made["Timeout"]) == ("provided.al2023", "bootstrap", TIMEOUT_SECONDS[name])
+    assert made["Architectures"] == [{"Ref": "Architecture"}]
+    assert made["MemorySize"] == {"Ref": "MemorySize"}
+    assert made["TracingConfig"] == {"Mode": {"Fn::If": ["IsTraced", "Active", "PassThrough"]}}
+
+
+@pytest.mark.parametrize(("name", "bin"), FUNCTIONS.items())
+def test_sam_build_finds_the_function(written: dict[str, Any], name: str, bin: str) -> None:
+    resource = written["Resources"][f"{name}Function"]
+    assert resource["Metadata"] == {"BuildMethod": "rust-cargolambda", "BuildProperties": {"Binary": bin}}
+    folder = resource["Properties"]["CodeUri"]
+    assert folder == f"functions/{bin}/"
+    manifest = tomllib.loads((ROOT / folder / "Cargo.toml").read_text())
+    assert (manifest["package"]["name"], [each["name"] for each in manifest["bin"]]) == (f"placet-{bin}", [bin])
+
+
+def test_sam_build_makes_the_functions_as_small_as_cargo_does() -> None:
+    """`sam build` always says `--release`, and cargo-lambda is told the difference to the functions' own profile."""
+    manifest = tomllib.loads((ROOT / "Cargo.toml").read_text())
+    profile = dict(manifest["profile"]["lambda"])
+    assert profile.pop("inherits") == "release"
+    settings = tomllib.loads("\n".join(manifest["workspace"]["metadata"]["lambda"]["build"]["config"]))
+    assert settings == {"profile": {"release": profile}}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_logs_to_a_log_of_its_own(resources: dict[str, Any], name: str) -> None:
+    assert function(resources, name)["LoggingConfig"] == {"LogGroup": {"Ref": f"{name}Log"}}
+
+
+def test_every_log_ends(resources: dict[str, Any]) -> None:
+    logs = of_type(resources, "AWS::Logs::LogGroup")
+    assert set(logs) == {"ApiLog", *(f"{name}Log" for name in FUNCTIONS)}
+    assert all(log["RetentionInDays"] == {"Ref": "LogRetentionDays"} for log in logs.values())
+
+
+def test_both_tables_are_kept_backed_up_and_encrypted(resources: dict[str, Any]) -> None:
+    tables = of_type(resources, "AWS::DynamoDB::Table")
+    assert set(tables) == {"RequestsTable", "AuditTable"}
+    for name, table in tables.items():
+        assert table["BillingMode"] == "PAY_PER_REQUEST"
+        assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+        assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+        assert table["SSESpecification"] == {"SSEEnabled": True}
+        assert table["DeletionProtectionEnabled"] is True
+        assert (resources[name]["DeletionPolicy"], resources[name]["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
+
+
+def test_the_tables_have_the_store_s_keys_and_indexes(resources: dict[str, Any]) -> None:
+    """As `describe` in functions/dynamodb/src/tables.rs has them; the tests over the local AWS use them."""
+
+    def keys(schema: list[dict[str, str]]) -> list[str]:
+        assert [each["KeyType"] for each in schema] == ["HASH", "RANGE"]
+        return [each["AttributeName"] for each in schema]
+
+    tables = of_type(resources, "AWS::DynamoDB::Table")
+    assert keys(tables["AuditTable"]["KeySchema"]) == ["subject", "seq"]
+    assert keys(tables["RequestsTable"]["KeySchema"]) == ["pk", "sk"]
+    assert {
+        index["IndexName"]: (keys(index["KeySchema"]), index["Projection"])
+        for index in tables["RequestsTable"]["GlobalSecondaryIndexes"]
+    } == {
+        "due": (
+            ["due_pk", "due_at"],
+            {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["request_key", "what", "attempt", "created_at"]},
+        ),
+        "listed": (["client", "approval_id"], {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["status"]}),
+        "pending": (["pending_pk", "approval_id"], {"ProjectionType": "KEYS_ONLY"}),
+    }
+    numbers = {
+        each["AttributeName"]
+        for table in tables.values()
+        for each in table["AttributeDefinitions"]
+        if each["AttributeType"] == "N"
+    }
+    assert numbers == {"due_at", "seq"}
+
+
+def test_the_secret_starts_as_a_seed_and_is_rotated_every_90_days(resources: dict[str, Any]) -> None:
+    secret = resources["KeyringSecret"]
+    seed = secret["Properties"]["GenerateSecretString"]
+    assert json.loads(seed["SecretStringTemplate"]) == {"placet_seed_version": 1}
+    assert (seed["GenerateStringKey"], seed["PasswordLength"], seed["ExcludePunctuation"]) == ("seed", 64, True)
+    assert secret["DeletionPolicy"] == "RetainExceptOnCreate"
+    rotation = resources["KeyringRotation"]
+    assert rotation["Condition"] == "IsRotated"
+    assert rotation["Properties"] == {
+        "SecretId": {"Ref": "KeyringSecret"},
+        "RotationLambdaARN": {"Fn::GetAtt": ["RotateSecretFunction", "Arn"]},
+        "RotationRules": {"AutomaticallyAfterDays": 90},
+        "RotateImmediatelyOnUpdate": False,
+    }
+
+
+def test_every_queue_is_encrypted_and_has_a_dead_letter_queue(resources: dict[str, Any]) -> None:
+    queues = of_type(resources, "AWS::SQS::Queue")
+    assert all(queue["SqsManagedSseEnabled"] is True for queue in queues.values())
+    redrive = {
+        name: queue["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0]
+        for name, queue in queues.items()
+        if "RedrivePolicy" in queue
+    }
+    assert redrive == {"DeadlineQueue": "DeadlineDeadLetterQueue", "BackupQueue": "BackupDeadLetterQueue"}
+    assert set(queues) - set(redrive) == DEAD_LETTER_QUEUES
+
+
+def test_topics_that_carry_links_are_encrypted(resources: dict[str, Any]) -> None:
+    keys = {name: topic.get("KmsMasterKeyId") for name, topic in of_type(resources, "AWS::SNS::Topic").items()}
+    # The alert topic carries no link, and alarms could not publish to it under that key.
+    assert keys == {"EmailTopic": "alias/aws/sns", "AlertTopic": None}
+
+
+def test_deadlines_come_in_batches_that_may_fail_in_part(resources: dict[str, Any]) -> None:
+    [source] = of_type(resources, "AWS::Lambda::EventSourceMapping").values()
+    assert source["FunctionName"] == {"Ref": "TimeoutSweepFunction"}
+    assert source["EventSourceArn"] == {"Fn::GetAtt": ["DeadlineQueue", "Arn"]}
+    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    # At the second: nothing is held back to make a batch fuller.
+    assert "MaximumBatchingWindowInSeconds" not in source
+    queue = resources["DeadlineQueue"]["Properties"]
+    assert queue["VisibilityTimeout"] >= 6 * TIMEOUT_SECONDS["TimeoutSweep"]
+
+
+def test_the_sweep_runs_every_minute(resources: dict[str, Any]) -> None:
+    [schedule] = of_type(resources, "AWS::Scheduler::Schedule").values()
+    assert (schedule["ScheduleExpression"], schedule["FlexibleTimeWindow"]) == ("rate(1 minute)", {"Mode": "OFF"})
+    target = schedule["Target"]
+    assert target["Arn"] == {"Fn::GetAtt": ["TimeoutSweepFunction", "Arn"]}
+    assert target["RoleArn"] == {"Fn::GetAtt": ["EveryMinuteRole", "Arn"]}
+    assert "Records" not in json.loads(target["Input"])
+    assert "State" not in schedule
+
+
+def test_runs_that_nobody_waits_for_leave_a_trace(resources: dict[str, Any]) -> None:
+    queue = {"Fn::GetAtt": ["InvocationDeadLetterQueue", "Arn"]}
+    kept = {name for name in FUNCTIONS if function(resources, name).get("DeadLetterConfig") == {"TargetArn": queue}}
+    assert kept == {"TimeoutSweep", "RotateSecret"}
+    assert resources["EveryMinute"]["Properties"]["Target"]["DeadLetterConfig"] == {"Arn": queue}
+
+
+def test_each_route_goes_to_its_function(resources: dict[str, Any]) -> None:
+    integrations = of_type(resources, "AWS::ApiGatewayV2::Integration")
+    routes = {
+        route["RouteKey"]: integrations[route["Target"]["Fn::Sub"].removeprefix("integrations/${").removesuffix("}")][
+            "IntegrationUri"
+        ]["Fn::GetAtt"][0]
+        for route in of_type(resources, "AWS::ApiGatewayV2::Route").values()
+    }
+    assert routes == {
+        "$default": "RequestFunction",
+        "ANY /r/{link}": "DecideFunction",
+        "ANY /inbox/{link}": "DecideFunction",
+        "POST /v1/slack/interactions": "DecideFunction",
+    }
+    for name in ("Request", "Decide"):
+        integration = integrations[f"{name}Integration"]
+        assert (integration["IntegrationType"], integration["PayloadFormatVersion"]) == ("AWS_PROXY", "2.0")
+        # The function ends first, so that the log says which; the API's own limit is 30 seconds.
+        assert TIMEOUT_SECONDS[name] * 1000 < integration["TimeoutInMillis"] <= 30_000
+
+
+def test_the_api_throttles_and_its_log_holds_no_link(resources: dict[str, Any]) -> None:
+    [stage] = of_type(resources, "AWS::ApiGatewayV2::Stage").values()
+    assert (stage["StageName"], stage["AutoDeploy"]) == ("$default", True)
+    assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] == {"Ref": "ThrottleRate"}
+    assert stage["DefaultRouteSettings"]["ThrottlingBurstLimit"] == {"Ref": "ThrottleBurst"}
+    said = set(json.loads(stage["AccessLogSettings"]["Format"]).values())
+    assert said == {
+        "$context.requestId",
+        "$context.routeKey",
+        "$context.status",
+        "$context.responseLatency",
+        "$context.error.message",
+        "$context.integrationErrorMessage",
+    }
+
+
+def test_a_domain_of_one_s_own_is_the_only_way_in(resources: dict[str, Any]) -> None:
+    assert resources["Api"]["Properties"]["DisableExecuteApiEndpoint"] == {"Fn::If": ["HasDomain", True, False]}
+    conditions = {name: resources[name]["Condition"] for name in ("ApiDomain", "ApiDomainMapping", "ApiDomainRecord")}
+    assert conditions == {"ApiDomain": "HasDomain", "ApiDomainMapping": "HasDomain", "ApiDomainRecord": "HasDomainRecord"}
+    [configuration] = resources["ApiDomain"]["Properties"]["DomainNameConfigurations"]
+    assert configuration["SecurityPolicy"] == "TLS_1_2"
+
+
+def test_every_parameter_and_every_condition_is_used(deployed: dict[str, Any]) -> None:
+    used = names_in({key: deployed[key] for key in ("Conditions", "Resources", "Outputs")})
+    assert set(deployed["Parameters"]) - used == set()
+    assert set(deployed["Conditions"]) - used == set()
+
+
+def test_every_parameter_has_a_default_and_says_what_it_is(deployed: dict[str, Any]) -> None:
+    shown = deployed["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    assert sorted(name for group in shown for name in group["Parameters"]) == sorted(deployed["Parameters"])
+    for parameter in deployed["Parameters"].values():
+        assert "Default" in parameter and parameter["Description"]
+    assert deployed["Parameters"]["Architecture"]["Default"] == "arm64"
+
+
+def test_the_outputs_are_what_the_cli_reads(deployed: dict[str, Any]) -> None:
+    values = {name: output["Value"] for name, output in deployed["Outputs"].items()}
+    assert values == {
+        "ApiUrl": PUBLIC_URL,
+        "DomainTarget": {"Fn::GetAtt": ["ApiDomain", "RegionalDomainName"]},
+        "RequestsTable": {"Ref": "RequestsTable"},
+        "AuditTable": {"Ref": "AuditTable"},
+        "KeyringSecretArn": {"Ref": "KeyringSecret"},
+        "EmailTopicArn": {"Ref": "EmailTopic"},
+        "AlertTopicArn": {"Ref": "AlertTopic"},
+        "DeadlineQueueUrl": {"Ref": "DeadlineQueue"},
+        "DeadlineDeadLetterQueueUrl": {"Ref": "DeadlineDeadLetterQueue"},
+        "InvocationDeadLetterQueueUrl": {"Ref": "InvocationDeadLetterQueue"},
+        "BackupQueueUrl": {"Ref": "BackupQueue"},
+        "BackupQueueArn": {"Fn::GetAtt": ["BackupQueue", "Arn"]},
+        "BackupDeadLetterQueueUrl": {"Ref": "BackupDeadLetterQueue"},
+        "DashboardName": {"Ref": "Dashboard"},
+    }
+    assert deployed["Outputs"]["DomainTarget"]["Condition"] == "HasDomain"
