@@ -184,15 +184,12 @@ impl State {
                     Some(id) => self.versions.get_key_value(id),
                     None => current(),
                 };
-                match found.and_then(|(id, version)| Some((id, version.value.as_ref()?))) {
-                    Some((id, value)) => {
-                        json!({"Name": "keyring", "VersionId": id, "SecretString": value, "CreatedDate": MADE_AT})
-                    }
-                    None => {
-                        self.made(Service::SecretsManager, operation, Units::default());
-                        return Some(refused("ResourceNotFoundException", "no such version"));
-                    }
-                }
+                let Some((id, value)) = found.and_then(|(id, version)| Some((id, version.value.as_ref()?)))
+                else {
+                    self.made(Service::SecretsManager, operation, Units::default());
+                    return Some(refused("ResourceNotFoundException", "no such version"));
+                };
+                json!({"Name": "keyring", "VersionId": id, "SecretString": value, "CreatedDate": MADE_AT})
             }
             "DescribeSecret" => {
                 let stages: BTreeMap<_, _> =

@@ -92,21 +92,25 @@ impl Deployment {
     fn all(&mut self) -> Result<()> {
         let agent = self.people.signer.clone();
         // What a new process does once, and each again when it is older: keys 5 min, policy 10 s, hooks 5 s.
-        self.ask("ask, first of a process", &agent, "cold", "payment.send", &json!({}))?;
+        let first = self.ask("ask, first of a process", &agent, "cold", "payment.send", &json!({}))?;
+        self.errands("tell, first of a process", "send")?;
 
         let approval = self.ask("ask: a person is asked", &agent, "r1", "payment.send", &self.callback())?;
-        self.errands("tell, first of a process", "send")?;
+        self.errands("tell a reviewer by email", "send")?;
         self.ask("ask: a person is asked", &agent, "r2", "payment.send", &json!({}))?;
         self.errands("tell a reviewer by email", "send")?;
         self.ask("ask: a person is asked by text", &agent, "page", "page.restart", &json!({}))?;
         self.errands("tell a reviewer by text", "send")?;
         self.ask("ask: decided by policy", &agent, "refund", "refund.create", &json!({}))?;
         self.signed("get", &agent, "GET", "/v1/requests/r2", "", 200)?;
-        self.signed("list, 20", &agent, "GET", "/v1/requests?limit=20", "", 200)?;
+        self.signed("list", &agent, "GET", "/v1/requests?limit=20", "", 200)?;
 
         let page = self.people.page("r1", &approval)?;
         self.reviewer("page, first of a process", &events::http("GET", &page, &[], ""))?;
         self.reviewer("page", &events::http("GET", &page, &[], ""))?;
+        // The subscriptions are looked up, which another decision need not do for five seconds.
+        let (path, body) = self.people.approving_form("cold", &first)?;
+        self.reviewer("decide, first of a process", &events::form(&path, &body))?;
         let (path, body) = self.people.approving_form("r1", &approval)?;
         self.reviewer("decide", &events::form(&path, &body))?;
         self.errands("callback", "send")?;

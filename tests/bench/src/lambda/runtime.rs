@@ -17,7 +17,7 @@ use crate::process;
 use crate::sign::since_epoch;
 
 /// How long a start or an invocation may take: longer than a long poll.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The memory that the function is told it has, in MB: the template's default. Nothing here limits it.
 const MEMORY_MB: &str = "256";
@@ -123,7 +123,7 @@ fn answer(
     next: &Mutex<Receiver<Vec<u8>>>,
     say: &Sender<Said>,
 ) -> Option<Reply> {
-    if call.path.ends_with("/invocation/next") {
+    if call.method == "GET" && call.path.ends_with("/invocation/next") {
         poll.send(call.at).ok()?;
         let event = next.lock().ok()?.recv().ok()?;
         let deadline = (since_epoch() + PATIENCE).as_millis();

@@ -158,7 +158,9 @@ impl Timed {
             Work::Sweep => (0..count).map(|_| events::schedule()).collect(),
             Work::Rotate => {
                 let tokens: Vec<String> = (0..count).map(|_| Question::payment().request_id).collect();
-                tokens.iter().for_each(|token| self.far.announce(token));
+                for token in &tokens {
+                    self.far.announce(token);
+                }
                 tokens.iter().map(|token| events::rotation("createSecret", token)).collect()
             }
         })
