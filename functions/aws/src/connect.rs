@@ -1,5 +1,6 @@
 //! The way to AWS: one HTTP client with pinned roots, and the SDK's clients over it. Nothing is called here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
@@ -9,10 +10,21 @@ use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::config::{
     BehaviorVersion, IdentityCache, Region, SharedHttpClient, StalledStreamProtectionConfig,
 };
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
 use aws_types::SdkConfig;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use placet_gate::Fault;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
 
 use crate::config::{Access, Roots};
 
@@ -64,31 +76,179 @@ pub(crate) fn timeouts() -> TimeoutConfig {
         .build()
 }
 
-/// The one HTTP client.
+/// The one HTTP client: HTTP/1.1 and no more, which is all that these services speak.
+///
+/// The SDK's own brings HTTP/2 along, and each function would be most of a megabyte larger.
 pub(crate) fn http_client(roots: &Roots) -> Result<SharedHttpClient, Fault> {
-    let trusted = match roots {
-        Roots::Amazon => TrustStore::empty().with_pem_certificate(AMAZON_ROOTS),
-        Roots::System => TrustStore::empty().with_native_roots(true),
+    let mut tcp = TcpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    let connector = HttpsConnector::from((tcp, tls_config(roots)?));
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT);
+    let wire = SharedHttpConnector::new(Wire(builder.build(connector)));
+    Ok(http_client_fn(move |_, _| wire.clone()))
+}
+
+/// The TLS configuration: TLS 1.2 and 1.3, and whose certificates are trusted.
+fn tls_config(roots: &Roots) -> Result<ClientConfig, Fault> {
+    const UNUSABLE: &str = "the trusted certificates cannot be used";
+    let mut trusted = RootCertStore::empty();
+    let mut trust = |pem: &[u8]| -> Result<(), Fault> {
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(|error| Fault::new(UNUSABLE, error))?;
+            trusted.add(certificate).map_err(|error| Fault::new(UNUSABLE, error))?;
+        }
+        Ok(())
+    };
+    match roots {
+        Roots::Amazon => trust(AMAZON_ROOTS)?,
         Roots::File(path) => {
             let pem = std::fs::read(path)
                 .map_err(|error| Fault::new("the file that AWS_CA_BUNDLE names cannot be read", error))?;
-            TrustStore::empty().with_pem_certificate(pem)
+            trust(&pem)?;
         }
-    };
-    let context = TlsContext::builder()
-        .with_trust_store(trusted)
-        .build()
-        .map_err(|error| Fault::new("the trusted certificates cannot be used", error))?;
-    Ok(aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .tls_context(context)
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .build_https())
+        // A system's folder may hold one that is odd, and many that are good.
+        Roots::System => {
+            trusted.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    if trusted.is_empty() {
+        return Err(Fault::bare("there are no trusted certificates"));
+    }
+    // The provider is named: asking for the process's default fails when two are linked in.
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Fault::new("TLS cannot be set up", error))?;
+    Ok(versions.with_root_certificates(trusted).with_no_client_auth())
+}
+
+/// What the SDK sends by.
+#[derive(Debug)]
+struct Wire(Client<HttpsConnector<TcpConnector>, SdkBody>);
+
+impl HttpConnector for Wire {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let request = match request.try_into_http1x() {
+            Ok(request) => request,
+            Err(error) => return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into()))),
+        };
+        let sent = self.0.request(request);
+        HttpConnectorFuture::new(async move {
+            let answer = sent.await.map_err(problem)?;
+            let answer = answer.map(SdkBody::from_body_1_x);
+            HttpResponse::try_from(answer).map_err(|error| ConnectorError::other(error.into(), None))
+        })
+    }
+}
+
+/// What went wrong, in the words by which the SDK tells what may be tried again.
+fn problem(error: hyper_util::client::legacy::Error) -> ConnectorError {
+    let mut causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+    let is_temporary = error.is_connect()
+        || causes.any(|cause| {
+            let broken = |hyper: &hyper::Error| {
+                hyper.is_closed()
+                    || hyper.is_canceled()
+                    || hyper.is_incomplete_message()
+                    || hyper.is_timeout()
+            };
+            cause.is::<std::io::Error>() || cause.downcast_ref::<hyper::Error>().is_some_and(broken)
+        });
+    if is_temporary { ConnectorError::io(error.into()) } else { ConnectorError::other(error.into(), None) }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
+    use aws_sdk_secretsmanager::Client as Secrets;
+    use rustls::ServerConfig;
+    use rustls::pki_types::PrivateKeyDer;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
     use super::*;
+
+    /// A service that speaks TLS, and breaks its first connections off without an answer.
+    struct Service {
+        url: String,
+        bundle: PathBuf,
+    }
+
+    impl Service {
+        async fn start(name: &str, breaks_off: usize) -> Self {
+            let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+            let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+            let config =
+                ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                    .with_safe_default_protocol_versions()
+                    .unwrap()
+                    .with_no_client_auth()
+                    .with_single_cert(vec![made.cert.der().clone()], key)
+                    .unwrap();
+            let acceptor = TlsAcceptor::from(Arc::new(config));
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+            tokio::spawn(async move {
+                for number in 0.. {
+                    let (stream, _) = listener.accept().await.unwrap();
+                    // A client that does not trust the certificate ends the handshake.
+                    let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                    let mut said = [0; 4096];
+                    let _ = stream.read(&mut said).await;
+                    if number >= breaks_off {
+                        let body = r#"{"Name":"keyring","SecretString":"it is there"}"#;
+                        let answer =
+                            format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                        stream.write_all(answer.as_bytes()).await.unwrap();
+                        let _ = stream.read(&mut said).await;
+                    }
+                }
+            });
+            let bundle = std::env::temp_dir().join(format!("placet-{name}-{}.pem", std::process::id()));
+            std::fs::write(&bundle, made.cert.pem()).unwrap();
+            Self { url, bundle }
+        }
+
+        async fn ask(&self, roots: Roots) -> Result<String, String> {
+            let access =
+                Access { region: "eu-central-1".into(), endpoint_url: Some(self.url.clone()), roots };
+            let config = sdk_config(&access, |_| Some("a credential".to_owned())).unwrap();
+            let asked = Secrets::new(&config).get_secret_value().secret_id("keyring").send().await;
+            match asked {
+                Ok(value) => Ok(value.secret_string.unwrap_or_default()),
+                Err(error) => Err(Fault::new("not reached", error).chain()),
+            }
+        }
+
+        fn bundle(&self) -> Roots {
+            Roots::File(self.bundle.to_string_lossy().into_owned())
+        }
+    }
+
+    impl Drop for Service {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.bundle);
+        }
+    }
+
+    #[tokio::test]
+    async fn only_those_are_trusted_whom_the_roots_name() {
+        let service = Service::start("trusted", 0).await;
+        assert_eq!(service.ask(service.bundle()).await, Ok("it is there".to_owned()));
+        let refused = service.ask(Roots::Amazon).await.unwrap_err();
+        assert!(refused.contains("certificate"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn what_breaks_off_without_an_answer_is_tried_again() {
+        let service = Service::start("broken", 2).await;
+        assert_eq!(service.ask(service.bundle()).await, Ok("it is there".to_owned()));
+    }
 
     #[test]
     fn the_pinned_roots_are_the_five_of_amazon() {
@@ -98,12 +258,10 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_bundle_is_named() {
-        let fault = http_client(&Roots::File("/nowhere/ca.pem".into())).err().unwrap();
-        assert!(
-            fault.chain().starts_with("the file that AWS_CA_BUNDLE names cannot be read"),
-            "{}",
-            fault.chain()
-        );
+    fn a_bundle_that_is_missing_or_empty_is_refused() {
+        let fault = |path: &str| http_client(&Roots::File(path.into())).err().unwrap().chain();
+        let missing = fault("/nowhere/ca.pem");
+        assert!(missing.starts_with("the file that AWS_CA_BUNDLE names cannot be read"), "{missing}");
+        assert_eq!(fault("/dev/null"), "there are no trusted certificates");
     }
 }

@@ -35,7 +35,7 @@ const COMMON: [(&str, &str); 4] = [
     ("503", "`no_policy` or `unavailable`; nothing was approved"),
 ];
 
-/// The document as JSON text, with a newline at the end: what is served, and what is checked in.
+/// The document as JSON text, with a newline at the end: what is checked in. The copy that is checked in is served.
 pub fn document() -> String {
     let (_, routes) = crate::client::described().split_for_parts();
     let mut document = Base::openapi();

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
 use maud::Markup;
 use placet_core::Refusal;
 use placet_core::policy::{Decision, Policy};
@@ -29,14 +30,14 @@ const FORM_LIMIT: usize = 16 * 1024;
 /// The longest reason, in characters.
 const REASON_CHARS: usize = 500;
 
-/// The routes, with their description.
+/// The routes with their descriptions: what the document is made from. [`router`] serves the same.
 pub(crate) fn described() -> OpenApiRouter<Arc<Gate>> {
     OpenApiRouter::new().routes(routes!(show, decide)).routes(routes!(inbox))
 }
 
 /// The routes alone.
 pub(crate) fn router() -> Router<Arc<Gate>> {
-    described().split_for_parts().0
+    Router::new().route("/r/{link}", get(show).post(decide)).route("/inbox/{link}", get(inbox))
 }
 
 /// Shows a request to its reviewer. Changes nothing, on `HEAD` as on `GET`.

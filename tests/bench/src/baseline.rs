@@ -2,14 +2,15 @@
 //!
 //! It is signed as the gate's clients sign, so that the same load client measures both.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 use placet_core::Timestamp;
 use placet_core::id::ClientId;
 use placet_core::keys::{Keyring, Secret};
 
 use crate::failure::{Failure, Result};
+use crate::install;
 use crate::load::Cycle;
 use crate::server::{Says, Server};
 use crate::sign::{Question, Signer};
@@ -28,7 +29,7 @@ pub(crate) struct Baseline {
 impl Baseline {
     /// Installs what it needs, if that has not been done, and starts it.
     pub(crate) fn start(place: &Path) -> Result<Self> {
-        let python = environment()?;
+        let python = install::python("bench-venv", REQUIREMENTS)?;
         std::fs::write(place.join("app.py"), APP)?;
         // Nobody's secret: it signs nothing but this benchmark.
         let ring = Keyring::first(Secret::new([1; 32]), Secret::new([2; 32]), Timestamp::from_millis(0));
@@ -70,35 +71,4 @@ impl Cycle for Caller {
         let answer = self.connection.call(proof.message(&proof.headers())).await?;
         answer.expect(200)?.expect_text("\"approved\":true").map(drop)
     }
-}
-
-/// The Python of an environment with exactly the pinned packages, made anew when these have changed.
-fn environment() -> Result<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let cache = cache.or(home).ok_or_else(|| Failure::bare("`HOME` is not set"))?;
-    let folder = cache.join("placet").join("bench-venv");
-    let (python, stamp) = (folder.join("bin").join("python"), folder.join("installed.txt"));
-    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == REQUIREMENTS) {
-        return Ok(python);
-    }
-    eprintln!("installing the baseline into {}", folder.display());
-    std::fs::create_dir_all(&folder)?;
-    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
-    let wanted = folder.join("requirements.txt");
-    std::fs::write(&wanted, REQUIREMENTS)?;
-    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(&wanted))?;
-    // Last, so that an installation that broke off is done again.
-    std::fs::rename(wanted, stamp)?;
-    Ok(python)
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let name = command.get_program().display().to_string();
-    let status = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .status()
-        .map_err(|error| Failure::new(format!("`{name}`"), error))?;
-    if status.success() { Ok(()) } else { Err(Failure::new(format!("`{name}`"), status)) }
 }

@@ -34,14 +34,16 @@ pub(crate) fn build() -> Result<PathBuf> {
         return Err(Failure::bare("`placet` could not be built"));
     }
     let said = String::from_utf8_lossy(&built.stdout);
-    said.lines().find_map(executable).ok_or_else(|| Failure::bare("cargo does not say where `placet` is"))
+    said.lines()
+        .find_map(|line| executable(line, "placet"))
+        .ok_or_else(|| Failure::bare("cargo does not say where `placet` is"))
 }
 
-/// The path of the gate's binary, from a line of cargo's messages about it.
-fn executable(line: &str) -> Option<PathBuf> {
+/// The path of a binary, from a line of cargo's messages about it.
+pub(crate) fn executable(line: &str, name: &str) -> Option<PathBuf> {
     let message: serde_json::Value = serde_json::from_str(line).ok()?;
-    let is_gate = message.pointer("/target/name")?.as_str()? == "placet";
-    is_gate.then(|| message.get("executable")?.as_str().map(PathBuf::from))?
+    let is_it = message.pointer("/target/name")?.as_str()? == name;
+    is_it.then(|| message.get("executable")?.as_str().map(PathBuf::from))?
 }
 
 /// A gate that serves from a data folder.
@@ -76,10 +78,7 @@ impl Gate {
         let text = std::fs::read(&path).map_err(|error| Failure::new(path.display(), error))?;
         let keyring: Keyring =
             serde_json::from_slice(&text).map_err(|error| Failure::new(path.display(), error))?;
-        let client = ClientId::parse(CLIENT).map_err(|error| Failure::new(CLIENT, error))?;
-        let reviewer = ReviewerId::parse(REVIEWER).map_err(|error| Failure::new(REVIEWER, error))?;
-        let signer = Signer::new(&keyring.current, &client);
-        Ok(People { signer, keyring, client, reviewer })
+        People::of(keyring)
     }
 
     /// Where the letter to the reviewer of a request's first stage will be.
@@ -87,7 +86,6 @@ impl Gate {
         self.data.join("outbox").join(format!("{approval_id}.1.{REVIEWER}.email.json"))
     }
 }
-
 /// The client and the reviewer, with what proves who they are.
 #[derive(Clone)]
 pub(crate) struct People {
@@ -99,6 +97,14 @@ pub(crate) struct People {
 }
 
 impl People {
+    /// Those of a gate with that keyring.
+    pub(crate) fn of(keyring: Keyring) -> Result<Self> {
+        let client = ClientId::parse(CLIENT).map_err(|error| Failure::new(CLIENT, error))?;
+        let reviewer = ReviewerId::parse(REVIEWER).map_err(|error| Failure::new(REVIEWER, error))?;
+        let signer = Signer::new(&keyring.current, &client);
+        Ok(Self { signer, keyring, client, reviewer })
+    }
+
     /// The path of the reviewer's page for a request, and the body of an approving form with a nonce of now.
     ///
     /// Made from the keyring as the gate makes them, so that the client need not read a page each time.
@@ -139,9 +145,9 @@ mod tests {
                 r#"{{"reason":"compiler-artifact","target":{{"name":"{name}"}},"executable":{executable}}}"#
             )
         };
-        assert_eq!(executable(&line("placet", r#""/t/placet""#)), Some(PathBuf::from("/t/placet")));
-        assert_eq!(executable(&line("serde", "null")), None);
-        assert_eq!(executable(&line("placet", "null")), None);
-        assert_eq!(executable(r#"{"reason":"build-finished","success":true}"#), None);
+        assert_eq!(executable(&line("placet", r#""/t/placet""#), "placet"), Some(PathBuf::from("/t/placet")));
+        assert_eq!(executable(&line("serde", "null"), "placet"), None);
+        assert_eq!(executable(&line("placet", "null"), "placet"), None);
+        assert_eq!(executable(r#"{"reason":"build-finished","success":true}"#, "placet"), None);
     }
 }

@@ -7,6 +7,8 @@ mod baseline;
 mod failure;
 mod floor;
 mod gate;
+mod install;
+mod lambda;
 mod load;
 mod place;
 mod process;
@@ -21,7 +23,7 @@ mod wire;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -42,8 +44,10 @@ enum Part {
 
 /// Measures the gate, the article's baseline and the disk in one run.
 #[derive(Debug, Parser)]
-#[command(name = "placet-bench")]
+#[command(name = "placet-bench", args_conflicts_with_subcommands = true)]
 struct Options {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// Measure only these
     #[arg(long, value_delimiter = ',')]
     only: Vec<Part>,
@@ -67,6 +71,12 @@ struct Options {
     json: bool,
 }
 
+/// What else can be measured.
+#[derive(Debug, Subcommand)]
+enum Other {
+    Lambda(lambda::LambdaOptions),
+}
+
 impl Options {
     fn measures(&self, part: Part) -> bool {
         self.only.is_empty() || self.only.contains(&part)
@@ -78,7 +88,12 @@ impl Options {
 }
 
 fn main() -> ExitCode {
-    match run::run(&Options::parse()) {
+    let options = Options::parse();
+    let measured = match &options.other {
+        Some(Other::Lambda(options)) => lambda::run(options),
+        None => run::run(&options),
+    };
+    match measured {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("placet-bench: {failure}");

@@ -43,9 +43,18 @@ pub(crate) fn busy_of_all() -> Result<Duration> {
 
 /// Memory of a process that is in RAM, in bytes (`VmRSS`).
 pub(crate) fn resident_bytes(pid: u32) -> Result<u64> {
+    memory(pid, "VmRSS:")
+}
+
+/// The most memory that a process has had in RAM, in bytes (`VmHWM`).
+pub(crate) fn peak_bytes(pid: u32) -> Result<u64> {
+    memory(pid, "VmHWM:")
+}
+
+fn memory(pid: u32, name: &str) -> Result<u64> {
     let path = format!("/proc/{pid}/status");
     let status = std::fs::read_to_string(&path).map_err(|error| Failure::new(path, error))?;
-    parse_resident(&status).ok_or_else(|| Failure::bare("the kernel does not say `VmRSS`"))
+    parse_memory(&status, name).ok_or_else(|| Failure::bare(format!("the kernel does not say `{name}`")))
 }
 
 /// The file system that holds a path, by the longest mount point above it.
@@ -82,8 +91,8 @@ fn parse_busy(stat: &str) -> Option<Duration> {
     [user, nice, system, irq, soft].into_iter().map(|field| ticks(field)).sum()
 }
 
-fn parse_resident(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+fn parse_memory(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
 }
 
@@ -112,13 +121,14 @@ mod tests {
 
     #[test]
     fn memory_is_in_bytes() {
-        assert_eq!(parse_resident("VmPeak:\t  9 kB\nVmRSS:\t  1024 kB\n"), Some(1024 * 1024));
-        assert_eq!(parse_resident("VmPeak:\t  9 kB\n"), None);
+        assert_eq!(parse_memory("VmPeak:\t  9 kB\nVmRSS:\t  1024 kB\n", "VmRSS:"), Some(1024 * 1024));
+        assert_eq!(parse_memory("VmPeak:\t  9 kB\n", "VmRSS:"), None);
     }
 
     #[test]
     fn a_process_knows_its_own() {
-        assert!(resident_bytes(std::process::id()).unwrap() > 0);
+        let resident = resident_bytes(std::process::id()).unwrap();
+        assert!(resident > 0 && peak_bytes(std::process::id()).unwrap() >= resident);
         assert!(busy_of_all().unwrap() >= Cpu::of(std::process::id()).unwrap().total());
     }
 }

@@ -22,6 +22,10 @@ pub(crate) enum Measured {
     Megabytes(u64),
     /// What goes over the wire, in bytes.
     Bytes(usize),
+    /// So many calls.
+    Calls(usize),
+    /// Money.
+    Dollars(f64),
 }
 
 /// What DESIGN section 10 wants.
@@ -70,9 +74,10 @@ impl Measured {
             Self::CpuMicros(number)
             | Self::PerSecond(number)
             | Self::Times(number)
-            | Self::Processors(number) => number,
+            | Self::Processors(number)
+            | Self::Dollars(number) => number,
             Self::Megabytes(bytes) => bytes as f64 / 1e6,
-            Self::Bytes(bytes) => bytes as f64,
+            Self::Bytes(count) | Self::Calls(count) => count as f64,
         }
     }
 
@@ -85,6 +90,9 @@ impl Measured {
             Self::Processors(_) => "CPUs",
             Self::Megabytes(_) => "MB",
             Self::Bytes(_) => "B",
+            Self::Calls(1) => "call",
+            Self::Calls(_) => "calls",
+            Self::Dollars(_) => "USD",
         }
     }
 
@@ -92,9 +100,10 @@ impl Measured {
         let number = self.number();
         let digits = match self {
             Self::Time(_) if number < 10.0 => 3,
+            Self::Dollars(_) => 4,
             Self::Times(_) | Self::Processors(_) => 2,
             Self::Time(_) | Self::Megabytes(_) => 1,
-            Self::CpuMicros(_) | Self::PerSecond(_) | Self::Bytes(_) => 0,
+            Self::CpuMicros(_) | Self::PerSecond(_) | Self::Bytes(_) | Self::Calls(_) => 0,
         };
         format!("{number:.digits$} {}", self.unit())
     }

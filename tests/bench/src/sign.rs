@@ -21,9 +21,12 @@ pub(crate) struct Signer {
 
 /// A signed message.
 pub(crate) struct Proof<'m> {
-    method: &'m str,
-    path: &'m str,
-    body: &'m [u8],
+    /// Upper-case method.
+    pub(crate) method: &'m str,
+    /// Path and query.
+    pub(crate) path: &'m str,
+    /// The body.
+    pub(crate) body: &'m [u8],
     client: &'m str,
     timestamp: String,
     signature: String,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
 use placet_core::keys::EpochNumber;
 use placet_core::policy::Policy;
 use placet_core::request::Request;
@@ -23,7 +24,7 @@ use crate::call::Call;
 use crate::problem::Problem;
 use crate::wire::Approval;
 
-/// The routes, with their description.
+/// The routes with their descriptions: what the document is made from. [`router`] serves the same.
 pub(crate) fn described() -> OpenApiRouter<Arc<Gate>> {
     OpenApiRouter::new()
         .routes(routes!(requests::ask, requests::list))
@@ -39,9 +40,21 @@ pub(crate) fn described() -> OpenApiRouter<Arc<Gate>> {
         .routes(routes!(open::openapi))
 }
 
-/// The routes alone.
+/// The routes alone. Not taken out of [`described`]: a Lambda would make the whole document at every start, and be a
+/// third of a megabyte larger.
 pub(crate) fn router() -> Router<Arc<Gate>> {
-    described().split_for_parts().0
+    Router::new()
+        .route("/v1/requests", post(requests::ask).get(requests::list))
+        .route("/v1/requests/{request_id}", get(requests::get))
+        .route("/v1/requests/{request_id}/cancel", post(requests::cancel))
+        .route("/v1/requests/{request_id}/decision", post(requests::decision))
+        .route("/v1/tokens/verify", post(tokens::verify))
+        .route("/v1/tokens/redeem", post(tokens::redeem))
+        .route("/v1/hooks", post(hooks::subscribe))
+        .route("/v1/hooks/{hook_id}", delete(hooks::unsubscribe))
+        .route("/.well-known/jwks.json", get(open::jwks))
+        .route("/healthz", get(open::healthz))
+        .route("/openapi.json", get(open::openapi))
 }
 
 /// The approval, with its token under the secret that the caller holds, if it is the asker.
