@@ -1,8 +1,10 @@
-// Prints the app's definition as Zapier stores it. `definition.json` is a copy of it, and CI compares the two.
+// Writes the app's definition, as Zapier stores it, to the file that is named. `definition.json` is checked in, and CI
+// compares it with a new one.
 
+import { writeFileSync } from 'node:fs';
 import zapier from 'zapier-platform-core';
 
 import app from '../dist/index.js';
 
-const { results } = await zapier.createAppHandler(app)({ command: 'definition', bundle: {} });
-process.stdout.write(`${JSON.stringify(results, null, 2)}\n`);
+const { results } = await zapier.createAppHandler(app)({ command: 'definition', calledFromCli: true, bundle: {} });
+writeFileSync(process.argv[2], `${JSON.stringify(results, null, 2)}\n`);

@@ -47,15 +47,15 @@ export interface TokenCheck {
   token_first_use: boolean | null;
 }
 
-/** What a step puts out. Without an approval (a token of nothing), its fields are null, and `approved` is false. */
+/** What a step puts out. Without an approval (a token of nothing), its fields are null or empty, and `approved` is false. */
 export type Output = { id: string | null } & { [Key in keyof Approval]: Approval[Key] | null } & { approved: boolean } & TokenCheck;
 
 const NOT_CHECKED: TokenCheck = { token_valid: null, token_problem: null, token_first_use: null };
 
 const NO_APPROVAL: { [Key in keyof Approval]: Approval[Key] | null } & { approved: boolean } = {
   request_id: null, approval_id: null, client: null, status: null, approved: false, action: null, summary: null,
-  payload_sha256: null, metadata: null, rule: null, stage: null, created_at: null, deadline: null, decided_at: null,
-  decided_by: null, reason: null, votes: null, token: null, status_url: null,
+  payload_sha256: null, metadata: {}, rule: null, stage: null, created_at: null, deadline: null, decided_at: null,
+  decided_by: [], reason: null, votes: [], token: null, status_url: null,
 };
 
 /** The gate's answer as an approval. Whatever is not exactly one is an error: nothing is approved by a misreading. */

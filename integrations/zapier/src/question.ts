@@ -120,7 +120,8 @@ export function nameInThisRun(requestId: string, callbackUrl: string): string {
 }
 
 function nameFor(key: string): string {
-  return /^[A-Za-z0-9._:-]{1,128}$/u.test(key) ? key : `key-${digest(key)}`;
+  // In a path, `.` and `..` are not names.
+  return /^(?!\.{1,2}$)[A-Za-z0-9._:-]{1,128}$/u.test(key) ? key : `key-${digest(key)}`;
 }
 
 function digest(value: string): string {

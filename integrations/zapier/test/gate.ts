@@ -16,7 +16,7 @@ import { fileURLToPath } from 'node:url';
 const ROOT = fileURLToPath(new URL('../../../..', import.meta.url));
 const PLACET = resolve(ROOT, process.env['PLACET'] ?? 'target/debug/placet');
 
-export const POLICY = `
+const POLICY = `
 issuer = "https://gate.example.com"
 
 [[clients]]
@@ -35,6 +35,7 @@ rate_per_minute = 60000
 [[clients]]
 id = "slow"
 roles = ["requester"]
+callback_hosts = ["127.0.0.1"]
 rate_per_minute = 1
 
 [[clients]]
@@ -109,12 +110,12 @@ export class Gate {
     this.#child = child;
   }
 
-  static async start(text = POLICY): Promise<Gate> {
+  static async start(): Promise<Gate> {
     const data = mkdtempSync(join(tmpdir(), 'placet-zapier-'));
     const policy = join(data, 'placet.toml');
-    if (text !== '') writeFileSync(policy, text);
+    writeFileSync(policy, POLICY);
     try {
-      const { child, origin } = await serve(data, text === '' ? undefined : policy, '127.0.0.1:0');
+      const { child, origin } = await serve(data, policy, '127.0.0.1:0');
       return new Gate(child, data, policy, origin);
     } catch (error) {
       rmSync(data, { recursive: true, force: true });
@@ -219,8 +220,8 @@ export class Gate {
   }
 }
 
-async function serve(data: string, policy: string | undefined, listen: string) {
-  const words = ['serve', '--data', data, '--listen', listen, ...(policy === undefined ? [] : ['--policy', policy])];
+async function serve(data: string, policy: string, listen: string) {
+  const words = ['serve', '--data', data, '--listen', listen, '--policy', policy];
   const child = spawn(PLACET, words, { stdio: ['ignore', 'pipe', 'pipe'], cwd: data });
   let log = '';
   child.stderr.on('data', (chunk) => { log += chunk; });
