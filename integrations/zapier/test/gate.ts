@@ -142,11 +142,16 @@ export class Gate {
   secret(client: string): string {
     const known = this.#secrets.get(client);
     if (known !== undefined) return known;
-    const run = spawnSync(PLACET, ['client', 'secret', client, '--data', this.data], { encoding: 'utf8' });
-    if (run.status !== 0) throw new Error(run.stderr);
-    const secret = run.stdout.trim().split('\n').at(-1) ?? '';
+    const secret = this.operate('client', 'secret', client).trim().split('\n').at(-1) ?? '';
     this.#secrets.set(client, secret);
     return secret;
+  }
+
+  /** What one of the operator's commands prints. */
+  operate(...words: string[]): string {
+    const run = spawnSync(PLACET, [...words, '--data', this.data], { encoding: 'utf8' });
+    if (run.status !== 0) throw new Error(run.stderr);
+    return run.stdout;
   }
 
   /** One signed call, without the app: how tests look at the gate from the side. */
@@ -168,6 +173,15 @@ export class Gate {
     });
     const text = await response.text();
     return { status: response.status, body: text === '' ? undefined : JSON.parse(text) };
+  }
+
+  /** Rotates the keys, and waits until the serving gate has the new ones. */
+  async rotate(): Promise<void> {
+    const keys = async () => (await fetch(`${this.origin}/.well-known/jwks.json`)).text();
+    const before = await keys();
+    this.operate('keys', 'rotate');
+    this.#secrets.clear();
+    await until('the new keys', async () => ((await keys()) === before ? undefined : true));
   }
 
   async state(requestId: string, client = 'zapier'): Promise<Json> {

@@ -51,7 +51,7 @@ const TOOLS: Record<string, Send> = {
   'n8n HTTP Request': (method, path, body, headers = bearer()) =>
     send(method, path, {
       accept: 'application/json,text/html,application/xhtml+xml,application/xml,text/*;q=0.9, image/*;q=0.8, */*;q=0.7',
-      'accept-encoding': 'gzip, compress, deflate, br', 'user-agent': 'axios/1.12.0',
+      'accept-encoding': 'gzip, compress, deflate, br', 'user-agent': 'n8n', connection: 'close',
       ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers,
     }, body),
 };

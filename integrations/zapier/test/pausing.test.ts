@@ -297,3 +297,23 @@ test('too many questions in a minute are throttled, with the time to wait', asyn
   assert.equal(throttled.name, 'ThrottledError');
   assert.ok(Number(throttled.delay) >= 1 && Number(throttled.delay) <= 60, String(throttled.delay));
 });
+
+test('a rotation of the keys breaks no run that waits; the one after it asks for the new secret', async () => {
+  const own = await Gate.start();
+  try {
+    const authData = connect(own);
+    const asking = new PausingStep(authData, { request_key: newKey(), summary: 'Refund it.' }, receiver.callbackUrl());
+    const waiting = await paused(asking);
+    await own.rotate();
+    await own.decide(waiting.approval_id, 'approve');
+    const callback = posted(await receiver.waitAt(asking.callbackUrl));
+    assert.equal((await asking.resume(waiting, callback)).approved, true);
+    await own.rotate();
+    assert.equal((await failure(asking.resume(waiting, callback))).name, 'ExpiredAuthError');
+    const replay = new PausingStep(connect(own), asking.inputData, receiver.callbackUrl());
+    assert.equal((await replay.perform()).results.approved, true);
+  } finally {
+    await own.stop();
+    connect(gate);
+  }
+});
