@@ -1,0 +1,31 @@
+// Putting a question to the gate.
+
+import type { Bundle, ZObject } from 'zapier-platform-core';
+
+import { type Approval, approvalIn } from '../approval.js';
+import { call, json } from '../gate.js';
+import type { Question } from '../question.js';
+
+/** What asking came to. */
+export interface Asked {
+  /** Undefined where the name belongs to another question, or to the same one with another callback. */
+  approval: Approval | undefined;
+  /** Whether this call made it. */
+  isNew: boolean;
+}
+
+/** Asks. The same question under the same name finds the same request. */
+export async function ask(z: ZObject, bundle: Bundle, question: Question, callbackUrl?: string): Promise<Asked> {
+  const fields = {
+    request_id: question.requestId,
+    summary: question.summary,
+    action: question.action,
+    timeout_seconds: question.timeoutSeconds,
+    metadata: question.metadata,
+    ...(callbackUrl === undefined ? {} : { callback_url: callbackUrl }),
+  };
+  const body = json(fields, question.payload);
+  const response = await call(z, bundle, { method: 'POST', path: '/v1/requests', body, expected: [409] });
+  if (response.status === 409) return { approval: undefined, isNew: false };
+  return { approval: approvalIn(z, response.data), isNew: response.status === 201 };
+}

@@ -1,0 +1,34 @@
+// Create Approval Request: asks, and the Zap goes on without waiting.
+
+import { type Bundle, type ZObject, defineCreate } from 'zapier-platform-core';
+
+import { OUTPUT_FIELDS, type Output, PENDING_SAMPLE, outputOf } from '../approval.js';
+import { QUESTION_FIELDS, readQuestion } from '../question.js';
+import { ask } from './ask.js';
+
+async function perform(z: ZObject, bundle: Bundle): Promise<Output> {
+  const question = readQuestion(z, bundle);
+  const { approval } = await ask(z, bundle, question);
+  if (approval === undefined) {
+    throw new z.errors.Error(
+      `The Request Key "${question.requestId}" was used for another question before. Use a key that is different for each thing to approve.`,
+      'other_question',
+    );
+  }
+  return outputOf(approval);
+}
+
+export default defineCreate({
+  key: 'create_approval_request',
+  noun: 'Approval Request',
+  display: {
+    label: 'Create Approval Request',
+    description: 'Asks a person and goes on at once, without the decision. Use Find Approval or the trigger Approval Decided to get it.',
+  },
+  operation: {
+    inputFields: [...QUESTION_FIELDS],
+    perform,
+    outputFields: OUTPUT_FIELDS,
+    sample: { ...PENDING_SAMPLE },
+  },
+});

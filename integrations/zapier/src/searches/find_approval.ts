@@ -1,0 +1,31 @@
+// Find Approval: how a request stands.
+
+import { type Bundle, type ZObject, defineSearch } from 'zapier-platform-core';
+
+import { OUTPUT_FIELDS, type Output, SAMPLE, outputOf } from '../approval.js';
+import { find, verify } from '../gate.js';
+import { readKey } from '../question.js';
+import { EXISTING_KEY_FIELD } from '../triggers/approval_list.js';
+
+async function perform(z: ZObject, bundle: Bundle): Promise<(Output & { id: string })[]> {
+  const approval = await find(z, bundle, readKey(z, bundle.inputData['request_key']));
+  if (approval === undefined) return [];
+  if (approval.token === null) return [{ ...outputOf(approval), id: approval.approval_id }];
+  const { valid, problem } = await verify(z, bundle, approval.token);
+  return [{ ...outputOf(approval, { token_valid: valid, token_problem: problem }), id: approval.approval_id }];
+}
+
+export default defineSearch({
+  key: 'find_approval',
+  noun: 'Approval',
+  display: {
+    label: 'Find Approval',
+    description: 'Finds an approval by its request key, and says how it stands and whether it may still be acted on.',
+  },
+  operation: {
+    inputFields: [EXISTING_KEY_FIELD],
+    perform,
+    outputFields: OUTPUT_FIELDS,
+    sample: { ...SAMPLE },
+  },
+});
