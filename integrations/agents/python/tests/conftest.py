@@ -9,7 +9,7 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[3]
-sys.path[:0] = [str(ROOT / "tests/e2e"), str(HERE)]
+sys.path[:0] = [str(ROOT / "tests/e2e"), str(HERE.parents[1] / "examples")]
 
 from placet_client import BINARY, Gate, free_port, wait_until  # noqa: E402
 

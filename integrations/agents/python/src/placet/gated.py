@@ -51,7 +51,7 @@ class Gated:
 
     def arguments(self, payload: dict[str, Any], context: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments that a payload stands for."""
-        bound = inspect.BoundArguments(self.signature, {  # type: ignore[arg-type]
+        bound = inspect.BoundArguments(self.signature, {
             name: tuple(value) if parameter.kind is parameter.VAR_POSITIONAL else value
             for name, parameter in self.signature.parameters.items()
             for value in [context[name] if name in self.context else payload[name]]
