@@ -68,9 +68,9 @@ impl PlacetServer {
         });
         accept(self.call(context, Method::POST, "/v1/requests".to_owned(), Some(question)).await)?;
         let approval = accept(self.wait(context, &request_id, None).await)?;
-        let token = match (approval.get("approved"), approval.get("token").and_then(Value::as_str)) {
-            (Some(Value::Bool(true)), Some(token)) => token,
-            _ => return Err(refused(&approval)),
+        let token = approval.get("token").and_then(Value::as_str);
+        let (Some(Value::Bool(true)), Some(token)) = (approval.get("approved"), token) else {
+            return Err(refused(&approval));
         };
         let redemption = json!({ "token": token, "payload": payload, "redeemed_by": unique()? });
         accept(self.call(context, Method::POST, "/v1/tokens/redeem".to_owned(), Some(redemption)).await)

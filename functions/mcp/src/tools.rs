@@ -139,8 +139,8 @@ impl PlacetServer {
                 answer = self.call(context, Method::GET, path, None) => answer?,
                 () = context.ct.cancelled() => return Err("the client stopped waiting".to_owned()),
             };
-            let pending = answer.status == 200
-                && answer.body.get("status").and_then(Value::as_str) == Some("pending");
+            let pending =
+                answer.status == 200 && answer.body.get("status").and_then(Value::as_str) == Some("pending");
             if !pending || wait == 0 {
                 return Ok(answer);
             }
@@ -181,7 +181,9 @@ fn result(reply: Result<Answer, String>) -> CallToolResult {
     match reply {
         Ok(Answer { status: 200..300, body }) if body.is_object() => CallToolResult::structured(body),
         Ok(Answer { body, .. }) if body.get("code").is_some() => CallToolResult::structured_error(body),
-        Ok(Answer { status, .. }) => no_answer(&format!("the answer is {status}: this does not seem to be a gate")),
+        Ok(Answer { status, .. }) => {
+            no_answer(&format!("the answer is {status}: this does not seem to be a gate"))
+        }
         Err(why) => no_answer(&why),
     }
 }
