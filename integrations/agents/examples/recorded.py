@@ -3,10 +3,13 @@
 It speaks OpenAI's Responses and Chat Completions APIs and Anthropic's Messages API, streamed or not. Which answer comes
 next is read from the conversation itself: the one after as many tool results as it holds. `{{approval_token}}` in an
 answer is filled in as a model would do it, with what the last tool result says.
+
+`python recorded.py FILE` serves the answers of a JSON file until its standard input ends; it prints its address.
 """
 
 import json
 import re
+import sys
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -157,3 +160,9 @@ def text_of(content):
 def fill(answer, results):
     found = re.search(r'"approval_token": ?"([^"]+)"', results[-1]) if results else None
     return json.loads(json.dumps(answer).replace("{{approval_token}}", found.group(1) if found else ""))
+
+
+if __name__ == "__main__":
+    with model_server(json.loads(Path(sys.argv[1]).read_text())) as url:
+        print(url, flush=True)
+        sys.stdin.read()
