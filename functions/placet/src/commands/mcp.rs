@@ -13,19 +13,18 @@ use crate::mcp::Signs;
 
 /// Serves until the agent closes its side.
 pub(crate) async fn run(globals: &Globals, options: Mcp) -> Result<Exit, Failure> {
-    let (api, _local) = match &globals.url {
-        Some(url) => super::api_at(url, globals, options.client.as_deref()).await?,
-        None => {
-            let folder = Folder::existing(globals.data())?;
-            let url = folder.served_at().ok_or_else(|| {
-                Failure::refused("no gate serves from this data folder")
-                    .advise("start one with `placet serve`, or name a gate's address with --url")
-            })?;
-            let local = LocalGate::for_command(folder)?;
-            let policy = local.policy().await?;
-            let client = super::asking_client(options.client.as_deref(), &policy)?;
-            (super::api_over(Transport::network(&url)?, &local, client), Some(local))
-        }
+    let (api, _local) = if let Some(url) = &globals.url {
+        super::api_at(url, globals, options.client.as_deref()).await?
+    } else {
+        let folder = Folder::existing(globals.data())?;
+        let url = folder.served_at().ok_or_else(|| {
+            Failure::refused("no gate serves from this data folder")
+                .advise("start one with `placet serve`, or name a gate's address with --url")
+        })?;
+        let local = LocalGate::for_command(folder)?;
+        let policy = local.policy().await?;
+        let client = super::asking_client(options.client.as_deref(), &policy)?;
+        (super::api_over(Transport::network(&url)?, &local, client), Some(local))
     };
     let mut server = PlacetServer::new(Arc::new(Signs(api)));
     if options.permission_prompt {
