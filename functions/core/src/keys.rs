@@ -148,6 +148,19 @@ impl Keyring {
         Self { current: Epoch { number: 1, master, signing_seed, created_at: now }, previous: None }
     }
 
+    /// A first keyring from a secret text that everybody who needs the keys can read: the same text, the same keys.
+    ///
+    /// The text must have the entropy of a key; it is not a password, and is not stretched.
+    pub fn from_seed(seed: &str, now: Timestamp) -> Self {
+        let derive = |purpose: &[u8]| {
+            let mut key = [0; 32];
+            // `expand` fails only for outputs over 255 hash lengths; this one is of one hash length.
+            let _ = Hkdf::<Sha256>::new(Some(b"placet-seed-v1"), seed.as_bytes()).expand(purpose, &mut key);
+            Secret::new(key)
+        };
+        Self::first(derive(b"master"), derive(b"signing-seed"), now)
+    }
+
     /// The keyring after a rotation: the current epoch becomes the previous one, which is dropped.
     #[must_use]
     pub fn rotated(&self, master: Secret, signing_seed: Secret, now: Timestamp) -> Self {

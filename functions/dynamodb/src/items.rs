@@ -8,6 +8,7 @@
 //! - `hooks`, `<client>#<hook id>`: a subscription.
 //! - `policy`, `<version>`: an installed policy; the version has leading zeros, so that the last one is the newest.
 //! - `quota#<client>`, `<minute>`: how much of an allowance is used up.
+//! - `marks`, `<name>`: a name that is remembered for a while.
 //! - `twin#<client>#<payload digest>`, `a#<action>`: the requests for exactly that which wait.
 //!
 //! In `audit`, by `subject` and `seq`, an item is an entry: each of its fields is an attribute.
@@ -65,6 +66,9 @@ pub(crate) const PENDING: &str = "pending";
 
 /// The partition of all subscriptions.
 pub(crate) const HOOKS: &str = "hooks";
+
+/// The partition of all marks.
+pub(crate) const MARKS: &str = "marks";
 
 /// The partition of all policies.
 pub(crate) const POLICY: &str = "policy";

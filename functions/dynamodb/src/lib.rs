@@ -12,6 +12,7 @@
 //! loaded, and pages of requests are loaded consistently before they are handed out.
 
 mod commit;
+mod health;
 mod items;
 mod queries;
 mod tables;
@@ -27,7 +28,9 @@ use placet_core::audit::{AuditEntry, ChainHead};
 use placet_core::id::{ClientId, HookId, RequestKey};
 use placet_core::request::Request;
 use placet_gate::Fault;
-use placet_gate::ports::{Clock, Commit, Committed, Hook, Outgoing, PolicyRecord, Store, StoreQuery, Watch};
+use placet_gate::ports::{
+    Clock, Closing, Commit, Committed, Hook, Outgoing, PolicyRecord, Store, StoreQuery, Watch,
+};
 
 pub use tables::{DUE_INDEX, Keep, LISTED_INDEX, PENDING_INDEX, TTL_ATTRIBUTE, Tables, describe};
 
@@ -68,8 +71,8 @@ impl Store for DynamoStore {
         Box::new(watch::Poll::new())
     }
 
-    async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<RequestKey>, Fault> {
-        self.0.overdue(now, limit).await
+    async fn closing(&self, until: Timestamp, limit: usize) -> Result<Vec<Closing>, Fault> {
+        self.0.closing(until, limit).await
     }
 
     async fn due_outgoing(&self, now: Timestamp, limit: usize) -> Result<Vec<Outgoing>, Fault> {
@@ -123,6 +126,10 @@ impl Store for DynamoStore {
 
     async fn purge(&self, ended_before: Timestamp, limit: usize) -> Result<usize, Fault> {
         self.0.purge(ended_before, limit).await
+    }
+
+    async fn mark(&self, name: &str, until: Timestamp) -> Result<bool, Fault> {
+        self.0.mark(name, until).await
     }
 }
 

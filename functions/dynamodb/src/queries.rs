@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
@@ -13,11 +14,11 @@ use placet_core::audit::{AuditEntry, ChainHead};
 use placet_core::id::{ClientId, HookId, RequestKey};
 use placet_core::request::Request;
 use placet_gate::Fault;
-use placet_gate::ports::{Hook, Outgoing, PolicyRecord, StoreQuery};
+use placet_gate::ports::{Closing, Hook, Outgoing, PolicyRecord, StoreQuery};
 
 use crate::items::{
     self, APPROVAL_ID, ATTEMPT, CLAIM, CLIENT, CLOSES, DUE_AT, DUE_PK, ENDED_AT, EXPIRES_AT, HOOKS, Item,
-    PENDING, PENDING_PK, PK, POLICY, SENDS, STATUS, SUBJECT, number, string, text,
+    MARKS, PENDING, PENDING_PK, PK, POLICY, SENDS, STATUS, SUBJECT, number, string, text,
 };
 use crate::tables::{DUE_INDEX, LISTED_INDEX, PENDING_INDEX};
 use crate::{Inner, pause_before, random_hex};
@@ -51,9 +52,12 @@ impl Inner {
         found.item.as_ref().map(items::request).transpose()
     }
 
-    pub(crate) async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<RequestKey>, Fault> {
-        let found = up_to(limit, self.due(CLOSES, now)).await?;
-        found.iter().map(items::request_key).collect()
+    pub(crate) async fn closing(&self, until: Timestamp, limit: usize) -> Result<Vec<Closing>, Fault> {
+        let found = up_to(limit, self.due(CLOSES, until)).await?;
+        found
+            .iter()
+            .map(|item| Ok(Closing { key: items::request_key(item)?, closes_at: items::due_at(item)? }))
+            .collect()
     }
 
     pub(crate) async fn due_outgoing(&self, now: Timestamp, limit: usize) -> Result<Vec<Outgoing>, Fault> {
@@ -264,6 +268,32 @@ impl Inner {
             .key_condition_expression(format!("{SUBJECT} = :subject"))
             .expression_attribute_values(":subject", text(subject))
             .consistent_read(true)
+    }
+
+    /// The time is in the condition too: DynamoDB's TTL deletes hours or days late.
+    pub(crate) async fn mark(&self, name: &str, until: Timestamp) -> Result<bool, Fault> {
+        let mut mark = items::address(MARKS, name);
+        mark.insert(EXPIRES_AT.to_owned(), number(until.seconds()));
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.tables.requests)
+            .set_item(Some(mark))
+            .condition_expression(format!("attribute_not_exists({PK}) OR {EXPIRES_AT} <= :now"))
+            .expression_attribute_values(":now", number(self.clock.now().seconds()))
+            .send()
+            .await;
+        match put {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(Fault::new(UNWRITTEN, error)),
+        }
     }
 
     /// Goes through the whole table: in AWS the TTL does this by itself, and no function calls it.

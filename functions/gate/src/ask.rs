@@ -12,7 +12,7 @@ use placet_core::token::TokenKind;
 use serde_json::json;
 
 use crate::authenticate::Caller;
-use crate::ports::{Commit, Committed, Quota, RequestWrite};
+use crate::ports::{Commit, Committed, Measure, Quota, RequestWrite};
 use crate::{Error, Fault, Gate, random_bits, tokens};
 
 /// A question whose fields have their form.
@@ -109,6 +109,8 @@ impl Gate {
         };
         match self.store.commit(commit).await? {
             Committed::Done { pending_twin } => {
+                self.meter.saw(&Measure::Asked);
+                self.saw_end(&request);
                 self.after(&request, outgoing).await;
                 Ok(Asking { request, is_new: true, pending_twin })
             }

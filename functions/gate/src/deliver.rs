@@ -8,7 +8,7 @@ use placet_core::{Timestamp, summary};
 use crate::alert::Alert;
 use crate::authenticate::secrets_of;
 use crate::ports::{
-    Commit, Hook, HookEvent, Letter, Message, Outgoing, Post, Posted, RequestWrite, Via, View,
+    Commit, Hook, HookEvent, Letter, Measure, Message, Outgoing, Post, Posted, RequestWrite, Via, View,
 };
 use crate::{Error, Fault, Gate, LEASE_MS, tokens};
 
@@ -70,13 +70,27 @@ impl Gate {
         event: HookEvent,
         policy: &Policy,
     ) -> Result<Vec<Message>, Fault> {
-        let hooks = self.store.hooks().await?;
+        let hooks = self.known_hooks().await?;
         let hears = |hook: &&Hook| {
             let auditor =
                 || policy.client(&hook.client).is_some_and(|client| client.has(ClientRole::Auditor));
             hook.events.contains(&event) && (hook.client == request.asked.client || auditor())
         };
         Ok(hooks.iter().filter(hears).map(|hook| Message::Hook { hook: hook.id.clone(), event }).collect())
+    }
+
+    /// Takes a message that was handed over, if nobody else has, and sends it: what a queue delivers.
+    ///
+    /// `message` must be as it was committed or put off: its try and its time are the claim. Does nothing where it was
+    /// sent, or taken by somebody else, in the meantime.
+    pub async fn take_up(&self, message: &Outgoing, request: Option<&Request>) -> Result<(), Error> {
+        let lease = self.clock.now().plus_millis(LEASE_MS);
+        // A claim must move the message, or the next one with the same wish would succeed as well.
+        let lease = if lease == message.due_at { lease.plus_millis(1) } else { lease };
+        if !self.store.reschedule(message, message.attempt, lease).await? {
+            return Ok(());
+        }
+        self.deliver(&Outgoing { due_at: lease, ..message.clone() }, request).await
     }
 
     /// Sends one message and records how that went. The caller holds it: by committing it, or by its lease.
@@ -101,7 +115,7 @@ impl Gate {
                     Some(reviewer) if waits => {
                         let letter =
                             self.letter(message, request, *stage, reviewer, *channel, &policy).await?;
-                        self.notify.tell(&letter).await
+                        self.notify.tell(&letter).await.map(|()| self.saw_told(message))
                     }
                     Some(_) | None => Ok(()),
                 };
@@ -111,7 +125,11 @@ impl Gate {
                 let waits = request.pending().is_some_and(|pending| pending.stage == *stage);
                 let base_url = self.base_url(&policy);
                 let view = View { request, token: None, base_url: &base_url };
-                let result = if waits { self.notify.publish(queue, *stage, &view).await } else { Ok(()) };
+                let result = if waits {
+                    self.notify.publish(queue, *stage, &view).await.map(|()| self.saw_told(message))
+                } else {
+                    Ok(())
+                };
                 self.told_or_again(message, result).await
             }
             Message::Callback => {
@@ -138,6 +156,10 @@ impl Gate {
         }
     }
 
+    fn saw_told(&self, message: &Outgoing) {
+        self.meter.saw(&Measure::Told { after_ms: self.clock.now().millis_since(message.created_at) });
+    }
+
     async fn told_or_again(&self, message: &Outgoing, result: Result<(), Fault>) -> Result<(), Error> {
         let Err(fault) = result else { return Ok(self.store.sent(&message.id).await?) };
         let attempt = message.attempt.saturating_add(1);
@@ -159,7 +181,7 @@ impl Gate {
     async fn again(&self, message: &Outgoing, attempt: u32, wait_ms: i64) -> Result<(), Error> {
         let due_at = self.clock.now().plus_millis(wait_ms);
         if self.store.reschedule(message, attempt, due_at).await? {
-            self.timers.wake_at(message.key, due_at).await;
+            self.timers.retry(&Outgoing { attempt, due_at, ..message.clone() }).await;
         }
         Ok(())
     }
@@ -261,6 +283,7 @@ impl Gate {
             }
         }
         self.store.sent(&message.id).await?;
+        self.meter.saw(&Measure::CallbackGivenUp);
         self.notify
             .alert(&Alert::CallbackGivenUp {
                 approval_id: message.approval_id.clone(),

@@ -31,12 +31,13 @@ pub use redeem::{Redeemed, Verified};
 pub use sweep::Swept;
 
 use alert::Watchman;
+use hooks::KnownHooks;
 use placet_core::id::RequestKey;
 use placet_core::policy::Policy;
 use placet_core::request::Request;
 use placet_core::{Refusal, Timestamp};
 use policy::PolicyInForce;
-use ports::{Clock, Keys, Notify, Store, Timers};
+use ports::{Clock, Keys, Meter, Notify, Store, Timers};
 
 /// How long whoever commits a message has to send it before the sweep takes it over, in milliseconds.
 pub const LEASE_MS: i64 = 30_000;
@@ -51,8 +52,10 @@ pub struct Gate {
     timers: Arc<dyn Timers>,
     keys: Arc<dyn Keys>,
     clock: Arc<dyn Clock>,
+    meter: Arc<dyn Meter>,
     settings: Settings,
     policy: PolicyInForce,
+    known_hooks: KnownHooks,
     watchman: Watchman,
 }
 
@@ -64,6 +67,11 @@ pub struct Settings {
     /// How long a policy is used before the store is asked for a newer one, in milliseconds; none where somebody calls
     /// [`Gate::reload_policy`].
     pub policy_max_age_ms: Option<i64>,
+    /// How long the list of subscriptions is used for new messages before it is read again, in milliseconds; none where
+    /// the store reads it for nothing.
+    pub hooks_max_age_ms: Option<i64>,
+    /// How far ahead a sweep sets a timer for a stage that will close, in milliseconds: for timers that reach no further.
+    pub arm_ahead_ms: i64,
 }
 
 /// The ports of a gate.
@@ -79,20 +87,24 @@ pub struct Ports {
     pub keys: Arc<dyn Keys>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// The numbers.
+    pub meter: Arc<dyn Meter>,
 }
 
 impl Gate {
     /// A gate over those ports.
     pub fn new(ports: Ports, settings: Settings) -> Self {
-        let Ports { store, notify, timers, keys, clock } = ports;
+        let Ports { store, notify, timers, keys, clock, meter } = ports;
         Self {
             store,
             notify,
             timers,
             keys,
             clock,
+            meter,
             settings,
             policy: PolicyInForce::default(),
+            known_hooks: KnownHooks::default(),
             watchman: Watchman::default(),
         }
     }

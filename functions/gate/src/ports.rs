@@ -30,8 +30,8 @@ pub trait Store: Send + Sync + 'static {
     /// Watches a request from now on. Take the watch before you load, so that no change is missed between the two.
     fn watch(&self, key: RequestKey) -> Box<dyn Watch>;
 
-    /// Keys of pending requests whose stage closed at `now` or before, the oldest first.
-    async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<RequestKey>, Fault>;
+    /// Pending requests whose stage closes at `until` or before, the earliest first.
+    async fn closing(&self, until: Timestamp, limit: usize) -> Result<Vec<Closing>, Fault>;
 
     /// Messages that are due at `now` or before, the oldest first.
     async fn due_outgoing(&self, now: Timestamp, limit: usize) -> Result<Vec<Outgoing>, Fault>;
@@ -72,6 +72,24 @@ pub trait Store: Send + Sync + 'static {
 
     /// Forgets requests that ended before that time, with what hangs on them; never audit entries. At most `limit`.
     async fn purge(&self, ended_before: Timestamp, limit: usize) -> Result<usize, Fault>;
+
+    /// Remembers a name until then. `false` if it is remembered already: by any process that uses this store.
+    ///
+    /// For what a process cannot remember by itself because it lives for minutes. Where one process lives on, the gate's
+    /// own memory is enough, and every name is new.
+    async fn mark(&self, name: &str, until: Timestamp) -> Result<bool, Fault> {
+        let _ = (name, until);
+        Ok(true)
+    }
+}
+
+/// A pending request, and when its stage closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closing {
+    /// Which.
+    pub key: RequestKey,
+    /// When.
+    pub closes_at: Timestamp,
 }
 
 /// A watch on one request.
@@ -294,10 +312,14 @@ pub struct StoreQuery {
 /// What happens later, or beside the answer. Best effort: the sweep finds what these miss.
 #[async_trait]
 pub trait Timers: Send + Sync + 'static {
-    /// Something must be looked at, at that time.
+    /// The request must be looked at, at that time.
     async fn wake_at(&self, key: RequestKey, at: Timestamp);
 
-    /// These messages have just been committed: send them, without making the caller wait longer than needed.
+    /// The message must be tried again, when it is due.
+    async fn retry(&self, message: &Outgoing);
+
+    /// This has just been committed: send the messages, without making the caller wait longer than needed, and look at
+    /// the request when its stage closes.
     async fn dispatch(&self, request: &Request, outgoing: Vec<Outgoing>);
 }
 
@@ -309,6 +331,45 @@ pub trait Keys: Send + Sync + 'static {
 
     /// The keyring, read anew: an epoch was named that the cached one does not have.
     async fn refreshed(&self) -> Result<Arc<Keyring>, Fault>;
+}
+
+/// What is measured, for the operator's numbers.
+pub trait Meter: Send + Sync + 'static {
+    /// This has happened. Must not block, and must not fail.
+    fn saw(&self, what: &Measure<'_>);
+}
+
+/// One thing that happened, with its numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure<'a> {
+    /// A new request was taken.
+    Asked,
+    /// A reviewer or a queue was told.
+    Told {
+        /// Since the message was committed, in milliseconds.
+        after_ms: i64,
+    },
+    /// A request has ended.
+    Ended {
+        /// The rule that applied.
+        rule: Option<&'a str>,
+        /// `approved`, `rejected`, `expired` or `cancelled`.
+        status: &'static str,
+        /// Since it was asked, in milliseconds.
+        after_ms: i64,
+    },
+    /// A caller's signature was wrong.
+    BadSignature,
+    /// A callback or hook was given up.
+    CallbackGivenUp,
+}
+
+/// Measures nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unmeasured;
+
+impl Meter for Unmeasured {
+    fn saw(&self, _: &Measure<'_>) {}
 }
 
 /// The time.

@@ -8,7 +8,7 @@ use placet_core::request::{Change, EndStatus, Request, State, Told};
 use placet_core::{Timestamp, token};
 
 use crate::alert::Alert;
-use crate::ports::{Commit, Committed, Message, Outgoing, RequestWrite};
+use crate::ports::{Closing, Commit, Committed, Measure, Message, Outgoing, RequestWrite};
 use crate::{Error, Fault, Gate, LEASE_MS, MAX_RACES, tokens};
 
 /// How many things one sweep takes up at once.
@@ -127,7 +127,8 @@ impl Gate {
         } else {
             None
         };
-        let expired = change.ends()
+        let change_ends = change.ends();
+        let expired = change_ends
             && matches!(&next.life.state, State::Ended(outcome) if outcome.status == EndStatus::Expired);
         let audit = change.seal(&request.asked, token_hash.as_deref());
         next.life = change.life.clone();
@@ -145,6 +146,9 @@ impl Gate {
         };
         match self.store.commit(commit).await? {
             Committed::Done { .. } => {
+                if change_ends {
+                    self.saw_end(&next);
+                }
                 self.after(&next, outgoing).await;
                 if expired {
                     self.notify
@@ -166,11 +170,18 @@ impl Gate {
 
     /// What follows a commit: the messages go out, and the next deadline is set.
     pub(crate) async fn after(&self, request: &Request, outgoing: Vec<Outgoing>) {
-        if let Some(pending) = request.pending() {
-            self.timers.wake_at(request.asked.key(), pending.closes_at).await;
-        }
-        if !outgoing.is_empty() {
+        if request.pending().is_some() || !outgoing.is_empty() {
             self.timers.dispatch(request, outgoing).await;
+        }
+    }
+
+    pub(crate) fn saw_end(&self, request: &Request) {
+        if let Some(outcome) = request.outcome() {
+            self.meter.saw(&Measure::Ended {
+                rule: request.asked.rule.as_deref(),
+                status: outcome.status.as_str(),
+                after_ms: outcome.decided_at.millis_since(request.asked.created_at),
+            });
         }
     }
 
@@ -187,12 +198,17 @@ impl Gate {
     /// One request's trouble does not keep the sweep from the others; the first fault is returned at the end.
     pub async fn sweep(&self) -> Result<Swept, Error> {
         let now = self.clock.now();
-        let overdue = self.store.overdue(now, SWEEP_LIMIT).await?;
+        let closing = self.store.closing(now.plus_millis(self.settings.arm_ahead_ms), SWEEP_LIMIT).await?;
         let due = self.store.due_outgoing(now, SWEEP_LIMIT).await?;
-        let mut swept =
-            Swept { more: overdue.len() >= SWEEP_LIMIT || due.len() >= SWEEP_LIMIT, ..Swept::default() };
+        let mut swept = Swept { more: due.len() >= SWEEP_LIMIT, ..Swept::default() };
         let mut first_error = None;
-        for key in overdue {
+        // Only what was overdue counts: what closes later would be found again and again.
+        swept.more |= closing.iter().filter(|closing| closing.closes_at <= now).count() >= SWEEP_LIMIT;
+        for Closing { key, closes_at } in closing {
+            if closes_at > now {
+                self.timers.wake_at(key, closes_at).await;
+                continue;
+            }
             match self.wake(key).await {
                 Ok(()) => swept.settled += 1,
                 Err(error) => first_error = first_error.or(Some(error)),

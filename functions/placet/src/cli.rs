@@ -83,7 +83,21 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Token(TokenCommand),
     /// Check a deployment, and say what is missing
-    Doctor,
+    Doctor {
+        #[command(flatten)]
+        on: Deployment,
+    },
+}
+
+/// Which gate is meant: the one of the data folder, or one on AWS.
+#[derive(Args, Debug)]
+pub(crate) struct Deployment {
+    /// The gate that is deployed on AWS, with the credentials of the environment or the profile
+    #[arg(long)]
+    pub(crate) aws: bool,
+    /// The name of its stack
+    #[arg(long, value_name = "NAME", default_value = "placet", requires = "aws")]
+    pub(crate) stack: String,
 }
 
 #[derive(Args, Debug)]
@@ -144,10 +158,12 @@ pub(crate) enum PolicyCommand {
         /// The request as JSON, as it would be sent; `-` for standard input
         request: PathBuf,
     },
-    /// Install a policy in the data folder; a serving gate takes it up within a second
+    /// Install a policy: in the data folder, where a serving gate takes it up within a second, or on AWS
     Push {
         /// The policy [default: --policy]
         file: Option<PathBuf>,
+        #[command(flatten)]
+        on: Deployment,
     },
 }
 
@@ -157,13 +173,18 @@ pub(crate) enum ClientCommand {
     Secret {
         /// The client
         id: String,
+        #[command(flatten)]
+        on: Deployment,
     },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
     /// Begin a new epoch; what was made in the one before it stays valid until the next rotation
-    Rotate,
+    Rotate {
+        #[command(flatten)]
+        on: Deployment,
+    },
 }
 
 #[derive(Args, Debug)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use placet_core::Timestamp;
 use placet_core::policy::{Flaw, Policy};
-use placet_gate::ports::{Clock, Store, Timers};
+use placet_gate::ports::{Clock, Store, Timers, Unmeasured};
 use placet_gate::{Gate, Installed, Ports, Settings};
 use placet_sqlite::SqliteStore;
 
@@ -89,9 +89,10 @@ impl Parts {
             timers,
             keys: Arc::clone(&self.keys) as _,
             clock: self.clock,
+            meter: Arc::new(Unmeasured),
         };
         // Whoever holds this gate calls `reload_policy`.
-        let settings = Settings { public_url, policy_max_age_ms: None };
+        let settings = Settings { public_url, ..Settings::default() };
         let gate = Arc::new(Gate::new(ports, settings));
         LocalGate { gate, store: self.store, keys: self.keys, folder: self.folder }
     }

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use placet_gate::Fault;
 use placet_gate::alert::Alert;
 use placet_gate::ports::{Letter, Notify, Post, Posted, Via, View};
-use placet_http::wire;
-use placet_webhook::{Attempt, Message, Options, Sender, Target, schedule};
+use placet_http::{callbacks, wire};
+use placet_webhook::{Options, Sender, Target};
 use serde::Serialize;
 
 use crate::console::{Lossy, harmless};
@@ -100,27 +100,22 @@ impl Notify for LocalNotify {
     }
 
     async fn post(&self, post: &Post<'_>) -> Posted {
-        let target = match Target::parse(post.url, post.callback_hosts) {
-            Ok(target) => target,
-            Err(problem) => return again(post, None, problem.to_string()),
-        };
-        let (host, at_port) = target.host_and_port();
-        let Some(_pass) = self.lanes.enter(&format!("{host}:{at_port}")).await else {
-            return again(post, None, format!("`{host}` is too slow for the callbacks that wait for it"));
-        };
-        let body = wire::event(post).to_string();
-        let secrets: Vec<String> = post.secrets.iter().map(|secret| secret.expose().to_owned()).collect();
-        let message =
-            Message { id: post.id, timestamp: post.sent_at, body: body.as_bytes(), secrets: &secrets };
-        match self.sender.send(&target, post.callback_hosts, &message).await {
-            Attempt::Delivered { .. } => Posted::Delivered,
-            Attempt::Gone => Posted::Stop { reason: "the receiver answered 410".into() },
-            Attempt::Refused { status, retry_after, .. } => {
-                again(post, retry_after, format!("the receiver answered {status}"))
+        // What cannot be posted to anyway needs no lane.
+        let lane = Target::parse(post.url, post.callback_hosts).ok().map(|target| {
+            let (host, at_port) = target.host_and_port();
+            format!("{host}:{at_port}")
+        });
+        let mut pass = None;
+        if let Some(lane) = &lane {
+            pass = self.lanes.enter(lane).await;
+            if pass.is_none() {
+                let reason = format!("`{lane}` is too slow for the callbacks that wait for it");
+                return callbacks::again(post, None, reason);
             }
-            // A name can lead elsewhere tomorrow, and the operator can allow a host: neither is given up at once.
-            Attempt::Unreachable { reason } | Attempt::Forbidden { reason } => again(post, None, reason),
         }
+        let posted = callbacks::post(&self.sender, post).await;
+        drop(pass);
+        posted
     }
 
     async fn alert(&self, alert: &Alert) {
@@ -140,6 +135,9 @@ impl Notify for LocalNotify {
             ),
             Alert::KeysRotated { epoch } => {
                 tracing::warn!(alert = "keys_rotated", epoch, "the keys were rotated");
+            }
+            Alert::RotationFailed { step, reason } => {
+                tracing::error!(alert = "rotation_failed", step, reason, "the keys could not be rotated");
             }
             Alert::OldSecret { client } => tracing::warn!(
                 alert = "old_secret",
@@ -161,23 +159,8 @@ impl Notify for LocalNotify {
     }
 
     fn check_url(&self, url: &str, callback_hosts: &[String]) -> Result<(), String> {
-        Target::parse(url, callback_hosts).map(drop).map_err(|problem| problem.to_string())
+        callbacks::check_url(url, callback_hosts)
     }
-}
-
-fn again(post: &Post<'_>, retry_after: Option<Duration>, reason: String) -> Posted {
-    let since_first = post.sent_at.saturating_mul(1000).saturating_sub(post.first_at.millis());
-    let since_first = Duration::from_millis(u64::try_from(since_first).unwrap_or(0));
-    let mut random = [0; 8];
-    // Without random bits the callbacks of one moment come back together, which is all.
-    let _ = getrandom::fill(&mut random);
-    let wait = schedule::next_attempt(
-        post.attempt.saturating_add(1),
-        since_first,
-        retry_after,
-        u64::from_le_bytes(random),
-    );
-    Posted::Again { reason, in_ms: wait.map(|wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)) }
 }
 
 fn letter_lines(letter: &Letter) -> String {

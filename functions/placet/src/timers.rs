@@ -164,7 +164,17 @@ impl Timers for LocalTimers {
         self.alarm.set(at);
     }
 
+    async fn retry(&self, message: &Outgoing) {
+        self.alarm.set(message.due_at);
+    }
+
     async fn dispatch(&self, request: &Request, outgoing: Vec<Outgoing>) {
+        if let Some(pending) = request.pending() {
+            self.alarm.set(pending.closes_at);
+        }
+        if outgoing.is_empty() {
+            return;
+        }
         let request = Arc::new(request.clone());
         for message in outgoing {
             let Some(flight) = OnTheirWay::set_out(&self.on_their_way, &message.id) else { continue };
@@ -271,6 +281,9 @@ impl InlineTimers {
 impl Timers for InlineTimers {
     /// Nothing: a serving gate looks into the store every second, and a command that waits sweeps by itself.
     async fn wake_at(&self, _key: RequestKey, _at: Timestamp) {}
+
+    /// Nothing, for the same reason.
+    async fn retry(&self, _message: &Outgoing) {}
 
     async fn dispatch(&self, request: &Request, outgoing: Vec<Outgoing>) {
         let Some(gate) = self.gate.get().and_then(Weak::upgrade) else { return };

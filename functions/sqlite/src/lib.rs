@@ -20,7 +20,9 @@ use placet_core::audit::{AuditEntry, ChainHead};
 use placet_core::id::{ClientId, HookId, RequestKey};
 use placet_core::request::Request;
 use placet_gate::Fault;
-use placet_gate::ports::{Clock, Commit, Committed, Hook, Outgoing, PolicyRecord, Store, StoreQuery, Watch};
+use placet_gate::ports::{
+    Clock, Closing, Commit, Committed, Hook, Outgoing, PolicyRecord, Store, StoreQuery, Watch,
+};
 
 use readers::Readers;
 use watchers::Watchers;
@@ -119,8 +121,8 @@ impl Store for SqliteStore {
         Box::new(self.0.watchers.watch(key))
     }
 
-    async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<RequestKey>, Fault> {
-        self.0.points.read(|tables| rows::overdue(tables, now, limit))
+    async fn closing(&self, until: Timestamp, limit: usize) -> Result<Vec<Closing>, Fault> {
+        self.0.points.read(|tables| rows::closing(tables, until, limit))
     }
 
     async fn due_outgoing(&self, now: Timestamp, limit: usize) -> Result<Vec<Outgoing>, Fault> {

@@ -4,7 +4,7 @@ use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, ChainHead};
 use placet_core::id::{ApprovalId, RequestId, RequestKey};
 use placet_core::request::{Asked, Request};
-use placet_gate::ports::{Hook, Outgoing, PolicyRecord, Quota, StoreQuery};
+use placet_gate::ports::{Closing, Hook, Outgoing, PolicyRecord, Quota, StoreQuery};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use serde::de::DeserializeOwned;
@@ -42,16 +42,18 @@ pub(crate) fn pending_twin(tables: &Connection, asked: &Asked) -> rusqlite::Resu
         .optional()
 }
 
-pub(crate) fn overdue(
-    tables: &Connection,
-    now: Timestamp,
-    limit: usize,
-) -> rusqlite::Result<Vec<RequestKey>> {
+pub(crate) fn closing(tables: &Connection, until: Timestamp, limit: usize) -> rusqlite::Result<Vec<Closing>> {
     many(
         tables,
-        "SELECT key FROM requests WHERE status = 'pending' AND closes_at <= ?1 ORDER BY closes_at LIMIT ?2",
-        params![now.millis(), at_most(limit)],
-        |row| row.get(0).map(RequestKey::from_bytes),
+        "SELECT key, closes_at FROM requests WHERE status = 'pending' AND closes_at <= ?1 \
+         ORDER BY closes_at LIMIT ?2",
+        params![until.millis(), at_most(limit)],
+        |row| {
+            Ok(Closing {
+                key: row.get(0).map(RequestKey::from_bytes)?,
+                closes_at: row.get(1).map(Timestamp::from_millis)?,
+            })
+        },
     )
 }
 

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use placet_core::Timestamp;
 use placet_core::audit::{ChainHead, Event};
-use placet_core::id::RequestKey;
 use placet_core::request::{EndStatus, Request};
-use placet_gate::ports::{Commit, Committed, Outgoing, Quota, RequestWrite, StoreQuery};
+use placet_gate::ports::{Closing, Commit, Committed, Outgoing, Quota, RequestWrite, StoreQuery};
 
 use crate::{FixedClock, Subject, sample};
 
@@ -35,7 +34,7 @@ macro_rules! store_contract {
             an_allowance_is_of_one_client_and_one_minute
             a_lost_insert_is_lost_though_late_and_over_quota
             an_older_twin_that_waits_is_named
-            overdue_requests_come_the_oldest_first
+            closing_requests_come_the_earliest_first
             due_messages_come_the_oldest_first
             the_next_due_time_is_the_earliest_of_all
             a_message_is_claimed_by_one_of_many
@@ -261,23 +260,25 @@ pub async fn an_older_twin_that_waits_is_named(subject: &Subject) {
     assert_eq!(ask("n8n", "r5", 20, "payment.send").await, None);
 }
 
-/// Overdue is what waits and closed at `now` or before, the oldest first, no more than asked for.
-pub async fn overdue_requests_come_the_oldest_first(subject: &Subject) {
-    let mut keys = Vec::new();
+/// What waits and closes at `until` or before comes the earliest first, with its time, no more than asked for.
+pub async fn closing_requests_come_the_earliest_first(subject: &Subject) {
+    let mut all = Vec::new();
     for (request_id, closes_in) in [("r1", 300), ("r2", 100), ("r3", 200), ("r4", 50), ("r5", 400)] {
         let asked = sample::asked("n8n", request_id, START);
-        done(subject, sample::insert_until(&asked, START.plus_millis(closes_in))).await;
-        keys.push(asked.key());
+        let closes_at = START.plus_millis(closes_in);
+        done(subject, sample::insert_until(&asked, closes_at)).await;
+        all.push(Closing { key: asked.key(), closes_at });
     }
     let ended = load(subject, &sample::asked("n8n", "r4", START)).await.unwrap();
     done(subject, sample::end(&ended, EndStatus::Cancelled, START)).await;
-    let overdue =
-        async |at: i64, limit: usize| subject.store.overdue(START.plus_millis(at), limit).await.unwrap();
-    assert_eq!(overdue(99, 10).await, Vec::<RequestKey>::new());
-    assert_eq!(overdue(100, 10).await, pick(&keys, &[1]));
-    assert_eq!(overdue(399, 10).await, pick(&keys, &[1, 2, 0]));
-    assert_eq!(overdue(9000, 10).await, pick(&keys, &[1, 2, 0, 4]));
-    assert_eq!(overdue(9000, 2).await, pick(&keys, &[1, 2]));
+    let closing = async |until: i64, limit: usize| {
+        subject.store.closing(START.plus_millis(until), limit).await.unwrap()
+    };
+    assert_eq!(closing(99, 10).await, []);
+    assert_eq!(closing(100, 10).await, pick(&all, &[1]));
+    assert_eq!(closing(399, 10).await, pick(&all, &[1, 2, 0]));
+    assert_eq!(closing(9000, 10).await, pick(&all, &[1, 2, 0, 4]));
+    assert_eq!(closing(9000, 2).await, pick(&all, &[1, 2]));
 }
 
 /// Due is what has not been sent and was due at `now` or before, the oldest first, no more than asked for.

@@ -24,7 +24,7 @@ use placet_gate::ports::Store;
 
 pub use clock::FixedClock;
 pub use ports::{HandKeys, Posting, RecordingNotify, RecordingTimers};
-pub use world::World;
+pub use world::{World, question};
 
 /// A new, empty store to be tested.
 pub struct Subject {

@@ -120,6 +120,7 @@ impl Notify for RecordingNotify {
 #[derive(Default)]
 pub struct RecordingTimers {
     wakes: Mutex<Vec<(RequestKey, Timestamp)>>,
+    retries: Mutex<Vec<Outgoing>>,
     dispatched: Mutex<Vec<Outgoing>>,
 }
 
@@ -127,6 +128,11 @@ impl RecordingTimers {
     /// What should be looked at, and when, since the last look.
     pub fn take_wakes(&self) -> Vec<(RequestKey, Timestamp)> {
         std::mem::take(&mut self.wakes.lock().unwrap())
+    }
+
+    /// What should be tried again, since the last look.
+    pub fn take_retries(&self) -> Vec<Outgoing> {
+        std::mem::take(&mut self.retries.lock().unwrap())
     }
 
     /// What should have been sent since the last look.
@@ -141,7 +147,14 @@ impl Timers for RecordingTimers {
         self.wakes.lock().unwrap().push((key, at));
     }
 
-    async fn dispatch(&self, _: &Request, outgoing: Vec<Outgoing>) {
+    async fn retry(&self, message: &Outgoing) {
+        self.retries.lock().unwrap().push(message.clone());
+    }
+
+    async fn dispatch(&self, request: &Request, outgoing: Vec<Outgoing>) {
+        if let Some(pending) = request.pending() {
+            self.wake_at(request.asked.key(), pending.closes_at).await;
+        }
         self.dispatched.lock().unwrap().extend(outgoing);
     }
 }

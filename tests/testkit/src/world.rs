@@ -7,7 +7,7 @@ use placet_core::payload::Payload;
 use placet_core::policy::Decision;
 use placet_core::request::Request;
 use placet_core::{Timestamp, id::RequestId};
-use placet_gate::ports::{Clock, Store};
+use placet_gate::ports::{Clock, Store, Unmeasured};
 use placet_gate::{AskFields, Caller, Credentials, Error, Gate, Ports, Review, Settings};
 use serde_json::Value;
 
@@ -32,6 +32,11 @@ pub struct World {
 impl World {
     /// A gate that has no policy yet.
     pub fn new(store: Arc<dyn Store>, clock: Arc<FixedClock>) -> Self {
+        Self::with_settings(store, clock, Settings::default())
+    }
+
+    /// A gate in other surroundings, that has no policy yet.
+    pub fn with_settings(store: Arc<dyn Store>, clock: Arc<FixedClock>, settings: Settings) -> Self {
         let notify = Arc::new(RecordingNotify::default());
         let timers = Arc::new(RecordingTimers::default());
         let keys = Arc::new(HandKeys::new(clock.now()));
@@ -41,8 +46,9 @@ impl World {
             timers: Arc::clone(&timers) as _,
             keys: Arc::clone(&keys) as _,
             clock: Arc::clone(&clock) as _,
+            meter: Arc::new(Unmeasured),
         };
-        Self { gate: Gate::new(ports, Settings::default()), store, clock, notify, timers, keys }
+        Self { gate: Gate::new(ports, settings), store, clock, notify, timers, keys }
     }
 
     /// A gate with that policy in force. Panics if the policy has faults.
@@ -97,7 +103,7 @@ impl World {
 }
 
 /// A question with an empty frame: no limit, no callback, no labels.
-pub(crate) fn question(request_id: &str, action: &str, payload: &Value) -> AskFields {
+pub fn question(request_id: &str, action: &str, payload: &Value) -> AskFields {
     AskFields {
         request_id: RequestId::parse(request_id).unwrap(),
         summary: "the agent's words".into(),

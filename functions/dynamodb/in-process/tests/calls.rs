@@ -42,7 +42,7 @@ async fn each_operation_makes_as_few_calls_as_it_can() {
     // Sending and sweeping.
     let message = store.outgoing_of(asked.key()).await.unwrap().remove(0);
     calls(&["GetItem", "Query"]).await;
-    store.overdue(START, 256).await.unwrap();
+    store.closing(START, 256).await.unwrap();
     store.due_outgoing(START.plus_millis(60_000), 256).await.unwrap();
     calls(&["Query", "Query"]).await;
     store.next_due().await.unwrap();
@@ -51,6 +51,13 @@ async fn each_operation_makes_as_few_calls_as_it_can() {
     calls(&["UpdateItem"]).await;
     store.sent(&message.id).await.unwrap();
     calls(&["DeleteItem"]).await;
+    assert!(store.mark("old-secret/n8n/1", START.plus_millis(60_000)).await.unwrap());
+    assert!(!store.mark("old-secret/n8n/1", START.plus_millis(60_000)).await.unwrap());
+    calls(&["PutItem", "PutItem"]).await;
+    clock.set(START.plus_millis(60_000));
+    assert!(store.mark("old-secret/n8n/1", START.plus_millis(120_000)).await.unwrap());
+    clock.set(START);
+    stand_in.take_calls();
 
     // Looking. A watch reads nothing by itself.
     let query = StoreQuery { client: sample::client("n8n"), status: None, limit: 20, before: None };

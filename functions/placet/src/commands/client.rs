@@ -1,7 +1,8 @@
 //! `placet client secret`: what to paste into the program that asks.
 
 use placet_core::id::ClientId;
-use placet_core::policy::Policy;
+use placet_core::keys::Keyring;
+use placet_core::policy::{Client, Policy};
 use serde_json::json;
 
 use crate::cli::Globals;
@@ -13,7 +14,7 @@ use crate::local::{Parts, broken_policy, read_policy_file};
 /// Prints a client's secret, alone on the last line.
 pub(crate) async fn secret(globals: &Globals, id: &str) -> Result<Exit, Failure> {
     super::no_url(globals)?;
-    let id = ClientId::parse(id).map_err(|error| Failure::usage(format!("`{id}`: a client's id {error}")))?;
+    let id = parse_id(id)?;
     let parts = Parts::open(Folder::open(globals.data())?)?;
     let text = match &globals.policy {
         Some(file) => {
@@ -27,12 +28,17 @@ pub(crate) async fn secret(globals: &Globals, id: &str) -> Result<Exit, Failure>
         Some(Ok(policy)) => Some(super::known_client(id.as_str(), &policy)?.clone()),
         Some(Err(_)) | None => None,
     };
+    show(globals, &id, client.as_ref(), &parts.keys().held());
+    Ok(Exit::Done)
+}
+
+/// Prints the secret of that client, as the policy has it, if there is one.
+pub(super) fn show(globals: &Globals, id: &ClientId, client: Option<&Client>, keyring: &Keyring) {
     if client.is_none() {
         note("no policy is installed yet: this is the secret that a client of this id will have");
     }
-    let generation = client.as_ref().map_or(1, |client| client.generation);
-    let keyring = parts.keys().held();
-    let secret = keyring.current.client_secret(&id, generation);
+    let generation = client.map_or(1, |client| client.generation);
+    let secret = keyring.current.client_secret(id, generation);
     let epoch = keyring.current.number;
     if globals.json {
         let value = json!({
@@ -42,7 +48,7 @@ pub(crate) async fn secret(globals: &Globals, id: &str) -> Result<Exit, Failure>
             "generation": generation,
         });
         print(&super::pretty(&value));
-        return Ok(Exit::Done);
+        return;
     }
     let bearer = if client.is_some_and(|client| client.bearer) {
         format!("As a bearer key: `Authorization: Bearer {id}.` and the secret, without a space.\n")
@@ -53,5 +59,9 @@ pub(crate) async fn secret(globals: &Globals, id: &str) -> Result<Exit, Failure>
         "Secret of client {id} (epoch {epoch}). Keep it like a password; the gate can print it again.\n{bearer}{}\n",
         secret.expose()
     ));
-    Ok(Exit::Done)
+}
+
+/// Reads a client's id from the command line.
+pub(super) fn parse_id(id: &str) -> Result<ClientId, Failure> {
+    ClientId::parse(id).map_err(|error| Failure::usage(format!("`{id}`: a client's id {error}")))
 }

@@ -24,7 +24,7 @@ use crate::text::span;
 const CLOCK_TOLERANCE_MS: i64 = 5_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Grade {
+pub(super) enum Grade {
     Ok,
     Warn,
     Fail,
@@ -41,18 +41,44 @@ impl Grade {
 }
 
 #[derive(Default)]
-struct Findings(Vec<(Grade, String)>);
+pub(super) struct Findings(Vec<(Grade, String)>);
 
 impl Findings {
-    fn ok(&mut self, text: impl Into<String>) {
+    /// Prints them. Refused if one of them is a failure.
+    pub(super) fn show(&self, globals: &Globals) -> Exit {
+        let failed = self.0.iter().any(|(grade, _)| *grade == Grade::Fail);
+        if globals.json {
+            let checks: Vec<_> = self
+                .0
+                .iter()
+                .map(|(grade, text)| json!({ "result": grade.as_str(), "text": text }))
+                .collect();
+            print(&super::pretty(&json!({ "healthy": !failed, "checks": checks })));
+        } else {
+            let style = Style::of_stdout();
+            let mut lines = String::new();
+            for (grade, text) in &self.0 {
+                let sign = match grade {
+                    Grade::Ok => style.good("ok  "),
+                    Grade::Warn => style.doubtful("warn"),
+                    Grade::Fail => style.bad("fail"),
+                };
+                let _ = writeln!(lines, "{sign}  {text}");
+            }
+            print(&lines);
+        }
+        if failed { Exit::Refused } else { Exit::Done }
+    }
+
+    pub(super) fn ok(&mut self, text: impl Into<String>) {
         self.0.push((Grade::Ok, text.into()));
     }
 
-    fn warn(&mut self, text: impl Into<String>) {
+    pub(super) fn warn(&mut self, text: impl Into<String>) {
         self.0.push((Grade::Warn, text.into()));
     }
 
-    fn fail(&mut self, text: impl Into<String>) {
+    pub(super) fn fail(&mut self, text: impl Into<String>) {
         self.0.push((Grade::Fail, text.into()));
     }
 }
@@ -64,28 +90,10 @@ pub(crate) async fn run(globals: &Globals) -> Result<Exit, Failure> {
         Some(url) => check_address(url, &mut found).await,
         None => check_folder(globals, &mut found).await?,
     }
-    let failed = found.0.iter().any(|(grade, _)| *grade == Grade::Fail);
-    if globals.json {
-        let checks: Vec<_> =
-            found.0.iter().map(|(grade, text)| json!({ "result": grade.as_str(), "text": text })).collect();
-        print(&super::pretty(&json!({ "healthy": !failed, "checks": checks })));
-    } else {
-        let style = Style::of_stdout();
-        let mut lines = String::new();
-        for (grade, text) in &found.0 {
-            let sign = match grade {
-                Grade::Ok => style.good("ok  "),
-                Grade::Warn => style.doubtful("warn"),
-                Grade::Fail => style.bad("fail"),
-            };
-            let _ = writeln!(lines, "{sign}  {text}");
-        }
-        print(&lines);
-    }
-    Ok(if failed { Exit::Refused } else { Exit::Done })
+    Ok(found.show(globals))
 }
 
-async fn check_address(url: &str, found: &mut Findings) {
+pub(super) async fn check_address(url: &str, found: &mut Findings) {
     if super::request::is_healthy(url).await {
         found.ok(format!("a gate answers at {url}"));
     } else {
@@ -124,6 +132,7 @@ async fn check_folder(globals: &Globals, found: &mut Findings) -> Result<(), Fai
     if let Some(policy) = file_policy.or(installed) {
         check_public_url(&folder, &policy, found);
         check_people(&policy, found);
+        check_clients(&policy, found);
     }
     match mail::Mailer::from_environment() {
         Ok(Some(_)) => found.ok(format!("mail goes out by {}", mail::URL_VARIABLE)),
@@ -308,6 +317,10 @@ fn check_people(policy: &Policy, found: &mut Findings) {
             ));
         }
     }
+}
+
+/// Who could approve what they ask, and whose request nobody could approve.
+pub(super) fn check_clients(policy: &Policy, found: &mut Findings) {
     for client in policy.clients.iter().filter(|client| client.has(ClientRole::Requester)) {
         if client.owner.is_none() {
             found.warn(format!(
@@ -348,6 +361,6 @@ fn is_local(url: &str) -> bool {
     })
 }
 
-fn one_line(failure: &Failure) -> String {
+pub(super) fn one_line(failure: &Failure) -> String {
     failure.to_string().trim_start_matches("placet: ").replace("\n ", ";")
 }

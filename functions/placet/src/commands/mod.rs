@@ -1,5 +1,10 @@
 //! The verbs, one file each.
 
+#[cfg(feature = "aws")]
+mod aws;
+#[cfg(not(feature = "aws"))]
+#[path = "aws_absent.rs"]
+mod aws;
 mod client;
 mod demo;
 mod doctor;
@@ -41,9 +46,16 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Policy(PolicyCommand::Explain { file, request }) => {
             policy::explain(globals, &file, &request)
         }
-        Command::Policy(PolicyCommand::Push { file }) => policy::push(globals, file).await,
-        Command::Client(ClientCommand::Secret { id }) => client::secret(globals, &id).await,
-        Command::Keys(KeysCommand::Rotate) => keys::rotate(globals).await,
+        Command::Policy(PolicyCommand::Push { file, on }) if on.aws => {
+            aws::push(globals, file, &on.stack).await
+        }
+        Command::Policy(PolicyCommand::Push { file, .. }) => policy::push(globals, file).await,
+        Command::Client(ClientCommand::Secret { id, on }) if on.aws => {
+            aws::secret(globals, &id, &on.stack).await
+        }
+        Command::Client(ClientCommand::Secret { id, .. }) => client::secret(globals, &id).await,
+        Command::Keys(KeysCommand::Rotate { on }) if on.aws => aws::rotate(globals, &on.stack).await,
+        Command::Keys(KeysCommand::Rotate { .. }) => keys::rotate(globals).await,
         Command::Request(options) => request::run(globals, options).await,
         Command::Inbox(options) => inbox::run(globals, options).await,
         Command::Link(options) => link::run(globals, options).await,
@@ -52,7 +64,8 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Token(TokenCommand::Redeem { token, of, by }) => {
             token::redeem(globals, &token, &of, &by).await
         }
-        Command::Doctor => doctor::run(globals).await,
+        Command::Doctor { on } if on.aws => aws::doctor(globals, &on.stack).await,
+        Command::Doctor { .. } => doctor::run(globals).await,
     }
 }
 

@@ -146,6 +146,22 @@ pub(crate) async fn push(globals: &Globals, file: Option<PathBuf>) -> Result<Exi
     let local = LocalGate::for_command(folder)?;
     let installed =
         local.gate.install_policy(&text, "operator").await?.map_err(|flaws| broken_policy(&file, &flaws))?;
+    let gate = match served_at {
+        Some(url) => format!("; the gate at {url} takes it up within a second"),
+        None => String::new(),
+    };
+    show_installed(globals, &file, &installed, &report.warnings, &gate);
+    Ok(Exit::Done)
+}
+
+/// Says what an installation did. `taken_up` follows where something is new.
+pub(super) fn show_installed(
+    globals: &Globals,
+    file: &Path,
+    installed: &Installed,
+    warnings: &[Flaw],
+    taken_up: &str,
+) {
     let (version, is_new) = match installed {
         Installed::New(version) => (version, true),
         Installed::Same(version) => (version, false),
@@ -154,26 +170,21 @@ pub(crate) async fn push(globals: &Globals, file: Option<PathBuf>) -> Result<Exi
         print(&super::pretty(&json!({
             "version": version,
             "changed": is_new,
-            "warnings": flaws_json(&report.warnings),
+            "warnings": flaws_json(warnings),
         })));
-        return Ok(Exit::Done);
+        return;
     }
     let style = Style::of_stdout();
     let mut lines = String::new();
-    for warning in &report.warnings {
+    for warning in warnings {
         let _ = writeln!(lines, "{}  {}: {warning}", style.doubtful("warn "), file.display());
     }
     let version = if is_new {
-        format!("version {version} of the policy is installed")
+        format!("version {version} of the policy is installed{taken_up}")
     } else {
         format!("this is version {version} of the policy, which is installed already")
     };
-    let gate = match served_at {
-        Some(url) if is_new => format!("; the gate at {url} takes it up within a second"),
-        Some(_) | None => String::new(),
-    };
-    print(&format!("{lines}{version}{gate}\n"));
-    Ok(Exit::Done)
+    print(&format!("{lines}{version}\n"));
 }
 
 /// What a rule does with the request, in words.

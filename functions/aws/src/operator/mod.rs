@@ -1,0 +1,145 @@
+//! What the operator's command does on AWS: find a stack, install a policy, print a secret, rotate, check.
+
+mod checks;
+mod reviewers;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use aws_config::BehaviorVersion;
+use placet_core::keys::Keyring;
+use placet_dynamodb::DynamoStore;
+use placet_gate::ports::Keys as _;
+use placet_gate::{Fault, Gate};
+
+pub use checks::Finding;
+pub use reviewers::Synced;
+
+use crate::config::{Access, Config};
+use crate::connect::{http_client, timeouts};
+use crate::lambda::Deployed;
+
+/// A deployed stack, found by its name, with the operator's own credentials.
+pub struct Stack {
+    deployed: Deployed,
+    outputs: HashMap<String, String>,
+}
+
+impl Stack {
+    /// Finds the stack of that name: region and credentials come from the environment or the profile, as with any AWS tool.
+    pub async fn find(name: &str) -> Result<Self, Fault> {
+        // A fault in the region is the SDK's to report: a profile may name it.
+        let roots = Access::read(|variable| match variable {
+            "AWS_REGION" => Some("in-the-profile".to_owned()),
+            variable => std::env::var(variable).ok(),
+        })
+        .map_err(|faults| Fault::new("the environment cannot be used", faults))?
+        .roots;
+        let sdk = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http_client(&roots)?)
+            .timeout_config(timeouts())
+            .load()
+            .await;
+        if sdk.region().is_none() {
+            return Err(Fault::bare("no AWS region is set: set AWS_REGION, or name a profile that has one"));
+        }
+        let cloud_formation = aws_sdk_cloudformation::Client::new(&sdk);
+        let described = cloud_formation.describe_stacks().stack_name(name).send().await;
+        let described = described.map_err(|error| Fault::new("the stack cannot be described", error))?;
+        let stack = described.stacks.unwrap_or_default().into_iter().next();
+        let stack = stack.ok_or(Fault::bare("there is no stack of that name in this region"))?;
+        let outputs: HashMap<String, String> = stack
+            .outputs
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|output| Some((output.output_key?, output.output_value?)))
+            .collect();
+        let config = config(name, &outputs)?;
+        Ok(Self { deployed: Deployed { config, sdk }, outputs })
+    }
+
+    /// A gate over the stack's tables and keys. What it puts off goes into the stack's own queue.
+    pub fn gate(&self) -> Arc<Gate> {
+        self.deployed.gate()
+    }
+
+    /// The stack's store.
+    pub fn store(&self) -> DynamoStore {
+        self.deployed.store()
+    }
+
+    /// The stack's keyring, as it stands.
+    pub async fn keyring(&self) -> Result<Arc<Keyring>, Fault> {
+        self.deployed.keys().keyring().await
+    }
+
+    /// Asks Secrets Manager to rotate the keyring now. It calls the stack's function, which takes some seconds.
+    pub async fn rotate(&self) -> Result<(), Fault> {
+        aws_sdk_secretsmanager::Client::new(&self.deployed.sdk)
+            .rotate_secret()
+            .secret_id(&self.deployed.config.keyring_secret)
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| Fault::new("Secrets Manager does not rotate the keyring", error))
+    }
+
+    /// The gate's address.
+    pub fn url(&self) -> &str {
+        self.output("ApiUrl").trim_end_matches('/')
+    }
+
+    fn output(&self, name: &str) -> &str {
+        self.outputs.get(name).map_or("", String::as_str)
+    }
+}
+
+/// The functions' configuration, as far as the operator needs it, from what the template puts out.
+fn config(stack: &str, outputs: &HashMap<String, String>) -> Result<Config, Fault> {
+    let mut missing = Vec::new();
+    let mut output = |name: &'static str| {
+        outputs.get(name).cloned().unwrap_or_else(|| {
+            missing.push(name);
+            String::new()
+        })
+    };
+    let url = output("ApiUrl");
+    let config = Config {
+        gate: stack.to_owned(),
+        requests_table: output("RequestsTable"),
+        audit_table: output("AuditTable"),
+        keyring_secret: output("KeyringSecretArn"),
+        deadline_queue_url: Some(output("DeadlineQueueUrl")),
+        queues: BTreeMap::from([("backup".to_owned(), output("BackupQueueUrl"))]),
+        email_topic_arn: Some(output("EmailTopicArn")),
+        alert_topic_arn: output("AlertTopicArn"),
+        public_url: Some(url.trim_end_matches('/').to_owned()),
+        request_retention_days: 90,
+        audit_retention_days: 2557,
+        sms_sender_id: None,
+        log_level: tracing::Level::WARN,
+    };
+    if missing.is_empty() {
+        return Ok(config);
+    }
+    Err(Fault::new(
+        "this stack is not one of Placet's template, or of an older one",
+        format!("its outputs lack {}", missing.join(", ")),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stack_of_something_else_is_told_from_ours_by_its_outputs() {
+        let outputs = HashMap::from([("ApiUrl".to_owned(), "https://x.example.com/".to_owned())]);
+        let fault = config("shop", &outputs).unwrap_err();
+        assert_eq!(
+            fault.chain(),
+            "this stack is not one of Placet's template, or of an older one: its outputs lack RequestsTable, AuditTable, \
+             KeyringSecretArn, DeadlineQueueUrl, BackupQueueUrl, EmailTopicArn, AlertTopicArn"
+        );
+    }
+}

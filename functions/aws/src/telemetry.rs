@@ -1,0 +1,133 @@
+//! The log, as JSON lines on standard output, and numbers in CloudWatch's embedded metric format.
+//!
+//! Source: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
+
+use placet_gate::ports::{Clock as _, Measure, Meter};
+use serde_json::{Map, Value, json};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::SystemClock;
+
+/// The namespace of all metrics.
+const NAMESPACE: &str = "Placet";
+
+/// Writes numbers of one gate.
+#[derive(Clone, Debug)]
+pub(crate) struct EmfMeter {
+    gate: String,
+}
+
+/// Starts the log of that gate. Every error in it also counts as a `Faults`.
+pub(crate) fn start(level: Level, gate: &str) {
+    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stdout);
+    // It can be started once a process; in tests it may have been.
+    let _ = tracing_subscriber::registry()
+        .with(LevelFilter::from_level(level))
+        .with(lines)
+        .with(FaultCounter(EmfMeter::new(gate)))
+        .try_init();
+}
+
+struct FaultCounter(EmfMeter);
+
+impl<S: Subscriber> Layer<S> for FaultCounter {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if *event.metadata().level() == Level::ERROR {
+            self.0.count("Faults");
+        }
+    }
+}
+
+impl EmfMeter {
+    pub(crate) fn new(gate: &str) -> Self {
+        Self { gate: gate.to_owned() }
+    }
+
+    fn count(&self, name: &'static str) {
+        self.write(&[(name, "Count", 1)], &[]);
+    }
+
+    #[expect(clippy::print_stdout, reason = "the log is where CloudWatch reads metrics")]
+    fn write(&self, metrics: &[(&'static str, &'static str, i64)], dimensions: &[(&'static str, &str)]) {
+        println!("{}", self.line(metrics, dimensions, SystemClock.now().millis()));
+    }
+
+    fn line(
+        &self,
+        metrics: &[(&'static str, &'static str, i64)],
+        dimensions: &[(&'static str, &str)],
+        now_ms: i64,
+    ) -> Value {
+        let all = || [("Gate", self.gate.as_str())].into_iter().chain(dimensions.iter().copied());
+        let names: Vec<&str> = all().map(|(name, _)| name).collect();
+        let described: Vec<Value> =
+            metrics.iter().map(|(name, unit, _)| json!({"Name": name, "Unit": unit})).collect();
+        let mut line = Map::new();
+        line.insert(
+            "_aws".into(),
+            json!({
+                "Timestamp": now_ms,
+                "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [names], "Metrics": described}],
+            }),
+        );
+        line.extend(all().map(|(name, value)| (name.to_owned(), value.into())));
+        line.extend(metrics.iter().map(|(name, _, value)| ((*name).to_owned(), (*value).into())));
+        Value::Object(line)
+    }
+}
+
+impl Meter for EmfMeter {
+    fn saw(&self, what: &Measure<'_>) {
+        match what {
+            Measure::Asked => self.count("Asked"),
+            Measure::Told { after_ms } => self.write(&[("TimeToNotify", "Milliseconds", *after_ms)], &[]),
+            Measure::Ended { rule, status, after_ms } => {
+                let dimensions = [("Rule", rule.unwrap_or("none")), ("Status", *status)];
+                self.write(&[("Outcomes", "Count", 1)], &dimensions);
+                match *status {
+                    "approved" | "rejected" => {
+                        self.write(&[("TimeToDecide", "Milliseconds", *after_ms)], &[]);
+                    }
+                    "expired" => self.count("Expired"),
+                    _ => {}
+                }
+            }
+            Measure::BadSignature => self.count("BadSignatures"),
+            Measure::CallbackGivenUp => self.count("CallbacksGivenUp"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_cloudwatch_wants_to_know() {
+        let meter = EmfMeter::new("prod");
+        let line = meter.line(
+            &[("Outcomes", "Count", 1)],
+            &[("Rule", "small refunds"), ("Status", "approved")],
+            1_700_000_000_123,
+        );
+        let expected = json!({
+            "_aws": {
+                "Timestamp": 1_700_000_000_123_i64,
+                "CloudWatchMetrics": [{
+                    "Namespace": "Placet",
+                    "Dimensions": [["Gate", "Rule", "Status"]],
+                    "Metrics": [{"Name": "Outcomes", "Unit": "Count"}],
+                }],
+            },
+            "Gate": "prod",
+            "Rule": "small refunds",
+            "Status": "approved",
+            "Outcomes": 1,
+        });
+        assert_eq!(line, expected);
+    }
+}

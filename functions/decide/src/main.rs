@@ -1,0 +1,10 @@
+//! What reviewers' browsers call, behind API Gateway.
+
+use std::process::ExitCode;
+
+use placet_aws::config::Function;
+use placet_aws::lambda;
+
+fn main() -> ExitCode {
+    lambda::run(Function::Decide, lambda::decide)
+}

@@ -1,0 +1,131 @@
+//! The gate as it runs in Lambdas: subscriptions read now and then, timers that reach minutes, messages from a queue.
+
+use std::sync::Arc;
+
+use in_process::{StandIn, store_in};
+use placet_core::id::ReviewerId;
+use placet_core::policy::Decision;
+use placet_gate::ports::HookEvent;
+use placet_gate::{AskFields, Settings};
+use placet_testkit::{FixedClock, World, question, sample};
+use serde_json::json;
+
+const POLICY: &str = r#"
+issuer = "https://gate.example.com"
+[[clients]]
+id = "n8n"
+bearer = true
+rate_per_minute = 600
+[[reviewers]]
+id = "bob"
+name = "Bob"
+email = "bob@example.com"
+roles = ["finance"]
+[[rules]]
+name = "payments"
+when = 'true'
+stages = [{ ask = ["finance"], within = "10m" }]
+"#;
+
+async fn lambda() -> (StandIn, World) {
+    let (stand_in, clock) = (StandIn::new(), FixedClock::new());
+    let store = Arc::new(store_in(&stand_in, Arc::clone(&clock)).await);
+    let settings = Settings {
+        policy_max_age_ms: Some(10_000),
+        hooks_max_age_ms: Some(5_000),
+        arm_ahead_ms: 75_000,
+        ..Settings::default()
+    };
+    let world = World::with_settings(store, clock, settings);
+    world.install(POLICY).await;
+    (stand_in, world)
+}
+
+fn pay(name: &str, amount: u32) -> AskFields {
+    question(name, "payment.send", &json!({ "amount": amount }))
+}
+
+#[tokio::test]
+async fn a_warm_question_costs_one_transaction_and_a_warm_decision_a_read_and_a_transaction() {
+    let (stand_in, world) = lambda().await;
+    let gate = &world.gate;
+    let caller = world.caller("n8n").await;
+    gate.ask(&caller, pay("r1", 1)).await.unwrap();
+    stand_in.take_calls();
+    let caller = world.caller("n8n").await;
+    let asking = gate.ask(&caller, pay("r2", 2)).await.unwrap();
+    assert_eq!(stand_in.take_calls(), ["TransactWriteItems"]);
+    let bob = ReviewerId::parse("bob").unwrap();
+    let link = gate.link(&asking.request, &bob).await.unwrap().to_string();
+    let nonce = gate.review(&link).await.unwrap().nonce;
+    assert_eq!(stand_in.take_calls(), ["GetItem"]);
+    gate.decide(&link, &nonce, Decision::Approve, None).await.unwrap();
+    assert_eq!(stand_in.take_calls(), ["GetItem", "TransactWriteItems"]);
+}
+
+#[tokio::test]
+async fn subscriptions_are_read_again_after_a_while_and_after_ones_own_change() {
+    let (stand_in, world) = lambda().await;
+    let gate = &world.gate;
+    let caller = world.caller("n8n").await;
+    let decided = async |name: &str, amount| {
+        gate.ask(&caller, pay(name, amount)).await.unwrap();
+        world.timers.take_dispatched().iter().filter(|message| message.id.contains("_requested_")).count()
+    };
+    assert_eq!(decided("r1", 1).await, 0);
+    // Another process adds one: it is heard of a little later.
+    world.store.add_hook(&sample::hook("n8n", 1)).await.unwrap();
+    assert_eq!(decided("r2", 2).await, 0);
+    world.clock.advance(5_001);
+    assert_eq!(decided("r3", 3).await, 1);
+    // This one adds another: at once.
+    gate.subscribe(&caller, "https://b.example.com/".into(), vec![HookEvent::Requested]).await.unwrap();
+    assert_eq!(decided("r4", 4).await, 2);
+    stand_in.take_calls();
+}
+
+#[tokio::test]
+async fn a_message_from_a_queue_is_sent_once_however_often_it_comes() {
+    let (_, world) = lambda().await;
+    let gate = &world.gate;
+    let caller = world.caller("n8n").await;
+    gate.ask(&caller, pay("r1", 1)).await.unwrap();
+    let messages = world.timers.take_dispatched();
+    for _ in 0..3 {
+        for message in &messages {
+            gate.take_up(message, None).await.unwrap();
+        }
+    }
+    assert_eq!(world.notify.take_letters().len(), 1);
+    // Nobody can be told: it is put off, and the one that was put off is the one that counts.
+    gate.ask(&caller, pay("r2", 2)).await.unwrap();
+    let messages = world.timers.take_dispatched();
+    world.timers.take_wakes();
+    world.notify.break_down();
+    gate.take_up(&messages[0], None).await.unwrap();
+    world.notify.recover();
+    let retried = world.timers.take_retries();
+    assert_eq!(retried.len(), 1);
+    gate.take_up(&messages[0], None).await.unwrap();
+    assert_eq!(world.notify.take_letters().len(), 0);
+    gate.take_up(&retried[0], None).await.unwrap();
+    assert_eq!(world.notify.take_letters().len(), 1);
+}
+
+#[tokio::test]
+async fn a_sweep_sets_timers_for_what_closes_before_the_next_one_and_the_one_after() {
+    let (_, world) = lambda().await;
+    let gate = &world.gate;
+    let caller = world.caller("n8n").await;
+    let asking = gate.ask(&caller, pay("r1", 1)).await.unwrap();
+    let closes_at = asking.request.pending().unwrap().closes_at;
+    let key = asking.request.asked.key();
+    world.timers.take_wakes();
+    gate.sweep().await.unwrap();
+    assert_eq!(world.timers.take_wakes(), []);
+    world.clock.set(closes_at.plus_millis(-75_000));
+    let swept = gate.sweep().await.unwrap();
+    assert_eq!((swept.settled, world.timers.take_wakes().contains(&(key, closes_at))), (0, true));
+    world.clock.set(closes_at);
+    assert_eq!(gate.sweep().await.unwrap().settled, 1);
+}

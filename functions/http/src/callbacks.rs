@@ -1,0 +1,43 @@
+//! Callbacks and hooks on the wire: what is posted, and what the receiver's answer means for the next try.
+
+use std::time::Duration;
+
+use placet_gate::ports::{Post, Posted};
+use placet_webhook::{Attempt, Message, Sender, Target, schedule};
+
+use crate::wire;
+
+/// Posts one, once.
+pub async fn post(sender: &Sender, post: &Post<'_>) -> Posted {
+    let target = match Target::parse(post.url, post.callback_hosts) {
+        Ok(target) => target,
+        Err(problem) => return again(post, None, problem.to_string()),
+    };
+    let body = wire::event(post).to_string();
+    let secrets: Vec<String> = post.secrets.iter().map(|secret| secret.expose().to_owned()).collect();
+    let message = Message { id: post.id, timestamp: post.sent_at, body: body.as_bytes(), secrets: &secrets };
+    match sender.send(&target, post.callback_hosts, &message).await {
+        Attempt::Delivered { .. } => Posted::Delivered,
+        Attempt::Gone => Posted::Stop { reason: "the receiver answered 410".into() },
+        Attempt::Refused { status, retry_after, .. } => {
+            again(post, retry_after, format!("the receiver answered {status}"))
+        }
+        // A name can lead elsewhere tomorrow, and the operator can allow a host: neither is given up at once.
+        Attempt::Unreachable { reason } | Attempt::Forbidden { reason } => again(post, None, reason),
+    }
+}
+
+/// Whether an address could ever be posted to; the reason if not.
+pub fn check_url(url: &str, callback_hosts: &[String]) -> Result<(), String> {
+    Target::parse(url, callback_hosts).map(drop).map_err(|problem| problem.to_string())
+}
+
+/// Another try, later, or none when it has been tried for a day.
+pub fn again(post: &Post<'_>, retry_after: Option<Duration>, reason: String) -> Posted {
+    let since_first = post.sent_at.saturating_mul(1000).saturating_sub(post.first_at.millis());
+    let since_first = Duration::from_millis(u64::try_from(since_first).unwrap_or(0));
+    // Without random bits the callbacks of one moment come back together, which is all.
+    let random = getrandom::u64().unwrap_or_default();
+    let wait = schedule::next_attempt(post.attempt.saturating_add(1), since_first, retry_after, random);
+    Posted::Again { reason, in_ms: wait.map(|wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)) }
+}
