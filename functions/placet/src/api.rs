@@ -174,7 +174,13 @@ impl Api {
         Ok(self.call(Method::POST, "/v1/tokens/redeem", Some(&question)).await?)
     }
 
-    async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, Unreachable> {
+    /// Sends a signed call.
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer, Unreachable> {
         let body = body.map(Value::to_string).unwrap_or_default();
         let timestamp = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)

@@ -77,6 +77,8 @@ pub(crate) enum Command {
     Inbox(Inbox),
     /// Print a reviewer's link to a request again
     Link(Link),
+    /// Be an MCP server for one agent, over standard input and output
+    Mcp(Mcp),
     /// Check or use the token of a decision
     #[command(subcommand)]
     Token(TokenCommand),
@@ -228,6 +230,16 @@ pub(crate) struct Link {
     /// Whose link
     #[arg(long, value_name = "ID")]
     pub(crate) reviewer: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Mcp {
+    /// Who asks [default: the only client that may]
+    #[arg(long, value_name = "ID")]
+    pub(crate) client: Option<String>,
+    /// Offer `permission_prompt` as well, for Claude Code's --permission-prompt-tool
+    #[arg(long)]
+    pub(crate) permission_prompt: bool,
 }
 
 #[derive(Debug, Subcommand)]

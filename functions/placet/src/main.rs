@@ -15,6 +15,7 @@ mod lanes;
 mod local;
 mod logs;
 mod mail;
+mod mcp;
 mod outbox;
 mod serve;
 mod server;

@@ -115,7 +115,7 @@ pub(crate) async fn start(options: Options) -> Result<Running, Failure> {
     }
 
     let (stop, stopped) = watch::channel(false);
-    let server = tokio::spawn(server::serve(listener, placet_http::app(Arc::clone(&local.gate)), stopped));
+    let server = tokio::spawn(server::serve(listener, crate::mcp::app(Arc::clone(&local.gate)), stopped));
     let serving = folder.serve_at(&url)?;
     let chores = vec![
         tokio::spawn(keep_time(&local, Arc::clone(&timers))),

@@ -12,6 +12,7 @@ mod inbox;
 mod init;
 mod keys;
 mod link;
+mod mcp;
 mod policy;
 mod request;
 mod serve;
@@ -58,6 +59,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Request(options) => request::run(globals, options).await,
         Command::Inbox(options) => inbox::run(globals, options).await,
         Command::Link(options) => link::run(globals, options).await,
+        Command::Mcp(options) => mcp::run(globals, options).await,
         Command::Token(TokenCommand::Verify { token, of }) => token::verify(globals, &token, &of).await,
         Command::Token(TokenCommand::Redeem { token, of, by }) => {
             token::redeem(globals, &token, &of, &by).await

@@ -1,0 +1,193 @@
+//! The three tools of an agent: ask, wait, verify.
+
+use std::time::{Duration, Instant};
+
+use http::request::Parts;
+use http::{HeaderValue, Method, header};
+use rmcp::handler::server::wrapper::Parameters;
+use rmcp::model::{CallToolResult, ContentBlock, ProgressNotificationParam};
+use rmcp::service::RequestContext;
+use rmcp::{RoleServer, tool, tool_router};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::PlacetServer;
+use crate::upstream::{Answer, Call};
+
+/// The longest that one call of `wait_for_approval` takes, in seconds. Clients give up on a call after 60.
+const MAX_WAIT_SECONDS: u32 = 45;
+
+/// How long one question to the gate waits, in seconds: a client that asked for progress hears of it that often.
+const POLL_SECONDS: u64 = 5;
+
+/// What `request_approval` takes.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RequestApproval {
+    /// Your name for the request, 1 to 128 of `A-Za-z0-9._:-`. The same question again under the same name asks nobody
+    /// twice; another question needs another name.
+    request_id: String,
+    /// What the person is told, in your words, at most 500 characters.
+    summary: String,
+    /// Dotted name of what will be done, such as `invoice.pay`.
+    action: String,
+    /// Exactly what will be done, as JSON: the token is good for this and for nothing else.
+    payload: Map<String, Value>,
+    /// After so many seconds without an answer the request expires; the policy may say less.
+    timeout_seconds: Option<u32>,
+}
+
+/// What `wait_for_approval` takes.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct WaitForApproval {
+    /// The name that the request was made under.
+    request_id: String,
+    /// How long to wait at most, 0 to 45; 45 if left out. Call again while it is `pending`.
+    #[schemars(range(min = 0, max = 45))]
+    wait_seconds: Option<u32>,
+}
+
+/// What `verify_token` takes.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct VerifyToken {
+    /// The token of an approval.
+    token: String,
+    /// The payload that is about to be used, to compare with the one that was approved.
+    payload: Option<Map<String, Value>>,
+}
+
+#[tool_router(router = asking_tools, vis = "pub(crate)")]
+impl PlacetServer {
+    /// Ask a person to approve something before it is done. Returns at once; while `status` is `pending`, call
+    /// `wait_for_approval`.
+    #[tool(annotations(
+        title = "Request approval",
+        read_only_hint = false,
+        destructive_hint = false,
+        idempotent_hint = true,
+        open_world_hint = true
+    ))]
+    async fn request_approval(
+        &self,
+        Parameters(asked): Parameters<RequestApproval>,
+        context: RequestContext<RoleServer>,
+    ) -> CallToolResult {
+        let mut body = json!({
+            "request_id": asked.request_id, "summary": asked.summary, "action": asked.action, "payload": asked.payload,
+        });
+        if let (Some(seconds), Some(body)) = (asked.timeout_seconds, body.as_object_mut()) {
+            body.insert("timeout_seconds".into(), seconds.into());
+        }
+        result(self.call(&context, Method::POST, "/v1/requests".to_owned(), Some(body)).await)
+    }
+
+    /// Wait for the decision about a request, at most 45 seconds. While `status` is still `pending`, call it again.
+    #[tool(annotations(title = "Wait for approval", read_only_hint = true, open_world_hint = true))]
+    async fn wait_for_approval(
+        &self,
+        Parameters(asked): Parameters<WaitForApproval>,
+        context: RequestContext<RoleServer>,
+    ) -> CallToolResult {
+        let seconds = asked.wait_seconds.unwrap_or(MAX_WAIT_SECONDS).min(MAX_WAIT_SECONDS);
+        result(self.wait(&context, &asked.request_id, Some(Duration::from_secs(seconds.into()))).await)
+    }
+
+    /// Check an approval's token: signature, audience, time, payload, and the gate's own record.
+    #[tool(annotations(title = "Verify token", read_only_hint = true, open_world_hint = false))]
+    async fn verify_token(
+        &self,
+        Parameters(asked): Parameters<VerifyToken>,
+        context: RequestContext<RoleServer>,
+    ) -> CallToolResult {
+        let mut body = json!({ "token": asked.token });
+        if let (Some(payload), Some(body)) = (asked.payload, body.as_object_mut()) {
+            body.insert("payload".into(), payload.into());
+        }
+        result(self.call(&context, Method::POST, "/v1/tokens/verify".to_owned(), Some(body)).await)
+    }
+}
+
+impl PlacetServer {
+    /// Calls the gate as whoever called this server.
+    pub(crate) async fn call(
+        &self,
+        context: &RequestContext<RoleServer>,
+        method: Method,
+        path: String,
+        body: Option<Value>,
+    ) -> Result<Answer, String> {
+        let authorization = context.extensions.get::<Parts>().and_then(bearer);
+        self.gate.send(Call { method, path, body, authorization }).await
+    }
+
+    /// The request once it has ended, or as it stands after `limit`; tells the client that it still waits.
+    pub(crate) async fn wait(
+        &self,
+        context: &RequestContext<RoleServer>,
+        request_id: &str,
+        limit: Option<Duration>,
+    ) -> Result<Answer, String> {
+        let started = Instant::now();
+        loop {
+            let left = limit.map(|limit| limit.saturating_sub(started.elapsed()).as_secs());
+            let wait = left.unwrap_or(POLL_SECONDS).min(POLL_SECONDS);
+            let path = format!("/v1/requests/{}?wait_seconds={wait}", encode(request_id));
+            let answer = tokio::select! {
+                answer = self.call(context, Method::GET, path, None) => answer?,
+                () = context.ct.cancelled() => return Err("the client stopped waiting".to_owned()),
+            };
+            let pending =
+                answer.status == 200 && answer.body.get("status").and_then(Value::as_str) == Some("pending");
+            if !pending || wait == 0 {
+                return Ok(answer);
+            }
+            self.report(context, started.elapsed(), limit, &answer.body).await;
+        }
+    }
+
+    async fn report(
+        &self,
+        context: &RequestContext<RoleServer>,
+        elapsed: Duration,
+        limit: Option<Duration>,
+        approval: &Value,
+    ) {
+        let Some(token) = context.meta.get_progress_token() else { return };
+        let deadline = approval.get("deadline").and_then(Value::as_str).unwrap_or("it is decided");
+        let mut progress = ProgressNotificationParam::new(token, elapsed.as_secs_f64())
+            .with_message(format!("waiting for a person, until {deadline}"));
+        if let Some(limit) = limit {
+            progress = progress.with_total(limit.as_secs_f64());
+        }
+        // A client that is gone is noticed by `ct`.
+        let _ = context.peer.notify_progress(progress).await;
+    }
+}
+
+fn bearer(parts: &Parts) -> Option<HeaderValue> {
+    parts.headers.get(header::AUTHORIZATION).cloned()
+}
+
+/// A path segment. What the gate takes as a name needs no escape; everything else finds nothing there.
+fn encode(request_id: &str) -> String {
+    url::form_urlencoded::byte_serialize(request_id.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+/// The gate's words, whatever they are: its refusals say in `code` and `detail` what is wrong.
+fn result(reply: Result<Answer, String>) -> CallToolResult {
+    match reply {
+        Ok(Answer { status: 200..300, body }) if body.is_object() => CallToolResult::structured(body),
+        Ok(Answer { body, .. }) if body.get("code").is_some() => CallToolResult::structured_error(body),
+        Ok(Answer { status, .. }) => {
+            no_answer(&format!("the answer is {status}: this does not seem to be a gate"))
+        }
+        Err(why) => no_answer(&why),
+    }
+}
+
+fn no_answer(why: &str) -> CallToolResult {
+    CallToolResult::error(vec![ContentBlock::text(format!("nothing was approved: {why}"))])
+}

@@ -1,0 +1,214 @@
+"""A real gate for the tests, started as tests/e2e does, and its reviewer."""
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[3]
+sys.path[:0] = [str(ROOT / "tests/e2e"), str(HERE.parents[1] / "examples")]
+
+from placet_client import BINARY, Gate, free_port, wait_until  # noqa: E402
+
+from placet import AsyncPlacet, Placet  # noqa: E402
+
+ISSUER = "https://gate.example.test"
+POLICY = f"""
+issuer = "{ISSUER}"
+
+[[clients]]
+id = "agent"
+roles = ["requester"]
+owner = "alice"
+callback_hosts = ["127.0.0.1"]
+rate_per_minute = 60000
+
+[[clients]]
+id = "other"
+roles = ["requester"]
+rate_per_minute = 60000
+
+[[clients]]
+id = "signed"
+roles = ["requester"]
+token = "EdDSA"
+rate_per_minute = 60000
+
+[[clients]]
+id = "signed2"
+roles = ["requester"]
+token = "EdDSA"
+rate_per_minute = 60000
+
+[[clients]]
+id = "mcp"
+roles = ["requester"]
+bearer = true
+rate_per_minute = 60000
+
+[[clients]]
+id = "jira"
+roles = ["decider"]
+rate_per_minute = 60000
+
+[[reviewers]]
+id = "alice"
+name = "Alice"
+roles = ["finance"]
+
+[[reviewers]]
+id = "bob"
+name = "Bob"
+roles = ["finance"]
+
+[[rules]]
+name = "auto yes"
+when = 'action.startsWith("auto.")'
+decide = "approve"
+
+[[rules]]
+name = "auto brief"
+when = 'action == "brief.do"'
+decide = "approve"
+valid_for = "1s"
+
+[[rules]]
+name = "auto no"
+when = 'action.startsWith("never.")'
+decide = "reject"
+
+[[rules]]
+name = "people"
+when = 'true'
+stages = [{{ ask = ["finance"], within = "1h" }}]
+"""
+
+
+def pytest_sessionstart(session):
+    if not BINARY.exists():
+        pytest.exit(f"no gate at {BINARY}: `cargo build -p placet`, or set PLACET", returncode=3)
+    for name in [name for name in os.environ if name.startswith("PLACET_")]:
+        del os.environ[name]
+
+
+class Desk:
+    """The reviewer: answers what comes in, by the review page's form."""
+
+    def __init__(self, gate):
+        self.gate = gate
+
+    def waiting(self, client, action, count=1):
+        """A client's pending requests for an action, once there are so many."""
+
+        def found():
+            rows = [row for row in client.list(status="pending", limit=100).json()["requests"] if row["action"] == action]
+            return rows if len(rows) >= count else None
+
+        return wait_until(found, 60, f"{count} pending requests for {action}")
+
+    def decide(self, approval, decision="approve", reviewer="bob", reason=None):
+        answer = self.gate.link(approval, reviewer, seconds=60).vote(decision, reason=reason)
+        assert answer.status == 200, answer
+        return answer.json()
+
+    def answers(self, client, action, *decisions, reviewer="bob", reason=None):
+        """Answers the next requests for the action, one a decision, from a thread; `done()` returns what was asked."""
+        return Answering(self, client, action, decisions, reviewer, reason)
+
+
+class Answering(threading.Thread):
+    def __init__(self, desk, client, action, decisions, reviewer, reason):
+        super().__init__(daemon=True)
+        self.desk, self.client, self.action, self.decisions = desk, client, action, decisions
+        self.reviewer, self.reason = reviewer, reason
+        self.asked, self.error = [], None
+        self.start()
+
+    def run(self):
+        try:
+            for decision in self.decisions:
+                approval = self.desk.waiting(self.client, self.action)[0]
+                self.asked.append(self.desk.decide(approval, decision, self.reviewer, self.reason))
+        except BaseException as error:  # handed to the test
+            self.error = error
+
+    def done(self):
+        self.join(120)
+        assert not self.is_alive(), "the reviewer was never asked"
+        if self.error is not None:
+            raise self.error
+        return self.asked
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory):
+    gate = Gate(tmp_path_factory.mktemp("gate"), POLICY)
+    try:
+        yield gate.start(seconds=60)
+        assert "panicked" not in gate.stderr()
+    finally:
+        gate.kill()
+
+
+@pytest.fixture(scope="session")
+def desk(running):
+    return Desk(running)
+
+
+@pytest.fixture(scope="session")
+def raw(running):
+    """Clients of the end-to-end suite, which share no code with the package under test."""
+    known = {}
+
+    def of(client_id):
+        if client_id not in known:
+            known[client_id] = running.client(client_id)
+        return known[client_id]
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def connect(running, raw):
+    """Makes clients of the package under test."""
+
+    def make(client_id="agent", kind=Placet, **options):
+        if client_id.startswith("signed"):
+            options.setdefault("algorithm", "EdDSA")
+        options.setdefault("issuer", ISSUER)
+        return kind(running.url, client_id, raw(client_id).secret, **options)
+
+    return make
+
+
+@pytest.fixture
+def gate(connect):
+    with connect() as client:
+        yield client
+
+
+@pytest.fixture
+async def agate(connect):
+    async with connect(kind=AsyncPlacet) as client:
+        yield client
+
+
+@pytest.fixture
+def own_gate(tmp_path):
+    """A gate that a test may kill and rotate, and the client `agent` of it."""
+    gate = Gate(tmp_path, POLICY)
+    try:
+        gate.start(seconds=60)
+        with Placet(gate.url, "agent", gate.secret("agent")) as client:
+            yield gate, client
+    finally:
+        gate.kill()
+
+
+@pytest.fixture
+def free_url():
+    """An address that nobody answers at."""
+    return f"http://127.0.0.1:{free_port()}"

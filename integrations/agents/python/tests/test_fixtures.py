@@ -1,0 +1,98 @@
+"""The Python verifier against tests/fixtures, which the gate's own and the TypeScript one are held to as well."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from placet import InvalidPayload, InvalidToken, canonical, digest, signing
+from placet import tokens as placet_tokens
+from placet.callbacks import InvalidCallback, read_callback
+from placet.canonical import strict_object
+from placet.jwks import KeyCache
+
+FIXTURES = Path(__file__).resolve().parents[4] / "tests/fixtures"
+
+
+def fixture(name):
+    return json.loads((FIXTURES / f"{name}.json").read_text())
+
+
+KEYS = fixture("keyring")
+
+
+def named(rows):
+    return pytest.mark.parametrize("row", rows, ids=[row["name"] for row in rows])
+
+
+def test_the_files_are_what_the_generator_writes():
+    subprocess.run([sys.executable, FIXTURES / "generate.py", "--check"], check=True)
+
+
+@named(fixture("tokens")["tokens"])
+def test_a_token_is_judged_as_the_gate_judges_it(row):
+    assert judged(row) in (row["problem"] if isinstance(row["problem"], list) else [row["problem"]])
+
+
+def judged(row):
+    try:
+        header = placet_tokens.header(row["token"], row["algorithm"])
+        if row["algorithm"] == "HS256":
+            keys = [secret.encode() for secret in KEYS["secrets"][row["audience"]].values()]
+        else:
+            cache = KeyCache()
+            cache.put(KEYS["jwks"], 0)
+            keys = cache.find(header.get("kid"))
+        claims = placet_tokens.read(row["token"], keys, row["algorithm"])
+        placet_tokens.check(
+            claims, audience=row["audience"], now=row["now"], issuer=row["issuer"], payload=row["payload"]
+        )
+    except InvalidToken as error:
+        return error.problem
+    return None
+
+
+@named(fixture("signatures")["requests"])
+def test_a_request_is_signed_as_the_gate_expects(row):
+    secrets = KEYS["secrets"][fixture("signatures")["client"]]
+    ours = {
+        name: signing.signature(secret, row["timestamp"], row["method"], row["path"], row["body"].encode())
+        for name, secret in secrets.items()
+    }
+    theirs = [value.strip() for value in row["signature"].split(",")]
+    signer = next((name for name, signature in ours.items() if signature in theirs), None)
+    in_time = abs(row["timestamp"] - KEYS["now"]) <= 300
+    assert (signer if in_time else None) == row["signed_with"]
+
+
+@named(fixture("payloads")["good"])
+def test_a_payload_has_one_canonical_text(row):
+    assert canonical(row["payload"]).decode() == row["canonical"]
+    assert digest(row["payload"]) == row["sha256"]
+
+
+@named(fixture("payloads")["bad"])
+def test_a_payload_that_two_programs_could_read_differently_is_refused(row):
+    with pytest.raises(InvalidPayload):
+        canonical(strict_object(row["json"]))
+
+
+@named(fixture("callbacks")["deliveries"])
+def test_a_callback_is_believed_only_with_its_signature(row, monkeypatch):
+    import standardwebhooks.webhooks as library
+
+    class Then(library.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls.fromtimestamp(KEYS["now"], tz)
+
+    monkeypatch.setattr(library, "datetime", Then)
+    secret = KEYS["secrets"]["agent"]["current"]
+    if row["valid"]:
+        approval = read_callback(secret, row["headers"], row["body"])
+        assert (approval.request_id, approval.status, approval.decided_by) == ("invoice-4711", "approved", ("bob",))
+    else:
+        with pytest.raises(InvalidCallback):
+            read_callback(secret, row["headers"], row["body"])

@@ -1,0 +1,67 @@
+/** Why something may not be done. Everything here means: do not act. */
+
+import type { Approval } from './approval.ts';
+
+/** Any reason not to act. Catch this one, and nothing was approved. */
+export class PlacetError extends Error {
+  override name = 'PlacetError';
+}
+
+/** The request ended without an approval. */
+export class NotApproved extends PlacetError {
+  override name = 'NotApproved';
+  readonly approval: Approval;
+
+  constructor(approval: Approval, message?: string) {
+    const by = approval.decided_by.length > 0 ? ` by ${approval.decided_by.join(', ')}` : '';
+    const why = approval.reason === null ? '' : `: ${approval.reason}`;
+    super(message ?? `${approval.request_id} was ${approval.status}${by}${why}`);
+    this.approval = approval;
+  }
+}
+
+/** Nobody answered in time: it expired, or this program stopped waiting and withdrew it. */
+export class TimedOut extends NotApproved {
+  override name = 'TimedOut';
+}
+
+/** The token does not allow this. `problem` is the gate's own code, such as `payload_mismatch`. */
+export class InvalidToken extends PlacetError {
+  override name = 'InvalidToken';
+  readonly problem: string;
+
+  constructor(problem: string) {
+    super(`the approval token is not valid for this: ${problem}`);
+    this.problem = problem;
+  }
+}
+
+/** The arguments are not JSON that every program reads alike. */
+export class InvalidPayload extends PlacetError {
+  override name = 'InvalidPayload';
+}
+
+/** Not from the gate, too old, or changed on the way. */
+export class InvalidCallback extends PlacetError {
+  override name = 'InvalidCallback';
+}
+
+/** The gate gave no answer. */
+export class Unreachable extends PlacetError {
+  override name = 'Unreachable';
+}
+
+/** The gate refused the call (RFC 9457). `code` is stable, such as `request_id_conflict`. */
+export class GateError extends PlacetError {
+  override name = 'GateError';
+  readonly status: number;
+  readonly code: string;
+  readonly problem: Record<string, unknown>;
+
+  constructor(status: number, code: string, problem: Record<string, unknown>) {
+    super(`${String(problem['detail'] ?? problem['title'] ?? 'refused')} (${code})`);
+    this.status = status;
+    this.code = code;
+    this.problem = problem;
+  }
+}
