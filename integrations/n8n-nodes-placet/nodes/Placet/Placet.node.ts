@@ -8,7 +8,7 @@ import type {
 } from 'n8n-workflow';
 import { NodeConnectionTypes, NodeOperationError } from 'n8n-workflow';
 
-import { nodeError } from '../shared/gate';
+import { Gate, nodeError } from '../shared/gate';
 import { OPERATIONS } from './operations';
 import { approvalProperties } from './properties/approval';
 import { tokenProperties } from './properties/token';
@@ -88,9 +88,10 @@ export class Placet implements INodeType {
 			);
 		}
 		const output: INodeExecutionData[] = [];
+		const gate = await Gate.of(this);
 		for (const [index, item] of this.getInputData().entries()) {
 			try {
-				const found = await run(this, item, index);
+				const found = await run(gate, this, item, index);
 				const items = this.helpers.returnJsonArray(found);
 				output.push(
 					...this.helpers.constructExecutionMetaData(items, { itemData: { item: index } }),

@@ -1,11 +1,12 @@
 import type { IDataObject, IExecuteFunctions, INodeExecutionData } from 'n8n-workflow';
 
 import type { Approval } from '../shared/approval';
-import { callGate } from '../shared/gate';
+import type { Gate } from '../shared/gate';
 import { jsonObject, questionFor } from './question';
 
 /** One operation on one item; what it gives back becomes the output. */
 export type Operation = (
+	gate: Gate,
 	context: IExecuteFunctions,
 	item: INodeExecutionData,
 	index: number,
@@ -15,25 +16,21 @@ const PAGE = 100;
 
 /** The operations that do not wait. The name is `resource:operation`. */
 export const OPERATIONS: Record<string, Operation> = {
-	'approval:request': async (context, item, index) => {
+	'approval:request': async (gate, context, item, index) => {
 		const question = questionFor(context, item, index);
 		const options = context.getNodeParameter('options', index, {}) as IDataObject;
 		if (options.callbackUrl) question.callback_url = String(options.callbackUrl);
 		if (options.waitSeconds) question.wait_seconds = Number(options.waitSeconds);
-		return await callGate<Approval>(context, 'POST', '/v1/requests', question);
+		return await gate.call<Approval>('POST', '/v1/requests', question);
 	},
 
-	'approval:get': async (context, _item, index) => {
+	'approval:get': async (gate, context, _item, index) => {
 		const options = context.getNodeParameter('options', index, {}) as IDataObject;
 		const wait = options.waitSeconds ? `?wait_seconds=${Number(options.waitSeconds)}` : '';
-		return await callGate<Approval>(
-			context,
-			'GET',
-			`/v1/requests/${requestId(context, index)}${wait}`,
-		);
+		return await gate.call<Approval>('GET', `/v1/requests/${requestId(context, index)}${wait}`);
 	},
 
-	'approval:getAll': async (context, _item, index) => {
+	'approval:getAll': async (gate, context, _item, index) => {
 		const all = context.getNodeParameter('returnAll', index) as boolean;
 		const limit = all ? Infinity : (context.getNodeParameter('limit', index) as number);
 		const filters = context.getNodeParameter('filters', index, {}) as IDataObject;
@@ -43,8 +40,7 @@ export const OPERATIONS: Record<string, Operation> = {
 			const query = new URLSearchParams({ limit: String(Math.min(PAGE, limit - found.length)) });
 			if (filters.status) query.set('status', String(filters.status));
 			if (cursor) query.set('cursor', cursor);
-			const page = await callGate<{ requests: Approval[]; next_cursor?: string | null }>(
-				context,
+			const page = await gate.call<{ requests: Approval[]; next_cursor?: string | null }>(
 				'GET',
 				`/v1/requests?${query.toString()}`,
 			);
@@ -54,19 +50,14 @@ export const OPERATIONS: Record<string, Operation> = {
 		return found;
 	},
 
-	'approval:cancel': async (context, _item, index) =>
-		await callGate<Approval>(context, 'POST', `/v1/requests/${requestId(context, index)}/cancel`),
+	'approval:cancel': async (gate, context, _item, index) =>
+		await gate.call<Approval>('POST', `/v1/requests/${requestId(context, index)}/cancel`),
 
-	'token:verify': async (context, _item, index) =>
-		await callGate<IDataObject>(
-			context,
-			'POST',
-			'/v1/tokens/verify',
-			tokenQuestion(context, index),
-		),
+	'token:verify': async (gate, context, _item, index) =>
+		await gate.call<IDataObject>('POST', '/v1/tokens/verify', tokenQuestion(context, index)),
 
-	'token:redeem': async (context, _item, index) =>
-		await callGate<IDataObject>(context, 'POST', '/v1/tokens/redeem', {
+	'token:redeem': async (gate, context, _item, index) =>
+		await gate.call<IDataObject>('POST', '/v1/tokens/redeem', {
 			...tokenQuestion(context, index),
 			redeemed_by: String(context.getNodeParameter('redeemedBy', index)),
 		}),

@@ -2,7 +2,7 @@ import type { IExecuteData, IWebhookFunctions, IWebhookResponseData } from 'n8n-
 
 import type { Approval } from '../shared/approval';
 import { authenticCallback, NotBelieved } from '../shared/callback';
-import { callGate } from '../shared/gate';
+import { Gate } from '../shared/gate';
 import { itemFor, summed, type Outcome } from './outcome';
 import { failOnResume, passOnResume, rememberedWait, type Asked, type Wait } from './record';
 import { outcomeOf } from './wait';
@@ -20,7 +20,8 @@ const AT_ONCE = 10;
  */
 export async function resume(context: IWebhookFunctions): Promise<IWebhookResponseData> {
 	try {
-		const { approval } = await authenticCallback(context);
+		const gate = await Gate.of(context);
+		const { approval } = authenticCallback(context, gate);
 		const { executeData } = context as unknown as { executeData?: IExecuteData };
 		const wait = rememberedWait(executeData);
 		const known = wait?.asked.some(({ approval_id }) => approval_id === approval.approval_id);
@@ -30,9 +31,12 @@ export async function resume(context: IWebhookFunctions): Promise<IWebhookRespon
 				webhookResponse: { resumed: false, reason: 'this step does not wait for this approval' },
 			};
 		}
-		const outcomes = await outcomesOf(context, wait.asked);
-		const open = outcomes.filter((outcome) => outcome === undefined).length;
-		if (open > 0) return { webhookResponse: { resumed: false, reason: 'others are still open' } };
+		const outcomes = (await someAreOpen(gate, wait.asked))
+			? [undefined]
+			: await outcomesOf(gate, wait.asked);
+		if (outcomes.includes(undefined)) {
+			return { webhookResponse: { resumed: false, reason: 'others are still open' } };
+		}
 		return resumed(context, executeData, wait, outcomes as Outcome[]);
 	} catch (error) {
 		// Not 2xx, so the gate comes again; the run goes on waiting.
@@ -69,22 +73,30 @@ function resumed(
 	return { workflowData: [items], webhookResponse };
 }
 
-/** Every item's outcome. Stops reading at the first group that has an open one. */
-async function outcomesOf(
-	context: IWebhookFunctions,
-	asked: Asked[],
-): Promise<Array<Outcome | undefined>> {
+/**
+ * Whether one of several requests is surely open still: one look for all of them. Else each callback of a
+ * hundred items would read a hundred approvals.
+ */
+async function someAreOpen(gate: Gate, asked: Asked[]): Promise<boolean> {
+	if (asked.length === 1) return false;
+	const ours = new Set(asked.map(({ approval_id }) => approval_id));
+	const query = '/v1/requests?status=pending&limit=100';
+	const { requests } = await gate.call<{ requests: Approval[] }>('GET', query);
+	return requests.some(({ approval_id }) => ours.has(approval_id));
+}
+
+/** Every item's outcome, as the gate tells it now. Stops reading at the first group that has an open one. */
+async function outcomesOf(gate: Gate, asked: Asked[]): Promise<Array<Outcome | undefined>> {
 	const outcomes: Array<Outcome | undefined> = [];
-	for (let from = 0; from < asked.length; from += AT_ONCE) {
+	for (let from = 0; from < asked.length && !outcomes.includes(undefined); from += AT_ONCE) {
 		const group = asked.slice(from, from + AT_ONCE);
-		outcomes.push(...(await Promise.all(group.map(async (one) => await outcomeNow(context, one)))));
-		if (outcomes.includes(undefined)) break;
+		outcomes.push(...(await Promise.all(group.map(async (one) => await outcomeNow(gate, one)))));
 	}
 	return outcomes;
 }
 
-async function outcomeNow(context: IWebhookFunctions, asked: Asked): Promise<Outcome | undefined> {
+async function outcomeNow(gate: Gate, asked: Asked): Promise<Outcome | undefined> {
 	if (asked.failure !== undefined) return { approved: false, explanation: asked.failure };
-	const approval = await callGate<Approval>(context, 'GET', `/v1/requests/${asked.request_id}`);
-	return await outcomeOf(context, approval, asked);
+	const approval = await gate.call<Approval>('GET', `/v1/requests/${asked.request_id}`);
+	return await outcomeOf(gate, approval, asked);
 }

@@ -1,8 +1,8 @@
-import type { IDataObject, IExecuteFunctions, INodeExecutionData } from 'n8n-workflow';
+import type { IExecuteFunctions, INodeExecutionData } from 'n8n-workflow';
 import { NodeOperationError } from 'n8n-workflow';
 
 import type { Approval, TokenVerdict } from '../shared/approval';
-import { callGate, nodeError, type GateContext } from '../shared/gate';
+import { Gate, nodeError } from '../shared/gate';
 import { itemFor, judged, summed, type OnRefusal, type Outcome } from './outcome';
 import { questionFor } from './question';
 import { holdBack, type Asked } from './record';
@@ -32,13 +32,15 @@ export async function requestAndWait(context: IExecuteFunctions): Promise<INodeE
 	const asked: Asked[] = [];
 	const outcomes: Array<Outcome | undefined> = [];
 	let lastDeadline = Date.now();
+	let gate: Gate | undefined;
 	try {
 		assertCanWait(context);
+		gate = await Gate.of(context);
 		for (const [index, item] of items.entries()) {
 			try {
 				const question = questionFor(context, item, index);
 				question.callback_url = context.getSignedResumeUrl();
-				const approval = await callGate<Approval>(context, 'POST', '/v1/requests', question);
+				const approval = await gate.call<Approval>('POST', '/v1/requests', question);
 				const one = {
 					request_id: question.request_id,
 					approval_id: approval.approval_id,
@@ -46,7 +48,7 @@ export async function requestAndWait(context: IExecuteFunctions): Promise<INodeE
 				};
 				asked.push(one);
 				lastDeadline = Math.max(lastDeadline, Date.parse(approval.deadline ?? '') || 0);
-				outcomes.push(await outcomeOf(context, approval, one));
+				outcomes.push(await outcomeOf(gate, approval, one));
 			} catch (error) {
 				if (!continues) throw nodeError(context, error, index);
 				const failure = `Not approved: ${described(error)}`;
@@ -65,7 +67,7 @@ export async function requestAndWait(context: IExecuteFunctions): Promise<INodeE
 		await context.putExecutionToWait(new Date(lastDeadline + AFTER_DEADLINE_MS));
 		return meanwhile;
 	} catch (error) {
-		await withdraw(context, asked);
+		if (gate && !context.getNode().retryOnFail) await withdraw(gate, asked);
 		const wrapped = nodeError(context, error);
 		if (!continues) throw wrapped;
 		const failed: Outcome = { approved: false, explanation: `Not approved: ${described(wrapped)}` };
@@ -75,12 +77,12 @@ export async function requestAndWait(context: IExecuteFunctions): Promise<INodeE
 
 /** How one request ended, with its token checked; `undefined` while it is open. */
 export async function outcomeOf(
-	context: GateContext,
+	gate: Gate,
 	approval: Approval,
 	asked: Asked,
 ): Promise<Outcome | undefined> {
 	if (approval.status === 'pending') return undefined;
-	const verdict = await callGate<TokenVerdict>(context, 'POST', '/v1/tokens/verify', {
+	const verdict = await gate.call<TokenVerdict>('POST', '/v1/tokens/verify', {
 		token: approval.token,
 		payload: asked.payload,
 	});
@@ -120,14 +122,13 @@ function finished(
 	return items.map((item, index) => itemFor(outcomes[index] ?? NO_ANSWER, item, index, onRefusal));
 }
 
-/** Takes questions back that nobody waits for any more. Not when n8n will try again: it finds them by their names. */
-async function withdraw(context: IExecuteFunctions, asked: Asked[]): Promise<void> {
-	if (context.getNode().retryOnFail) return;
+/** Takes questions back that nobody waits for any more. (A step that is tried again finds them by their names.) */
+async function withdraw(gate: Gate, asked: Asked[]): Promise<void> {
 	const open = asked.filter(({ request_id }) => request_id !== '');
 	await Promise.allSettled(
 		open.map(
 			async ({ request_id }) =>
-				await callGate<IDataObject>(context, 'POST', `/v1/requests/${request_id}/cancel`),
+				await gate.call<Approval>('POST', `/v1/requests/${request_id}/cancel`),
 		),
 	);
 }

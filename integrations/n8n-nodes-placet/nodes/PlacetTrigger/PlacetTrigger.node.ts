@@ -9,7 +9,7 @@ import type {
 import { NodeConnectionTypes } from 'n8n-workflow';
 
 import { authenticCallback, NotBelieved } from '../shared/callback';
-import { callGate, codeOf } from '../shared/gate';
+import { codeOf, Gate } from '../shared/gate';
 
 /** The hook at the gate that belongs to this node, as its static data remembers it. */
 interface Hook extends IDataObject {
@@ -99,7 +99,8 @@ export class PlacetTrigger implements INodeType {
 			async create(this: IHookFunctions): Promise<boolean> {
 				const url = String(this.getNodeWebhookUrl('default'));
 				const events = eventsOf(this);
-				const hook = await callGate<{ hook_id: string }>(this, 'POST', '/v1/hooks', {
+				const gate = await Gate.of(this);
+				const hook = await gate.call<{ hook_id: string }>('POST', '/v1/hooks', {
 					url,
 					events,
 				});
@@ -116,7 +117,7 @@ export class PlacetTrigger implements INodeType {
 	async webhook(this: IWebhookFunctions): Promise<IWebhookResponseData> {
 		let callback;
 		try {
-			callback = await authenticCallback(this);
+			callback = authenticCallback(this, await Gate.of(this));
 		} catch (error) {
 			// Never thrown on: n8n would run the workflow with an empty item.
 			const [status, reason] =
@@ -157,7 +158,8 @@ async function removed(context: IHookFunctions): Promise<boolean> {
 	const known = hooks[slot];
 	if (!known) return true;
 	try {
-		await callGate<undefined>(context, 'DELETE', `/v1/hooks/${encodeURIComponent(known.id)}`);
+		const gate = await Gate.of(context);
+		await gate.call<undefined>('DELETE', `/v1/hooks/${encodeURIComponent(known.id)}`);
 	} catch (error) {
 		if (codeOf(error) !== 'not_found') return false;
 	}

@@ -3,6 +3,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { IWebhookFunctions } from 'n8n-workflow';
 
 import type { Approval } from './approval';
+import type { Gate } from './gate';
 
 /** Standard Webhooks: an older or younger message is not believed. */
 const TOLERANCE_SECONDS = 300;
@@ -23,9 +24,9 @@ export class NotBelieved extends Error {}
  *
  * @throws NotBelieved when it is unsigned, wrongly signed, too old, or not what the gate sends
  */
-export async function authenticCallback(context: IWebhookFunctions): Promise<Callback> {
+export function authenticCallback(context: IWebhookFunctions, gate: Gate): Callback {
 	const request = context.getRequestObject();
-	const { clientSecret } = await context.getCredentials('placetApi');
+	const { clientSecret } = gate.credentials;
 	const raw: unknown = request.rawBody;
 	if (!Buffer.isBuffer(raw)) throw new NotBelieved('there is no body');
 	const id = verifiedId(

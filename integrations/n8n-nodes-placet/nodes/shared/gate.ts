@@ -1,16 +1,16 @@
 import type {
+	ICredentialDataDecryptedObject,
 	IDataObject,
 	IExecuteFunctions,
 	IHookFunctions,
 	IHttpRequestMethods,
-	IHttpRequestOptions,
 	IN8nHttpFullResponse,
 	IWebhookFunctions,
 	JsonObject,
 } from 'n8n-workflow';
 import { NodeApiError, NodeOperationError } from 'n8n-workflow';
 
-import { gateAddress } from '../../credentials/signature';
+import { signed } from '../../credentials/signature';
 
 export type GateContext = IExecuteFunctions | IHookFunctions | IWebhookFunctions;
 
@@ -37,40 +37,53 @@ const WORDS: Record<string, string> = {
 	unknown_client: 'The gate does not know the client ID of the Placet credential',
 };
 
-/** One signed call. Anything but a 2xx becomes a NodeApiError that says what to do. */
-export async function callGate<T extends IDataObject | undefined>(
-	context: GateContext,
-	method: IHttpRequestMethods,
-	path: string,
-	body?: IDataObject,
-): Promise<T> {
-	let response: IN8nHttpFullResponse;
-	try {
-		const options: IHttpRequestOptions = {
-			method,
-			url: gateAddress(await context.getCredentials('placetApi')) + path,
-			headers: { Accept: 'application/json' },
-			body,
-			timeout: TIMEOUT_MS,
-			// A signature is for one address; whoever redirects it is not the gate.
-			disableFollowRedirect: true,
-			ignoreHttpStatusErrors: true,
-			returnFullResponse: true,
-		};
-		response = (await context.helpers.httpRequestWithAuthentication.call(
-			context,
-			'placetApi',
-			options,
-		)) as IN8nHttpFullResponse;
-	} catch (error) {
-		throw new NodeApiError(context.getNode(), error as JsonObject, {
-			message: 'The Placet gate could not be reached',
-			description: error instanceof Error ? error.message : undefined,
-		});
+/**
+ * The gate that the node's credential names.
+ *
+ * The credential is read once and its signature made here, as for n8n's own requests: n8n opens a sandbox for every
+ * reading, and a step with a hundred items makes hundreds of calls.
+ */
+export class Gate {
+	private constructor(
+		private readonly context: GateContext,
+		readonly credentials: ICredentialDataDecryptedObject,
+	) {}
+
+	static async of(context: GateContext): Promise<Gate> {
+		return new Gate(context, await context.getCredentials('placetApi'));
 	}
-	const answer = parsed(response.body);
-	if (response.statusCode >= 200 && response.statusCode < 300) return answer as T;
-	throw problem(context, response.statusCode, answer ?? {});
+
+	/** One signed call. Anything but a 2xx becomes a NodeApiError that says what to do. */
+	async call<T extends IDataObject | undefined>(
+		method: IHttpRequestMethods,
+		path: string,
+		body?: IDataObject,
+	): Promise<T> {
+		const { context } = this;
+		let response: IN8nHttpFullResponse;
+		try {
+			const options = signed(this.credentials, {
+				method,
+				url: path,
+				headers: { Accept: 'application/json' },
+				body,
+				timeout: TIMEOUT_MS,
+				// A signature is for one address; whoever redirects it is not the gate.
+				disableFollowRedirect: true,
+				ignoreHttpStatusErrors: true,
+				returnFullResponse: true,
+			});
+			response = (await context.helpers.httpRequest(options)) as IN8nHttpFullResponse;
+		} catch (error) {
+			throw new NodeApiError(context.getNode(), error as JsonObject, {
+				message: 'The Placet gate could not be reached',
+				description: error instanceof Error ? error.message : undefined,
+			});
+		}
+		const answer = parsed(response.body);
+		if (response.statusCode >= 200 && response.statusCode < 300) return answer as T;
+		throw problem(context, response.statusCode, answer ?? {});
+	}
 }
 
 /** Any error as one that n8n shows well. */
