@@ -1,6 +1,7 @@
 """A wire between n8n and the gate that can lose answers: the request gets through, its answer does not."""
 
 import http.client
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
@@ -30,7 +31,7 @@ class Flaky:
                 connection.close()
                 if flaky.loses(self.command, self.path):
                     self.close_connection = True
-                    self.connection.close()
+                    self.connection.shutdown(socket.SHUT_RDWR)
                     return
                 self.send_response(answer.status)
                 self.send_header("Content-Type", answer.headers.get("content-type", "application/json"))

@@ -65,7 +65,11 @@ export async function requestAndWait(context: IExecuteFunctions): Promise<INodeE
 		const wait = { onRefusal, asked, originals: items };
 		holdBack(context.getExecuteData(), context.getNode(), wait, meanwhile, NO_ANSWER.explanation);
 		await context.putExecutionToWait(new Date(lastDeadline + AFTER_DEADLINE_MS));
-		return meanwhile;
+		// Only to look at while the run waits. An `error` in here would make n8n try the step again.
+		return asked.map(({ request_id }, index) => ({
+			json: { approved: false, request_id },
+			pairedItem: { item: index },
+		}));
 	} catch (error) {
 		if (gate && !context.getNode().retryOnFail) await withdraw(gate, asked);
 		const wrapped = nodeError(context, error);
