@@ -6,6 +6,9 @@ import type {
 	IHttpRequestOptions,
 } from 'n8n-workflow';
 
+/** n8n's HTTP Request node still speaks an older dialect, with `uri`. */
+type Options = Omit<IHttpRequestOptions, 'url'> & { url?: string; uri?: string };
+
 /** The gate's address as the user gave it, without a slash at the end. */
 export function gateAddress(credentials: ICredentialDataDecryptedObject): string {
 	return String(credentials.url ?? '')
@@ -21,7 +24,7 @@ export function gateAddress(credentials: ICredentialDataDecryptedObject): string
  */
 export function signed(
 	credentials: ICredentialDataDecryptedObject,
-	options: IHttpRequestOptions,
+	options: Options,
 ): IHttpRequestOptions {
 	const gate = new URL(gateAddress(credentials));
 	const url = finalUrl(options, gate);
@@ -46,7 +49,10 @@ export function signed(
 		'X-Placet-Timestamp': timestamp,
 		'X-Signature': `v1=${createHmac('sha256', secret).update(text).digest('hex')}`,
 	};
-	const final: IHttpRequestOptions = { ...options, url: url.href, headers };
+	const final: Options = { ...options, headers };
+	// Exactly one of them, or n8n would take the other.
+	if (options.url === undefined) final.uri = url.href;
+	else final.url = url.href;
 	delete final.baseURL;
 	delete final.qs;
 	delete final.body;
@@ -54,13 +60,14 @@ export function signed(
 		final.body = body;
 		headers['Content-Type'] = 'application/json';
 	}
-	return final;
+	return final as IHttpRequestOptions;
 }
 
-function finalUrl(options: IHttpRequestOptions, gate: URL): URL {
-	const absolute = /^https?:\/\//i.test(options.url);
-	const base = (options.baseURL ?? gate.href).replace(/\/+$/, '');
-	const url = new URL(absolute ? options.url : `${base}/${options.url.replace(/^\/+/, '')}`);
+function finalUrl(options: Options, gate: URL): URL {
+	const given = options.url ?? options.uri ?? '';
+	const absolute = /^https?:\/\//i.test(given);
+	const base = (options.baseURL?.trim() || gate.href).replace(/\/+$/, '');
+	const url = new URL(absolute ? given : `${base}/${given.replace(/^\/+/, '')}`);
 	for (const [name, value] of Object.entries(options.qs ?? {})) {
 		if (value !== undefined && value !== null) url.searchParams.set(name, String(value));
 	}

@@ -75,8 +75,8 @@ export class Gate {
 			});
 			response = (await context.helpers.httpRequest(options)) as IN8nHttpFullResponse;
 		} catch (error) {
-			throw new NodeApiError(context.getNode(), error as JsonObject, {
-				message: 'The Placet gate could not be reached',
+			// Not a NodeApiError, which would put words of its own in the place of these.
+			throw new NodeOperationError(context.getNode(), 'The Placet gate could not be reached', {
 				description: error instanceof Error ? error.message : undefined,
 			});
 		}
