@@ -17,7 +17,7 @@ export class PlacetApi implements ICredentialType {
 
 	icon: Icon = { light: 'file:../icons/placet.svg', dark: 'file:../icons/placet.dark.svg' };
 
-	documentationUrl = 'https://github.com/placet-dev/n8n-nodes-placet#credentials';
+	documentationUrl = 'https://placet.example.com/n8n-nodes-placet#credentials';
 
 	properties: INodeProperties[] = [
 		{
