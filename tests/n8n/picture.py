@@ -37,7 +37,7 @@ const boxes = await page.locator('[data-test-id="canvas-node"]').evaluateAll((no
 const left = Math.min(...boxes.map((box) => box.left)) - 60;
 const top = Math.min(...boxes.map((box) => box.top)) - 40;
 const right = Math.max(...boxes.map((box) => box.right)) + 60;
-const bottom = Math.max(...boxes.map((box) => box.bottom)) + 60;
+const bottom = Math.max(...boxes.map((box) => box.bottom)) + 45;
 await page.screenshot({ path: file, clip: { x: left, y: top, width: right - left, height: bottom - top } });
 await browser.close();
 """
