@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Takes the README's picture of a workflow from the editor of a real n8n, in Chromium.
 
-    tests/run n8n -k nothing; PLACET=target/debug/placet ~/.cache/placet/e2e-venv/bin/python tests/n8n/picture.py FILE.png
+    tests/run n8n -k linters; PLACET=target/debug/placet ~/.cache/placet/e2e-venv/bin/python tests/n8n/picture.py FILE.png
 
 Needs what `tests/run n8n` and `tests/run browser` install.
 """
