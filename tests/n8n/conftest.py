@@ -1,6 +1,5 @@
 """Fixtures: one gate and one real n8n for the tests that do not disturb each other, and pairs of their own for those that kill."""
 
-import os
 import sys
 from pathlib import Path
 

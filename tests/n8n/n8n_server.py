@@ -4,14 +4,12 @@ import atexit
 import http.client
 import json
 import os
-import random
 import signal
 import sqlite3
 import subprocess
 import threading
-import time
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from placet_client import free_port, wait_until
 

@@ -8,7 +8,7 @@ import uuid
 
 import pytest
 from model import Model
-from placet_client import Receiver, digest, wait_until
+from placet_client import Receiver, digest
 from story import Story
 from workflows import each, no_op, node, placet, webhook, wired, workflow
 

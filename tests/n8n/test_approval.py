@@ -3,9 +3,10 @@
 import uuid
 
 import pytest
+from flaky import Flaky
 from placet_client import check_approval, digest, wait_until
 from story import Story
-from workflows import placet, webhook, wired, workflow, no_op
+from workflows import each, no_op, node, placet, webhook, wired, workflow
 
 ITEM = {"to": "acme@example.com", "amount": 5000}
 
@@ -171,9 +172,7 @@ def test_items_that_policy_decides_wait_for_those_that_people_decide(pair):
 def test_a_step_in_a_loop_asks_anew_each_time(pair):
     """The second round has the same resume URL as the first; the first round's answers are not its own."""
     path = uuid.uuid4().hex[:12]
-    loop = {"parameters": {"batchSize": 1, "options": {}}, "id": str(uuid.uuid4()), "name": "Loop", "type": "n8n-nodes-base.splitInBatches", "typeVersion": 3, "position": [0, 0]}
-    from workflows import each
-
+    loop = node("Loop", "n8n-nodes-base.splitInBatches", {"batchSize": 1, "options": {}}, version=3)
     step = placet(pair.credential, message="Pay", action="ask.pay")
     made = pair.n8n.workflow(
         workflow(
@@ -248,8 +247,6 @@ def test_an_answer_that_comes_too_late_to_act_on_is_no_approval(pair):
 
 def test_a_retried_step_asks_once(pair):
     """The gate answers the first try, but n8n does not hear it: the second try finds the same request."""
-    from flaky import Flaky
-
     flaky = Flaky(pair.gate)
     try:
         credential = pair.n8n.credential(flaky.url, "n8n", pair.client.secret, "Flaky")

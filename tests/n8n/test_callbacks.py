@@ -1,13 +1,15 @@
 """What comes to a waiting run's URL: only what the gate signed, and only for what the run asked, moves it."""
 
 import json
+import sqlite3
 import time
 import uuid
+from datetime import datetime, timezone
 
 import pytest
-from placet_client import at_once, new_id, wait_until
+from flaky import Flaky
+from placet_client import at_once, free_port, new_id
 from standardwebhooks.webhooks import Webhook
-from datetime import datetime, timezone
 from story import Story
 
 ITEM = {"to": "acme@example.com", "amount": 5000}
@@ -15,8 +17,6 @@ ITEM = {"to": "acme@example.com", "amount": 5000}
 
 def resume_url(pair, story):
     """Where the gate was told to call back: only its own database knows."""
-    import sqlite3
-
     for path in pair.gate.databases():
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
         try:
@@ -175,8 +175,6 @@ def test_a_lost_credential_frees_no_waiting_run(pair, on_error):
 
 def test_an_outage_of_the_gate_at_the_wrong_moment_only_delays(pair):
     """The callback comes through, but the gate does not answer the question that it raises: it comes again."""
-    from flaky import Flaky
-
     flaky = Flaky(pair.gate)
     try:
         credential = pair.n8n.credential(flaky.url, "n8n", pair.client.secret, f"wire {uuid.uuid4().hex[:6]}")
@@ -200,8 +198,6 @@ def test_an_outage_of_the_gate_at_the_wrong_moment_only_delays(pair):
 @pytest.mark.parametrize("on_error", [None, "continueErrorOutput", "continueRegularOutput"])
 def test_a_gate_that_cannot_be_reached_lets_nothing_pass(pair, on_error):
     """n8n passes the input of a step that throws on, when "On Error" says to continue."""
-    from placet_client import free_port
-
     credential = pair.n8n.credential(f"http://127.0.0.1:{free_port()}", "n8n", pair.client.secret, f"dead {uuid.uuid4().hex[:6]}")
 
     class Dead:

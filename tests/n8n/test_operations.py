@@ -3,8 +3,8 @@
 import uuid
 
 import pytest
-from placet_client import check_approval, digest, new_id
-from workflows import no_op, placet, webhook, wired, workflow
+from placet_client import Receiver, check_approval, digest, new_id
+from workflows import no_op, node, placet, webhook, wired, workflow
 
 PAYLOAD = {"to": "acme@example.com", "amount": 5000}
 
@@ -13,7 +13,7 @@ def operate(pair, body=None, credential=None, on_error=None, **parameters):
     """One run of one operation; what it put out, or the run that failed."""
     path = uuid.uuid4().hex[:12]
     step = placet(credential or pair.credential, on_error=on_error, **parameters)
-    made = pair.n8n.workflow(workflow([webhook(path), step, no_op("Next")], wired(("Webhook", "Placet"), ("Placet", "Next"))))
+    pair.n8n.workflow(workflow([webhook(path), step, no_op("Next")], wired(("Webhook", "Placet"), ("Placet", "Next"))))
     run = pair.n8n.ended(pair.n8n.trigger(path, body or {}))
     return run.items("Next") if run.status == "success" else run
 
@@ -120,12 +120,9 @@ def test_a_name_of_the_builders_is_asked_once_and_for_one_thing_only(pair, clien
 
 def test_the_credential_signs_for_no_other_address(pair):
     """n8n's HTTP Request node can borrow the credential."""
-    from placet_client import Receiver
-    from workflows import node
-
     elsewhere = Receiver()
     try:
-        path, address = uuid.uuid4().hex[:12], elsewhere.address()
+        address = elsewhere.address()
 
         def borrowed(url):
             parameters = {
@@ -135,7 +132,7 @@ def test_the_credential_signs_for_no_other_address(pair):
 
         for url, works in ((f"{pair.gate.url}/v1/requests?limit=1&status=pending", True), (address, False)):
             path = uuid.uuid4().hex[:12]
-            made = pair.n8n.workflow(
+            pair.n8n.workflow(
                 workflow([webhook(path), borrowed(url), no_op("Next")], wired(("Webhook", "Placet"), ("Placet", "Next")))
             )
             run = pair.n8n.ended(pair.n8n.trigger(path, {}))

@@ -1,7 +1,5 @@
 """Processes that die while a run waits, and while the decision is on its way."""
 
-import json
-
 import pytest
 from placet_client import wait_until
 from story import Story

@@ -5,7 +5,7 @@ import uuid
 
 from placet_client import wait_until
 from test_callbacks import claimed, signed
-from workflows import no_op, node, webhook, wired, workflow
+from workflows import no_op, node, wired, workflow
 
 
 def trigger(pair, credential=None, **parameters):
