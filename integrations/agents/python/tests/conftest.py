@@ -1,4 +1,4 @@
-"""A real gate for the tests, started as tests/e2e does, and its reviewer."""
+"""A real gate for the tests, started as tests/stories does, and its reviewer."""
 
 import os
 import sys
@@ -9,9 +9,11 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[3]
-sys.path[:0] = [str(ROOT / "tests/e2e"), str(HERE.parents[1] / "examples")]
+sys.path[:0] = [str(ROOT / "tests/stories"), str(HERE.parents[1] / "examples")]
 
-from placet_client import BINARY, Gate, free_port, wait_until  # noqa: E402
+from local_gate import BINARY, LocalGate  # noqa: E402
+from placet_client import wait_until  # noqa: E402
+from receiver import free_port  # noqa: E402
 
 from placet import AsyncPlacet, Placet  # noqa: E402
 
@@ -145,10 +147,10 @@ class Answering(threading.Thread):
 
 @pytest.fixture(scope="session")
 def running(tmp_path_factory):
-    gate = Gate(tmp_path_factory.mktemp("gate"), POLICY)
+    gate = LocalGate(tmp_path_factory.mktemp("gate"), POLICY)
     try:
         yield gate.start(seconds=60)
-        assert "panicked" not in gate.stderr()
+        assert "panicked" not in gate.logs()
     finally:
         gate.kill()
 
@@ -199,7 +201,7 @@ async def agate(connect):
 @pytest.fixture
 def own_gate(tmp_path):
     """A gate that a test may kill and rotate, and the client `agent` of it."""
-    gate = Gate(tmp_path, POLICY)
+    gate = LocalGate(tmp_path, POLICY)
     try:
         gate.start(seconds=60)
         with Placet(gate.url, "agent", gate.secret("agent")) as client:

@@ -11,7 +11,7 @@ import anthropic
 import claude_agent_sdk
 import pytest
 from claude_agent_sdk import ClaudeAgentOptions, HookMatcher, ResultMessage, create_sdk_mcp_server, query, tool
-from placet_client import BINARY
+from local_gate import BINARY
 from recorded import model_server
 
 from placet import anthropic as placet_anthropic

@@ -4,7 +4,8 @@ import asyncio
 import threading
 
 import pytest
-from placet_client import Receiver, new_id
+from placet_client import new_id
+from receiver import Receiver
 
 from placet import AsyncPlacet, Executor, GateError, InvalidPayload, InvalidToken, Placet, PlacetError, Unreachable
 from placet import digest, read_callback

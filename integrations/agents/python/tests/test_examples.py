@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from aiosmtpd.controller import Controller
-from placet_client import free_port
+from receiver import free_port
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 AGENTS = ["openai_invoice.py", "claude_invoice.py"]

@@ -9,7 +9,8 @@ import mcp
 import pytest
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
-from placet_client import BINARY, new_id
+from local_gate import BINARY
+from placet_client import new_id
 
 TOOLS = {"request_approval", "wait_for_approval", "verify_token"}
 PAYLOAD = {"to": "acme@example.com", "amount": 5000}

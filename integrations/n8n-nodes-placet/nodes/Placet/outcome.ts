@@ -1,0 +1,128 @@
+import type { GenericValue, IDataObject, INodeExecutionData } from 'n8n-workflow';
+
+import type { Approval, TokenVerdict } from '../shared/approval';
+
+/** How one item's question ended. `approved` is the only thing that lets the item pass. */
+export interface Outcome {
+	approved: boolean;
+	/** For a person: what happened, who did it and why. */
+	explanation: string;
+	/** What the gate says; missing when it could not even be asked. */
+	approval?: Approval;
+}
+
+/** What happens to an item that was not approved. */
+export type OnRefusal =
+	/** The run stops with an error. */
+	| 'stop'
+	/** n8n is told to continue on errors: the item is replaced by an error. */
+	| 'errorItem'
+	/** The builder asked for the outcome: the item goes on, marked. */
+	| 'handOn'
+	/** The node reviews an agent's tool calls: the agent is told. */
+	| 'review';
+
+/**
+ * Whether an approval that has ended lets its item pass.
+ *
+ * Nothing is taken from the approval's own word alone: the token has to be good now, and to be this very
+ * request's, for this very payload.
+ */
+export function judged(
+	approval: Approval,
+	asked: { request_id: string; approval_id: string },
+	verdict: TokenVerdict,
+): Outcome {
+	const { claims } = verdict;
+	const same =
+		approval.request_id === asked.request_id &&
+		approval.approval_id === asked.approval_id &&
+		claims?.sub === asked.request_id &&
+		claims.jti === asked.approval_id &&
+		claims.status === approval.status &&
+		claims.payload_sha256 === approval.payload_sha256;
+	if (!same) {
+		return unsure(
+			approval,
+			`Not approved: the token of this decision is not good (${verdict.problem ?? 'it is for another request'})`,
+		);
+	}
+	if (approval.status !== 'approved') return unsure(approval, explained(approval));
+	if (!verdict.valid || claims.approved !== true) {
+		const why =
+			verdict.problem === 'token_expired'
+				? 'the approval came too late: it was valid for a limited time, and that is over'
+				: `the token is not good (${verdict.problem ?? 'it does not approve'})`;
+		return unsure(approval, `Not approved: ${why}`);
+	}
+	return { approved: true, approval, explanation: `Approved by ${names(approval)}` };
+}
+
+/** An outcome that does not let the item pass, whatever the approval says of itself. */
+function unsure(approval: Approval, explanation: string): Outcome {
+	return { approved: false, approval: { ...approval, approved: false }, explanation };
+}
+
+/** Why a request that has ended is not approved. */
+function explained(approval: Approval): string {
+	const reason = approval.reason ? `: ${approval.reason}` : '';
+	switch (approval.status) {
+		case 'rejected':
+			return `Not approved: rejected by ${names(approval)}${reason}`;
+		case 'expired':
+			return 'Not approved: nobody decided in time';
+		case 'cancelled':
+			return `Not approved: the request was cancelled${reason}`;
+		default:
+			return 'Not approved: no decision yet';
+	}
+}
+
+function names(approval: Approval): string {
+	return approval.decided_by.join(', ') || 'the policy';
+}
+
+/** What goes on for one item. */
+export function itemFor(
+	outcome: Outcome,
+	original: INodeExecutionData,
+	index: number,
+	on: OnRefusal,
+): INodeExecutionData {
+	const pairedItem = { item: index };
+	if (on === 'review') return { json: reviewAnswer(outcome), pairedItem };
+	if (!outcome.approved && on !== 'handOn') {
+		// Only these keys, or n8n does not see an error in it. The original fields are left out on purpose:
+		// whoever continues on errors gets nothing to act on.
+		const details = { approved: false, ...outcome.approval } as IDataObject;
+		return { json: { error: outcome.explanation, details }, pairedItem };
+	}
+	const placet = { ...outcome.approval, explanation: outcome.explanation } as IDataObject;
+	// `approved` last: what the item said of itself before must not count.
+	return {
+		...original,
+		json: { ...original.json, placet, approved: outcome.approved },
+		pairedItem,
+	};
+}
+
+/** The agent reads `approved`; `chatInput` is what the model is told when the tool does not run. */
+function reviewAnswer({ approved, approval, explanation }: Outcome): IDataObject {
+	const answer: IDataObject = { approved, placet: (approval ?? null) as unknown as GenericValue };
+	// A bare rejection is left to n8n's own words, which tell the model to stop and wait.
+	const bare = approval?.status === 'rejected' && !approval.reason;
+	if (!approved && !bare) {
+		answer.chatInput = approval?.status === 'rejected' ? String(approval.reason) : explanation;
+	}
+	return answer;
+}
+
+/** The one error for all items: it names each that was not approved. */
+export function summed(outcomes: Outcome[]): string {
+	const refused = outcomes
+		.map((outcome, index) => ({ outcome, index }))
+		.filter(({ outcome }) => !outcome.approved);
+	if (outcomes.length === 1) return refused[0]?.outcome.explanation ?? '';
+	const each = refused.map(({ outcome, index }) => `item ${index}: ${outcome.explanation}`);
+	return `${refused.length} of ${outcomes.length} items were not approved. ${each.join('. ')}`;
+}

@@ -1,0 +1,143 @@
+import type {
+	ICredentialDataDecryptedObject,
+	IDataObject,
+	IExecuteFunctions,
+	IHookFunctions,
+	IHttpRequestMethods,
+	IN8nHttpFullResponse,
+	IWebhookFunctions,
+	JsonObject,
+} from 'n8n-workflow';
+import { NodeApiError, NodeOperationError } from 'n8n-workflow';
+
+import { signed } from '../../credentials/signature';
+
+export type GateContext = IExecuteFunctions | IHookFunctions | IWebhookFunctions;
+
+/** A call may wait 25 s for an outcome at most; the rest is for the network. */
+const TIMEOUT_MS = 40_000;
+
+/** What n8n shows for the gate's stable codes. The gate's own sentence comes as the description. */
+const WORDS: Record<string, string> = {
+	already_decided: 'This request has ended already',
+	already_redeemed: 'This token has been redeemed already',
+	clock_skew: 'The clocks of n8n and of the gate are more than five minutes apart',
+	forbidden: 'The gate does not allow this client to do that',
+	invalid_request: 'The gate cannot take this request',
+	invalid_signature: 'The gate does not accept the client secret of the Placet credential',
+	no_policy: 'The gate has no policy yet, so it approves nothing',
+	not_approved: 'This was not approved',
+	not_found: 'The gate knows no such request',
+	payload_mismatch: 'The payload is not the one that was approved',
+	payload_too_large: 'The payload is larger than 64 KiB',
+	rate_limited: 'This client asks too often',
+	request_id_conflict: 'This request ID was used before, for another question',
+	token_expired: 'The approval was valid for a limited time, and that is over',
+	unavailable: 'The gate cannot answer right now',
+	unknown_client: 'The gate does not know the client ID of the Placet credential',
+};
+
+/**
+ * The gate that the node's credential names.
+ *
+ * The credential is read once and its signature made here, as for n8n's own requests: n8n opens a sandbox for every
+ * reading, and a step with a hundred items makes hundreds of calls.
+ */
+export class Gate {
+	private constructor(
+		private readonly context: GateContext,
+		readonly credentials: ICredentialDataDecryptedObject,
+	) {}
+
+	static async of(context: GateContext): Promise<Gate> {
+		return new Gate(context, await context.getCredentials('placetApi'));
+	}
+
+	/** One signed call. Anything but a 2xx becomes a NodeApiError that says what to do. */
+	async call<T extends IDataObject | undefined>(
+		method: IHttpRequestMethods,
+		path: string,
+		body?: IDataObject,
+	): Promise<T> {
+		const { context } = this;
+		let response: IN8nHttpFullResponse;
+		try {
+			const options = signed(this.credentials, {
+				method,
+				url: path,
+				headers: { Accept: 'application/json' },
+				body,
+				timeout: TIMEOUT_MS,
+				// A signature is for one address; whoever redirects it is not the gate.
+				disableFollowRedirect: true,
+				ignoreHttpStatusErrors: true,
+				returnFullResponse: true,
+			});
+			response = (await context.helpers.httpRequest(options)) as IN8nHttpFullResponse;
+		} catch (error) {
+			// Not a NodeApiError, which would put words of its own in the place of these.
+			throw new NodeOperationError(context.getNode(), 'The Placet gate could not be reached', {
+				description: error instanceof Error ? error.message : undefined,
+			});
+		}
+		const answer = parsed(response.body);
+		if (response.statusCode >= 200 && response.statusCode < 300) return answer as T;
+		throw problem(context, response.statusCode, answer ?? {});
+	}
+}
+
+/** Any error as one that n8n shows well. */
+export function nodeError(
+	context: GateContext,
+	error: unknown,
+	itemIndex?: number,
+): NodeApiError | NodeOperationError {
+	if (error instanceof NodeApiError || error instanceof NodeOperationError) {
+		if (itemIndex !== undefined) error.context.itemIndex = itemIndex;
+		return error;
+	}
+	const cause = error instanceof Error ? error : String(error);
+	return new NodeOperationError(context.getNode(), cause, { itemIndex });
+}
+
+/** The `code` of the gate's problem behind an error, if there is one. */
+export function codeOf(error: unknown): string | undefined {
+	const code = error instanceof NodeApiError ? error.context.code : undefined;
+	return typeof code === 'string' ? code : undefined;
+}
+
+function problem(context: GateContext, status: number, answer: IDataObject): NodeApiError {
+	const code = typeof answer.code === 'string' ? answer.code : '';
+	const error = new NodeApiError(context.getNode(), answer as JsonObject, {
+		message: WORDS[code] ?? `The gate answered with HTTP status ${status}`,
+		description: explained(answer),
+		httpCode: String(status),
+	});
+	error.context.code = code;
+	return error;
+}
+
+function explained(answer: IDataObject): string | undefined {
+	const faults = Array.isArray(answer.errors) ? (answer.errors as IDataObject[]) : [];
+	if (faults.length === 0) return typeof answer.detail === 'string' ? answer.detail : undefined;
+	return faults
+		.map(({ field, message }) => {
+			const hint =
+				field === 'callback_url'
+					? ' (add the host of this n8n to "callback_hosts" of the client in the policy)'
+					: '';
+			return `${String(field)}: ${String(message)}${hint}`;
+		})
+		.join('; ');
+}
+
+function parsed(body: unknown): IDataObject | undefined {
+	if (typeof body === 'object' && body !== null) return body as IDataObject;
+	if (typeof body !== 'string' || body === '') return undefined;
+	try {
+		return JSON.parse(body) as IDataObject;
+	} catch {
+		// Something in front of the gate answered with a page of its own.
+		return undefined;
+	}
+}
