@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use aws_types::SdkConfig;
-use lambda_http::lambda_runtime::{self, LambdaEvent, service_fn};
+use lambda_http::lambda_runtime::{self, Diagnostic, LambdaEvent, service_fn};
 use placet_dynamodb::{DynamoStore, Keep, Tables};
 use placet_gate::ports::{Clock, Keys, Notify, Store, Timers};
 use placet_gate::{Fault, Gate, Ports, Settings};
@@ -118,9 +118,9 @@ pub async fn rotate_secret(deployed: Deployed) -> Result<(), lambda_runtime::Err
 }
 
 /// Logs the cause, once; what Lambda is told ends in the caller's own log.
-fn failed(fault: &Fault) -> String {
+fn failed(fault: &Fault) -> Diagnostic {
     tracing::error!(error = fault.chain(), "an event could not be dealt with");
-    fault.to_string()
+    Diagnostic { error_type: "Fault".to_owned(), error_message: fault.to_string() }
 }
 
 /// What a deployment is made of, and how to reach it.

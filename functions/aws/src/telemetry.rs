@@ -6,7 +6,7 @@ use placet_gate::ports::{Clock as _, Measure, Meter};
 use serde_json::{Map, Value, json};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -26,10 +26,16 @@ pub(crate) fn start(level: Level, gate: &str) {
     let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stdout);
     // It can be started once a process; in tests it may have been.
     let _ = tracing_subscriber::registry()
-        .with(LevelFilter::from_level(level))
+        .with(ours(level))
         .with(lines)
         .with(FaultCounter(EmfMeter::new(gate)))
         .try_init();
+}
+
+/// That level for Placet's own crates. Others' inner workings say nothing to an operator, and much.
+fn ours(level: Level) -> Targets {
+    let others = LevelFilter::from_level(level).min(LevelFilter::WARN);
+    Targets::new().with_default(others).with_target("placet", level)
 }
 
 struct FaultCounter(EmfMeter);
@@ -105,6 +111,15 @@ impl Meter for EmfMeter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_level_is_that_of_our_own_crates() {
+        let debug = ours(Level::DEBUG);
+        assert!(debug.would_enable("placet_gate::sweep", &Level::DEBUG));
+        assert!(!debug.would_enable("hyper_util::client", &Level::INFO));
+        assert!(debug.would_enable("hyper_util::client", &Level::WARN));
+        assert!(!ours(Level::ERROR).would_enable("hyper_util::client", &Level::WARN));
+    }
 
     #[test]
     fn a_line_says_what_cloudwatch_wants_to_know() {

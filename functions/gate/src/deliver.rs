@@ -225,6 +225,10 @@ impl Gate {
             .await;
         match posted {
             Posted::Delivered => Ok(self.store.sent(&message.id).await?),
+            Posted::Pointless { reason } => {
+                tracing::info!(approval.id = %message.approval_id, reason, "a callback had nobody to wake");
+                Ok(self.store.sent(&message.id).await?)
+            }
             Posted::Again { in_ms: Some(wait), reason } => {
                 tracing::info!(
                     approval.id = %message.approval_id,

@@ -465,6 +465,11 @@ pub enum Posted {
         /// Why.
         reason: String,
     },
+    /// The receiver's run is over, whatever it is told: nobody waits, and nobody need hear that nobody waits.
+    Pointless {
+        /// What it said.
+        reason: String,
+    },
     /// Try again in so many milliseconds.
     Again {
         /// Why.
