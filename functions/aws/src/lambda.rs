@@ -15,7 +15,7 @@ use crate::config::{Config, ConfigFaults, Function};
 use crate::connect::sdk_config;
 use crate::errand::DeadlineQueue;
 use crate::keys::SecretKeys;
-use crate::notify::AwsNotify;
+use crate::notify::{AwsNotify, Poster};
 use crate::rotation::{self, Rotation};
 use crate::sweeper::{self, HereAndNow, Sweeper};
 use crate::telemetry::{self, EmfMeter};
@@ -96,7 +96,8 @@ pub async fn decide(deployed: Deployed) -> Result<(), lambda_runtime::Error> {
 pub async fn timeout_sweep(deployed: Deployed) -> Result<(), lambda_runtime::Error> {
     let timers = HereAndNow::new(deployed.deadline_queue());
     let store: Arc<dyn Store> = Arc::new(deployed.store());
-    let gate = deployed.gate_over(Arc::clone(&store), Arc::clone(&timers) as _);
+    let notify = deployed.notify(Some(Arc::new(Sender::new(Options::default()))));
+    let gate = deployed.gate_over(Arc::clone(&store), Arc::clone(&timers) as _, notify);
     timers.belong_to(&gate);
     let sweeper = Sweeper { gate, store, timers };
     lambda_runtime::run(service_fn(async |event: LambdaEvent<sweeper::Event>| {
@@ -108,7 +109,7 @@ pub async fn timeout_sweep(deployed: Deployed) -> Result<(), lambda_runtime::Err
 /// Answers Secrets Manager.
 pub async fn rotate_secret(deployed: Deployed) -> Result<(), lambda_runtime::Error> {
     let client = aws_sdk_secretsmanager::Client::new(&deployed.sdk);
-    let notify = deployed.notify();
+    let notify = deployed.notify(None);
     let gate = deployed.gate();
     lambda_runtime::run(service_fn(async |event: LambdaEvent<rotation::Event>| {
         let rotation = Rotation { client: &client, gate: &gate, notify: &notify };
@@ -146,7 +147,7 @@ impl Deployed {
         SecretKeys::new(client, self.config.keyring_secret.clone())
     }
 
-    fn notify(&self) -> AwsNotify {
+    fn notify(&self, poster: Option<Arc<dyn Poster>>) -> AwsNotify {
         AwsNotify {
             sns: aws_sdk_sns::Client::new(&self.sdk),
             sqs: aws_sdk_sqs::Client::new(&self.sdk),
@@ -155,7 +156,7 @@ impl Deployed {
             queues: self.config.queues.clone(),
             gate: self.config.gate.clone(),
             sms_sender_id: self.config.sms_sender_id.clone(),
-            sender: Sender::new(Options::default()),
+            poster,
         }
     }
 
@@ -167,13 +168,14 @@ impl Deployed {
 
     /// A gate that hands over what happens later.
     pub(crate) fn gate(&self) -> Arc<Gate> {
-        self.gate_over(Arc::new(self.store()), Arc::new(HandOver(self.deadline_queue())))
+        let timers = Arc::new(HandOver(self.deadline_queue()));
+        self.gate_over(Arc::new(self.store()), timers, self.notify(None))
     }
 
-    fn gate_over(&self, store: Arc<dyn Store>, timers: Arc<dyn Timers>) -> Arc<Gate> {
+    fn gate_over(&self, store: Arc<dyn Store>, timers: Arc<dyn Timers>, notify: AwsNotify) -> Arc<Gate> {
         let ports = Ports {
             store,
-            notify: Arc::new(self.notify()) as Arc<dyn Notify>,
+            notify: Arc::new(notify) as Arc<dyn Notify>,
             timers,
             keys: Arc::new(self.keys()) as Arc<dyn Keys>,
             clock: Arc::new(SystemClock),

@@ -1,6 +1,7 @@
 //! Who is told on AWS: reviewers and operators by SNS, other systems by SQS, callers by HTTP.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_sdk_sns::types::MessageAttributeValue;
@@ -29,7 +30,22 @@ pub(crate) struct AwsNotify {
     pub(crate) queues: BTreeMap<String, String>,
     pub(crate) gate: String,
     pub(crate) sms_sender_id: Option<String>,
-    pub(crate) sender: Sender,
+    /// Only the function that sends what is due posts; without one, the others hold no second HTTP client.
+    pub(crate) poster: Option<Arc<dyn Poster>>,
+}
+
+/// Posts callbacks and hooks.
+#[async_trait]
+pub(crate) trait Poster: Send + Sync {
+    /// Posts one, once.
+    async fn post(&self, post: &Post<'_>) -> Posted;
+}
+
+#[async_trait]
+impl Poster for Sender {
+    async fn post(&self, post: &Post<'_>) -> Posted {
+        callbacks::post(self, post).await
+    }
 }
 
 #[async_trait]
@@ -82,7 +98,10 @@ impl Notify for AwsNotify {
     }
 
     async fn post(&self, post: &Post<'_>) -> Posted {
-        callbacks::post(&self.sender, post).await
+        match &self.poster {
+            Some(poster) => poster.post(post).await,
+            None => callbacks::again(post, None, "this function posts nothing".to_owned()),
+        }
     }
 
     /// An alert that cannot be published is in the log, and the log's errors raise an alarm.
