@@ -21,7 +21,7 @@ test('every prop lands where the template has its parameter', () => {
       logRetention: RetentionDays.ONE_WEEK,
       architecture: Architecture.X86_64,
       memorySize: 512,
-      logLevel: 'debug',
+      logLevel: 'warn',
       tracing: true,
       throttle: { rate: 7, burst: 9 },
       secretRotation: false,
@@ -55,7 +55,7 @@ test('every prop lands where the template has its parameter', () => {
       logRetention: 7,
       architectures: ['x86_64'],
       memorySize: 512,
-      logLevel: 'debug',
+      logLevel: 'warn',
       throttle: { ThrottlingRateLimit: 7, ThrottlingBurstLimit: 9, DetailedMetricsEnabled: false },
       conditions: [
         { 'Fn::Not': [{ 'Fn::Equals': ['ops@example.com', ''] }] },

@@ -108,7 +108,7 @@ def test_sam_build_finds_the_function(written: dict[str, Any], name: str, bin: s
 def test_sam_build_makes_the_functions_as_small_as_cargo_does() -> None:
     """`sam build` always says `--release`, and cargo-lambda is told the difference to the functions' own profile."""
     manifest = tomllib.loads((ROOT / "Cargo.toml").read_text())
-    profile = dict(manifest["profile"]["lambda"])
+    profile = dict(manifest["profile"]["function"])
     assert profile.pop("inherits") == "release"
     settings = tomllib.loads("\n".join(manifest["workspace"]["metadata"]["lambda"]["build"]["config"]))
     assert settings == {"profile": {"release": profile}}

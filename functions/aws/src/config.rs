@@ -196,9 +196,8 @@ impl<V: Fn(&str) -> Option<String>> Reader<V> {
             None | Some("info") => Level::INFO,
             Some("error") => Level::ERROR,
             Some("warn") => Level::WARN,
-            Some("debug") => Level::DEBUG,
             Some(other) => {
-                self.fault(format!("{name} is `{other}`: it is one of error, warn, info, debug"));
+                self.fault(format!("{name} is `{other}`: it is one of error, warn, info"));
                 Level::INFO
             }
         }

@@ -73,7 +73,7 @@ impl Gate {
             Err(problem) => return Err(refusal(problem).into()),
         }
         let (_, first) = self
-            .change(request.asked.key(), &caller.policy, |request, now| {
+            .change_loaded(request, &caller.policy, |request, now| {
                 Ok(match request.redeem(redeemed_by, now)? {
                     Some(change) => Step::Write(Box::new(change)),
                     None => Step::Leave,

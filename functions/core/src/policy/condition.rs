@@ -1,11 +1,16 @@
 //! Conditions of rules: CEL expressions over one request (the `cel` crate; <https://cel.dev>).
+//!
+//! `matches` is CEL's, over `regex-lite`: linear in time, and `\d`, `\w` and `\b` are ASCII as in RE2, which CEL names.
+//! Classes of Unicode (`\p{…}`) are refused; their tables would be a tenth of each Lambda.
 
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
-use cel::common::ast::{EntryExpr, Expr, IdedExpr};
+use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue};
+use cel::common::types::{CelBool, CelString};
 use cel::objects::{Key, Value};
-use cel::{Context, Env, Program};
+use cel::{Context, DeclarationError, Env, ExecutionError, Program};
+use regex_lite::Regex;
 use serde_json::Value as Json;
 
 use super::Question;
@@ -14,12 +19,21 @@ use super::Question;
 pub const VARIABLES: [&str; 5] = ["action", "client", "metadata", "payload", "summary"];
 
 /// The standard library, built once: building it costs more than evaluating a rule.
-static STANDARD: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
+static STANDARD: LazyLock<Arc<Env>> = LazyLock::new(|| {
+    let mut env = Env::stdlib();
+    // Refused only if the crate has a `matches` itself; then that one is used.
+    let _ = env.add_extension(|env| -> Result<(), DeclarationError> {
+        cel::add_overload!(env, fn matches: (CelString, CelString) -> Result<CelBool>, id = "matches")?;
+        cel::add_member_overload!(env, fn matches: (CelString, CelString) -> Result<CelBool>)
+    });
+    Arc::new(env)
+});
 
-/// A compiled condition.
+/// A condition.
 pub struct Condition {
     source: String,
-    program: Program,
+    /// Compiled at once, or by the first test.
+    program: OnceLock<Result<Program, String>>,
 }
 
 /// What a condition says of a request.
@@ -36,27 +50,34 @@ pub enum Truth {
 impl Condition {
     /// Compiles, and refuses variables and functions that do not exist.
     pub fn compile(source: &str) -> Result<Self, Vec<String>> {
-        let program = STANDARD.compile(source).map_err(|errors| {
-            errors
-                .errors
-                .iter()
-                .map(|error| format!("column {}: {}", error.pos.1, error.msg.trim_end_matches('.')))
-                .collect::<Vec<_>>()
-        })?;
+        let program = program(source)?;
         let mut faults = Vec::new();
         check_names(program.expression(), &mut Vec::new(), &mut faults);
-        if faults.is_empty() { Ok(Self { source: source.into(), program }) } else { Err(faults) }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        Ok(Self { source: source.into(), program: OnceLock::from(Ok(program)) })
+    }
+
+    /// One that has been checked before, and is compiled when it is first tested.
+    pub(super) fn unchecked(source: &str) -> Self {
+        Self { source: source.into(), program: OnceLock::new() }
     }
 
     /// Evaluates it for that request.
     pub fn test(&self, facts: &Facts) -> Truth {
+        let compiled = self.program.get_or_init(|| program(&self.source).map_err(|faults| faults.join("; ")));
+        let program = match compiled {
+            Ok(program) => program,
+            Err(why) => return Truth::Unknown(why.clone()),
+        };
         let mut context = Context::with_env(Arc::clone(&STANDARD));
         for (name, value) in &facts.0 {
             if context.add_variable(*name, value.clone()).is_err() {
                 return Truth::Unknown(format!("`{name}` cannot be represented"));
             }
         }
-        match self.program.execute(&context) {
+        match program.execute(&context) {
             Ok(Value::Bool(true)) => Truth::Yes,
             Ok(Value::Bool(false)) => Truth::No,
             Ok(_) => Truth::Unknown("the condition is neither true nor false".into()),
@@ -119,7 +140,30 @@ fn lower_first(text: &str) -> String {
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
-/// Finds names that nothing defines: they would only fail at the first request that reaches them.
+/// What a text compiles to, or where it is not CEL.
+fn program(source: &str) -> Result<Program, Vec<String>> {
+    STANDARD.compile(source).map_err(|errors| {
+        errors
+            .errors
+            .iter()
+            .map(|error| format!("column {}: {}", error.pos.1, error.msg.trim_end_matches('.')))
+            .collect()
+    })
+}
+
+/// Whether the pattern is found anywhere in the text.
+fn matches(text: &CelString<'_>, pattern: &CelString<'_>) -> Result<CelBool, ExecutionError> {
+    match Regex::new(pattern.inner()) {
+        Ok(regex) => Ok(CelBool::from(regex.is_match(text.inner()))),
+        Err(error) => Err(ExecutionError::FunctionError {
+            function: "matches".into(),
+            message: format!("`{}` is no regular expression: {error}", pattern.inner()),
+        }),
+    }
+}
+
+/// Finds names that nothing defines, and patterns that are none: they would only fail at the first request that reaches
+/// them.
 fn check_names(expression: &IdedExpr, bound: &mut Vec<String>, faults: &mut Vec<String>) {
     match &expression.expr {
         Expr::Ident(name) => {
@@ -132,6 +176,12 @@ fn check_names(expression: &IdedExpr, bound: &mut Vec<String>, faults: &mut Vec<
             let name = &call.func_name;
             if !is_operator(name) && !is_standard(name) {
                 faults.push(format!("unknown function `{name}`"));
+            }
+            if let ("matches", Some(Expr::Literal(LiteralValue::String(pattern)))) =
+                (name.as_str(), call.args.last().map(|pattern| &pattern.expr))
+                && let Err(error) = Regex::new(pattern.inner())
+            {
+                faults.push(format!("`{}` is no regular expression: {error}", pattern.inner()));
             }
             for part in call.target.iter().map(AsRef::as_ref).chain(&call.args) {
                 check_names(part, bound, faults);
@@ -220,6 +270,30 @@ mod tests {
         }
         assert_eq!(test("has(payload.amount) && payload.amount <= 20", &json!({})), Truth::No);
         assert_eq!(test("action == 'x' && payload.amount <= 20", &json!({})), Truth::No);
+    }
+
+    #[test]
+    fn patterns_are_found_anywhere_and_ascii_unless_they_say_otherwise() {
+        let payload = json!({"to": "Åsa Öberg <asa@example.com>", "pattern": "(?i)ASA@", "broken": "("});
+        for (source, expected) in [
+            ("payload.to.matches('@example[.]com>$')", Truth::Yes),
+            ("matches(payload.to, '^asa')", Truth::No),
+            ("payload.to.matches(payload.pattern)", Truth::Yes),
+            ("payload.to.matches('^.sa .berg')", Truth::Yes),
+            ("payload.to.matches('^\\\\w')", Truth::No),
+        ] {
+            assert_eq!(test(source, &payload), expected, "{source}");
+        }
+        for broken in
+            ["payload.to.matches(payload.broken)", "payload.n.matches('x')", "payload.to.matches(1)"]
+        {
+            assert!(matches!(test(broken, &payload), Truth::Unknown(_)), "{broken}");
+        }
+        for broken in ["payload.to.matches('(')", "matches(payload.to, '(')"] {
+            let faults = Condition::compile(broken).map(|_| ()).unwrap_err();
+            assert!(faults[0].starts_with("`(` is no regular expression: "), "{faults:?}");
+        }
+        assert!(Condition::compile("action.matches('\\\\pL')").is_err());
     }
 
     #[test]

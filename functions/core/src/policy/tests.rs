@@ -137,7 +137,28 @@ fn what_is_allowed_but_risky_is_a_warning() {
 
 #[test]
 fn the_first_rule_that_matches_or_fails_decides() {
-    let policy = Policy::read(SAMPLE).unwrap();
+    for policy in [Policy::read(SAMPLE), Policy::reread(SAMPLE)] {
+        the_first_rule_decides(&policy.unwrap());
+    }
+}
+
+#[test]
+fn what_an_installed_policy_says_in_no_known_words_is_in_doubt() {
+    let text = SAMPLE.replace("payload.amount <= 20'", "payload.amount <= twenty(20)'");
+    assert_ne!(text, SAMPLE);
+    assert!(Policy::read(&text).is_err());
+    for unreadable in [text.clone(), text.replace("twenty(20)", "(")] {
+        let policy = Policy::reread(&unreadable).unwrap();
+        let (payload, metadata) = (json!({"amount": 1}), BTreeMap::new());
+        let (client, action, summary) = ("n8n", "refund.create", "");
+        let hit = policy.pick(&Question { client, action, summary, payload: &payload, metadata: &metadata });
+        let hit = hit.unwrap();
+        assert_eq!(hit.rule.name, "small refunds");
+        assert!(hit.doubt.is_some());
+    }
+}
+
+fn the_first_rule_decides(policy: &Policy) {
     let empty = BTreeMap::new();
     let hit = |action: &str, payload: serde_json::Value| {
         let question = Question { client: "n8n", action, summary: "", payload: &payload, metadata: &empty };

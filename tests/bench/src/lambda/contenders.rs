@@ -91,7 +91,7 @@ impl Contender {
 pub(crate) fn build() -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--profile", "lambda", "--message-format=json-render-diagnostics"]);
+    command.args(["build", "--profile", "function", "--message-format=json-render-diagnostics"]);
     for function in FUNCTIONS {
         command.arg("--package").arg(format!("placet-{function}"));
     }
