@@ -13,15 +13,15 @@ EVENTS = Path(__file__).resolve().parents[1] / "fixtures/events"
 
 ALL = {
     "PLACET_REQUESTS_TABLE": "requests", "PLACET_AUDIT_TABLE": "audit", "PLACET_KEYRING_SECRET": "keyring",
-    "PLACET_ALERT_TOPIC_ARN": "arn:aws:sns:eu-central-1:123456789012:alerts",
 }  # fmt: skip
+ALERTS = {"PLACET_ALERT_TOPIC_ARN": "arn:aws:sns:eu-central-1:123456789012:alerts"}
 QUEUE = {"PLACET_DEADLINE_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/deadlines"}
 # What each function needs, by the one table in the README.
 REQUIRED = {
     "request": {**ALL, **QUEUE},
     "decide": {**ALL, **QUEUE},
-    "timeout-sweep": {**ALL, **QUEUE, "PLACET_EMAIL_TOPIC_ARN": "arn:aws:sns:eu-central-1:123456789012:email"},
-    "rotate-secret": ALL,
+    "timeout-sweep": {**ALL, **QUEUE, **ALERTS, "PLACET_EMAIL_TOPIC_ARN": "arn:aws:sns:eu-central-1:123456789012:email"},
+    "rotate-secret": {**ALL, **ALERTS},
 }
 
 

@@ -66,6 +66,7 @@ def test_nobody_changes_or_deletes_an_audit_entry(gate):
 
 
 MAY_NOT = [
+    ("request", "sns", "publish", lambda gate: {"TopicArn": gate.outputs["AlertTopicArn"], "Message": "x"}),
     ("request", "sns", "publish", lambda gate: {"TopicArn": gate.outputs["EmailTopicArn"], "Message": "x"}),
     ("request", "secretsmanager", "put_secret_value", lambda gate: {"SecretId": gate.outputs["KeyringSecretArn"], "SecretString": "x"}),
     ("request", "sqs", "send_message", lambda gate: {"QueueUrl": gate.outputs["BackupQueueUrl"], "MessageBody": "x"}),
@@ -135,6 +136,18 @@ def test_an_expired_request_is_alerted(gate):
     alert = wait_until(lambda: [found for found in gate.alerts() if "expired" in found["Subject"].lower()], 20, "the alert")[0]
     assert gate.stack in alert["Subject"] and asked["request_id"] in alert["Message"]
     assert "/r/" not in alert["Message"]
+
+
+def test_whoever_still_uses_the_old_secret_is_alerted_once_though_sns_fails_at_first(gate):
+    old = gate.client("agent")
+    gate.rotate()
+    rule = gate.proxy.fail("Publish", times=2)
+    for _ in range(3):
+        assert old.list().status == 200
+    named = lambda: [alert for alert in gate.alerts() if "old secret" in alert["Subject"]]  # noqa: E731
+    (alert,) = wait_until(named, 60, "the alert of the old secret")
+    assert rule.hit and alert["Message"].startswith("agent still uses its secret") and old.secret not in alert["Message"]
+    assert alert["MessageAttributes"]["alert"]["Value"] == "old_secret"
 
 
 def said_by_doctor(gate):

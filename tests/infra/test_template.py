@@ -18,7 +18,6 @@ EVERY_FUNCTION = {
     "PLACET_REQUESTS_TABLE": {"Ref": "RequestsTable"},
     "PLACET_AUDIT_TABLE": {"Ref": "AuditTable"},
     "PLACET_KEYRING_SECRET": {"Ref": "KeyringSecret"},
-    "PLACET_ALERT_TOPIC_ARN": {"Ref": "AlertTopic"},
     "PLACET_REQUEST_RETENTION_DAYS": {"Ref": "RequestRetentionDays"},
     "PLACET_AUDIT_RETENTION_DAYS": {"Ref": "AuditRetentionDays"},
     "PLACET_LOG": {"Ref": "LogLevel"},
@@ -36,18 +35,20 @@ PUBLIC_URL = {
         },
     ]
 }
+ALERTS = {"PLACET_ALERT_TOPIC_ARN": {"Ref": "AlertTopic"}}
 LINKS_AND_DEADLINES = {"PLACET_DEADLINE_QUEUE_URL": {"Ref": "DeadlineQueue"}, "PLACET_PUBLIC_URL": PUBLIC_URL}
 ENVIRONMENT = {
     "Request": EVERY_FUNCTION | LINKS_AND_DEADLINES,
     "Decide": EVERY_FUNCTION | LINKS_AND_DEADLINES,
     "TimeoutSweep": EVERY_FUNCTION
     | LINKS_AND_DEADLINES
+    | ALERTS
     | {
         "PLACET_QUEUES": {"Fn::Sub": "backup=${BackupQueue}"},
         "PLACET_EMAIL_TOPIC_ARN": {"Ref": "EmailTopic"},
         "PLACET_SMS_SENDER_ID": {"Fn::If": ["HasSmsSenderId", {"Ref": "SmsSenderId"}, {"Ref": "AWS::NoValue"}]},
     },
-    "RotateSecret": EVERY_FUNCTION,
+    "RotateSecret": EVERY_FUNCTION | ALERTS,
 }
 TIMEOUT_SECONDS = {"Request": 29, "Decide": 10, "TimeoutSweep": 60, "RotateSecret": 30}
 DEAD_LETTER_QUEUES = {"DeadlineDeadLetterQueue", "BackupDeadLetterQueue", "InvocationDeadLetterQueue"}

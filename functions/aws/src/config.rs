@@ -57,8 +57,8 @@ pub struct Config {
     pub queues: BTreeMap<String, String>,
     /// The topic of reviewers' mails.
     pub email_topic_arn: Option<String>,
-    /// The topic of alerts.
-    pub alert_topic_arn: String,
+    /// The topic of alerts. Functions that the world calls have none: theirs go through the queue.
+    pub alert_topic_arn: Option<String>,
     /// What links and `iss` say.
     pub public_url: Option<String>,
     /// How long an ended request is kept, in days.
@@ -111,7 +111,12 @@ impl Config {
             },
             queues: if tells { reader.queues("PLACET_QUEUES") } else { BTreeMap::new() },
             email_topic_arn: tells.then(|| reader.required("PLACET_EMAIL_TOPIC_ARN")),
-            alert_topic_arn: reader.required("PLACET_ALERT_TOPIC_ARN"),
+            alert_topic_arn: match function {
+                Function::TimeoutSweep | Function::RotateSecret => {
+                    Some(reader.required("PLACET_ALERT_TOPIC_ARN"))
+                }
+                Function::Request | Function::Decide => None,
+            },
             public_url: reader.url("PLACET_PUBLIC_URL"),
             request_retention_days: reader.days("PLACET_REQUEST_RETENTION_DAYS", 90),
             audit_retention_days: reader.days("PLACET_AUDIT_RETENTION_DAYS", 2557),

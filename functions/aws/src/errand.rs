@@ -1,6 +1,7 @@
-//! What goes through the deadline queue: something to look at later, or messages to send.
+//! What goes through the deadline queue: something to look at later, messages to send, or an alert.
 //!
-//! A lost or doubled errand does no harm: the sweep finds what was lost, and a message is claimed before it is sent.
+//! A lost or doubled errand does no harm: the sweep finds what was lost, a message is claimed before it is sent, and an
+//! alert that comes twice says what is so.
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
@@ -35,6 +36,13 @@ pub(crate) enum Errand {
         /// Not before then, in Unix milliseconds.
         not_before: i64,
     },
+    /// Operators are to be alerted.
+    Alert {
+        /// The alert's kind.
+        kind: String,
+        /// A sentence for people.
+        text: String,
+    },
 }
 
 impl Errand {
@@ -66,6 +74,7 @@ impl Errand {
         Timestamp::from_millis(match self {
             Self::Wake { at, .. } => *at,
             Self::Send { not_before, .. } => *not_before,
+            Self::Alert { .. } => 0,
         })
     }
 
@@ -130,6 +139,7 @@ mod tests {
         for errand in [
             Errand::Wake { key: asked.key(), at: NOW.millis() },
             Errand::Send { messages: vec![letter], not_before: NOW.millis() },
+            Errand::Alert { kind: "old_secret".into(), text: "n8n still uses its old secret".into() },
         ] {
             let text = serde_json::to_string(&errand).unwrap();
             assert_eq!(serde_json::from_str::<Errand>(&text).unwrap(), errand, "{text}");
@@ -143,5 +153,7 @@ mod tests {
         assert_eq!([-5, 0, 999, 1_000, 89_999, 10_000_000].map(delay), [0, 0, 0, 1, 89, 900]);
         assert!(Errand::wake(key, NOW.plus_millis(LONGEST_DELAY_MS), NOW).is_some());
         assert_eq!(Errand::wake(key, NOW.plus_millis(LONGEST_DELAY_MS + 1), NOW), None);
+        let alert = Errand::Alert { kind: "bad_signatures".into(), text: String::new() };
+        assert_eq!(alert.delay_seconds(NOW), 0);
     }
 }

@@ -4,18 +4,23 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use aws_types::SdkConfig;
+use axum::Router;
+use lambda_http::Request;
 use lambda_http::lambda_runtime::{self, Diagnostic, LambdaEvent, service_fn};
+use lambda_http::tower::ServiceExt;
 use placet_dynamodb::{DynamoStore, Keep, Tables};
 use placet_gate::ports::{Clock, Keys, Notify, Store, Timers};
 use placet_gate::{Fault, Gate, Ports, Settings};
 use placet_webhook::{Options, Sender};
 
 use crate::SystemClock;
+use crate::alerts::{AlertTopic, OnlyAlerts};
+use crate::answer::Answer;
 use crate::config::{Config, ConfigFaults, Function};
 use crate::connect::sdk_config;
 use crate::errand::DeadlineQueue;
 use crate::keys::SecretKeys;
-use crate::notify::{AwsNotify, Poster};
+use crate::notify::AwsNotify;
 use crate::rotation::{self, Rotation};
 use crate::sweeper::{self, HereAndNow, Sweeper};
 use crate::telemetry::{self, EmfMeter};
@@ -84,22 +89,27 @@ where
 
 /// Answers what clients call.
 pub async fn request(deployed: Deployed) -> Result<(), lambda_runtime::Error> {
-    lambda_http::run(placet_http::client_app(deployed.gate())).await
+    serve(placet_http::client_app(deployed.gate())).await
 }
 
 /// Answers what reviewers' browsers call.
 pub async fn decide(deployed: Deployed) -> Result<(), lambda_runtime::Error> {
-    lambda_http::run(placet_http::reviewer_app(deployed.gate())).await
+    serve(placet_http::reviewer_app(deployed.gate())).await
+}
+
+async fn serve(app: Router) -> Result<(), lambda_runtime::Error> {
+    lambda_http::run(ServiceExt::<Request>::map_response(app, Answer)).await
 }
 
 /// Answers the schedule and the deadline queue.
 pub async fn timeout_sweep(deployed: Deployed) -> Result<(), lambda_runtime::Error> {
     let timers = HereAndNow::new(deployed.deadline_queue());
     let store: Arc<dyn Store> = Arc::new(deployed.store());
-    let notify = deployed.notify(Some(Arc::new(Sender::new(Options::default()))));
-    let gate = deployed.gate_over(Arc::clone(&store), Arc::clone(&timers) as _, notify);
+    let alerts = Arc::new(deployed.alert_topic());
+    let notify = deployed.notify(Arc::clone(&alerts));
+    let gate = deployed.gate_over(Arc::clone(&store), Arc::clone(&timers) as _, Arc::new(notify));
     timers.belong_to(&gate);
-    let sweeper = Sweeper { gate, store, timers };
+    let sweeper = Sweeper { gate, store, timers, alerts };
     lambda_runtime::run(service_fn(async |event: LambdaEvent<sweeper::Event>| {
         sweeper.answer(event.payload).await.map_err(|fault| failed(&fault))
     }))
@@ -109,10 +119,11 @@ pub async fn timeout_sweep(deployed: Deployed) -> Result<(), lambda_runtime::Err
 /// Answers Secrets Manager.
 pub async fn rotate_secret(deployed: Deployed) -> Result<(), lambda_runtime::Error> {
     let client = aws_sdk_secretsmanager::Client::new(&deployed.sdk);
-    let notify = deployed.notify(None);
-    let gate = deployed.gate();
+    let notify = Arc::new(OnlyAlerts(deployed.alert_topic()));
+    let timers = Arc::new(HandOver(deployed.deadline_queue()));
+    let gate = deployed.gate_over(Arc::new(deployed.store()), timers, Arc::clone(&notify) as _);
     lambda_runtime::run(service_fn(async |event: LambdaEvent<rotation::Event>| {
-        let rotation = Rotation { client: &client, gate: &gate, notify: &notify };
+        let rotation = Rotation { client: &client, gate: &gate, notify: &*notify };
         rotation.answer(&event.payload).await.map_err(|fault| failed(&fault))
     }))
     .await
@@ -147,16 +158,23 @@ impl Deployed {
         SecretKeys::new(client, self.config.keyring_secret.clone())
     }
 
-    fn notify(&self, poster: Option<Arc<dyn Poster>>) -> AwsNotify {
+    fn alert_topic(&self) -> AlertTopic {
+        AlertTopic {
+            sns: aws_sdk_sns::Client::new(&self.sdk),
+            arn: self.config.alert_topic_arn.clone().unwrap_or_default(),
+            gate: self.config.gate.clone(),
+        }
+    }
+
+    fn notify(&self, alerts: Arc<AlertTopic>) -> AwsNotify {
         AwsNotify {
             sns: aws_sdk_sns::Client::new(&self.sdk),
             sqs: aws_sdk_sqs::Client::new(&self.sdk),
-            email_topic_arn: self.config.email_topic_arn.clone(),
-            alert_topic_arn: self.config.alert_topic_arn.clone(),
+            email_topic_arn: self.config.email_topic_arn.clone().unwrap_or_default(),
+            alerts,
             queues: self.config.queues.clone(),
-            gate: self.config.gate.clone(),
             sms_sender_id: self.config.sms_sender_id.clone(),
-            poster,
+            sender: Sender::new(Options::default()),
         }
     }
 
@@ -169,13 +187,19 @@ impl Deployed {
     /// A gate that hands over what happens later.
     pub(crate) fn gate(&self) -> Arc<Gate> {
         let timers = Arc::new(HandOver(self.deadline_queue()));
-        self.gate_over(Arc::new(self.store()), timers, self.notify(None))
+        let notify = Arc::new(OnlyAlerts(self.deadline_queue()));
+        self.gate_over(Arc::new(self.store()), timers, notify)
     }
 
-    fn gate_over(&self, store: Arc<dyn Store>, timers: Arc<dyn Timers>, notify: AwsNotify) -> Arc<Gate> {
+    fn gate_over(
+        &self,
+        store: Arc<dyn Store>,
+        timers: Arc<dyn Timers>,
+        notify: Arc<dyn Notify>,
+    ) -> Arc<Gate> {
         let ports = Ports {
             store,
-            notify: Arc::new(notify) as Arc<dyn Notify>,
+            notify,
             timers,
             keys: Arc::new(self.keys()) as Arc<dyn Keys>,
             clock: Arc::new(SystemClock),

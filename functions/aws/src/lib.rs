@@ -3,14 +3,16 @@
 //! - `config`: the environment, read once, with all its faults together.
 //! - `connect`: one HTTP client, and the SDK's clients over it. Nothing is called before the first event.
 //! - `keys`: the keyring in Secrets Manager; `rotation`: its four steps.
-//! - `notify`: reviewers, queues, callbacks and alerts.
+//! - `notify`: reviewers, queues and callbacks; `alerts`: operators.
 //! - `errand`: what goes through the deadline queue; `timers` puts it there, `sweeper` takes it out.
 //! - `telemetry`: JSON logs, and numbers in CloudWatch's embedded metric format.
-//! - `lambda`: a function from its start to its last event.
+//! - `lambda`: a function from its start to its last event; `answer`: what it answers the API.
 //! - `operator`: what the operator's command does here (feature `operator`).
 //!
 //! No rule lives here, and no table's layout: those are `core`'s, `gate`'s and `dynamodb`'s.
 
+mod alerts;
+mod answer;
 pub mod config;
 pub mod connect;
 mod errand;

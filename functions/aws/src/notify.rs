@@ -11,41 +11,24 @@ use placet_gate::ports::{Letter, Notify, Post, Posted, Via, View};
 use placet_http::{callbacks, wire};
 use placet_webhook::Sender;
 
+use crate::alerts::{self, AlertTopic};
+
 /// The message attribute by which a reviewer's subscription to the topic of mails is filtered.
 pub(crate) const REVIEWER: &str = "reviewer";
-
-/// The message attribute that names an alert's kind.
-const KIND: &str = "alert";
 
 /// SNS takes a subject of less than 100 characters of ASCII.
 /// Source: <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>.
 const SUBJECT_CHARS: usize = 99;
 
-/// Tells people and programs from a Lambda.
+/// Tells people and programs, from the one function that sends what is due.
 pub(crate) struct AwsNotify {
     pub(crate) sns: aws_sdk_sns::Client,
     pub(crate) sqs: aws_sdk_sqs::Client,
-    pub(crate) email_topic_arn: Option<String>,
-    pub(crate) alert_topic_arn: String,
+    pub(crate) email_topic_arn: String,
+    pub(crate) alerts: Arc<AlertTopic>,
     pub(crate) queues: BTreeMap<String, String>,
-    pub(crate) gate: String,
     pub(crate) sms_sender_id: Option<String>,
-    /// Only the function that sends what is due posts; without one, the others hold no second HTTP client.
-    pub(crate) poster: Option<Arc<dyn Poster>>,
-}
-
-/// Posts callbacks and hooks.
-#[async_trait]
-pub(crate) trait Poster: Send + Sync {
-    /// Posts one, once.
-    async fn post(&self, post: &Post<'_>) -> Posted;
-}
-
-#[async_trait]
-impl Poster for Sender {
-    async fn post(&self, post: &Post<'_>) -> Posted {
-        callbacks::post(self, post).await
-    }
+    pub(crate) sender: Sender,
 }
 
 #[async_trait]
@@ -53,14 +36,11 @@ impl Notify for AwsNotify {
     async fn tell(&self, letter: &Letter) -> Result<(), Fault> {
         let publish = self.sns.publish();
         let publish = match (letter.channel, &letter.address) {
-            (Via::Email, Some(_)) => {
-                let topic = self.email_topic_arn.as_deref();
-                publish
-                    .topic_arn(topic.ok_or(Fault::bare("this function has no topic for mails"))?)
-                    .subject(subject(&letter.subject))
-                    .message(&letter.text)
-                    .message_attributes(REVIEWER, attribute(letter.reviewer.as_str())?)
-            }
+            (Via::Email, Some(_)) => publish
+                .topic_arn(&self.email_topic_arn)
+                .subject(subject(&letter.subject))
+                .message(&letter.text)
+                .message_attributes(REVIEWER, attribute(letter.reviewer.as_str())?),
             (Via::Sms, Some(phone)) => {
                 let mut publish = publish
                     .phone_number(phone)
@@ -98,29 +78,11 @@ impl Notify for AwsNotify {
     }
 
     async fn post(&self, post: &Post<'_>) -> Posted {
-        match &self.poster {
-            Some(poster) => poster.post(post).await,
-            None => callbacks::again(post, None, "this function posts nothing".to_owned()),
-        }
+        callbacks::post(&self.sender, post).await
     }
 
-    /// An alert that cannot be published is in the log, and the log's errors raise an alarm.
     async fn alert(&self, alert: &Alert) {
-        tracing::warn!(alert = alert.kind(), "{alert}");
-        let published = async {
-            self.sns
-                .publish()
-                .topic_arn(&self.alert_topic_arn)
-                .subject(subject(&format!("[Placet {}] {}", self.gate, alert.kind().replace('_', " "))))
-                .message(format!("{alert}\n\nGate: {}\nAlert: {}\n", self.gate, alert.kind()))
-                .message_attributes(KIND, attribute(alert.kind())?)
-                .send()
-                .await
-                .map_err(|error| Fault::new("SNS did not take an alert", error))
-        };
-        if let Err(fault) = published.await {
-            tracing::error!(alert = alert.kind(), error = fault.chain(), "an alert could not be published");
-        }
+        alerts::raise(&*self.alerts, alert).await;
     }
 
     fn check_url(&self, url: &str, callback_hosts: &[String]) -> Result<(), String> {
@@ -128,7 +90,7 @@ impl Notify for AwsNotify {
     }
 }
 
-fn attribute(value: &str) -> Result<MessageAttributeValue, Fault> {
+pub(crate) fn attribute(value: &str) -> Result<MessageAttributeValue, Fault> {
     MessageAttributeValue::builder()
         .data_type("String")
         .string_value(value)
@@ -137,7 +99,7 @@ fn attribute(value: &str) -> Result<MessageAttributeValue, Fault> {
 }
 
 /// A subject as SNS takes it. The whole words are in the text.
-fn subject(text: &str) -> String {
+pub(crate) fn subject(text: &str) -> String {
     let plain = |character: char| match character {
         ' '..='~' => character,
         _ => '?',

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::SystemClock;
+use crate::alerts::{AlertTopic, Raise as _};
 use crate::errand::{DeadlineQueue, Errand};
 
 /// Messages under way at once.
@@ -167,6 +168,8 @@ pub(crate) struct Sweeper {
     pub(crate) store: Arc<dyn Store>,
     /// Its timers.
     pub(crate) timers: Arc<HereAndNow>,
+    /// Where alerts of the other functions go.
+    pub(crate) alerts: Arc<AlertTopic>,
 }
 
 impl Sweeper {
@@ -230,6 +233,7 @@ impl Sweeper {
         sleep_until(errand.due_at()).await;
         match errand {
             Errand::Wake { key, .. } => self.gate.wake(key).await,
+            Errand::Alert { kind, text } => Ok(self.alerts.raise(&kind, &text).await?),
             Errand::Send { messages, .. } => {
                 let Some(first) = messages.first() else { return Ok(()) };
                 let request = self.store.load(first.key).await?.map(Arc::new);

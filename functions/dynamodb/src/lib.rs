@@ -124,10 +124,6 @@ impl Store for DynamoStore {
         self.0.chain(subject).await
     }
 
-    async fn purge(&self, ended_before: Timestamp, limit: usize) -> Result<usize, Fault> {
-        self.0.purge(ended_before, limit).await
-    }
-
     async fn mark(&self, name: &str, until: Timestamp) -> Result<bool, Fault> {
         self.0.mark(name, until).await
     }

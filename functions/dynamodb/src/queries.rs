@@ -2,13 +2,10 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure,
-};
+use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, ChainHead};
 use placet_core::id::{ClientId, HookId, RequestKey};
@@ -17,8 +14,8 @@ use placet_gate::Fault;
 use placet_gate::ports::{Closing, Hook, Outgoing, PolicyRecord, StoreQuery};
 
 use crate::items::{
-    self, APPROVAL_ID, ATTEMPT, CLAIM, CLIENT, CLOSES, DUE_AT, DUE_PK, ENDED_AT, EXPIRES_AT, HOOKS, Item,
-    MARKS, PENDING, PENDING_PK, PK, POLICY, SENDS, STATUS, SUBJECT, number, string, text,
+    self, APPROVAL_ID, ATTEMPT, CLAIM, CLIENT, CLOSES, DUE_AT, DUE_PK, EXPIRES_AT, HOOKS, Item, MARKS,
+    PENDING, PENDING_PK, PK, POLICY, SENDS, STATUS, SUBJECT, number, string, text,
 };
 use crate::tables::{DUE_INDEX, LISTED_INDEX, PENDING_INDEX};
 use crate::{Inner, pause_before, random_hex};
@@ -289,59 +286,6 @@ impl Inner {
                 if error
                     .as_service_error()
                     .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(Fault::new(UNWRITTEN, error)),
-        }
-    }
-
-    /// Goes through the whole table: in AWS the TTL does this by itself, and no function calls it.
-    pub(crate) async fn purge(&self, ended_before: Timestamp, limit: usize) -> Result<usize, Fault> {
-        let before = number(ended_before.millis());
-        let mut purged = 0;
-        let mut pages = self
-            .client
-            .scan()
-            .table_name(&self.tables.requests)
-            .filter_expression(format!("{ENDED_AT} < :before"))
-            .expression_attribute_values(":before", before.clone())
-            .consistent_read(true)
-            .into_paginator()
-            .send();
-        while purged < limit
-            && let Some(found) = pages.next().await
-        {
-            let found = found.map_err(|error| Fault::new(UNREAD, error))?;
-            for item in found.items().iter().take(limit - purged) {
-                // The request goes last: if this is broken off, it is still there to be found again.
-                let request = items::request(item)?;
-                for message in up_to(usize::MAX, self.messages_of(&request)).await? {
-                    self.sent(string(&message, items::SK)?).await?;
-                }
-                purged += usize::from(self.forget(request.asked.key(), before.clone()).await?);
-            }
-        }
-        Ok(purged)
-    }
-
-    /// Deletes a request that ended before then. `false` if another of that name stands there by now.
-    async fn forget(&self, key: RequestKey, ended_before: AttributeValue) -> Result<bool, Fault> {
-        let deleted = self
-            .client
-            .delete_item()
-            .table_name(&self.tables.requests)
-            .set_key(Some(items::request_address(key)))
-            .condition_expression(format!("{ENDED_AT} < :before"))
-            .expression_attribute_values(":before", ended_before)
-            .send()
-            .await;
-        match deleted {
-            Ok(_) => Ok(true),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(DeleteItemError::is_conditional_check_failed_exception) =>
             {
                 Ok(false)
             }

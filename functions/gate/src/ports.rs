@@ -70,9 +70,6 @@ pub trait Store: Send + Sync + 'static {
     /// The end of an audit chain that is not a request's (`policy`, `keys`).
     async fn chain(&self, subject: &str) -> Result<ChainHead, Fault>;
 
-    /// Forgets requests that ended before that time, with what hangs on them; never audit entries. At most `limit`.
-    async fn purge(&self, ended_before: Timestamp, limit: usize) -> Result<usize, Fault>;
-
     /// Remembers a name until then. `false` if it is remembered already: by any process that uses this store.
     ///
     /// For what a process cannot remember by itself because it lives for minutes. Where one process lives on, the gate's

@@ -14,9 +14,6 @@ use crate::{Error, Fault, Gate, LEASE_MS, MAX_RACES, tokens};
 /// How many things one sweep takes up at once.
 const SWEEP_LIMIT: usize = 256;
 
-/// How long an ended request is kept, in milliseconds: 90 days. Its audit entries stay.
-const KEEP_ENDED_MS: i64 = 90 * placet_core::time::DAY_MS;
-
 /// What a rule wants done.
 pub(crate) enum Step {
     /// Write this.
@@ -240,11 +237,6 @@ impl Gate {
     /// When the next deadline or message is due, as far as the store knows.
     pub async fn next_due(&self) -> Result<Option<Timestamp>, Fault> {
         self.store.next_due().await
-    }
-
-    /// Forgets requests that ended long ago.
-    pub async fn purge(&self) -> Result<usize, Fault> {
-        self.store.purge(self.clock.now().plus_millis(-KEEP_ENDED_MS), SWEEP_LIMIT).await
     }
 }
 

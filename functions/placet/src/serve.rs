@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use placet_core::policy::Policy;
+use placet_gate::ports::Clock as _;
 use placet_gate::{Gate, Installed};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::clock::SystemClock;
 use crate::failure::Failure;
 use crate::folder::{Folder, Serving};
 use crate::local::{LocalGate, Parts, Voices, broken_policy, no_policy, read_policy_file};
@@ -23,8 +25,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long a changed policy file must stay as it is before it is put in force.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// How often what is long over is forgotten.
+/// How often what is long over is forgotten, and how much of it at a time.
 const PURGE_EVERY: Duration = Duration::from_hours(1);
+const PURGE_LIMIT: usize = 256;
+
+/// How long an ended request is kept, in milliseconds: 90 days. Its audit entries stay.
+const KEEP_ENDED_MS: i64 = 90 * placet_core::time::DAY_MS;
 
 /// How long letters and callbacks on their way may still take at the end. What is left goes out at the next start.
 const QUIET_TIMEOUT: Duration = Duration::from_secs(1);
@@ -189,14 +195,14 @@ fn keep_time(local: &LocalGate, timers: Arc<LocalTimers>) -> impl Future<Output 
 }
 
 fn purge(local: &LocalGate) -> impl Future<Output = ()> + use<> {
-    let (gate, folder) = (Arc::clone(&local.gate), local.folder.clone());
+    let (store, folder) = (Arc::clone(&local.store), local.folder.clone());
     async move {
         let mut hours = interval(PURGE_EVERY);
         hours.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             hours.tick().await;
             loop {
-                match gate.purge().await {
+                match store.purge(SystemClock.now().plus_millis(-KEEP_ENDED_MS), PURGE_LIMIT).await {
                     Ok(0) => break,
                     Ok(_) => {}
                     Err(fault) => {

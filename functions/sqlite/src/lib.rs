@@ -89,6 +89,11 @@ impl SqliteStore {
         self.scan(move |tables| rows::audit_page(tables, after_position, limit)).await
     }
 
+    /// Forgets requests that ended before that time, with what hangs on them; never audit entries. At most `limit`.
+    pub async fn purge(&self, ended_before: Timestamp, limit: usize) -> Result<usize, Fault> {
+        self.0.writer.run(writes::Purge { ended_before, limit }).await
+    }
+
     /// How much has been written through these handles.
     pub fn written(&self) -> Written {
         let tally = &self.0.writer.tally;
@@ -173,10 +178,6 @@ impl Store for SqliteStore {
 
     async fn chain(&self, subject: &str) -> Result<ChainHead, Fault> {
         self.0.points.read(|tables| rows::chain(tables, subject))
-    }
-
-    async fn purge(&self, ended_before: Timestamp, limit: usize) -> Result<usize, Fault> {
-        self.0.writer.run(writes::Purge { ended_before, limit }).await
     }
 }
 

@@ -50,7 +50,6 @@ macro_rules! store_contract {
             subscriptions_come_and_go
             a_policy_version_is_installed_once
             a_chain_ends_with_its_last_entry
-            a_purge_forgets_old_ends_and_never_the_trail
             one_of_many_inserts_wins_and_all_see_it
             one_of_many_updates_wins_and_all_see_it
             one_of_many_entries_gets_a_place_in_the_trail
@@ -548,34 +547,6 @@ pub async fn a_chain_ends_with_its_last_entry(subject: &Subject) {
     }
     assert_eq!(subject.store.chain("keys").await.unwrap(), ChainHead::default());
     assert_eq!(subject.trail.audit_of("policy").await.len(), 11);
-}
-
-/// A purge forgets what ended before that time, with its messages; what waits and every audit entry stay.
-pub async fn a_purge_forgets_old_ends_and_never_the_trail(subject: &Subject) {
-    let mut requests = Vec::new();
-    for (number, ends_at) in [(0, Some(100)), (1, Some(99)), (2, Some(98)), (3, None)] {
-        let request = inserted(subject, "n8n", &format!("r{number}"), START.plus_millis(number)).await;
-        if let Some(ends_at) = ends_at {
-            done(subject, sample::end(&request, EndStatus::Rejected, START.plus_millis(ends_at))).await;
-        }
-        requests.push(request);
-    }
-    assert_eq!(subject.store.purge(START.plus_millis(100), 1).await.unwrap(), 1);
-    assert_eq!(subject.store.purge(START.plus_millis(100), 10).await.unwrap(), 1);
-    assert_eq!(subject.store.purge(START.plus_millis(100), 10).await.unwrap(), 0);
-    let mut left = Vec::new();
-    for request in &requests {
-        left.push((
-            load(subject, &request.asked).await.is_some(),
-            outgoing(subject, &request.asked).await.len(),
-            trail(subject, &request.asked).await,
-        ));
-    }
-    assert_eq!(left, [(true, 2, 2), (false, 0, 2), (false, 0, 2), (true, 1, 1)]);
-    let listed = list(subject, None, 10, None).await;
-    assert_eq!(listed.len(), 2);
-    // Its name is free again, and its chain belongs to the old approval.
-    inserted(subject, "n8n", "r1", START.plus_millis(5000)).await;
 }
 
 /// Of many who insert the same key at once, one wins, and the others get what it wrote.

@@ -112,7 +112,7 @@ fn config(stack: &str, outputs: &HashMap<String, String>) -> Result<Config, Faul
         deadline_queue_url: Some(output("DeadlineQueueUrl")),
         queues: BTreeMap::from([("backup".to_owned(), output("BackupQueueUrl"))]),
         email_topic_arn: Some(output("EmailTopicArn")),
-        alert_topic_arn: output("AlertTopicArn"),
+        alert_topic_arn: Some(output("AlertTopicArn")),
         public_url: Some(url.trim_end_matches('/').to_owned()),
         request_retention_days: 90,
         audit_retention_days: 2557,

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_credential_types::Credentials;
@@ -21,7 +22,8 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use dynoxide::{Database, DynoxideError};
 use placet_core::audit::AuditEntry;
-use placet_dynamodb::{DynamoStore, Keep, Tables, describe};
+use placet_dynamodb::{DynamoStore, Keep, TTL_ATTRIBUTE, Tables, describe};
+use placet_gate::ports::Clock as _;
 use placet_testkit::{FixedClock, Subject, Trail};
 use serde_json::{Value, json};
 
@@ -61,8 +63,17 @@ impl fmt::Debug for StandIn {
 impl StandIn {
     /// An empty one.
     pub fn new() -> Self {
+        Self::over(Database::memory().unwrap())
+    }
+
+    /// An empty one whose own clock is that one, too: for its TTL.
+    pub fn with_clock(clock: Arc<FixedClock>) -> Self {
+        Self::over(Database::memory_with_clock(Arc::new(ServerClock(clock))).unwrap())
+    }
+
+    fn over(database: Database) -> Self {
         Self {
-            database: Arc::new(Database::memory().unwrap()),
+            database: Arc::new(database),
             mishaps: Arc::default(),
             calls: Arc::default(),
             arrival: Arc::default(),
@@ -97,6 +108,17 @@ impl StandIn {
     /// The operations that were called since the last look.
     pub fn take_calls(&self) -> Vec<String> {
         std::mem::take(&mut self.calls.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Has the TTL delete what is over by the database's clock, in both tables; how many items.
+    pub fn expire(&self) -> usize {
+        for table in [tables().requests, tables().audit] {
+            let specification = json!({ "AttributeName": TTL_ATTRIBUTE, "Enabled": true });
+            let request = json!({ "TableName": table, "TimeToLiveSpecification": specification });
+            // Switched on already the second time, which is refused.
+            let _ = self.database.update_time_to_live(serde_json::from_value(request).unwrap());
+        }
+        self.database.sweep_ttl().unwrap()
     }
 
     /// All items of a table.
@@ -165,6 +187,18 @@ impl StandIn {
             "UpdateItem" => call!(update_item),
             other => panic!("the stand-in does not know {other}"),
         }
+    }
+}
+
+struct ServerClock(Arc<FixedClock>);
+
+impl dynoxide::storage_backend::Clock for ServerClock {
+    fn now_unix_secs(&self) -> u64 {
+        self.0.now().seconds().unsigned_abs()
+    }
+
+    fn now_unix_secs_f64(&self) -> f64 {
+        Duration::from_millis(self.0.now().millis().unsigned_abs()).as_secs_f64()
     }
 }
 
