@@ -150,6 +150,14 @@ def test_whoever_still_uses_the_old_secret_is_alerted_once_though_sns_fails_at_f
     assert alert["MessageAttributes"]["alert"]["Value"] == "old_secret"
 
 
+def test_whoever_tries_keys_is_alerted(gate):
+    stranger = gate.client("agent").with_secret("whsec_" + "0" * 64)
+    for _ in range(45):  # 20 of them fall into one minute, whenever it begins
+        assert stranger.list().status == 401
+    named = lambda: [alert for alert in gate.alerts() if "bad signatures" in alert["Subject"]]  # noqa: E731
+    assert "20 requests with a wrong signature" in wait_until(named, 60, "the alert of the bad signatures")[0]["Message"]
+
+
 def said_by_doctor(gate):
     """Of each level, what `placet doctor` says. Nobody answers at the stack's own address: it is on another continent."""
     ran = gate.cli("doctor")

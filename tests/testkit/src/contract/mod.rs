@@ -1,0 +1,158 @@
+//! What every store promises, one promise a function. [`crate::store_contract`] makes a test of each.
+//!
+//! A store that is slower, or far away, passes the same ones: nothing here measures time, and only a wake-up that never
+//! comes runs into a limit.
+
+mod commits;
+mod due;
+mod lists;
+mod races;
+mod records;
+mod watching;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use placet_core::Timestamp;
+use placet_core::request::Request;
+use placet_gate::ports::{Commit, Committed, Outgoing, Quota, RequestWrite, StoreQuery};
+
+use crate::{FixedClock, Subject, sample};
+
+pub use commits::*;
+pub use due::*;
+pub use lists::*;
+pub use races::*;
+pub use records::*;
+pub use watching::*;
+
+/// How long a wake-up may take before it counts as lost.
+const LOST: Duration = Duration::from_secs(20);
+
+const START: Timestamp = FixedClock::START;
+
+/// Makes a test of each promise. `$make` is an `async fn(Arc<FixedClock>) -> Subject`.
+#[macro_export]
+macro_rules! store_contract {
+    ($make:path) => {
+        $crate::store_contract! { @each $make:
+            what_was_inserted_is_loaded
+            a_second_insert_gets_the_winner_and_leaves_nothing
+            an_update_is_the_next_version
+            a_stale_update_gets_the_winner_and_leaves_nothing
+            an_update_of_nothing_is_a_fault
+            a_taken_place_in_the_trail_stops_the_whole_commit
+            a_commit_is_late_from_its_limit_on
+            an_allowance_counts_what_was_written
+            an_allowance_is_of_one_client_and_one_minute
+            a_lost_insert_is_lost_though_late_and_over_quota
+            an_older_twin_that_waits_is_named
+            closing_requests_come_the_earliest_first
+            due_messages_come_the_oldest_first
+            the_next_due_time_is_the_earliest_of_all
+            a_message_is_claimed_by_one_of_many
+            what_was_moved_or_sent_cannot_be_claimed
+            a_sent_message_is_forgotten
+            messages_are_found_by_their_request
+            lists_are_newest_first_and_go_on_where_they_stopped
+            a_list_can_be_of_one_status
+            pending_requests_come_the_oldest_first
+            a_watch_wakes_when_its_request_changes
+            a_change_between_the_watch_and_the_wait_is_not_lost
+            no_wake_up_is_lost_in_a_crowd
+            subscriptions_come_and_go
+            a_policy_version_is_installed_once
+            a_chain_ends_with_its_last_entry
+            one_of_many_inserts_wins_and_all_see_it
+            one_of_many_updates_wins_and_all_see_it
+            one_of_many_entries_gets_a_place_in_the_trail
+            a_read_sees_every_commit_that_returned
+        }
+    };
+    (@each $make:path: $($promise:ident)*) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $promise() {
+            let subject = $make($crate::FixedClock::new()).await;
+            $crate::contract::$promise(&subject).await;
+        }
+    )*};
+}
+
+async fn load(subject: &Subject, asked: &placet_core::request::Asked) -> Option<Request> {
+    subject.store.load(asked.key()).await.unwrap()
+}
+
+async fn outgoing(subject: &Subject, asked: &placet_core::request::Asked) -> Vec<Outgoing> {
+    subject.store.outgoing_of(asked.key()).await.unwrap()
+}
+
+async fn trail(subject: &Subject, asked: &placet_core::request::Asked) -> usize {
+    subject.trail.audit_of(asked.approval_id.as_str()).await.len()
+}
+
+async fn list(
+    subject: &Subject,
+    status: Option<&str>,
+    limit: usize,
+    before: Option<placet_core::id::ApprovalId>,
+) -> Vec<Request> {
+    let query =
+        StoreQuery { client: sample::client("n8n"), status: status.map(str::to_owned), limit, before };
+    subject.store.list(&query).await.unwrap()
+}
+
+async fn done(subject: &Subject, commit: Commit) {
+    let outcome = subject.store.commit(commit).await.unwrap();
+    assert!(matches!(outcome, Committed::Done { .. }), "{outcome:?}");
+}
+
+/// Inserts a request that waits. No two of them are twins.
+async fn inserted(subject: &Subject, client: &str, request_id: &str, at: Timestamp) -> Request {
+    let commit = sample::insert(&sample::asked(client, request_id, at));
+    done(subject, commit.clone()).await;
+    first(&commit)
+}
+
+/// The request that an insert writes.
+fn first(commit: &Commit) -> Request {
+    match &commit.request {
+        Some(RequestWrite::Insert { asked, life }) => {
+            Request { asked: Arc::clone(asked), life: life.clone(), version: 1 }
+        }
+        Some(RequestWrite::Update { .. }) | None => unreachable!("this commit inserts nothing"),
+    }
+}
+
+/// The request that an update writes.
+fn updated(request: &Request, commit: &Commit) -> Request {
+    match &commit.request {
+        Some(RequestWrite::Update { life, .. }) => {
+            Request { asked: Arc::clone(&request.asked), life: life.clone(), version: request.version + 1 }
+        }
+        Some(RequestWrite::Insert { .. }) | None => unreachable!("this commit updates nothing"),
+    }
+}
+
+fn quota(client: &str, minutes: i64, limit: u32) -> Quota {
+    Quota { client: sample::client(client), minute: START.seconds() / 60 + minutes, limit }
+}
+
+fn pick<T: Clone>(items: &[T], order: &[usize]) -> Vec<T> {
+    order.iter().filter_map(|index| items.get(*index).cloned()).collect()
+}
+
+/// Runs all at once, each as a task of its own.
+async fn all<T: Send + 'static>(
+    tasks: impl Iterator<Item = impl Future<Output = T> + Send + 'static>,
+) -> Vec<T> {
+    let tasks: Vec<_> = tasks.map(tokio::spawn).collect();
+    let mut results = Vec::new();
+    for task in tasks {
+        results.push(task.await.unwrap());
+    }
+    results
+}
+
+async fn woken<T>(task: tokio::task::JoinHandle<T>) -> T {
+    tokio::time::timeout(LOST, task).await.unwrap().unwrap()
+}

@@ -1,0 +1,56 @@
+//! Subscriptions, policies and chains.
+
+use placet_core::audit::{ChainHead, Event};
+use placet_gate::ports::{Commit, Committed};
+
+use super::{START, done};
+use crate::{Subject, sample};
+
+/// Subscriptions are added, seen by all, and removed by their own client only.
+pub async fn subscriptions_come_and_go(subject: &Subject) {
+    assert_eq!(*subject.store.hooks().await.unwrap(), []);
+    let (mine, theirs) = (sample::hook("n8n", 1), sample::hook("zapier", 2));
+    for hook in [&mine, &theirs] {
+        subject.store.add_hook(hook).await.unwrap();
+    }
+    let mut hooks = subject.store.hooks().await.unwrap().to_vec();
+    hooks.sort_by(|a, b| a.id.cmp(&b.id));
+    assert_eq!(hooks, [mine.clone(), theirs.clone()]);
+    assert!(!subject.store.remove_hook(&mine.client, &theirs.id).await.unwrap());
+    assert!(subject.store.remove_hook(&mine.client, &mine.id).await.unwrap());
+    assert!(!subject.store.remove_hook(&mine.client, &mine.id).await.unwrap());
+    assert_eq!(*subject.store.hooks().await.unwrap(), [theirs]);
+}
+
+/// A version is installed once, and the last one installed is the one there is.
+pub async fn a_policy_version_is_installed_once(subject: &Subject) {
+    let install = async |version: u32, text: &str| {
+        let mut record = sample::policy_record(version);
+        record.text = text.to_owned();
+        subject.store.commit(Commit { policy: Some(record), ..Commit::default() }).await.unwrap()
+    };
+    let latest = async || subject.store.policy().await.unwrap().map(|policy| (policy.version, policy.text));
+    assert_eq!(latest().await, None);
+    let done = Committed::Done { pending_twin: None };
+    assert_eq!(install(1, "first").await, done);
+    assert_eq!(install(1, "other").await, Committed::ChainMoved);
+    assert_eq!(latest().await, Some((1, "first".into())));
+    for version in 2..=11 {
+        assert_eq!(install(version, "next").await, done);
+    }
+    assert_eq!(latest().await, Some((11, "next".into())));
+}
+
+/// A chain that is no request's is found by its end.
+pub async fn a_chain_ends_with_its_last_entry(subject: &Subject) {
+    let mut chain = subject.store.chain("policy").await.unwrap();
+    assert_eq!(chain, ChainHead::default());
+    for seq in 1..=11 {
+        let entry = chain.append("policy", None, sample::draft(Event::PolicyInstalled, START));
+        done(subject, Commit { audit: vec![entry], ..Commit::default() }).await;
+        assert_eq!(chain.seq, seq);
+        assert_eq!(subject.store.chain("policy").await.unwrap(), chain);
+    }
+    assert_eq!(subject.store.chain("keys").await.unwrap(), ChainHead::default());
+    assert_eq!(subject.trail.audit_of("policy").await.len(), 11);
+}
