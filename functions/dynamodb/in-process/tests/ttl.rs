@@ -43,7 +43,10 @@ async fn old_ends_are_forgotten_before_the_trail_and_what_waits_never() {
     let all = StoreQuery { client: sample::client("n8n"), status: None, limit: 10, before: None };
     assert_eq!(store.list(&all).await.unwrap().len(), 1);
     // Its name is free again.
-    assert_eq!(store.commit(sample::insert(&sample::asked("n8n", "ended", clock.now()))).await.unwrap(), DONE);
+    assert_eq!(
+        store.commit(sample::insert(&sample::asked("n8n", "ended", clock.now()))).await.unwrap(),
+        DONE
+    );
 
     clock.set(FixedClock::START.plus_millis((keep.audit_seconds + 2) * 1000));
     stand_in.expire();
