@@ -9,7 +9,7 @@ import pytest
 from aws_gate import PACE
 from botocore.exceptions import ClientError
 from deploy import FUNCTIONS
-from placet_client import wait_until
+from placet_client import Link, wait_until
 
 
 @pytest.fixture
@@ -156,6 +156,23 @@ def test_whoever_tries_keys_is_alerted(gate):
         assert stranger.list().status == 401
     named = lambda: [alert for alert in gate.alerts() if "bad signatures" in alert["Subject"]]  # noqa: E731
     assert "20 requests with a wrong signature" in wait_until(named, 60, "the alert of the bad signatures")[0]["Message"]
+
+
+def test_an_operator_sees_what_waits_and_gets_a_link_again(gate):
+    asked = gate.client("agent").asked()
+    mailed = gate.link(asked, "bob")
+
+    def printed(*arguments):
+        ran = gate.cli(*arguments)
+        assert ran.returncode == 0, ran
+        return ran.stdout
+
+    assert asked["request_id"] in printed("inbox")
+    assert mailed.path in printed("inbox", "--reviewer", "bob")
+    again = Link(gate.http, printed("link", asked["request_id"], "--client", "agent", "--reviewer", "bob").splitlines()[-1])
+    assert again.path == mailed.path
+    assert again.approve()["status"] == "approved"
+    assert printed("inbox") == "nothing waits\n"
 
 
 def said_by_doctor(gate):

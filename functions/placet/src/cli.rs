@@ -218,6 +218,8 @@ pub(crate) struct Inbox {
     /// Only what waits for this reviewer, with their links
     #[arg(long, value_name = "ID")]
     pub(crate) reviewer: Option<String>,
+    #[command(flatten)]
+    pub(crate) on: Deployment,
 }
 
 #[derive(Args, Debug)]
@@ -230,6 +232,8 @@ pub(crate) struct Link {
     /// Whose link
     #[arg(long, value_name = "ID")]
     pub(crate) reviewer: String,
+    #[command(flatten)]
+    pub(crate) on: Deployment,
 }
 
 #[derive(Args, Debug)]

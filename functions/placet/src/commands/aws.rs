@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use placet_aws::operator::{Finding, Stack, Synced};
 use placet_core::policy::Policy;
 use placet_gate::ports::Store as _;
 use serde_json::json;
 
+use super::Opened;
 use super::doctor::Findings;
 use crate::cli::Globals;
 use crate::console::{note, print};
@@ -101,6 +103,16 @@ pub(super) async fn doctor(globals: &Globals, stack: &str) -> Result<Exit, Failu
         super::doctor::check_clients(policy, &mut findings);
     }
     Ok(findings.show(globals))
+}
+
+/// Opens a stack's gate.
+pub(super) async fn open(stack: &str) -> Result<Opened, Failure> {
+    let found = find(stack).await?;
+    let policy = installed(&found).await?.ok_or_else(|| {
+        Failure::refused("no policy is installed, so nobody can ask")
+            .advise("placet policy push placet.toml --aws")
+    })?;
+    Ok(Opened { gate: found.gate(), store: Arc::new(found.store()), policy: Arc::new(policy) })
 }
 
 async fn find(stack: &str) -> Result<Stack, Failure> {

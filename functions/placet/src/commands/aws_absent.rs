@@ -3,28 +3,33 @@
 use std::future::{Ready, ready};
 use std::path::PathBuf;
 
+use super::Opened;
 use crate::cli::Globals;
 use crate::failure::{Exit, Failure};
 
-type Absent = Ready<Result<Exit, Failure>>;
+type Absent<T> = Ready<Result<T, Failure>>;
 
-fn absent() -> Absent {
+fn absent<T>() -> Absent<T> {
     ready(Err(Failure::usage("this `placet` was built without AWS")
         .advise("build it with: cargo build --release -p placet --features aws")))
 }
 
-pub(super) fn push(_: &Globals, _: Option<PathBuf>, _: &str) -> Absent {
+pub(super) fn push(_: &Globals, _: Option<PathBuf>, _: &str) -> Absent<Exit> {
     absent()
 }
 
-pub(super) fn secret(_: &Globals, _: &str, _: &str) -> Absent {
+pub(super) fn secret(_: &Globals, _: &str, _: &str) -> Absent<Exit> {
     absent()
 }
 
-pub(super) fn rotate(_: &Globals, _: &str) -> Absent {
+pub(super) fn rotate(_: &Globals, _: &str) -> Absent<Exit> {
     absent()
 }
 
-pub(super) fn doctor(_: &Globals, _: &str) -> Absent {
+pub(super) fn doctor(_: &Globals, _: &str) -> Absent<Exit> {
+    absent()
+}
+
+pub(super) fn open(_: &str) -> Absent<Opened> {
     absent()
 }

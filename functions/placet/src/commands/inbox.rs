@@ -4,15 +4,15 @@ use placet_core::Timestamp;
 use placet_core::id::ReviewerId;
 use placet_core::policy::Policy;
 use placet_core::request::Request;
+use placet_gate::Gate;
 use placet_gate::ports::View;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
+use super::Opened;
 use crate::cli::{Globals, Inbox};
 use crate::console::{Style, harmless, print};
 use crate::failure::{Exit, Failure};
-use crate::folder::Folder;
-use crate::local::LocalGate;
 use crate::text::{shorten, span, table};
 
 /// At most so many are shown.
@@ -20,12 +20,10 @@ const LIMIT: usize = 200;
 
 /// Lists what waits: all of it, or what one reviewer is asked, with their links.
 pub(crate) async fn run(globals: &Globals, options: Inbox) -> Result<Exit, Failure> {
-    super::no_url(globals)?;
-    let local = LocalGate::for_command(Folder::existing(globals.data())?)?;
-    let policy = local.policy().await?;
+    let Opened { gate, policy, .. } = Opened::of(globals, &options.on).await?;
     match options.reviewer {
-        Some(reviewer) => of_reviewer(globals, &local, &policy, &known_reviewer(&reviewer, &policy)?).await,
-        None => of_all(globals, &local, &policy).await,
+        Some(reviewer) => of_reviewer(globals, &gate, &policy, &known_reviewer(&reviewer, &policy)?).await,
+        None => of_all(globals, &gate, &policy).await,
     }
 }
 
@@ -39,13 +37,13 @@ pub(crate) fn known_reviewer(id: &str, policy: &Policy) -> Result<ReviewerId, Fa
     })
 }
 
-async fn of_all(globals: &Globals, local: &LocalGate, policy: &Policy) -> Result<Exit, Failure> {
-    let now = local.now();
-    let mut requests = local.gate.all_pending(LIMIT).await?;
+async fn of_all(globals: &Globals, gate: &Gate, policy: &Policy) -> Result<Exit, Failure> {
+    let now = gate.now();
+    let mut requests = gate.all_pending(LIMIT).await?;
     // What is past its deadline has ended, though nobody may have written it down yet.
     requests.retain(|request| !request.is_overdue(now));
     if globals.json {
-        let base_url = local.gate.base_url(policy);
+        let base_url = gate.base_url(policy);
         let waiting: Vec<Value> = requests
             .iter()
             .map(|request| {
@@ -80,13 +78,13 @@ async fn of_all(globals: &Globals, local: &LocalGate, policy: &Policy) -> Result
 
 async fn of_reviewer(
     globals: &Globals,
-    local: &LocalGate,
+    gate: &Gate,
     policy: &Policy,
     reviewer: &ReviewerId,
 ) -> Result<Exit, Failure> {
-    let base_url = local.gate.base_url(policy);
-    let inbox = format!("{base_url}/inbox/{}", local.gate.inbox_link(reviewer).await?);
-    let waiting = local.gate.waiting_for(reviewer, policy).await?;
+    let base_url = gate.base_url(policy);
+    let inbox = format!("{base_url}/inbox/{}", gate.inbox_link(reviewer).await?);
+    let waiting = gate.waiting_for(reviewer, policy).await?;
     if globals.json {
         let waiting: Vec<Value> = waiting
             .iter()
@@ -115,7 +113,7 @@ async fn of_reviewer(
             style.bold(asked.request_id.as_str()),
             asked.client,
             harmless(&asked.action),
-            closes_in(&one.request, local.now()),
+            closes_in(&one.request, gate.now()),
             shorten(&harmless(&asked.summary), 100),
             style.link(&format!("{base_url}/r/{}", one.link)),
         );

@@ -3,30 +3,26 @@
 use placet_core::id::{RequestId, RequestKey, ReviewerId};
 use placet_core::policy::Policy;
 use placet_core::request::Request;
-use placet_gate::ports::Store as _;
 use serde_json::json;
 
+use super::Opened;
 use crate::cli::{Globals, Link};
 use crate::console::{note, print};
 use crate::failure::{Exit, Failure};
-use crate::folder::Folder;
-use crate::local::LocalGate;
 
 /// Prints the link, alone on the last line; on standard error, what it is good for.
 pub(crate) async fn run(globals: &Globals, options: Link) -> Result<Exit, Failure> {
-    super::no_url(globals)?;
-    let local = LocalGate::for_command(Folder::existing(globals.data())?)?;
-    let policy = local.policy().await?;
+    let Opened { gate, store, policy } = Opened::of(globals, &options.on).await?;
     let client = super::asking_client(options.client.as_deref(), &policy)?;
     let reviewer = super::inbox::known_reviewer(&options.reviewer, &policy)?;
     let id = RequestId::parse(&options.request_id)
         .map_err(|error| Failure::usage(format!("`{}`: a request id {error}", options.request_id)))?;
-    let request = local.store.load(RequestKey::of(&client.id, &id)).await?.ok_or_else(|| {
+    let request = store.load(RequestKey::of(&client.id, &id)).await?.ok_or_else(|| {
         Failure::refused(format!("client `{}` has no request `{id}`", client.id))
             .advise("`placet inbox` lists what waits; --client says whose request you mean")
     })?;
-    let url = format!("{}/r/{}", local.gate.base_url(&policy), local.gate.link(&request, &reviewer).await?);
-    let overdue = request.is_overdue(local.now());
+    let url = format!("{}/r/{}", gate.base_url(&policy), gate.link(&request, &reviewer).await?);
+    let overdue = request.is_overdue(gate.now());
     let is_asked = !overdue && request.may_answer(&reviewer, &policy);
     let may_approve = is_asked && !request.is_owner_barred(&reviewer, &policy);
     if !is_asked && !was_asked(&request, &reviewer, &policy) {

@@ -24,10 +24,14 @@ use std::sync::Arc;
 use placet_core::id::ClientId;
 use placet_core::payload::parse_strict;
 use placet_core::policy::{Client, ClientRole, Policy};
+use placet_gate::Gate;
+use placet_gate::ports::Store;
 use serde_json::Value;
 
 use crate::api::{Api, Transport};
-use crate::cli::{Cli, ClientCommand, Command, Globals, KeysCommand, PolicyCommand, TokenCommand};
+use crate::cli::{
+    Cli, ClientCommand, Command, Deployment, Globals, KeysCommand, PolicyCommand, TokenCommand,
+};
 use crate::failure::{Exit, Failure};
 use crate::folder::Folder;
 use crate::local::{LocalGate, broken_policy, read_policy_file};
@@ -74,6 +78,25 @@ fn policy_file(named: Option<PathBuf>, globals: &Globals) -> Result<PathBuf, Fai
     named.or_else(|| globals.policy.clone()).ok_or_else(|| {
         Failure::usage("no policy file is named").advise(format!("name one, such as {}", init::FILE))
     })
+}
+
+/// A gate as its operator looks into it: the one of the data folder, or one on AWS.
+struct Opened {
+    gate: Arc<Gate>,
+    store: Arc<dyn Store>,
+    policy: Arc<Policy>,
+}
+
+impl Opened {
+    async fn of(globals: &Globals, on: &Deployment) -> Result<Self, Failure> {
+        if on.aws {
+            return aws::open(&on.stack).await;
+        }
+        no_url(globals)?;
+        let local = LocalGate::for_command(Folder::existing(globals.data())?)?;
+        let policy = local.policy().await?;
+        Ok(Self { gate: local.gate, store: local.store, policy })
+    }
 }
 
 /// Commands that only the operator of the folder can do.
