@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 
 import pytest
 from flaky import Flaky
-from placet_client import at_once, new_id
+from placet_client import at_once, new_id, wait_until
 from receiver import free_port
 from standardwebhooks.webhooks import Webhook
 from story import Story
@@ -151,6 +151,27 @@ def test_a_resume_url_that_was_altered_is_refused_by_n8n(pair):
     assert pair.n8n.execution(story.number).status == "waiting"
     pair.client.cancel(asked["request_id"])
     story.ended()
+
+
+def log_lines(pair, approval):
+    """What the gate logged of an approval."""
+    lines = [json.loads(line) for line in pair.gate.logs().splitlines() if approval["approval_id"] in line]
+    return [line["message"] for line in lines]
+
+
+@pytest.mark.parametrize("end", ["stopped", "deleted"])
+def test_a_run_that_is_over_is_not_called_for_a_day_and_nobody_is_alerted(pair, end):
+    story = Story.begin(pair, [ITEM])
+    (asked,) = story.asked()
+    story.waiting()
+    pair.n8n.rest("POST", f"/executions/{story.number}/stop")
+    story.ended()
+    if end == "deleted":
+        pair.n8n.rest("POST", "/executions/delete", {"ids": [story.number]})
+    story.approve(asked)
+    (said,) = wait_until(lambda: log_lines(pair, asked), 60, "the gate to have called")
+    assert said == "a callback had nobody to wake"
+    assert not [entry for entry in pair.gate.audit() if asked["approval_id"] in str(entry) and "given_up" in str(entry)]
 
 
 @pytest.mark.parametrize("on_error", [None, "continueErrorOutput"])
