@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -247,14 +248,21 @@ def process_of(peer):
         fields[9] for fields in map(str.split, Path("/proc/net/tcp").read_text().splitlines()[1:]) if fields[1] == local
     )
     for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
-        try:
-            if any(os.readlink(entry) == f"socket:[{inode}]" for entry in (folder / "fd").iterdir()):
-                return int(folder.name)
-        except OSError:
-            continue  # it ended meanwhile
+        if folder.name.isdigit() and f"socket:[{inode}]" in open_files(folder):
+            return int(folder.name)
     raise AssertionError(f"no process holds port {port}")
+
+
+def open_files(folder):
+    """What a process has open, apart from what it closes meanwhile."""
+    found = set()
+    try:
+        for entry in (folder / "fd").iterdir():
+            with suppress(OSError):
+                found.add(os.readlink(entry))
+    except OSError:
+        pass  # it ended meanwhile
+    return found
 
 
 def kill(process_id):
