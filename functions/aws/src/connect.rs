@@ -10,6 +10,7 @@ use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::config::{
     BehaviorVersion, IdentityCache, Region, SharedHttpClient, StalledStreamProtectionConfig,
 };
+use aws_smithy_runtime_api::client::connection::{CaptureSmithyConnection, ConnectionMetadata};
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
 };
@@ -19,7 +20,7 @@ use aws_smithy_types::body::SdkBody;
 use aws_types::SdkConfig;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
+use hyper_util::client::legacy::connect::{HttpConnector as TcpConnector, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use placet_gate::Fault;
 use rustls::pki_types::CertificateDer;
@@ -131,10 +132,11 @@ struct Wire(Client<HttpsConnector<TcpConnector>, SdkBody>);
 
 impl HttpConnector for Wire {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let request = match request.try_into_http1x() {
+        let mut request = match request.try_into_http1x() {
             Ok(request) => request,
             Err(error) => return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into()))),
         };
+        say_which_connection(&mut request);
         let sent = self.0.request(request);
         HttpConnectorFuture::new(async move {
             let answer = sent.await.map_err(problem)?;
@@ -142,6 +144,21 @@ impl HttpConnector for Wire {
             HttpResponse::try_from(answer).map_err(|error| ConnectorError::other(error.into(), None))
         })
     }
+}
+
+/// Lets the SDK mark the connection that a call failed on, so that the next try gets another one.
+fn say_which_connection(request: &mut hyper::Request<SdkBody>) {
+    let taken = capture_connection(request);
+    let Some(asked) = request.extensions().get::<CaptureSmithyConnection>() else { return };
+    asked.set_connection_retriever(move || {
+        let taken = taken.clone();
+        let poison = move || {
+            if let Some(connection) = taken.connection_metadata().as_ref() {
+                connection.poison();
+            }
+        };
+        Some(ConnectionMetadata::builder().proxied(false).poison_fn(poison).build())
+    });
 }
 
 /// What went wrong, in the words by which the SDK tells what may be tried again.
@@ -248,6 +265,43 @@ mod tests {
     async fn what_breaks_off_without_an_answer_is_tried_again() {
         let service = Service::start("broken", 2).await;
         assert_eq!(service.ask(service.bundle()).await, Ok("it is there".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn the_next_try_does_not_take_the_connection_that_failed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://127.0.0.1:{}", listener.local_addr().unwrap().port());
+        let (said, mut calls) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            for connection in 0.. {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let said = said.clone();
+                tokio::spawn(async move {
+                    let mut bytes = [0; 4096];
+                    // It would take more calls: each connection is kept open.
+                    while stream.read(&mut bytes).await.is_ok_and(|count| count > 0) {
+                        said.send(connection).unwrap();
+                        let (status, body) = match connection {
+                            0 => ("500 Oh", r#"{"__type":"InternalServiceError"}"#),
+                            _ => ("200 OK", r#"{"Name":"keyring","SecretString":"it is there"}"#),
+                        };
+                        let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", body.len());
+                        stream.write_all((head + body).as_bytes()).await.unwrap();
+                    }
+                });
+            }
+        });
+        let access = Access { region: "eu-central-1".into(), endpoint_url: Some(url), roots: Roots::Amazon };
+        let config = sdk_config(&access, |_| Some("a credential".to_owned())).unwrap();
+        let secrets = Secrets::new(&config);
+        for _ in 0..2 {
+            secrets.get_secret_value().secret_id("keyring").send().await.unwrap();
+        }
+        let mut used = Vec::new();
+        while let Ok(connection) = calls.try_recv() {
+            used.push(connection);
+        }
+        assert_eq!(used, [0, 1, 1]);
     }
 
     #[test]
