@@ -14,7 +14,7 @@ use aws_sdk_dynamodb::Client;
 use placet_aws::config::Access;
 use placet_aws::connect::sdk_config;
 use placet_core::audit::AuditEntry;
-use placet_dynamodb::{DynamoStore, Keep, Tables, describe};
+use placet_dynamodb::{DynamoStore, Keep, Tables, create};
 use placet_testkit::{FixedClock, Subject, Trail};
 
 struct InTables(DynamoStore);
@@ -41,18 +41,7 @@ async fn a_store_over_aws(clock: Arc<FixedClock>) -> Subject {
     let name = format!("store-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
     let tables = Tables { requests: format!("{name}-requests"), audit: format!("{name}-audit") };
     let client = client();
-    for table in describe(&tables).unwrap() {
-        client
-            .create_table()
-            .set_table_name(table.table_name)
-            .set_attribute_definitions(table.attribute_definitions)
-            .set_key_schema(table.key_schema)
-            .set_global_secondary_indexes(table.global_secondary_indexes)
-            .set_billing_mode(table.billing_mode)
-            .send()
-            .await
-            .unwrap();
-    }
+    create(&client, &tables).await.unwrap();
     let store = DynamoStore::new(client, tables, Keep::default(), Arc::clone(&clock) as _);
     Subject { store: Arc::new(store.clone()), trail: Arc::new(InTables(store)), clock }
 }

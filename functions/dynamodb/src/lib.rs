@@ -32,7 +32,7 @@ use placet_gate::ports::{
     Clock, Closing, Commit, Committed, Hook, Outgoing, PolicyRecord, Store, StoreQuery, Watch,
 };
 
-pub use tables::{DUE_INDEX, Keep, LISTED_INDEX, PENDING_INDEX, TTL_ATTRIBUTE, Tables, describe};
+pub use tables::{DUE_INDEX, Keep, LISTED_INDEX, PENDING_INDEX, TTL_ATTRIBUTE, Tables, create};
 
 /// A store in two tables. Clones are handles of the same store.
 #[derive(Clone)]

@@ -1,5 +1,6 @@
-//! The two tables: their names, their shape, and how long things stay in them. No request is made here.
+//! The two tables: their names, their shape, and how long things stay in them.
 
+use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::operation::create_table::CreateTableInput;
 use aws_sdk_dynamodb::types::{
@@ -52,12 +53,25 @@ impl Default for Keep {
     }
 }
 
-/// How both tables are created: `requests`, then `audit`. TTL is switched on by [`TTL_ATTRIBUTE`] afterwards.
-///
-/// Fails only if the SDK finds a description incomplete.
-pub fn describe(tables: &Tables) -> Result<[CreateTableInput; 2], Fault> {
-    let failed = |error: BuildError| Fault::new("a table could not be described", error);
-    Ok([requests(&tables.requests).map_err(failed)?, audit(&tables.audit).map_err(failed)?])
+/// Creates both tables: `requests`, then `audit`. For tests and trials; a deployment's template makes the same ones, and
+/// switches TTL on by [`TTL_ATTRIBUTE`].
+pub async fn create(client: &Client, tables: &Tables) -> Result<(), Fault> {
+    let incomplete = |error: BuildError| Fault::new("a table could not be described", error);
+    let described =
+        [requests(&tables.requests).map_err(incomplete)?, audit(&tables.audit).map_err(incomplete)?];
+    for table in described {
+        client
+            .create_table()
+            .set_table_name(table.table_name)
+            .set_attribute_definitions(table.attribute_definitions)
+            .set_key_schema(table.key_schema)
+            .set_global_secondary_indexes(table.global_secondary_indexes)
+            .set_billing_mode(table.billing_mode)
+            .send()
+            .await
+            .map_err(|error| Fault::new("a table could not be created", error))?;
+    }
+    Ok(())
 }
 
 fn requests(name: &str) -> Result<CreateTableInput, BuildError> {

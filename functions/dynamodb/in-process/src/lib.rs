@@ -22,7 +22,7 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use dynoxide::{Database, DynoxideError};
 use placet_core::audit::AuditEntry;
-use placet_dynamodb::{DynamoStore, Keep, TTL_ATTRIBUTE, Tables, describe};
+use placet_dynamodb::{DynamoStore, Keep, TTL_ATTRIBUTE, Tables, create};
 use placet_gate::ports::Clock as _;
 use placet_testkit::{FixedClock, Subject, Trail};
 use serde_json::{Value, json};
@@ -244,18 +244,7 @@ pub fn tables() -> Tables {
 /// A new store in new tables of that stand-in.
 pub async fn store_in(stand_in: &StandIn, clock: Arc<FixedClock>) -> DynamoStore {
     let client = stand_in.client();
-    for table in describe(&tables()).unwrap() {
-        client
-            .create_table()
-            .set_table_name(table.table_name)
-            .set_attribute_definitions(table.attribute_definitions)
-            .set_key_schema(table.key_schema)
-            .set_global_secondary_indexes(table.global_secondary_indexes)
-            .set_billing_mode(table.billing_mode)
-            .send()
-            .await
-            .unwrap();
-    }
+    create(&client, &tables()).await.unwrap();
     stand_in.take_calls();
     DynamoStore::new(client, tables(), Keep::default(), clock)
 }
