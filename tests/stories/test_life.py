@@ -430,7 +430,9 @@ def test_the_approval_has_one_shape_everywhere(gate, agent, auditor, jira, recei
     hooked, called = receiver.address(), receiver.address()
     gate.hook(auditor, hooked)
     asked = agent.asked("queue.pay", callback_url=called)
-    shapes = [asked, agent.state(asked["request_id"]), agent.list(limit=1).json()["requests"][0], gate.queued(asked)["approval"]]
+    # Others may have asked meanwhile, as the same client.
+    (listed,) = [one for one in agent.list(limit=100).json()["requests"] if one["request_id"] == asked["request_id"]]
+    shapes = [asked, agent.state(asked["request_id"]), listed, gate.queued(asked)["approval"]]
     ended = jira.decision(asked["request_id"], "approve").json()
     shapes += [ended, agent.state(asked["request_id"]), receiver.wait(called)[0].approval]
 

@@ -25,6 +25,10 @@ const AT_ONCE: usize = 32;
 /// How long an errand is waited for here; what is due later goes back into the queue.
 const SHORT_WAIT_MS: i64 = 2_000;
 
+/// For how long after an event began a message's next try may be part of it. A receiver that hangs would otherwise hold
+/// the function for try after try, while others' messages wait for one that is free.
+const SHORT_EVENT: Duration = Duration::from_secs(5);
+
 /// For how long one event sweeps and sends: the function has a minute. What is left is the next event's.
 const PATIENCE: Duration = Duration::from_secs(45);
 
@@ -64,6 +68,8 @@ pub(crate) struct HereAndNow {
     queue: DeadlineQueue,
     under_way: Mutex<JoinSet<()>>,
     slots: Arc<Semaphore>,
+    /// When the event began that is being answered: Lambda hands a process one at a time.
+    event_began: Mutex<Instant>,
 }
 
 impl HereAndNow {
@@ -74,6 +80,7 @@ impl HereAndNow {
             queue,
             under_way: Mutex::default(),
             slots: Arc::new(Semaphore::new(AT_ONCE)),
+            event_began: Mutex::new(Instant::now()),
         })
     }
 
@@ -137,7 +144,8 @@ impl Timers for HereAndNow {
     /// A receiver that is not ready for some milliseconds, as n8n is, gets its next try from here.
     async fn retry(&self, message: &Outgoing) {
         let now = SystemClock.now();
-        if message.due_at.millis_since(now) > SHORT_WAIT_MS {
+        let began = *self.event_began.lock().unwrap_or_else(PoisonError::into_inner);
+        if message.due_at.millis_since(now) > SHORT_WAIT_MS || began.elapsed() > SHORT_EVENT {
             return self.put(Errand::retry(message, now), now).await;
         }
         let message = message.clone();
@@ -175,7 +183,9 @@ pub(crate) struct Sweeper {
 impl Sweeper {
     /// Answers one event. An error makes the schedule, or the queue, try again.
     pub(crate) async fn answer(&self, event: Event) -> Result<Answer, Fault> {
-        let until = Instant::now() + PATIENCE;
+        let now = Instant::now();
+        *self.timers.event_began.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        let until = now + PATIENCE;
         let answer = match event.records {
             Some(records) => Ok(self.do_errands(records).await),
             None => self.sweep(until).await.map(|()| Answer::default()),
