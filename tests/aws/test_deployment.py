@@ -67,6 +67,7 @@ def test_nobody_changes_or_deletes_an_audit_entry(gate):
 
 MAY_NOT = [
     ("request", "sns", "publish", lambda gate: {"TopicArn": gate.outputs["AlertTopicArn"], "Message": "x"}),
+    ("decide", "sns", "publish", lambda gate: {"TopicArn": gate.outputs["AlertTopicArn"], "Message": "x"}),
     ("request", "sns", "publish", lambda gate: {"TopicArn": gate.outputs["EmailTopicArn"], "Message": "x"}),
     ("request", "secretsmanager", "put_secret_value", lambda gate: {"SecretId": gate.outputs["KeyringSecretArn"], "SecretString": "x"}),
     ("request", "sqs", "send_message", lambda gate: {"QueueUrl": gate.outputs["BackupQueueUrl"], "MessageBody": "x"}),
@@ -139,11 +140,12 @@ def test_an_expired_request_is_alerted(gate):
 
 
 def test_whoever_still_uses_the_old_secret_is_alerted_once_though_sns_fails_at_first(gate):
-    old = gate.client("agent")
+    old, key = gate.client("agent"), gate.session("request")["aws_access_key_id"]
     gate.rotate()
-    rule = gate.proxy.fail("Publish", times=2)
+    rule, before = gate.proxy.fail("Publish", times=2), gate.proxy.count(key)["sqs.SendMessageBatch"]
     for _ in range(3):
         assert old.list().status == 200
+    assert gate.proxy.count(key)["sqs.SendMessageBatch"] == before + 1, "one alert for three calls"
     named = lambda: [alert for alert in gate.alerts() if "old secret" in alert["Subject"]]  # noqa: E731
     (alert,) = wait_until(named, 60, "the alert of the old secret")
     assert rule.hit and alert["Message"].startswith("agent still uses its secret") and old.secret not in alert["Message"]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import threading
 import time
 
 import pytest
@@ -192,6 +193,19 @@ def test_without_its_keys_the_gate_answers_unavailable_and_then_recovers(own_gat
     check_problem(agent.ask("auto.approve", sending={"timeout": 120}), 503, "unavailable")
     gate.proxy.clear()
     wait_until(lambda: agent.ask("auto.approve").status == 201, 15, "the gate to recover")
+
+
+def test_a_receiver_that_hangs_holds_the_sweep_for_one_try(gate, receiver):
+    """The next try goes through the queue, so that others' messages get their turn in between."""
+    key, hold = gate.session("timeout-sweep")["aws_access_key_id"], threading.Event()
+    before = gate.proxy.count(key)["sqs.SendMessageBatch"]
+    try:
+        url = receiver.address(hold=hold)
+        gate.agent.asked("auto.approve", callback_url=url)
+        receiver.wait(url, 2, 30)
+        assert gate.proxy.count(key)["sqs.SendMessageBatch"] == before + 1
+    finally:
+        hold.set()
 
 
 # ---------------------------------------------------------------- a function is killed

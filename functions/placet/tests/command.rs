@@ -110,6 +110,24 @@ fn what_init_writes_passes_the_check_and_is_never_overwritten() {
     assert_eq!(fs::read_to_string(place.0.join("placet.toml")).unwrap(), "mine");
 }
 
+#[cfg(not(feature = "aws"))]
+#[test]
+fn a_build_without_aws_says_so() {
+    let place = Place::new("without-aws");
+    for arguments in [
+        &["policy", "push", "placet.toml", "--aws"][..],
+        &["client", "secret", "agent", "--aws"],
+        &["keys", "rotate", "--aws"],
+        &["inbox", "--aws"],
+        &["link", "r1", "--reviewer", "bob", "--aws"],
+        &["doctor", "--aws"],
+    ] {
+        let ran = place.run(arguments);
+        assert_eq!(ran.status.code(), Some(2), "{arguments:?}");
+        assert!(err(&ran).contains("this `placet` was built without AWS"), "{}", err(&ran));
+    }
+}
+
 #[test]
 fn the_check_names_every_fault_with_its_line() {
     let place = Place::new("check");
