@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from local_gate import HERE, environment
 
-CHECKED_IN = HERE / "../../functions/http/openapi.json"
+CHECKED_IN = HERE / "../../crates/http/openapi.json"
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 
 

@@ -139,7 +139,7 @@ def test_both_tables_are_kept_backed_up_and_encrypted(resources: dict[str, Any])
 
 
 def test_the_tables_have_the_store_s_keys_and_indexes(resources: dict[str, Any]) -> None:
-    """As `describe` in functions/dynamodb/src/tables.rs has them; the tests over the local AWS use them."""
+    """As `describe` in crates/dynamodb/src/tables.rs has them; the tests over the local AWS use them."""
 
     def keys(schema: list[dict[str, str]]) -> list[str]:
         assert [each["KeyType"] for each in schema] == ["HASH", "RANGE"]

@@ -75,7 +75,7 @@ impl FarEnd {
     /// Starts it, with a policy and a keyring.
     pub(crate) fn start() -> Result<Self> {
         let mut state = State::default();
-        // As `functions/dynamodb/src/items.rs` lays it out.
+        // As `crates/dynamodb/src/items.rs` lays it out.
         let policy = json!({
             "pk": {"S": "policy"}, "sk": {"S": "0000000001"}, "text": {"S": POLICY},
             "sha256": {"S": sha256_hex(POLICY.as_bytes())}, "installed_at": {"N": (MADE_AT * 1000).to_string()},

@@ -6,6 +6,6 @@ fn the_checked_in_document_is_the_one_that_the_code_makes() {
     let checked_in = std::fs::read_to_string(path).unwrap();
     assert!(
         checked_in == placet_http::openapi_document(),
-        "functions/http/openapi.json is old; run: cargo run -p placet-http --example openapi > functions/http/openapi.json"
+        "crates/http/openapi.json is old; run: cargo run -p placet-http --example openapi > crates/http/openapi.json"
     );
 }

@@ -1,5 +1,0 @@
-//! Writes the OpenAPI document to the terminal: `cargo run -p placet-http --example openapi > functions/http/openapi.json`.
-
-fn main() {
-    print!("{}", placet_http::openapi_document());
-}
