@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use placet_gate::Fault;
 use placet_gate::alert::Alert;
-use placet_gate::ports::{Clock as _, Letter, Notify, Post, Posted, View};
+use placet_gate::ports::{Clock as _, DeliveryOutcome, Notification, Notify, Post, View};
 use placet_http::callbacks;
 
 use crate::SystemClock;
@@ -67,7 +67,7 @@ const SENDS_NOTHING: &str = "this function sends nothing";
 
 #[async_trait]
 impl<R: Raise> Notify for OnlyAlerts<R> {
-    async fn tell(&self, _: &Letter) -> Result<(), Fault> {
+    async fn tell(&self, _: &Notification) -> Result<(), Fault> {
         Err(Fault::bare(SENDS_NOTHING))
     }
 
@@ -75,7 +75,7 @@ impl<R: Raise> Notify for OnlyAlerts<R> {
         Err(Fault::bare(SENDS_NOTHING))
     }
 
-    async fn post(&self, post: &Post<'_>) -> Posted {
+    async fn post(&self, post: &Post<'_>) -> DeliveryOutcome {
         callbacks::again(post, None, SENDS_NOTHING.to_owned())
     }
 

@@ -9,7 +9,7 @@ use placet_core::Timestamp;
 use placet_core::id::RequestKey;
 use placet_core::request::Request;
 use placet_gate::Fault;
-use placet_gate::ports::Outgoing;
+use placet_gate::ports::OutboxMessage;
 use serde::{Deserialize, Serialize};
 
 /// The longest that SQS delays a message, in milliseconds (`DelaySeconds` is at most 900). What is later is the sweep's.
@@ -32,7 +32,7 @@ pub(crate) enum Errand {
     /// Messages of one request must go out.
     Send {
         /// As they were committed, or put off.
-        messages: Vec<Outgoing>,
+        messages: Vec<OutboxMessage>,
         /// Not before then, in Unix milliseconds.
         not_before: i64,
     },
@@ -47,7 +47,7 @@ pub(crate) enum Errand {
 
 impl Errand {
     /// What follows a commit: its messages, and its deadline if the queue reaches that far.
-    pub(crate) fn after(request: &Request, outgoing: &[Outgoing], now: Timestamp) -> Vec<Self> {
+    pub(crate) fn after(request: &Request, outgoing: &[OutboxMessage], now: Timestamp) -> Vec<Self> {
         let mut errands: Vec<Self> = outgoing
             .chunks(MESSAGES)
             .map(|messages| Self::Send { messages: messages.to_vec(), not_before: now.millis() })
@@ -64,7 +64,7 @@ impl Errand {
     }
 
     /// Another try of a message when it is due, if the queue reaches that far.
-    pub(crate) fn retry(message: &Outgoing, now: Timestamp) -> Option<Self> {
+    pub(crate) fn retry(message: &OutboxMessage, now: Timestamp) -> Option<Self> {
         let in_reach = message.due_at.millis_since(now) <= LONGEST_DELAY_MS;
         in_reach.then(|| Self::Send { messages: vec![message.clone()], not_before: message.due_at.millis() })
     }

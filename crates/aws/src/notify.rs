@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use aws_sdk_sns::types::MessageAttributeValue;
 use placet_gate::Fault;
 use placet_gate::alert::Alert;
-use placet_gate::ports::{Letter, Notify, Post, Posted, Via, View};
+use placet_gate::ports::{DeliveryOutcome, Notification, Notify, Post, Via, View};
 use placet_http::{callbacks, wire};
 use placet_webhook::Sender;
 
@@ -33,7 +33,7 @@ pub(crate) struct AwsNotify {
 
 #[async_trait]
 impl Notify for AwsNotify {
-    async fn tell(&self, letter: &Letter) -> Result<(), Fault> {
+    async fn tell(&self, letter: &Notification) -> Result<(), Fault> {
         let publish = self.sns.publish();
         let publish = match (letter.channel, &letter.address) {
             (Via::Email, Some(_)) => publish
@@ -77,7 +77,7 @@ impl Notify for AwsNotify {
             .map_err(|error| Fault::new("a queue did not take a request", error))
     }
 
-    async fn post(&self, post: &Post<'_>) -> Posted {
+    async fn post(&self, post: &Post<'_>) -> DeliveryOutcome {
         callbacks::post(&self.sender, post).await
     }
 

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use placet_core::Timestamp;
 use placet_core::id::RequestKey;
 use placet_core::request::Request;
-use placet_gate::ports::{Clock as _, Outgoing, Store, Timers};
+use placet_gate::ports::{Clock as _, OutboxMessage, Store, Timers};
 use placet_gate::{Error, Fault, Gate};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -142,7 +142,7 @@ impl Timers for HereAndNow {
     }
 
     /// A receiver that is not ready for some milliseconds, as n8n is, gets its next try from here.
-    async fn retry(&self, message: &Outgoing) {
+    async fn retry(&self, message: &OutboxMessage) {
         let now = SystemClock.now();
         let began = *self.event_began.lock().unwrap_or_else(PoisonError::into_inner);
         if message.due_at.millis_since(now) > SHORT_WAIT_MS || began.elapsed() > SHORT_EVENT {
@@ -155,7 +155,7 @@ impl Timers for HereAndNow {
         });
     }
 
-    async fn dispatch(&self, request: &Request, outgoing: Vec<Outgoing>) {
+    async fn dispatch(&self, request: &Request, outgoing: Vec<OutboxMessage>) {
         let now = SystemClock.now();
         if let Some(pending) = request.pending() {
             self.put(Errand::wake(request.asked.key(), pending.closes_at, now), now).await;

@@ -2,7 +2,7 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
 
-use placet_gate::ports::{Clock as _, Measure, Meter};
+use placet_gate::ports::{Clock as _, Measurement, Metrics};
 use serde_json::{Map, Value, json};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
@@ -87,12 +87,12 @@ impl EmfMeter {
     }
 }
 
-impl Meter for EmfMeter {
-    fn saw(&self, what: &Measure<'_>) {
+impl Metrics for EmfMeter {
+    fn record(&self, what: &Measurement<'_>) {
         match what {
-            Measure::Asked => self.count("Asked"),
-            Measure::Told { after_ms } => self.write(&[("TimeToNotify", "Milliseconds", *after_ms)], &[]),
-            Measure::Ended { rule, status, after_ms } => {
+            Measurement::Asked => self.count("ApprovalRequest"),
+            Measurement::Told { after_ms } => self.write(&[("TimeToNotify", "Milliseconds", *after_ms)], &[]),
+            Measurement::Ended { rule, status, after_ms } => {
                 let dimensions = [("Rule", rule.unwrap_or("none")), ("Status", *status)];
                 self.write(&[("Outcomes", "Count", 1)], &dimensions);
                 match *status {
@@ -103,8 +103,8 @@ impl Meter for EmfMeter {
                     _ => {}
                 }
             }
-            Measure::BadSignature => self.count("BadSignatures"),
-            Measure::CallbackGivenUp => self.count("CallbacksGivenUp"),
+            Measurement::BadSignature => self.count("BadSignatures"),
+            Measurement::CallbackGivenUp => self.count("CallbacksGivenUp"),
         }
     }
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use placet_core::Timestamp;
 use placet_core::id::RequestKey;
 use placet_core::request::Request;
-use placet_gate::ports::{Clock as _, Outgoing, Timers};
+use placet_gate::ports::{Clock as _, OutboxMessage, Timers};
 
 use crate::SystemClock;
 use crate::errand::{DeadlineQueue, Errand};
@@ -35,12 +35,12 @@ impl Timers for HandOver {
         self.put(Errand::wake(key, at, now).as_slice(), now).await;
     }
 
-    async fn retry(&self, message: &Outgoing) {
+    async fn retry(&self, message: &OutboxMessage) {
         let now = SystemClock.now();
         self.put(Errand::retry(message, now).as_slice(), now).await;
     }
 
-    async fn dispatch(&self, request: &Request, outgoing: Vec<Outgoing>) {
+    async fn dispatch(&self, request: &Request, outgoing: Vec<OutboxMessage>) {
         let now = SystemClock.now();
         self.put(&Errand::after(request, &outgoing, now), now).await;
     }

@@ -9,7 +9,7 @@ use crate::payload::sha256_hex;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Event {
+pub enum AuditEventKind {
     /// A request was taken.
     #[serde(rename = "request.asked")]
     Asked,
@@ -45,7 +45,7 @@ pub enum Event {
     KeysRotated,
 }
 
-impl Event {
+impl AuditEventKind {
     /// Whether a request ends with this.
     pub const fn is_end(self) -> bool {
         matches!(self, Self::Approved | Self::Rejected | Self::Expired | Self::Cancelled)
@@ -89,11 +89,11 @@ pub enum Channel {
 
 /// What an entry says, before it has its place in a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Draft {
+pub struct AuditEvent {
     /// When the gate recorded it.
     pub timestamp: Timestamp,
     /// What happened.
-    pub event: Event,
+    pub event: AuditEventKind,
     /// Who did it: a reviewer id, `client:<id>`, `policy:<rule>`, `timeout:<rule>`, `operator` or `gate`.
     pub actor: String,
     /// Where it came from.
@@ -132,7 +132,7 @@ pub struct AuditEntry {
     #[serde(with = "crate::time::rfc3339")]
     pub timestamp: Timestamp,
     /// What happened.
-    pub event: Event,
+    pub event: AuditEventKind,
     /// Who did it.
     pub actor: String,
     /// Where it came from.
@@ -182,7 +182,7 @@ impl Default for ChainHead {
 
 impl ChainHead {
     /// Puts a draft at the end of this chain, and moves the end.
-    pub fn append(&mut self, subject: &str, about: Option<&About>, draft: Draft) -> AuditEntry {
+    pub fn append(&mut self, subject: &str, about: Option<&About>, draft: AuditEvent) -> AuditEntry {
         let mut entry = AuditEntry {
             subject: subject.into(),
             seq: self.seq.saturating_add(1),
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn each_entry_carries_the_hash_of_the_one_before_and_survives_storage() {
         let mut head = ChainHead::default();
-        let draft = |event| Draft {
+        let draft = |event| AuditEvent {
             timestamp: Timestamp::from_millis(1_700_000_000_000),
             event,
             actor: "client:n8n".into(),
@@ -219,8 +219,8 @@ mod tests {
             token_hash: None,
             detail: None,
         };
-        let first = head.append("policy", None, draft(Event::PolicyInstalled));
-        let second = head.append("policy", None, draft(Event::PolicyInstalled));
+        let first = head.append("policy", None, draft(AuditEventKind::PolicyInstalled));
+        let second = head.append("policy", None, draft(AuditEventKind::PolicyInstalled));
         assert_eq!((first.seq, second.seq, &second.prev_hash), (1, 2, &first.hash));
         assert_eq!(head, ChainHead { seq: 2, hash: second.hash.clone() });
         let read: AuditEntry = serde_json::from_str(&serde_json::to_string(&second).unwrap()).unwrap();

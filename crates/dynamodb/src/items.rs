@@ -22,9 +22,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use placet_core::Timestamp;
 use placet_core::audit::{About, AuditEntry};
 use placet_core::id::{ApprovalId, ClientId, HookId, RequestId, RequestKey};
-use placet_core::request::{Asked, Life, Request, State};
+use placet_core::request::{ApprovalRequest, Request, RequestState, State};
 use placet_gate::Fault;
-use placet_gate::ports::{Hook, Outgoing, PolicyRecord};
+use placet_gate::ports::{Hook, OutboxMessage, PolicyRecord};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -117,7 +117,7 @@ pub(crate) enum Stands {
 }
 
 impl LifeColumns {
-    pub(crate) fn of(life: &Life, keep_seconds: i64) -> Result<Self, Fault> {
+    pub(crate) fn of(life: &RequestState, keep_seconds: i64) -> Result<Self, Fault> {
         let json = to_json(life)?;
         Ok(match &life.state {
             State::Pending(pending) => {
@@ -133,7 +133,7 @@ impl LifeColumns {
 }
 
 /// A new request.
-pub(crate) fn new_request(asked: &Asked, life: LifeColumns) -> Result<Item, Fault> {
+pub(crate) fn new_request(asked: &ApprovalRequest, life: LifeColumns) -> Result<Item, Fault> {
     let mut new = request_address(asked.key());
     new.extend(item([
         (ASKED, text(to_json(asked)?)),
@@ -157,7 +157,7 @@ pub(crate) fn new_request(asked: &Asked, life: LifeColumns) -> Result<Item, Faul
 }
 
 pub(crate) fn request(item: &Item) -> Result<Request, Fault> {
-    let asked: Asked = json(item, ASKED)?;
+    let asked: ApprovalRequest = json(item, ASKED)?;
     Ok(Request { asked: Arc::new(asked), life: json(item, LIFE)?, version: parsed(item, VERSION)? })
 }
 
@@ -174,7 +174,7 @@ pub(crate) fn messages_of(approval: &ApprovalId) -> String {
     format!("m#{approval}")
 }
 
-pub(crate) fn new_message(outgoing: &Outgoing, keep_seconds: i64) -> Result<Item, Fault> {
+pub(crate) fn new_message(outgoing: &OutboxMessage, keep_seconds: i64) -> Result<Item, Fault> {
     let mut new = message_address(&outgoing.id)?;
     if new.get(PK) != Some(&text(messages_of(&outgoing.approval_id))) {
         return Err(Fault::bare("a message's id names another approval"));
@@ -196,9 +196,9 @@ pub(crate) fn message_expires_at(due_at: Timestamp, keep_seconds: i64) -> i64 {
     due_at.seconds().saturating_add(keep_seconds)
 }
 
-pub(crate) fn outgoing(item: &Item) -> Result<Outgoing, Fault> {
+pub(crate) fn outgoing(item: &Item) -> Result<OutboxMessage, Fault> {
     let approval = string(item, PK)?.strip_prefix("m#").and_then(|text| ApprovalId::parse(text).ok());
-    Ok(Outgoing {
+    Ok(OutboxMessage {
         id: string(item, SK)?.to_owned(),
         key: key_from_hex(string(item, REQUEST_KEY)?).ok_or_else(|| unreadable(REQUEST_KEY))?,
         approval_id: approval.ok_or_else(|| unreadable(PK))?,
@@ -377,8 +377,8 @@ fn unreadable(name: &'static str) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use placet_core::audit::{ChainHead, Event};
-    use placet_core::request::EndStatus;
+    use placet_core::audit::{AuditEventKind, ChainHead};
+    use placet_core::request::Status;
     use placet_gate::ports::{Commit, RequestWrite};
     use placet_testkit::{FixedClock, sample};
 
@@ -386,7 +386,7 @@ mod tests {
 
     const START: Timestamp = FixedClock::START;
 
-    fn life_of(commit: &Commit) -> Life {
+    fn life_of(commit: &Commit) -> RequestState {
         match &commit.request {
             Some(RequestWrite::Insert { life, .. } | RequestWrite::Update { life, .. }) => life.clone(),
             None => unreachable!("this commit writes no request"),
@@ -406,7 +406,7 @@ mod tests {
     fn only_what_waits_is_in_the_sparse_indexes() {
         let asked = sample::asked("n8n", "r1", START);
         let waiting = life_of(&sample::insert(&asked));
-        let ended = sample::ended(&waiting, EndStatus::Approved, START.plus_millis(1500));
+        let ended = sample::ended(&waiting, Status::Approved, START.plus_millis(1500));
         let waiting = new_request(&asked, LifeColumns::of(&waiting, 60).unwrap()).unwrap();
         assert_eq!(waiting.get(DUE_AT), Some(&number(START.millis() + 600_000)));
         assert_eq!((waiting.get(ENDED_AT), waiting.get(EXPIRES_AT)), (None, None));
@@ -426,9 +426,9 @@ mod tests {
         assert!(address.iter().all(|(name, value)| item.get(name) == Some(value)));
         let another = sample::asked("n8n", "r2", START).approval_id;
         for faulty in [
-            Outgoing { id: "callback".into(), ..letter.clone() },
-            Outgoing { id: "msg_€€€€€€€€€€".into(), ..letter.clone() },
-            Outgoing { approval_id: another, ..letter.clone() },
+            OutboxMessage { id: "callback".into(), ..letter.clone() },
+            OutboxMessage { id: "msg_€€€€€€€€€€".into(), ..letter.clone() },
+            OutboxMessage { approval_id: another, ..letter.clone() },
         ] {
             assert!(new_message(&faulty, 60).is_err(), "{faulty:?}");
         }
@@ -438,7 +438,7 @@ mod tests {
     fn each_field_of_an_entry_is_an_attribute_and_comes_back() {
         let commit = sample::insert(&sample::asked("n8n", "r1", START));
         let mut chain = ChainHead::default();
-        let of_policy = chain.append("policy", None, sample::draft(Event::PolicyInstalled, START));
+        let of_policy = chain.append("policy", None, sample::draft(AuditEventKind::PolicyInstalled, START));
         for (original, expires) in [(commit.audit.first().unwrap(), true), (&of_policy, false)] {
             let item = new_entry(original, 60).unwrap();
             assert_eq!(item.get("event"), Some(&text(original.event.as_str())));

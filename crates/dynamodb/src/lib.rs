@@ -29,7 +29,7 @@ use placet_core::id::{ClientId, HookId, RequestKey};
 use placet_core::request::Request;
 use placet_gate::Fault;
 use placet_gate::ports::{
-    Clock, Closing, Commit, Committed, Hook, Outgoing, PolicyRecord, Store, StoreQuery, Watch,
+    Clock, Closing, Commit, Committed, Hook, OutboxMessage, PolicyRecord, Store, StoreQuery, Watch,
 };
 
 pub use tables::{DUE_INDEX, Keep, LISTED_INDEX, PENDING_INDEX, TTL_ATTRIBUTE, Tables, create};
@@ -75,7 +75,7 @@ impl Store for DynamoStore {
         self.0.closing(until, limit).await
     }
 
-    async fn due_outgoing(&self, now: Timestamp, limit: usize) -> Result<Vec<Outgoing>, Fault> {
+    async fn due_outgoing(&self, now: Timestamp, limit: usize) -> Result<Vec<OutboxMessage>, Fault> {
         self.0.due_outgoing(now, limit).await
     }
 
@@ -83,11 +83,11 @@ impl Store for DynamoStore {
         self.0.next_due().await
     }
 
-    async fn outgoing_of(&self, key: RequestKey) -> Result<Vec<Outgoing>, Fault> {
+    async fn outgoing_of(&self, key: RequestKey) -> Result<Vec<OutboxMessage>, Fault> {
         self.0.outgoing_of(key).await
     }
 
-    async fn reschedule(&self, seen: &Outgoing, attempt: u32, due_at: Timestamp) -> Result<bool, Fault> {
+    async fn reschedule(&self, seen: &OutboxMessage, attempt: u32, due_at: Timestamp) -> Result<bool, Fault> {
         self.0.reschedule(seen, attempt, due_at).await
     }
 

@@ -11,7 +11,7 @@ use placet_core::audit::{AuditEntry, ChainHead};
 use placet_core::id::{ClientId, HookId, RequestKey};
 use placet_core::request::Request;
 use placet_gate::Fault;
-use placet_gate::ports::{Closing, Hook, Outgoing, PolicyRecord, StoreQuery};
+use placet_gate::ports::{Closing, Hook, OutboxMessage, PolicyRecord, StoreQuery};
 
 use crate::items::{
     self, APPROVAL_ID, ATTEMPT, CLAIM, CLIENT, CLOSES, DUE_AT, DUE_PK, EXPIRES_AT, HOOKS, Item, MARKS,
@@ -57,7 +57,11 @@ impl Inner {
             .collect()
     }
 
-    pub(crate) async fn due_outgoing(&self, now: Timestamp, limit: usize) -> Result<Vec<Outgoing>, Fault> {
+    pub(crate) async fn due_outgoing(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<OutboxMessage>, Fault> {
         let found = up_to(limit, self.due(SENDS, now)).await?;
         found.iter().map(items::outgoing).collect()
     }
@@ -79,7 +83,7 @@ impl Inner {
     }
 
     /// Two reads, and only for requests whose silence approves: messages lie by approval, and the key does not say it.
-    pub(crate) async fn outgoing_of(&self, key: RequestKey) -> Result<Vec<Outgoing>, Fault> {
+    pub(crate) async fn outgoing_of(&self, key: RequestKey) -> Result<Vec<OutboxMessage>, Fault> {
         let Some(request) = self.load(key).await? else { return Ok(Vec::new()) };
         let found = up_to(usize::MAX, self.messages_of(&request)).await?;
         found.iter().map(items::outgoing).collect()
@@ -91,7 +95,7 @@ impl Inner {
 
     pub(crate) async fn reschedule(
         &self,
-        seen: &Outgoing,
+        seen: &OutboxMessage,
         attempt: u32,
         due_at: Timestamp,
     ) -> Result<bool, Fault> {

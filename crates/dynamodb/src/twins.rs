@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::{
 use placet_core::Timestamp;
 use placet_core::audit::AuditEntry;
 use placet_core::id::{RequestId, RequestKey};
-use placet_core::request::{Asked, Life, State};
+use placet_core::request::{ApprovalRequest, RequestState, State};
 use placet_gate::Fault;
 
 use crate::Inner;
@@ -34,7 +34,7 @@ const LEAVE: &str = "DELETE waiting :mine SET expires_at = if_not_exists(expires
 /// What a new request has to do with its like.
 pub(crate) struct Twins<'c> {
     table: &'c str,
-    asked: &'c Asked,
+    asked: &'c ApprovalRequest,
     address: Item,
     joins: Joins,
     expires_at: i64,
@@ -54,7 +54,7 @@ pub(crate) struct Sight {
 }
 
 impl<'c> Twins<'c> {
-    pub(crate) fn of(inner: &'c Inner, asked: &'c Asked, life: &Life) -> Self {
+    pub(crate) fn of(inner: &'c Inner, asked: &'c ApprovalRequest, life: &RequestState) -> Self {
         let (joins, until) = match &life.state {
             State::Pending(pending) => (Joins::Yes, asked.deadline.unwrap_or(pending.closes_at)),
             State::Ended(_) => (Joins::No, asked.created_at),

@@ -10,7 +10,7 @@ use placet_core::id::{ApprovalId, ClientId, RequestId};
 use placet_core::keys::EpochNumber;
 
 use crate::Gate;
-use crate::ports::Measure;
+use crate::ports::Measurement;
 
 /// How many bad signatures within a minute are a burst.
 const BURST: u32 = 20;
@@ -120,7 +120,7 @@ impl fmt::Display for Alert {
 
 /// Remembers what was alerted, so that a flood makes one alert.
 #[derive(Default)]
-pub(crate) struct Watchman(Mutex<Seen>);
+pub(crate) struct AlertThrottle(Mutex<Seen>);
 
 #[derive(Default)]
 struct Seen {
@@ -147,7 +147,7 @@ impl Gate {
     }
 
     pub(crate) async fn saw_bad_signature(&self, now: Timestamp) {
-        self.meter.saw(&Measure::BadSignature);
+        self.meter.record(&Measurement::BadSignature);
         let count = {
             let mut seen = self.watchman.0.lock().unwrap_or_else(PoisonError::into_inner);
             let minute = now.seconds().div_euclid(60);

@@ -7,17 +7,17 @@ use placet_core::id::{ApprovalId, RequestId};
 use placet_core::payload::{Payload, sha256_hex};
 use placet_core::policy::ClientRole;
 use placet_core::refusal::Refusal;
-use placet_core::request::{Ask, Request};
+use placet_core::request::{NewRequest, Request};
 use placet_core::token::TokenKind;
 use serde_json::json;
 
 use crate::authenticate::Caller;
-use crate::ports::{Commit, Committed, Measure, Quota, RequestWrite};
+use crate::ports::{Commit, Committed, Measurement, Quota, RequestWrite};
 use crate::{Error, Fault, Gate, random_bits, tokens};
 
 /// A question whose fields have their form.
 #[derive(Clone, Debug)]
-pub struct AskFields {
+pub struct RequestFields {
     /// The client's name for it.
     pub request_id: RequestId,
     /// The agent's words, 1–500 characters.
@@ -45,7 +45,7 @@ pub struct Asking {
     pub pending_twin: Option<RequestId>,
 }
 
-impl AskFields {
+impl RequestFields {
     /// Digest of the question: the same for a retry, another for another question under the same name.
     fn digest(&self) -> String {
         let question = json!({
@@ -64,7 +64,7 @@ impl Gate {
     /// Takes a question, or finds what the same question came to before.
     ///
     /// Refuses with `forbidden`, `invalid_request`, `request_id_conflict` or `rate_limited`.
-    pub async fn ask(&self, caller: &Caller, fields: AskFields) -> Result<Asking, Error> {
+    pub async fn ask(&self, caller: &Caller, fields: RequestFields) -> Result<Asking, Error> {
         caller.must_be(ClientRole::Requester)?;
         if let Some(url) = &fields.callback_url {
             self.check_url(caller, url).map_err(|why| Refusal::field("callback_url", why))?;
@@ -73,7 +73,7 @@ impl Gate {
         let keyring = self.keys.keyring().await?;
         let policy = &caller.policy;
         let now = self.clock.now();
-        let ask = Ask {
+        let ask = NewRequest {
             approval_id: ApprovalId::from_parts(now, random_bits()?),
             request_id: fields.request_id,
             question_sha256: digest.clone(),
@@ -93,7 +93,7 @@ impl Gate {
         let mut request = Request { asked, life: change.life.clone(), version: 1 };
         let token = tokens::mint(&request, policy, &keyring, None)?;
         let audit =
-            change.seal(&request.asked, token.as_deref().map(placet_core::token::token_hash).as_deref());
+            change.chain(&request.asked, token.as_deref().map(placet_core::token::token_hash).as_deref());
         request.life = change.life.clone();
         let outgoing = self.messages(&request, &change.effects, policy, now).await?;
         let commit = Commit {
@@ -109,7 +109,7 @@ impl Gate {
         };
         match self.store.commit(commit).await? {
             Committed::Done { pending_twin } => {
-                self.meter.saw(&Measure::Asked);
+                self.meter.record(&Measurement::Asked);
                 self.saw_end(&request);
                 self.after(&request, outgoing).await;
                 Ok(Asking { request, is_new: true, pending_twin })

@@ -9,7 +9,7 @@ use placet_core::keys::Epoch;
 use placet_core::link::{InboxLink, Link};
 use placet_core::policy::{ClientRole, Decision, Policy};
 use placet_core::refusal::Refusal;
-use placet_core::request::{Ballot, Request, Told, Voted};
+use placet_core::request::{Request, Told, VoteInput, VoteOutcome};
 
 use crate::authenticate::Caller;
 use crate::sweep::Step;
@@ -104,7 +104,7 @@ impl Gate {
         if !link.takes_nonce(&epoch, unverified_nonce, self.clock.now()) {
             return Err(Refusal::field("nonce", "must be the one of the page, not older than a day").into());
         }
-        let ballot = Ballot { reviewer: reviewer.clone(), decision, reason, channel: Channel::Page };
+        let ballot = VoteInput { reviewer: reviewer.clone(), decision, reason, channel: Channel::Page };
         let (request, _) = self
             .change_loaded(request, &policy, |request, now| {
                 // Between two tries the request could have been purged and asked anew: the link is of the old one.
@@ -112,8 +112,8 @@ impl Gate {
                     return Err(Refusal::LinkExpired);
                 }
                 Ok(match request.vote(&ballot, &policy, now)? {
-                    Voted::Changed(change) => Step::Write(change),
-                    Voted::Same => Step::Leave,
+                    VoteOutcome::Changed(change) => Step::Write(change),
+                    VoteOutcome::Unchanged => Step::Leave,
                 })
             })
             .await?;

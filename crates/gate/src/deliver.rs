@@ -1,14 +1,15 @@
 //! Telling people and programs: which messages a change makes, and sending one.
 
-use placet_core::audit::{Channel, Draft, Event};
-use placet_core::policy::{AskedReviewer, ClientRole, Policy, Reviewer};
-use placet_core::request::{Change, Effect, Request};
+use placet_core::audit::{AuditEvent, AuditEventKind, Channel};
+use placet_core::policy::{Assignee, ClientRole, Policy, Reviewer};
+use placet_core::request::{Effect, Request, Transition};
 use placet_core::{Timestamp, summary};
 
 use crate::alert::Alert;
 use crate::authenticate::secrets_of;
 use crate::ports::{
-    Commit, Hook, HookEvent, Letter, Measure, Message, Outgoing, Post, Posted, RequestWrite, Via, View,
+    Commit, DeliveryOutcome, Hook, HookEvent, Measurement, Message, Notification, OutboxMessage, Post,
+    RequestWrite, Via, View,
 };
 use crate::{Error, Fault, Gate, LEASE_MS, tokens};
 
@@ -26,12 +27,12 @@ impl Gate {
         effects: &[Effect],
         policy: &Policy,
         now: Timestamp,
-    ) -> Result<Vec<Outgoing>, Fault> {
+    ) -> Result<Vec<OutboxMessage>, Fault> {
         let mut all = Vec::new();
         for effect in effects {
             match effect {
-                Effect::AskReviewers { stage, asked } => {
-                    for AskedReviewer { reviewer, .. } in asked {
+                Effect::NotifyReviewers { stage, asked } => {
+                    for Assignee { reviewer, .. } in asked {
                         let ways = policy.reviewer(reviewer).map_or_else(Vec::new, ways_to);
                         all.extend(ways.into_iter().map(|channel| Message::Tell {
                             stage: *stage,
@@ -52,7 +53,7 @@ impl Gate {
                 }
             }
         }
-        let make = |what: Message| Outgoing {
+        let make = |what: Message| OutboxMessage {
             id: message_id(request, &what),
             key: request.asked.key(),
             approval_id: request.asked.approval_id.clone(),
@@ -83,20 +84,20 @@ impl Gate {
     ///
     /// `message` must be as it was committed or put off: its try and its time are the claim. Does nothing where it was
     /// sent, or taken by somebody else, in the meantime.
-    pub async fn take_up(&self, message: &Outgoing, request: Option<&Request>) -> Result<(), Error> {
+    pub async fn take_up(&self, message: &OutboxMessage, request: Option<&Request>) -> Result<(), Error> {
         let lease = self.clock.now().plus_millis(LEASE_MS);
         // A claim must move the message, or the next one with the same wish would succeed as well.
         let lease = if lease == message.due_at { lease.plus_millis(1) } else { lease };
         if !self.store.reschedule(message, message.attempt, lease).await? {
             return Ok(());
         }
-        self.deliver(&Outgoing { due_at: lease, ..message.clone() }, request).await
+        self.deliver(&OutboxMessage { due_at: lease, ..message.clone() }, request).await
     }
 
     /// Sends one message and records how that went. The caller holds it: by committing it, or by its lease.
     ///
     /// What nobody needs any more is dropped: a reviewer's letter after the end, a hook that was removed.
-    pub async fn deliver(&self, message: &Outgoing, request: Option<&Request>) -> Result<(), Error> {
+    pub async fn deliver(&self, message: &OutboxMessage, request: Option<&Request>) -> Result<(), Error> {
         let policy = self.policy().await?;
         let loaded;
         let request = if request.is_some() {
@@ -156,11 +157,11 @@ impl Gate {
         }
     }
 
-    fn saw_told(&self, message: &Outgoing) {
-        self.meter.saw(&Measure::Told { after_ms: self.clock.now().millis_since(message.created_at) });
+    fn saw_told(&self, message: &OutboxMessage) {
+        self.meter.record(&Measurement::Told { after_ms: self.clock.now().millis_since(message.created_at) });
     }
 
-    async fn told_or_again(&self, message: &Outgoing, result: Result<(), Fault>) -> Result<(), Error> {
+    async fn told_or_again(&self, message: &OutboxMessage, result: Result<(), Fault>) -> Result<(), Error> {
         let Err(fault) = result else { return Ok(self.store.sent(&message.id).await?) };
         let attempt = message.attempt.saturating_add(1);
         tracing::warn!(
@@ -178,17 +179,17 @@ impl Gate {
         Ok(())
     }
 
-    async fn again(&self, message: &Outgoing, attempt: u32, wait_ms: i64) -> Result<(), Error> {
+    async fn again(&self, message: &OutboxMessage, attempt: u32, wait_ms: i64) -> Result<(), Error> {
         let due_at = self.clock.now().plus_millis(wait_ms);
         if self.store.reschedule(message, attempt, due_at).await? {
-            self.timers.retry(&Outgoing { attempt, due_at, ..message.clone() }).await;
+            self.timers.retry(&OutboxMessage { attempt, due_at, ..message.clone() }).await;
         }
         Ok(())
     }
 
     async fn post(
         &self,
-        message: &Outgoing,
+        message: &OutboxMessage,
         request: &Request,
         event: HookEvent,
         receiver: &placet_core::id::ClientId,
@@ -224,12 +225,12 @@ impl Gate {
             })
             .await;
         match posted {
-            Posted::Delivered => Ok(self.store.sent(&message.id).await?),
-            Posted::Pointless { reason } => {
+            DeliveryOutcome::Delivered => Ok(self.store.sent(&message.id).await?),
+            DeliveryOutcome::ReceiverGone { reason } => {
                 tracing::info!(approval.id = %message.approval_id, reason, "a callback had nobody to wake");
                 Ok(self.store.sent(&message.id).await?)
             }
-            Posted::Again { in_ms: Some(wait), reason } => {
+            DeliveryOutcome::Again { in_ms: Some(wait), reason } => {
                 tracing::info!(
                     approval.id = %message.approval_id,
                     attempt = message.attempt,
@@ -239,7 +240,7 @@ impl Gate {
                 );
                 self.again(message, message.attempt.saturating_add(1), wait).await
             }
-            Posted::Again { in_ms: None, reason } | Posted::Stop { reason } => {
+            DeliveryOutcome::Again { in_ms: None, reason } | DeliveryOutcome::Stop { reason } => {
                 self.give_up(message, receiver, reason).await
             }
         }
@@ -248,7 +249,7 @@ impl Gate {
     /// Gives a callback up: with an audit entry, and an alert.
     async fn give_up(
         &self,
-        message: &Outgoing,
+        message: &OutboxMessage,
         receiver: &placet_core::id::ClientId,
         reason: String,
     ) -> Result<(), Error> {
@@ -258,11 +259,11 @@ impl Gate {
                 break;
             }
             let now = self.clock.now();
-            let mut change = Change {
+            let mut change = Transition {
                 life: request.life.clone(),
-                drafts: vec![Draft {
+                drafts: vec![AuditEvent {
                     timestamp: now.max(request.life.updated_at),
-                    event: Event::CallbackGivenUp,
+                    event: AuditEventKind::CallbackGivenUp,
                     actor: "gate".into(),
                     channel: Channel::Gate,
                     approved: false,
@@ -272,7 +273,7 @@ impl Gate {
                 effects: Vec::new(),
                 not_at_or_after: None,
             };
-            let audit = change.seal(&request.asked, None);
+            let audit = change.chain(&request.asked, None);
             let commit = Commit {
                 request: Some(RequestWrite::Update {
                     key: message.key,
@@ -287,7 +288,7 @@ impl Gate {
             }
         }
         self.store.sent(&message.id).await?;
-        self.meter.saw(&Measure::CallbackGivenUp);
+        self.meter.record(&Measurement::CallbackGivenUp);
         self.notify
             .alert(&Alert::CallbackGivenUp {
                 approval_id: message.approval_id.clone(),
@@ -300,13 +301,13 @@ impl Gate {
 
     async fn letter(
         &self,
-        message: &Outgoing,
+        message: &OutboxMessage,
         request: &Request,
         stage: usize,
         reviewer: &Reviewer,
         channel: Via,
         policy: &Policy,
-    ) -> Result<Letter, Error> {
+    ) -> Result<Notification, Error> {
         let link = self.link(request, &reviewer.id).await?;
         let url = format!("{}/r/{link}", self.base_url(policy));
         let payload = request.asked.payload.value();
@@ -332,7 +333,7 @@ impl Gate {
                 url: &url,
             }),
         };
-        Ok(Letter {
+        Ok(Notification {
             id: message.id.clone(),
             approval_id: message.approval_id.clone(),
             stage: stage.saturating_add(1),

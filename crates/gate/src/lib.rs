@@ -21,7 +21,7 @@ mod wait;
 
 use std::sync::Arc;
 
-pub use ask::{AskFields, Asking};
+pub use ask::{Asking, RequestFields};
 pub use authenticate::{Caller, Credentials};
 pub use decide::{Review, ReviewOf, Waiting};
 pub use error::{Error, Fault};
@@ -30,14 +30,14 @@ pub use policy::Installed;
 pub use redeem::{Redeemed, Verified};
 pub use sweep::Swept;
 
-use alert::Watchman;
+use alert::AlertThrottle;
 use hooks::KnownHooks;
 use placet_core::id::RequestKey;
 use placet_core::policy::Policy;
 use placet_core::request::Request;
 use placet_core::{Refusal, Timestamp};
 use policy::PolicyInForce;
-use ports::{Clock, Keys, Meter, Notify, Store, Timers};
+use ports::{Clock, Keys, Metrics, Notify, Store, Timers};
 
 /// How long whoever commits a message has to send it before the sweep takes it over, in milliseconds.
 pub const LEASE_MS: i64 = 30_000;
@@ -52,11 +52,11 @@ pub struct Gate {
     timers: Arc<dyn Timers>,
     keys: Arc<dyn Keys>,
     clock: Arc<dyn Clock>,
-    meter: Arc<dyn Meter>,
+    meter: Arc<dyn Metrics>,
     settings: Settings,
     policy: PolicyInForce,
     known_hooks: KnownHooks,
-    watchman: Watchman,
+    watchman: AlertThrottle,
 }
 
 /// What the gate must be told about its surroundings.
@@ -88,7 +88,7 @@ pub struct Ports {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The numbers.
-    pub meter: Arc<dyn Meter>,
+    pub meter: Arc<dyn Metrics>,
 }
 
 impl Gate {
@@ -105,7 +105,7 @@ impl Gate {
             settings,
             policy: PolicyInForce::default(),
             known_hooks: KnownHooks::default(),
-            watchman: Watchman::default(),
+            watchman: AlertThrottle::default(),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use placet_core::audit::{Channel, Draft, Event};
-use placet_core::policy::{Flaw, Policy};
+use placet_core::audit::{AuditEvent, AuditEventKind, Channel};
+use placet_core::policy::{Diagnostic, Policy};
 use placet_core::{Refusal, Timestamp};
 
 use crate::ports::{Commit, Committed, PolicyRecord};
@@ -67,12 +67,12 @@ impl Gate {
             return Ok(held.policy.as_ref().map(|(_, policy)| Arc::clone(policy)));
         };
         if held.policy.as_ref().is_none_or(|(version, _)| *version != record.version) {
-            match Policy::reread(&record.text) {
+            match Policy::load_trusted(&record.text) {
                 Ok(policy) => held.policy = Some((record.version, Arc::new(policy))),
                 // Only checked texts are installed, but another version of the gate may have checked it.
-                Err(flaws) => tracing::error!(
+                Err(diagnostics) => tracing::error!(
                     policy.version = record.version,
-                    faults = %join(&flaws),
+                    faults = %join(&diagnostics),
                     "the installed policy cannot be read; the one before it stays in force"
                 ),
             }
@@ -85,10 +85,10 @@ impl Gate {
         &self,
         text: &str,
         actor: &str,
-    ) -> Result<Result<Installed, Vec<Flaw>>, Fault> {
+    ) -> Result<Result<Installed, Vec<Diagnostic>>, Fault> {
         let policy = match Policy::read(text) {
             Ok(policy) => policy,
-            Err(flaws) => return Ok(Err(flaws)),
+            Err(diagnostics) => return Ok(Err(diagnostics)),
         };
         for _ in 0..MAX_RACES {
             let latest = self.store.policy().await?;
@@ -103,9 +103,9 @@ impl Gate {
             let entry = chain.append(
                 SUBJECT,
                 None,
-                Draft {
+                AuditEvent {
                     timestamp: now,
-                    event: Event::PolicyInstalled,
+                    event: AuditEventKind::PolicyInstalled,
                     actor: actor.to_owned(),
                     channel: Channel::Operator,
                     approved: false,
@@ -129,6 +129,6 @@ impl Gate {
     }
 }
 
-fn join(flaws: &[Flaw]) -> String {
-    flaws.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+fn join(diagnostics: &[Diagnostic]) -> String {
+    diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

@@ -10,7 +10,7 @@ use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, ChainHead};
 use placet_core::id::{ApprovalId, ClientId, HookId, RequestId, RequestKey, ReviewerId};
 use placet_core::keys::Keyring;
-use placet_core::request::{Asked, Life, Request};
+use placet_core::request::{ApprovalRequest, Request, RequestState};
 use serde::{Deserialize, Serialize};
 
 use crate::Fault;
@@ -34,17 +34,17 @@ pub trait Store: Send + Sync + 'static {
     async fn closing(&self, until: Timestamp, limit: usize) -> Result<Vec<Closing>, Fault>;
 
     /// Messages that are due at `now` or before, the oldest first.
-    async fn due_outgoing(&self, now: Timestamp, limit: usize) -> Result<Vec<Outgoing>, Fault>;
+    async fn due_outgoing(&self, now: Timestamp, limit: usize) -> Result<Vec<OutboxMessage>, Fault>;
 
     /// The earliest moment at which something is overdue or due.
     async fn next_due(&self) -> Result<Option<Timestamp>, Fault>;
 
     /// Messages of one request that have not been sent.
-    async fn outgoing_of(&self, key: RequestKey) -> Result<Vec<Outgoing>, Fault>;
+    async fn outgoing_of(&self, key: RequestKey) -> Result<Vec<OutboxMessage>, Fault>;
 
     /// Moves a message to `due_at` and counts the try, if it is still due when it was seen to be. `false` if somebody
     /// else has taken, moved or sent it.
-    async fn reschedule(&self, seen: &Outgoing, attempt: u32, due_at: Timestamp) -> Result<bool, Fault>;
+    async fn reschedule(&self, seen: &OutboxMessage, attempt: u32, due_at: Timestamp) -> Result<bool, Fault>;
 
     /// Forgets a message that was sent, or that nobody needs any more.
     async fn sent(&self, id: &str) -> Result<(), Fault>;
@@ -104,7 +104,7 @@ pub struct Commit {
     /// Entries for the audit trail: each must be new at its place in its chain.
     pub audit: Vec<AuditEntry>,
     /// Messages that must go out.
-    pub outgoing: Vec<Outgoing>,
+    pub outgoing: Vec<OutboxMessage>,
     /// A policy to install.
     pub policy: Option<PolicyRecord>,
     /// An allowance that a new request uses up.
@@ -119,16 +119,16 @@ pub enum RequestWrite {
     /// A new one; lost if there is one of this key.
     Insert {
         /// What was asked.
-        asked: Arc<Asked>,
+        asked: Arc<ApprovalRequest>,
         /// Its first life.
-        life: Life,
+        life: RequestState,
     },
     /// The next life; lost unless the stored version is `from_version`.
     Update {
         /// Where.
         key: RequestKey,
         /// The next life.
-        life: Life,
+        life: RequestState,
         /// The version that the rule saw.
         from_version: u64,
     },
@@ -165,7 +165,7 @@ pub enum Committed {
 
 /// A message that must go out, at least once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outgoing {
+pub struct OutboxMessage {
     /// Derived from what it is about, so that it is the same on every try; `webhook-id` of callbacks.
     pub id: String,
     /// Its request.
@@ -313,11 +313,11 @@ pub trait Timers: Send + Sync + 'static {
     async fn wake_at(&self, key: RequestKey, at: Timestamp);
 
     /// The message must be tried again, when it is due.
-    async fn retry(&self, message: &Outgoing);
+    async fn retry(&self, message: &OutboxMessage);
 
     /// This has just been committed: send the messages, without making the caller wait longer than needed, and look at
     /// the request when its stage closes.
-    async fn dispatch(&self, request: &Request, outgoing: Vec<Outgoing>);
+    async fn dispatch(&self, request: &Request, outgoing: Vec<OutboxMessage>);
 }
 
 /// The keyring.
@@ -331,14 +331,14 @@ pub trait Keys: Send + Sync + 'static {
 }
 
 /// What is measured, for the operator's numbers.
-pub trait Meter: Send + Sync + 'static {
+pub trait Metrics: Send + Sync + 'static {
     /// This has happened. Must not block, and must not fail.
-    fn saw(&self, what: &Measure<'_>);
+    fn record(&self, what: &Measurement<'_>);
 }
 
 /// One thing that happened, with its numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Measure<'a> {
+pub enum Measurement<'a> {
     /// A new request was taken.
     Asked,
     /// A reviewer or a queue was told.
@@ -363,10 +363,10 @@ pub enum Measure<'a> {
 
 /// Measures nothing.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Unmeasured;
+pub struct NoopMetrics;
 
-impl Meter for Unmeasured {
-    fn saw(&self, _: &Measure<'_>) {}
+impl Metrics for NoopMetrics {
+    fn record(&self, _: &Measurement<'_>) {}
 }
 
 /// The time.
@@ -379,13 +379,13 @@ pub trait Clock: Send + Sync + 'static {
 #[async_trait]
 pub trait Notify: Send + Sync + 'static {
     /// A reviewer gets a letter.
-    async fn tell(&self, letter: &Letter) -> Result<(), Fault>;
+    async fn tell(&self, letter: &Notification) -> Result<(), Fault>;
 
     /// A queue gets a request.
     async fn publish(&self, queue: &str, stage: usize, view: &View<'_>) -> Result<(), Fault>;
 
     /// A callback or hook is posted.
-    async fn post(&self, post: &Post<'_>) -> Posted;
+    async fn post(&self, post: &Post<'_>) -> DeliveryOutcome;
 
     /// The operator is alerted.
     async fn alert(&self, alert: &Alert);
@@ -396,7 +396,7 @@ pub trait Notify: Send + Sync + 'static {
 
 /// A letter to a reviewer. It holds their link: it is not for the log.
 #[derive(Clone)]
-pub struct Letter {
+pub struct Notification {
     /// Names this letter: approval, stage, reviewer and way.
     pub id: String,
     /// The approval it is about.
@@ -454,7 +454,7 @@ pub struct Post<'a> {
 
 /// How a post went.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Posted {
+pub enum DeliveryOutcome {
     /// The receiver has it.
     Delivered,
     /// The receiver wants no more of these (410), or can never be posted to.
@@ -463,7 +463,7 @@ pub enum Posted {
         reason: String,
     },
     /// The receiver's run is over, whatever it is told: nobody waits, and nobody need hear that nobody waits.
-    Pointless {
+    ReceiverGone {
         /// What it said.
         reason: String,
     },

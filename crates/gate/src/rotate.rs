@@ -1,6 +1,6 @@
 //! What a rotation of the keys leaves behind: an audit entry and an alert. The keys themselves are the port's.
 
-use placet_core::audit::{Channel, Draft, Event};
+use placet_core::audit::{AuditEvent, AuditEventKind, Channel};
 use placet_core::keys::EpochNumber;
 
 use crate::alert::Alert;
@@ -18,9 +18,9 @@ impl Gate {
             let entry = chain.append(
                 SUBJECT,
                 None,
-                Draft {
+                AuditEvent {
                     timestamp: self.clock.now(),
-                    event: Event::KeysRotated,
+                    event: AuditEventKind::KeysRotated,
                     actor: actor.to_owned(),
                     channel: Channel::Operator,
                     approved: false,

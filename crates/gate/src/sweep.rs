@@ -1,14 +1,14 @@
 //! Deadlines and everything that changes a request: run the rule, write if the version stands, run again if not.
 
-use placet_core::audit::Event;
+use placet_core::audit::AuditEventKind;
 use placet_core::id::RequestKey;
 use placet_core::policy::{Decision, Policy};
 use placet_core::refusal::Refusal;
-use placet_core::request::{Change, EndStatus, Request, State, Told};
+use placet_core::request::{Request, State, Status, Told, Transition};
 use placet_core::{Timestamp, token};
 
 use crate::alert::Alert;
-use crate::ports::{Closing, Commit, Committed, Measure, Message, Outgoing, RequestWrite};
+use crate::ports::{Closing, Commit, Committed, Measurement, Message, OutboxMessage, RequestWrite};
 use crate::{Error, Fault, Gate, LEASE_MS, MAX_RACES, tokens};
 
 /// How many things one sweep takes up at once.
@@ -17,7 +17,7 @@ const SWEEP_LIMIT: usize = 256;
 /// What a rule wants done.
 pub(crate) enum Step {
     /// Write this.
-    Write(Box<Change>),
+    Write(Box<Transition>),
     /// Nothing needs to be written.
     Leave,
 }
@@ -110,7 +110,12 @@ impl Gate {
         Ok(if waits { Told::No } else { Told::Yes })
     }
 
-    async fn write(&self, request: &Request, mut change: Change, policy: &Policy) -> Result<Written, Error> {
+    async fn write(
+        &self,
+        request: &Request,
+        mut change: Transition,
+        policy: &Policy,
+    ) -> Result<Written, Error> {
         let keyring = self.keys.keyring().await?;
         let now = self.clock.now();
         let mut next = Request {
@@ -118,7 +123,7 @@ impl Gate {
             life: change.life.clone(),
             version: request.version.saturating_add(1),
         };
-        let redeems = change.drafts.iter().any(|draft| draft.event == Event::Redeemed);
+        let redeems = change.drafts.iter().any(|draft| draft.event == AuditEventKind::Redeemed);
         let token_hash = if change.ends() || redeems {
             tokens::mint(&next, policy, &keyring, None)?.as_deref().map(token::token_hash)
         } else {
@@ -126,8 +131,8 @@ impl Gate {
         };
         let change_ends = change.ends();
         let expired = change_ends
-            && matches!(&next.life.state, State::Ended(outcome) if outcome.status == EndStatus::Expired);
-        let audit = change.seal(&request.asked, token_hash.as_deref());
+            && matches!(&next.life.state, State::Ended(outcome) if outcome.status == Status::Expired);
+        let audit = change.chain(&request.asked, token_hash.as_deref());
         next.life = change.life.clone();
         let outgoing = self.messages(&next, &change.effects, policy, now).await?;
         let commit = Commit {
@@ -166,7 +171,7 @@ impl Gate {
     }
 
     /// What follows a commit: the messages go out, and the next deadline is set.
-    pub(crate) async fn after(&self, request: &Request, outgoing: Vec<Outgoing>) {
+    pub(crate) async fn after(&self, request: &Request, outgoing: Vec<OutboxMessage>) {
         if request.pending().is_some() || !outgoing.is_empty() {
             self.timers.dispatch(request, outgoing).await;
         }
@@ -174,7 +179,7 @@ impl Gate {
 
     pub(crate) fn saw_end(&self, request: &Request) {
         if let Some(outcome) = request.outcome() {
-            self.meter.saw(&Measure::Ended {
+            self.meter.record(&Measurement::Ended {
                 rule: request.asked.rule.as_deref(),
                 status: outcome.status.as_str(),
                 after_ms: outcome.decided_at.millis_since(request.asked.created_at),
@@ -221,7 +226,7 @@ impl Gate {
                     continue;
                 }
             }
-            let message = Outgoing { due_at: lease, ..message };
+            let message = OutboxMessage { due_at: lease, ..message };
             match self.store.load(message.key).await {
                 Ok(Some(request)) => {
                     swept.sent += 1;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use placet_gate::ports::{Post, Posted};
+use placet_gate::ports::{DeliveryOutcome, Post};
 use placet_webhook::{Attempt, Message, Sender, Target, schedule};
 
 use crate::wire;
 
 /// Posts one, once.
-pub async fn post(sender: &Sender, post: &Post<'_>) -> Posted {
+pub async fn post(sender: &Sender, post: &Post<'_>) -> DeliveryOutcome {
     let target = match Target::parse(post.url, post.callback_hosts) {
         Ok(target) => target,
         Err(problem) => return again(post, None, problem.to_string()),
@@ -17,10 +17,12 @@ pub async fn post(sender: &Sender, post: &Post<'_>) -> Posted {
     let secrets: Vec<String> = post.secrets.iter().map(|secret| secret.expose().to_owned()).collect();
     let message = Message { id: post.id, timestamp: post.sent_at, body: body.as_bytes(), secrets: &secrets };
     match sender.send(&target, post.callback_hosts, &message).await {
-        Attempt::Delivered { .. } => Posted::Delivered,
-        Attempt::Gone => Posted::Stop { reason: "the receiver answered 410".into() },
+        Attempt::Delivered { .. } => DeliveryOutcome::Delivered,
+        Attempt::Gone => DeliveryOutcome::Stop { reason: "the receiver answered 410".into() },
         Attempt::Refused { status, body, .. } if run_is_over(post.url, status, &body) => {
-            Posted::Pointless { reason: format!("the receiver answered {status}: its run is over") }
+            DeliveryOutcome::ReceiverGone {
+                reason: format!("the receiver answered {status}: its run is over"),
+            }
         }
         Attempt::Refused { status, retry_after, .. } => {
             again(post, retry_after, format!("the receiver answered {status}"))
@@ -53,13 +55,16 @@ pub fn check_url(url: &str, callback_hosts: &[String]) -> Result<(), String> {
 }
 
 /// Another try, later, or none when it has been tried for a day.
-pub fn again(post: &Post<'_>, retry_after: Option<Duration>, reason: String) -> Posted {
+pub fn again(post: &Post<'_>, retry_after: Option<Duration>, reason: String) -> DeliveryOutcome {
     let since_first = post.sent_at.saturating_mul(1000).saturating_sub(post.first_at.millis());
     let since_first = Duration::from_millis(u64::try_from(since_first).unwrap_or(0));
     // Without random bits the callbacks of one moment come back together, which is all.
     let random = getrandom::u64().unwrap_or_default();
     let wait = schedule::next_attempt(post.attempt.saturating_add(1), since_first, retry_after, random);
-    Posted::Again { reason, in_ms: wait.map(|wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)) }
+    DeliveryOutcome::Again {
+        reason,
+        in_ms: wait.map(|wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)),
+    }
 }
 
 #[cfg(test)]

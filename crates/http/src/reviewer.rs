@@ -12,7 +12,7 @@ use maud::Markup;
 use placet_core::Refusal;
 use placet_core::policy::{Decision, Policy};
 use placet_core::refusal::FieldError;
-use placet_core::request::{Decider, EndStatus, Request};
+use placet_core::request::{Decider, Request, Status};
 use placet_gate::{Error, Gate, Review, ReviewOf, Waiting};
 
 use utoipa_axum::router::OpenApiRouter;
@@ -271,10 +271,10 @@ fn view(review: &Review, pressed: Option<Decision>, notice: Option<String>) -> p
     let state = match (standing, request.outcome()) {
         (_, Some(outcome)) => pages::ReviewState::Ended {
             status: match outcome.status {
-                EndStatus::Approved => pages::Ended::Approved,
-                EndStatus::Rejected => pages::Ended::Rejected,
-                EndStatus::Expired => pages::Ended::Expired,
-                EndStatus::Cancelled => pages::Ended::Cancelled,
+                Status::Approved => pages::Ended::Approved,
+                Status::Rejected => pages::Ended::Rejected,
+                Status::Expired => pages::Ended::Expired,
+                Status::Cancelled => pages::Ended::Cancelled,
             },
             by: outcome.decided_by.iter().map(|decider| decider_name(policy, decider)).collect(),
             at_ms: outcome.decided_at.millis(),
@@ -285,7 +285,7 @@ fn view(review: &Review, pressed: Option<Decision>, notice: Option<String>) -> p
         (ReviewOf::MovedOn | ReviewOf::Ended, None) => {
             pages::ReviewState::MovedOn { to: asked_now(policy, request) }
         }
-        (ReviewOf::Approved, None) if notice.is_none() => pages::ReviewState::Voted {
+        (ReviewOf::Approved, None) if notice.is_none() => pages::ReviewState::VoteOutcome {
             nonce: nonce.clone(),
             now_ms: now.millis(),
             stage_deadline_ms,

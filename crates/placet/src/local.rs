@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use placet_core::Timestamp;
-use placet_core::policy::{Flaw, Policy};
-use placet_gate::ports::{Clock, Store, Timers, Unmeasured};
+use placet_core::policy::{Diagnostic, Policy};
+use placet_gate::ports::{Clock, NoopMetrics, Store, Timers};
 use placet_gate::{Gate, Installed, Ports, Settings};
 use placet_sqlite::SqliteStore;
 
@@ -89,7 +89,7 @@ impl Parts {
             timers,
             keys: Arc::clone(&self.keys) as _,
             clock: self.clock,
-            meter: Arc::new(Unmeasured),
+            meter: Arc::new(NoopMetrics),
         };
         // Whoever holds this gate calls `reload_policy`.
         let settings = Settings { public_url, ..Settings::default() };
@@ -115,7 +115,7 @@ impl LocalGate {
         let text = read_policy_file(file)?;
         match self.gate.install_policy(&text, "operator").await? {
             Ok(installed) => Ok(Some(installed)),
-            Err(flaws) => Err(broken_policy(file, &flaws)),
+            Err(diagnostics) => Err(broken_policy(file, &diagnostics)),
         }
     }
 
@@ -139,9 +139,10 @@ pub(crate) fn read_policy_file(file: &Path) -> Result<String, Failure> {
 }
 
 /// A policy that cannot be used, with every fault.
-pub(crate) fn broken_policy(file: &Path, flaws: &[Flaw]) -> Failure {
-    let count = if flaws.len() == 1 { "a fault".to_owned() } else { format!("{} faults", flaws.len()) };
-    let lines: Vec<String> = flaws.iter().map(ToString::to_string).collect();
+pub(crate) fn broken_policy(file: &Path, diagnostics: &[Diagnostic]) -> Failure {
+    let count =
+        if diagnostics.len() == 1 { "a fault".to_owned() } else { format!("{} faults", diagnostics.len()) };
+    let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
     Failure::refused(format!("the policy `{}` has {count}", file.display())).advise(lines.join("\n"))
 }
 

@@ -6,7 +6,7 @@ use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 use placet_gate::Fault;
-use placet_gate::ports::Letter;
+use placet_gate::ports::Notification;
 use tokio::sync::Semaphore;
 
 use crate::failure::Failure;
@@ -61,7 +61,7 @@ impl Mailer {
     }
 
     /// Mails a letter. A second try has the same `Message-ID`.
-    pub(crate) async fn send(&self, letter: &Letter, to: &str) -> Result<(), Fault> {
+    pub(crate) async fn send(&self, letter: &Notification, to: &str) -> Result<(), Fault> {
         let to: Mailbox = to
             .parse()
             .map(|address| Mailbox::new(None, address))

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use placet_gate::Fault;
 use placet_gate::alert::Alert;
-use placet_gate::ports::{Letter, Notify, Post, Posted, Via, View};
+use placet_gate::ports::{DeliveryOutcome, Notification, Notify, Post, Via, View};
 use placet_http::{callbacks, wire};
 use placet_webhook::{Options, Sender, Target};
 use serde::Serialize;
@@ -55,7 +55,7 @@ impl LocalNotify {
 
 #[async_trait]
 impl Notify for LocalNotify {
-    async fn tell(&self, letter: &Letter) -> Result<(), Fault> {
+    async fn tell(&self, letter: &Notification) -> Result<(), Fault> {
         let name = format!(
             "{}.{}.{}.{}.json",
             letter.approval_id,
@@ -99,7 +99,7 @@ impl Notify for LocalNotify {
         Ok(())
     }
 
-    async fn post(&self, post: &Post<'_>) -> Posted {
+    async fn post(&self, post: &Post<'_>) -> DeliveryOutcome {
         // What cannot be posted to anyway needs no lane.
         let lane = Target::parse(post.url, post.callback_hosts).ok().map(|target| {
             let (host, at_port) = target.host_and_port();
@@ -163,7 +163,7 @@ impl Notify for LocalNotify {
     }
 }
 
-fn letter_lines(letter: &Letter) -> String {
+fn letter_lines(letter: &Notification) -> String {
     format!(
         "\nto {} ({}): {}\n  {}\n",
         letter.reviewer,

@@ -103,7 +103,7 @@ pub(crate) async fn start(options: Options) -> Result<Running, Failure> {
         let named = file.as_deref().unwrap_or(Path::new("built in"));
         match local.gate.install_policy(text, "operator").await? {
             Ok(installed) => say_installed(&installed, text),
-            Err(flaws) => return Err(broken_policy(named, &flaws)),
+            Err(diagnostics) => return Err(broken_policy(named, &diagnostics)),
         }
     }
     let policy = local.policy().await?;
@@ -253,13 +253,13 @@ impl Followed {
             }
             Ok(text) => match gate.install_policy(text, "operator").await {
                 Ok(Ok(installed)) => say_installed(&installed, text),
-                Ok(Err(flaws)) => {
-                    for flaw in &flaws {
-                        tracing::error!(file = %self.file.display(), line = flaw.line, "the policy file has a fault: {}", flaw.message);
+                Ok(Err(diagnostics)) => {
+                    for diagnostic in &diagnostics {
+                        tracing::error!(file = %self.file.display(), line = diagnostic.line, "the policy file has a fault: {}", diagnostic.message);
                     }
                     tracing::error!(
                         file = %self.file.display(),
-                        faults = flaws.len(),
+                        faults = diagnostics.len(),
                         "the changed policy file was not put in force; the policy stays as it is"
                     );
                 }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use placet_core::Timestamp;
 use placet_core::id::RequestKey;
 use placet_core::request::Request;
-use placet_gate::ports::{Message, Outgoing, Store, Timers};
+use placet_gate::ports::{Message, OutboxMessage, Store, Timers};
 use placet_gate::{Error, Fault, Gate, LEASE_MS};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -35,7 +35,7 @@ pub(crate) struct LocalTimers {
 
 struct Parcel {
     request: Arc<Request>,
-    message: Outgoing,
+    message: OutboxMessage,
     _flight: Flight,
 }
 
@@ -147,7 +147,7 @@ impl LocalTimers {
                     continue;
                 }
                 if let Some(request) = store.load(message.key).await? {
-                    self.dispatch(&request, vec![Outgoing { due_at, ..message }]).await;
+                    self.dispatch(&request, vec![OutboxMessage { due_at, ..message }]).await;
                     sent += 1;
                 }
             }
@@ -164,11 +164,11 @@ impl Timers for LocalTimers {
         self.alarm.set(at);
     }
 
-    async fn retry(&self, message: &Outgoing) {
+    async fn retry(&self, message: &OutboxMessage) {
         self.alarm.set(message.due_at);
     }
 
-    async fn dispatch(&self, request: &Request, outgoing: Vec<Outgoing>) {
+    async fn dispatch(&self, request: &Request, outgoing: Vec<OutboxMessage>) {
         if let Some(pending) = request.pending() {
             self.alarm.set(pending.closes_at);
         }
@@ -283,9 +283,9 @@ impl Timers for InlineTimers {
     async fn wake_at(&self, _key: RequestKey, _at: Timestamp) {}
 
     /// Nothing, for the same reason.
-    async fn retry(&self, _message: &Outgoing) {}
+    async fn retry(&self, _message: &OutboxMessage) {}
 
-    async fn dispatch(&self, request: &Request, outgoing: Vec<Outgoing>) {
+    async fn dispatch(&self, request: &Request, outgoing: Vec<OutboxMessage>) {
         let Some(gate) = self.gate.get().and_then(Weak::upgrade) else { return };
         for message in outgoing {
             if let Err(error) = gate.deliver(&message, Some(request)).await {

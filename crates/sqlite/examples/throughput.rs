@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use placet_core::request::{EndStatus, Request};
+use placet_core::request::{Request, Status};
 use placet_gate::ports::{Commit, Store};
 use placet_sqlite::SqliteStore;
 use placet_testkit::{FixedClock, sample};
@@ -82,7 +82,7 @@ async fn approve(store: &SqliteStore, task: i64, count: i64) -> Vec<Duration> {
         };
         let request = store.load(key).await.unwrap().unwrap();
         store.hooks().await.unwrap();
-        let end = Commit { outgoing: Vec::new(), ..sample::end(&request, EndStatus::Approved, at) };
+        let end = Commit { outgoing: Vec::new(), ..sample::end(&request, Status::Approved, at) };
         store.commit(end).await.unwrap();
         let request: Request = store.load(key).await.unwrap().unwrap();
         assert!(request.outcome().is_some());

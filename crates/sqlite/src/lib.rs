@@ -21,7 +21,7 @@ use placet_core::id::{ClientId, HookId, RequestKey};
 use placet_core::request::Request;
 use placet_gate::Fault;
 use placet_gate::ports::{
-    Clock, Closing, Commit, Committed, Hook, Outgoing, PolicyRecord, Store, StoreQuery, Watch,
+    Clock, Closing, Commit, Committed, Hook, OutboxMessage, PolicyRecord, Store, StoreQuery, Watch,
 };
 
 use readers::Readers;
@@ -130,7 +130,7 @@ impl Store for SqliteStore {
         self.0.points.read(|tables| rows::closing(tables, until, limit))
     }
 
-    async fn due_outgoing(&self, now: Timestamp, limit: usize) -> Result<Vec<Outgoing>, Fault> {
+    async fn due_outgoing(&self, now: Timestamp, limit: usize) -> Result<Vec<OutboxMessage>, Fault> {
         self.0.points.read(|tables| rows::due_outgoing(tables, now, limit))
     }
 
@@ -138,11 +138,11 @@ impl Store for SqliteStore {
         self.0.points.read(rows::next_due)
     }
 
-    async fn outgoing_of(&self, key: RequestKey) -> Result<Vec<Outgoing>, Fault> {
+    async fn outgoing_of(&self, key: RequestKey) -> Result<Vec<OutboxMessage>, Fault> {
         self.0.points.read(|tables| rows::outgoing_of(tables, key))
     }
 
-    async fn reschedule(&self, seen: &Outgoing, attempt: u32, due_at: Timestamp) -> Result<bool, Fault> {
+    async fn reschedule(&self, seen: &OutboxMessage, attempt: u32, due_at: Timestamp) -> Result<bool, Fault> {
         self.0.writer.run(writes::Reschedule { seen: seen.clone(), attempt, due_at }).await
     }
 

@@ -3,8 +3,8 @@
 use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, ChainHead};
 use placet_core::id::{ApprovalId, RequestId, RequestKey};
-use placet_core::request::{Asked, Request};
-use placet_gate::ports::{Closing, Hook, Outgoing, PolicyRecord, Quota, StoreQuery};
+use placet_core::request::{ApprovalRequest, Request};
+use placet_gate::ports::{Closing, Hook, OutboxMessage, PolicyRecord, Quota, StoreQuery};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use serde::de::DeserializeOwned;
@@ -29,7 +29,10 @@ pub(crate) fn version_of(tables: &Connection, key: RequestKey) -> rusqlite::Resu
 }
 
 /// The oldest request of the same client, with the same action and payload, that waits.
-pub(crate) fn pending_twin(tables: &Connection, asked: &Asked) -> rusqlite::Result<Option<RequestId>> {
+pub(crate) fn pending_twin(
+    tables: &Connection,
+    asked: &ApprovalRequest,
+) -> rusqlite::Result<Option<RequestId>> {
     tables
         .prepare_cached(
             "SELECT json_extract(asked, '$.request_id') FROM requests JOIN asked USING (id) \
@@ -61,7 +64,7 @@ pub(crate) fn due_outgoing(
     tables: &Connection,
     now: Timestamp,
     limit: usize,
-) -> rusqlite::Result<Vec<Outgoing>> {
+) -> rusqlite::Result<Vec<OutboxMessage>> {
     many(
         tables,
         "SELECT id, key, approval_id, what, attempt, created_at, due_at FROM outgoing \
@@ -71,7 +74,7 @@ pub(crate) fn due_outgoing(
     )
 }
 
-pub(crate) fn outgoing_of(tables: &Connection, key: RequestKey) -> rusqlite::Result<Vec<Outgoing>> {
+pub(crate) fn outgoing_of(tables: &Connection, key: RequestKey) -> rusqlite::Result<Vec<OutboxMessage>> {
     many(
         tables,
         "SELECT id, key, approval_id, what, attempt, created_at, due_at FROM outgoing \
@@ -222,8 +225,8 @@ fn request(row: &Row<'_>) -> rusqlite::Result<Request> {
     Ok(Request { version, life: json(row, 1)?, asked: json(row, 2)? })
 }
 
-fn outgoing(row: &Row<'_>) -> rusqlite::Result<Outgoing> {
-    Ok(Outgoing {
+fn outgoing(row: &Row<'_>) -> rusqlite::Result<OutboxMessage> {
+    Ok(OutboxMessage {
         id: row.get(0)?,
         key: row.get(1).map(RequestKey::from_bytes)?,
         approval_id: parsed(row, 2, ApprovalId::parse)?,

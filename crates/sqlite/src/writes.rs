@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use placet_core::Timestamp;
 use placet_core::id::{ClientId, HookId, RequestId, RequestKey};
-use placet_core::request::{Asked, Life, Request, State};
+use placet_core::request::{ApprovalRequest, Request, RequestState, State};
 use placet_gate::Fault;
-use placet_gate::ports::{Clock, Commit, Committed, Hook, Outgoing, PolicyRecord, Quota, RequestWrite};
+use placet_gate::ports::{Clock, Commit, Committed, Hook, OutboxMessage, PolicyRecord, Quota, RequestWrite};
 use rusqlite::{Connection, params};
 use serde::Serialize;
 
@@ -27,7 +27,7 @@ pub(crate) struct WriteCommit {
 }
 
 enum RequestRow {
-    Insert { key: RequestKey, asked: Arc<Asked>, asked_json: String, life: LifeColumns },
+    Insert { key: RequestKey, asked: Arc<ApprovalRequest>, asked_json: String, life: LifeColumns },
     Update { key: RequestKey, from_version: i64, life: LifeColumns },
 }
 
@@ -46,7 +46,7 @@ struct AuditRow {
 }
 
 struct OutgoingRow {
-    outgoing: Outgoing,
+    outgoing: OutboxMessage,
     what_json: String,
 }
 
@@ -218,7 +218,7 @@ impl RequestRow {
 }
 
 impl LifeColumns {
-    fn of(life: &Life) -> Result<Self, Fault> {
+    fn of(life: &RequestState) -> Result<Self, Fault> {
         let json = to_json(life)?;
         Ok(match &life.state {
             State::Pending(pending) => {
@@ -236,7 +236,7 @@ impl LifeColumns {
 
 impl OutgoingRow {
     fn write(&self, tables: &Connection) -> rusqlite::Result<()> {
-        let Outgoing { id, key, approval_id, what: _, attempt, created_at, due_at } = &self.outgoing;
+        let OutboxMessage { id, key, approval_id, what: _, attempt, created_at, due_at } = &self.outgoing;
         tables
             .prepare_cached(
                 "INSERT OR REPLACE INTO outgoing (id, key, approval_id, what, attempt, created_at, due_at) \
@@ -272,7 +272,7 @@ fn use_up(tables: &Connection, quota: &Quota) -> rusqlite::Result<()> {
 
 /// A message is moved to another time.
 pub(crate) struct Reschedule {
-    pub(crate) seen: Outgoing,
+    pub(crate) seen: OutboxMessage,
     pub(crate) attempt: u32,
     pub(crate) due_at: Timestamp,
 }

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use placet_core::audit::{ChainHead, Event};
-use placet_core::request::{EndStatus, Request};
+use placet_core::audit::{AuditEventKind, ChainHead};
+use placet_core::request::{Request, Status};
 use placet_gate::ports::{Commit, Committed, RequestWrite, Store, StoreQuery};
 use placet_sqlite::SqliteStore;
 use placet_testkit::{FixedClock, sample};
@@ -118,7 +118,7 @@ fn commit_until_killed(path: &Path) {
                         assert!(matches!(store.commit(insert).await.unwrap(), Committed::Done { .. }));
                         say(&format!("insert {request_id}"));
                         let request = Request { asked, life, version: 1 };
-                        let end = sample::end(&request, EndStatus::Approved, at);
+                        let end = sample::end(&request, Status::Approved, at);
                         assert!(matches!(store.commit(end).await.unwrap(), Committed::Done { .. }));
                         say(&format!("end {request_id}"));
                     }
@@ -188,7 +188,7 @@ async fn change_often(store: &SqliteStore) {
         let mut life = request.life.clone();
         let at = life.updated_at.plus_millis(1);
         life.updated_at = at;
-        let entry = sample::record(&request.asked, &mut life, Event::VoteCast, at);
+        let entry = sample::record(&request.asked, &mut life, AuditEventKind::VoteCast, at);
         let write = RequestWrite::Update { key, life, from_version: request.version };
         let commit = Commit { request: Some(write), audit: vec![entry], ..Commit::default() };
         match store.commit(commit).await.unwrap() {

@@ -1,6 +1,6 @@
 //! What is long over is forgotten. (DynamoDB does this by itself, with its TTL.)
 
-use placet_core::request::EndStatus;
+use placet_core::request::Status;
 use placet_gate::ports::{Committed, Store as _, StoreQuery};
 use placet_sqlite::SqliteStore;
 use placet_testkit::{FixedClock, sample};
@@ -17,7 +17,7 @@ async fn old_ends_are_forgotten_with_their_messages_and_the_trail_and_what_waits
         assert!(matches!(inserted, Committed::Done { .. }));
         if let Some(ends_at) = ends_at {
             let request = store.load(asked.key()).await.unwrap().unwrap();
-            let end = sample::end(&request, EndStatus::Rejected, start.plus_millis(ends_at));
+            let end = sample::end(&request, Status::Rejected, start.plus_millis(ends_at));
             assert!(matches!(store.commit(end).await.unwrap(), Committed::Done { .. }));
         }
         requests.push(asked);

@@ -10,7 +10,9 @@ use placet_core::keys::{Keyring, Secret};
 use placet_core::request::Request;
 use placet_gate::Fault;
 use placet_gate::alert::Alert;
-use placet_gate::ports::{HookEvent, Keys, Letter, Notify, Outgoing, Post, Posted, Timers, View};
+use placet_gate::ports::{
+    DeliveryOutcome, HookEvent, Keys, Notification, Notify, OutboxMessage, Post, Timers, View,
+};
 
 /// A callback or hook that was posted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +35,7 @@ pub struct Posting {
 #[derive(Default)]
 pub struct RecordingNotify {
     outage: AtomicU8,
-    letters: Mutex<Vec<Letter>>,
+    letters: Mutex<Vec<Notification>>,
     published: Mutex<Vec<(String, usize)>>,
     postings: Mutex<Vec<Posting>>,
     alerts: Mutex<Vec<Alert>>,
@@ -51,7 +53,7 @@ impl RecordingNotify {
     }
 
     /// The letters since the last look.
-    pub fn take_letters(&self) -> Vec<Letter> {
+    pub fn take_letters(&self) -> Vec<Notification> {
         std::mem::take(&mut self.letters.lock().unwrap())
     }
 
@@ -80,7 +82,7 @@ impl RecordingNotify {
 
 #[async_trait]
 impl Notify for RecordingNotify {
-    async fn tell(&self, letter: &Letter) -> Result<(), Fault> {
+    async fn tell(&self, letter: &Notification) -> Result<(), Fault> {
         self.check()?;
         self.letters.lock().unwrap().push(letter.clone());
         Ok(())
@@ -92,9 +94,9 @@ impl Notify for RecordingNotify {
         Ok(())
     }
 
-    async fn post(&self, post: &Post<'_>) -> Posted {
+    async fn post(&self, post: &Post<'_>) -> DeliveryOutcome {
         if self.check().is_err() {
-            return Posted::Again { reason: "nobody can be told".into(), in_ms: Some(5000) };
+            return DeliveryOutcome::Again { reason: "nobody can be told".into(), in_ms: Some(5000) };
         }
         self.postings.lock().unwrap().push(Posting {
             id: post.id.to_owned(),
@@ -104,7 +106,7 @@ impl Notify for RecordingNotify {
             status: post.view.request.status(),
             token: post.view.token.map(str::to_owned),
         });
-        Posted::Delivered
+        DeliveryOutcome::Delivered
     }
 
     async fn alert(&self, alert: &Alert) {
@@ -120,8 +122,8 @@ impl Notify for RecordingNotify {
 #[derive(Default)]
 pub struct RecordingTimers {
     wakes: Mutex<Vec<(RequestKey, Timestamp)>>,
-    retries: Mutex<Vec<Outgoing>>,
-    dispatched: Mutex<Vec<Outgoing>>,
+    retries: Mutex<Vec<OutboxMessage>>,
+    dispatched: Mutex<Vec<OutboxMessage>>,
 }
 
 impl RecordingTimers {
@@ -131,12 +133,12 @@ impl RecordingTimers {
     }
 
     /// What should be tried again, since the last look.
-    pub fn take_retries(&self) -> Vec<Outgoing> {
+    pub fn take_retries(&self) -> Vec<OutboxMessage> {
         std::mem::take(&mut self.retries.lock().unwrap())
     }
 
     /// What should have been sent since the last look.
-    pub fn take_dispatched(&self) -> Vec<Outgoing> {
+    pub fn take_dispatched(&self) -> Vec<OutboxMessage> {
         std::mem::take(&mut self.dispatched.lock().unwrap())
     }
 }
@@ -147,11 +149,11 @@ impl Timers for RecordingTimers {
         self.wakes.lock().unwrap().push((key, at));
     }
 
-    async fn retry(&self, message: &Outgoing) {
+    async fn retry(&self, message: &OutboxMessage) {
         self.retries.lock().unwrap().push(message.clone());
     }
 
-    async fn dispatch(&self, request: &Request, outgoing: Vec<Outgoing>) {
+    async fn dispatch(&self, request: &Request, outgoing: Vec<OutboxMessage>) {
         if let Some(pending) = request.pending() {
             self.wake_at(request.asked.key(), pending.closes_at).await;
         }

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use placet_core::Timestamp;
-use placet_core::audit::{AuditEntry, ChainHead, Channel, Draft, Event};
+use placet_core::audit::{AuditEntry, AuditEvent, AuditEventKind, ChainHead, Channel};
 use placet_core::id::{ApprovalId, ClientId, HookId, RequestId, RequestKey, ReviewerId};
 use placet_core::payload::Payload;
-use placet_core::policy::{AskedReviewer, Asks, Decision, Stage, Terms};
-use placet_core::request::{Asked, Decider, EndStatus, Life, Outcome, Pending, Request, State, Vote};
+use placet_core::policy::{ApprovalTerms, Assignee, Assignees, Decision, Stage};
+use placet_core::request::{
+    ApprovalRequest, Decider, Outcome, Pending, Request, RequestState, State, Status, Vote,
+};
 use placet_core::token::TokenKind;
-use placet_gate::ports::{Commit, Hook, HookEvent, Message, Outgoing, PolicyRecord, RequestWrite, Via};
+use placet_gate::ports::{Commit, Hook, HookEvent, Message, OutboxMessage, PolicyRecord, RequestWrite, Via};
 use serde_json::json;
 
 /// A client's id.
@@ -28,16 +30,21 @@ pub fn key(client_id: &str, request_id: &str) -> RequestKey {
 }
 
 /// What a client asked: to pay 20, with ten minutes for bob to say yes.
-pub fn asked(client_id: &str, request_id: &str, created_at: Timestamp) -> Asked {
+pub fn asked(client_id: &str, request_id: &str, created_at: Timestamp) -> ApprovalRequest {
     asked_to_pay(client_id, request_id, created_at, 20)
 }
 
 /// What a client asked: to pay that amount.
-pub fn asked_to_pay(client_id: &str, request_id: &str, created_at: Timestamp, amount: u32) -> Asked {
+pub fn asked_to_pay(
+    client_id: &str,
+    request_id: &str,
+    created_at: Timestamp,
+    amount: u32,
+) -> ApprovalRequest {
     let value = json!({ "amount": amount, "note": "Zoë \"quoted\" \u{1F4B6}" });
     let payload = Payload::new(value.as_object().unwrap()).unwrap();
     let random = u128::from_le_bytes(*key(client_id, request_id).as_bytes());
-    Asked {
+    ApprovalRequest {
         approval_id: ApprovalId::from_parts(created_at, random),
         client: client(client_id),
         request_id: RequestId::parse(request_id).unwrap(),
@@ -55,9 +62,9 @@ pub fn asked_to_pay(client_id: &str, request_id: &str, created_at: Timestamp, am
         token: TokenKind::Hs256,
         epoch: 1,
         rule: Some("payments".into()),
-        terms: Some(Terms {
+        terms: Some(ApprovalTerms {
             approvals: 1,
-            stages: vec![Stage { ask: Asks::Roles(vec!["finance".into()]), within_ms: 600_000 }],
+            stages: vec![Stage { ask: Assignees::Roles(vec!["finance".into()]), within_ms: 600_000 }],
             on_timeout: Decision::Reject,
             owner_may_approve: false,
         }),
@@ -68,12 +75,12 @@ pub fn asked_to_pay(client_id: &str, request_id: &str, created_at: Timestamp, am
 }
 
 /// The life of a request that waits for bob until then.
-pub fn waiting(asked: &Asked, closes_at: Timestamp) -> Life {
-    Life {
+pub fn waiting(asked: &ApprovalRequest, closes_at: Timestamp) -> RequestState {
+    RequestState {
         state: State::Pending(Pending {
             stage: 0,
             closes_at,
-            asked: vec![AskedReviewer { reviewer: reviewer("bob"), in_place_of: None }],
+            asked: vec![Assignee { reviewer: reviewer("bob"), in_place_of: None }],
             unheard: false,
         }),
         votes: Vec::new(),
@@ -84,9 +91,9 @@ pub fn waiting(asked: &Asked, closes_at: Timestamp) -> Life {
 }
 
 /// That life, ended by bob.
-pub fn ended(life: &Life, status: EndStatus, at: Timestamp) -> Life {
-    let decision = if status == EndStatus::Approved { Decision::Approve } else { Decision::Reject };
-    Life {
+pub fn ended(life: &RequestState, status: Status, at: Timestamp) -> RequestState {
+    let decision = if status == Status::Approved { Decision::Approve } else { Decision::Reject };
+    RequestState {
         state: State::Ended(Outcome {
             status,
             decided_at: at,
@@ -101,32 +108,37 @@ pub fn ended(life: &Life, status: EndStatus, at: Timestamp) -> Life {
 }
 
 /// Puts an entry at the end of a life's chain.
-pub fn record(asked: &Asked, life: &mut Life, event: Event, at: Timestamp) -> AuditEntry {
+pub fn record(
+    asked: &ApprovalRequest,
+    life: &mut RequestState,
+    event: AuditEventKind,
+    at: Timestamp,
+) -> AuditEntry {
     life.chain.append(asked.approval_id.as_str(), Some(&asked.about()), draft(event, at))
 }
 
 /// What an entry says.
-pub fn draft(event: Event, timestamp: Timestamp) -> Draft {
-    Draft {
+pub fn draft(event: AuditEventKind, timestamp: Timestamp) -> AuditEvent {
+    AuditEvent {
         timestamp,
         event,
         actor: "bob".into(),
         channel: Channel::Page,
-        approved: event == Event::Approved,
+        approved: event == AuditEventKind::Approved,
         token_hash: None,
         detail: Some("a word".into()),
     }
 }
 
 /// A new request that waits, with its first entry and a letter to bob.
-pub fn insert(asked: &Asked) -> Commit {
+pub fn insert(asked: &ApprovalRequest) -> Commit {
     insert_until(asked, asked.created_at.plus_millis(600_000))
 }
 
 /// A new request that waits until then, with its first entry and a letter to bob.
-pub fn insert_until(asked: &Asked, closes_at: Timestamp) -> Commit {
+pub fn insert_until(asked: &ApprovalRequest, closes_at: Timestamp) -> Commit {
     let mut life = waiting(asked, closes_at);
-    let audit = vec![record(asked, &mut life, Event::Asked, asked.created_at)];
+    let audit = vec![record(asked, &mut life, AuditEventKind::Asked, asked.created_at)];
     Commit {
         request: Some(RequestWrite::Insert { asked: Arc::new(asked.clone()), life }),
         audit,
@@ -136,12 +148,12 @@ pub fn insert_until(asked: &Asked, closes_at: Timestamp) -> Commit {
 }
 
 /// The end of that request, with its entry and its callback.
-pub fn end(request: &Request, status: EndStatus, at: Timestamp) -> Commit {
+pub fn end(request: &Request, status: Status, at: Timestamp) -> Commit {
     let event = match status {
-        EndStatus::Approved => Event::Approved,
-        EndStatus::Rejected => Event::Rejected,
-        EndStatus::Expired => Event::Expired,
-        EndStatus::Cancelled => Event::Cancelled,
+        Status::Approved => AuditEventKind::Approved,
+        Status::Rejected => AuditEventKind::Rejected,
+        Status::Expired => AuditEventKind::Expired,
+        Status::Cancelled => AuditEventKind::Cancelled,
     };
     let mut life = ended(&request.life, status, at);
     let audit = vec![record(&request.asked, &mut life, event, at)];
@@ -154,18 +166,18 @@ pub fn end(request: &Request, status: EndStatus, at: Timestamp) -> Commit {
 }
 
 /// A letter to bob that is due then.
-pub fn letter(asked: &Asked, due_at: Timestamp) -> Outgoing {
+pub fn letter(asked: &ApprovalRequest, due_at: Timestamp) -> OutboxMessage {
     let what = Message::Tell { stage: 0, reviewer: reviewer("bob"), channel: Via::Email };
     message(asked, "tell_0_email_bob", what, due_at)
 }
 
 /// A callback that is due then.
-pub fn callback(asked: &Asked, due_at: Timestamp) -> Outgoing {
+pub fn callback(asked: &ApprovalRequest, due_at: Timestamp) -> OutboxMessage {
     message(asked, "callback", Message::Callback, due_at)
 }
 
-fn message(asked: &Asked, name: &str, what: Message, due_at: Timestamp) -> Outgoing {
-    Outgoing {
+fn message(asked: &ApprovalRequest, name: &str, what: Message, due_at: Timestamp) -> OutboxMessage {
+    OutboxMessage {
         id: format!("msg_{}_{name}", asked.approval_id),
         key: asked.key(),
         approval_id: asked.approval_id.clone(),

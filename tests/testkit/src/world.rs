@@ -7,8 +7,8 @@ use placet_core::payload::Payload;
 use placet_core::policy::Decision;
 use placet_core::request::Request;
 use placet_core::{Timestamp, id::RequestId};
-use placet_gate::ports::{Clock, Store, Unmeasured};
-use placet_gate::{AskFields, Caller, Credentials, Error, Gate, Ports, Review, Settings};
+use placet_gate::ports::{Clock, NoopMetrics, Store};
+use placet_gate::{Caller, Credentials, Error, Gate, Ports, RequestFields, Review, Settings};
 use serde_json::Value;
 
 use crate::{FixedClock, HandKeys, RecordingNotify, RecordingTimers};
@@ -46,7 +46,7 @@ impl World {
             timers: Arc::clone(&timers) as _,
             keys: Arc::clone(&keys) as _,
             clock: Arc::clone(&clock) as _,
-            meter: Arc::new(Unmeasured),
+            meter: Arc::new(NoopMetrics),
         };
         Self { gate: Gate::new(ports, settings), store, clock, notify, timers, keys }
     }
@@ -103,8 +103,8 @@ impl World {
 }
 
 /// A question with an empty frame: no limit, no callback, no labels.
-pub fn question(request_id: &str, action: &str, payload: &Value) -> AskFields {
-    AskFields {
+pub fn question(request_id: &str, action: &str, payload: &Value) -> RequestFields {
+    RequestFields {
         request_id: RequestId::parse(request_id).unwrap(),
         summary: "the agent's words".into(),
         action: action.to_owned(),

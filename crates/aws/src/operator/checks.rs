@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_sns::Client as Sns;
-use placet_core::policy::{Asks, Policy, Then};
+use placet_core::policy::{Assignees, Policy, RuleAction};
 use placet_core::time::DAY_MS;
 use placet_gate::Fault;
 use placet_gate::ports::Clock as _;
@@ -208,9 +208,9 @@ impl Stack {
     fn check_queues(&self, policy: &Policy, found: &mut Vec<Finding>) {
         let mut named = BTreeSet::new();
         for rule in &policy.rules {
-            let Then::Ask(terms) = &rule.then else { continue };
+            let RuleAction::Ask(terms) = &rule.then else { continue };
             for stage in &terms.stages {
-                if let Asks::Queue(queue) = &stage.ask {
+                if let Assignees::Queue(queue) = &stage.ask {
                     named.insert(queue.as_str());
                 }
             }

@@ -38,7 +38,7 @@ pub struct Condition {
 
 /// What a condition says of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Truth {
+pub enum Verdict {
     /// It holds.
     Yes,
     /// It does not.
@@ -65,23 +65,23 @@ impl Condition {
     }
 
     /// Evaluates it for that request.
-    pub fn test(&self, facts: &Facts) -> Truth {
+    pub fn test(&self, facts: &Facts) -> Verdict {
         let compiled = self.program.get_or_init(|| program(&self.source).map_err(|faults| faults.join("; ")));
         let program = match compiled {
             Ok(program) => program,
-            Err(why) => return Truth::Unknown(why.clone()),
+            Err(why) => return Verdict::Unknown(why.clone()),
         };
         let mut context = Context::with_env(Arc::clone(&STANDARD));
         for (name, value) in &facts.0 {
             if context.add_variable(*name, value.clone()).is_err() {
-                return Truth::Unknown(format!("`{name}` cannot be represented"));
+                return Verdict::Unknown(format!("`{name}` cannot be represented"));
             }
         }
         match program.execute(&context) {
-            Ok(Value::Bool(true)) => Truth::Yes,
-            Ok(Value::Bool(false)) => Truth::No,
-            Ok(_) => Truth::Unknown("the condition is neither true nor false".into()),
-            Err(error) => Truth::Unknown(lower_first(&error.to_string())),
+            Ok(Value::Bool(true)) => Verdict::Yes,
+            Ok(Value::Bool(false)) => Verdict::No,
+            Ok(_) => Verdict::Unknown("the condition is neither true nor false".into()),
+            Err(error) => Verdict::Unknown(lower_first(&error.to_string())),
         }
     }
 
@@ -233,7 +233,7 @@ mod tests {
 
     use super::*;
 
-    fn test(source: &str, payload: &Json) -> Truth {
+    fn test(source: &str, payload: &Json) -> Verdict {
         let metadata = BTreeMap::from([("run".to_owned(), "7".to_owned())]);
         let question =
             Question { client: "n8n", action: "refund.create", summary: "s", payload, metadata: &metadata };
@@ -249,12 +249,12 @@ mod tests {
             (json!(20.01), false),
             (json!(-1), true),
         ] {
-            let expected = if holds { Truth::Yes } else { Truth::No };
+            let expected = if holds { Verdict::Yes } else { Verdict::No };
             for source in ["payload.amount <= 20", "payload.amount <= 20.0"] {
                 assert_eq!(test(source, &json!({"amount": amount})), expected, "{source} {amount}");
             }
         }
-        assert_eq!(test("payload.amount + 1 == 21", &json!({"amount": 20})), Truth::Yes);
+        assert_eq!(test("payload.amount + 1 == 21", &json!({"amount": 20})), Verdict::Yes);
     }
 
     #[test]
@@ -266,28 +266,28 @@ mod tests {
             ("payload.amount", json!({"amount": 20})),
             ("1 / payload.n == 1", json!({"n": 0})),
         ] {
-            assert!(matches!(test(source, &payload), Truth::Unknown(_)), "{source} {payload}");
+            assert!(matches!(test(source, &payload), Verdict::Unknown(_)), "{source} {payload}");
         }
-        assert_eq!(test("has(payload.amount) && payload.amount <= 20", &json!({})), Truth::No);
-        assert_eq!(test("action == 'x' && payload.amount <= 20", &json!({})), Truth::No);
+        assert_eq!(test("has(payload.amount) && payload.amount <= 20", &json!({})), Verdict::No);
+        assert_eq!(test("action == 'x' && payload.amount <= 20", &json!({})), Verdict::No);
     }
 
     #[test]
     fn patterns_are_found_anywhere_and_ascii_unless_they_say_otherwise() {
         let payload = json!({"to": "Åsa Öberg <asa@example.com>", "pattern": "(?i)ASA@", "broken": "("});
         for (source, expected) in [
-            ("payload.to.matches('@example[.]com>$')", Truth::Yes),
-            ("matches(payload.to, '^asa')", Truth::No),
-            ("payload.to.matches(payload.pattern)", Truth::Yes),
-            ("payload.to.matches('^.sa .berg')", Truth::Yes),
-            ("payload.to.matches('^\\\\w')", Truth::No),
+            ("payload.to.matches('@example[.]com>$')", Verdict::Yes),
+            ("matches(payload.to, '^asa')", Verdict::No),
+            ("payload.to.matches(payload.pattern)", Verdict::Yes),
+            ("payload.to.matches('^.sa .berg')", Verdict::Yes),
+            ("payload.to.matches('^\\\\w')", Verdict::No),
         ] {
             assert_eq!(test(source, &payload), expected, "{source}");
         }
         for broken in
             ["payload.to.matches(payload.broken)", "payload.n.matches('x')", "payload.to.matches(1)"]
         {
-            assert!(matches!(test(broken, &payload), Truth::Unknown(_)), "{broken}");
+            assert!(matches!(test(broken, &payload), Verdict::Unknown(_)), "{broken}");
         }
         for broken in ["payload.to.matches('(')", "matches(payload.to, '(')"] {
             let faults = Condition::compile(broken).map(|_| ()).unwrap_err();

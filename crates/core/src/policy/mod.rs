@@ -14,8 +14,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use condition::{Condition, Facts, Truth, VARIABLES};
-pub use read::{Flaw, Report};
+pub use condition::{Condition, Facts, VARIABLES, Verdict};
+pub use read::{Diagnostic, Report};
 
 use crate::Timestamp;
 use crate::id::{ClientId, ReviewerId};
@@ -94,12 +94,12 @@ pub struct Reviewer {
     /// What rules ask for.
     pub roles: BTreeSet<String>,
     /// When somebody else is asked.
-    pub away: Vec<Away>,
+    pub away: Vec<Absence>,
 }
 
 /// A time away, in whole UTC days, both included.
 #[derive(Clone, Debug)]
-pub struct Away {
+pub struct Absence {
     /// First day, counted from 1970-01-01.
     pub from_day: i64,
     /// Last day.
@@ -116,18 +116,18 @@ pub struct Rule {
     /// When it applies; without a condition, always.
     pub when: Option<Condition>,
     /// What it does.
-    pub then: Then,
+    pub then: RuleAction,
     /// How long its approvals may be acted on, in seconds.
     pub valid_for_seconds: i64,
 }
 
 /// What a rule does.
 #[derive(Debug)]
-pub enum Then {
+pub enum RuleAction {
     /// Decides alone.
     Decide(Decision),
     /// Asks.
-    Ask(Terms),
+    Ask(ApprovalTerms),
 }
 
 /// Yes or no.
@@ -167,7 +167,7 @@ impl fmt::Display for Decision {
 
 /// How a rule asks. A request keeps the terms that it was asked under.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Terms {
+pub struct ApprovalTerms {
     /// How many distinct reviewers must approve.
     pub approvals: u32,
     /// Whom it asks, one after the other.
@@ -182,7 +182,7 @@ pub struct Terms {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stage {
     /// Whom it asks.
-    pub ask: Asks,
+    pub ask: Assignees,
     /// For how long, in milliseconds.
     pub within_ms: i64,
 }
@@ -190,7 +190,7 @@ pub struct Stage {
 /// Whom a stage asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Asks {
+pub enum Assignees {
     /// The reviewers who have one of these roles.
     Roles(Vec<String>),
     /// A system that reads this queue and answers through `/decision`.
@@ -217,7 +217,7 @@ pub struct Question<'a> {
 
 /// The rule that a request hits.
 #[derive(Clone, Debug)]
-pub struct Hit<'p> {
+pub struct RuleMatch<'p> {
     /// The rule.
     pub rule: &'p Rule,
     /// Why its condition could not be evaluated, if it could not: then nothing but a person may approve.
@@ -226,7 +226,7 @@ pub struct Hit<'p> {
 
 /// A reviewer who is asked, and for whom they stand in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AskedReviewer {
+pub struct Assignee {
     /// Who is asked.
     pub reviewer: ReviewerId,
     /// Who is away.
@@ -248,22 +248,22 @@ impl Policy {
     /// The first rule that matches, or that cannot be evaluated.
     ///
     /// A condition that fails does not skip its rule: what follows might be more generous than its author meant.
-    pub fn pick(&self, question: &Question<'_>) -> Option<Hit<'_>> {
+    pub fn pick(&self, question: &Question<'_>) -> Option<RuleMatch<'_>> {
         let facts = Facts::of(question);
         self.rules.iter().find_map(|rule| match rule.truth(&facts) {
-            Truth::Yes => Some(Hit { rule, doubt: None }),
-            Truth::No => None,
-            Truth::Unknown(why) => Some(Hit { rule, doubt: Some(why) }),
+            Verdict::Yes => Some(RuleMatch { rule, doubt: None }),
+            Verdict::No => None,
+            Verdict::Unknown(why) => Some(RuleMatch { rule, doubt: Some(why) }),
         })
     }
 
     /// What each rule says of a request, down to the one that it hits.
-    pub fn explain(&self, question: &Question<'_>) -> Vec<(&Rule, Truth)> {
+    pub fn explain(&self, question: &Question<'_>) -> Vec<(&Rule, Verdict)> {
         let facts = Facts::of(question);
         let mut lines = Vec::new();
         for rule in &self.rules {
             let truth = rule.truth(&facts);
-            let hit = truth != Truth::No;
+            let hit = truth != Verdict::No;
             lines.push((rule, truth));
             if hit {
                 break;
@@ -275,13 +275,13 @@ impl Policy {
     /// The reviewers whom a stage with those roles asks at that time, each once, in the policy's order.
     ///
     /// Who is away is replaced by their backup (and that one's, if away too); without one, they are left out.
-    pub fn asked(&self, roles: &[String], at: Timestamp) -> Vec<AskedReviewer> {
-        let mut asked: Vec<AskedReviewer> = Vec::new();
+    pub fn asked(&self, roles: &[String], at: Timestamp) -> Vec<Assignee> {
+        let mut asked: Vec<Assignee> = Vec::new();
         for holder in self.reviewers.iter().filter(|reviewer| reviewer.has_any(roles)) {
             let Some(present) = self.present(holder, at) else { continue };
             if asked.iter().all(|other| other.reviewer != present.id) {
                 let in_place_of = (present.id != holder.id).then(|| holder.id.clone());
-                asked.push(AskedReviewer { reviewer: present.id.clone(), in_place_of });
+                asked.push(Assignee { reviewer: present.id.clone(), in_place_of });
             }
         }
         asked
@@ -289,7 +289,7 @@ impl Policy {
 
     /// Whether that asked reviewer still counts: still in the policy, and still with a role that is asked (or, as a
     /// backup, still standing in for someone).
-    pub fn still_counts(&self, asked: &AskedReviewer, roles: &[String]) -> bool {
+    pub fn still_counts(&self, asked: &Assignee, roles: &[String]) -> bool {
         self.reviewer(&asked.reviewer)
             .is_some_and(|reviewer| asked.in_place_of.is_some() || reviewer.has_any(roles))
     }
@@ -306,8 +306,8 @@ impl Policy {
 }
 
 impl Rule {
-    fn truth(&self, facts: &Facts) -> Truth {
-        self.when.as_ref().map_or(Truth::Yes, |condition| condition.test(facts))
+    fn truth(&self, facts: &Facts) -> Verdict {
+        self.when.as_ref().map_or(Verdict::Yes, |condition| condition.test(facts))
     }
 }
 
@@ -317,7 +317,7 @@ impl Reviewer {
         roles.iter().any(|role| self.roles.contains(role))
     }
 
-    fn away_at(&self, at: Timestamp) -> Option<&Away> {
+    fn away_at(&self, at: Timestamp) -> Option<&Absence> {
         let day = at.day();
         self.away.iter().find(|away| (away.from_day..=away.until_day).contains(&day))
     }

@@ -8,8 +8,8 @@ use toml::de::DeTable;
 
 use super::toml_tree::{Faults, Node, Table};
 use super::{
-    Asks, Away, Client, ClientRole, Condition, Decision, MAX_WAIT_MS, Policy, Question, Reviewer, Rule,
-    Stage, Terms, Then, VALID_FOR_SECONDS,
+    Absence, ApprovalTerms, Assignees, Client, ClientRole, Condition, Decision, MAX_WAIT_MS, Policy,
+    Question, Reviewer, Rule, RuleAction, Stage, VALID_FOR_SECONDS,
 };
 use crate::id::{ClientId, ReviewerId};
 use crate::payload::sha256_hex;
@@ -17,14 +17,14 @@ use crate::token::TokenKind;
 
 /// One thing wrong, or worth a look, in a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flaw {
+pub struct Diagnostic {
     /// Line of the file, from 1.
     pub line: usize,
     /// What, in lower case without a full stop.
     pub message: String,
 }
 
-impl fmt::Display for Flaw {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}: {}", self.line, self.message)
     }
@@ -34,14 +34,14 @@ impl fmt::Display for Flaw {
 #[derive(Debug)]
 pub struct Report {
     /// The policy, if it has no faults.
-    pub policy: Result<Policy, Vec<Flaw>>,
+    pub policy: Result<Policy, Vec<Diagnostic>>,
     /// Things that are allowed but that an operator should know of.
-    pub warnings: Vec<Flaw>,
+    pub warnings: Vec<Diagnostic>,
 }
 
 impl Policy {
     /// Reads and checks a policy. `Err` holds every fault.
-    pub fn read(text: &str) -> Result<Self, Vec<Flaw>> {
+    pub fn read(text: &str) -> Result<Self, Vec<Diagnostic>> {
         Self::check(text).policy
     }
 
@@ -49,26 +49,26 @@ impl Policy {
     /// compiled when a request first reaches it.
     ///
     /// A function that never tests a condition then does not hold the compiler either, a tenth of its size.
-    pub fn reread(text: &str) -> Result<Self, Vec<Flaw>> {
-        Scrutiny { condition: |source| Ok(Condition::unchecked(source)), examples: |_, _, _| {} }
+    pub fn load_trusted(text: &str) -> Result<Self, Vec<Diagnostic>> {
+        Strictness { condition: |source| Ok(Condition::unchecked(source)), examples: |_, _, _| {} }
             .report(text)
             .policy
     }
 
     /// Reads and checks a policy; also says what an operator should think twice about.
     pub fn check(text: &str) -> Report {
-        Scrutiny { condition: Condition::compile, examples: check_examples }.report(text)
+        Strictness { condition: Condition::compile, examples: check_examples }.report(text)
     }
 }
 
 /// How closely conditions, and the examples that try them, are looked at.
 #[derive(Clone, Copy)]
-struct Scrutiny {
+struct Strictness {
     condition: fn(&str) -> Result<Condition, Vec<String>>,
     examples: fn(&Table<'_, '_>, &Rule, &Policy),
 }
 
-impl Scrutiny {
+impl Strictness {
     fn report(self, text: &str) -> Report {
         let faults = Faults::new(text);
         let warnings = Faults::new(text);
@@ -89,7 +89,7 @@ impl Scrutiny {
 /// One of a reviewer's addresses.
 type AddressOf = fn(&Reviewer) -> Option<&str>;
 
-fn read_policy(root: &Table<'_, '_>, text: &str, warnings: &Faults<'_>, scrutiny: Scrutiny) -> Policy {
+fn read_policy(root: &Table<'_, '_>, text: &str, warnings: &Faults<'_>, scrutiny: Strictness) -> Policy {
     let issuer = root.get("issuer").and_then(|node| {
         let url = node.text()?;
         let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
@@ -275,11 +275,11 @@ fn role_names<C: FromIterator<String>>(node: &Node<'_, '_>) -> C {
     node.items().iter().filter_map(Node::words).map(str::to_owned).collect()
 }
 
-fn read_away(table: &Table<'_, '_>) -> Option<Away> {
+fn read_away(table: &Table<'_, '_>) -> Option<Absence> {
     let from_day = table.required("from").and_then(|node| node.day());
     let until_day = table.required("until").and_then(|node| node.day());
     let backup = table.get("backup").and_then(|node| parse_id(&node, ReviewerId::parse));
-    let away = Away { from_day: from_day?, until_day: until_day?, backup };
+    let away = Absence { from_day: from_day?, until_day: until_day?, backup };
     if away.until_day < away.from_day {
         table.fault("`until` is before `from`");
     }
@@ -291,7 +291,7 @@ fn read_rule(
     reviewers: &[Reviewer],
     clients: &[Client],
     warnings: &Faults<'_>,
-    scrutiny: Scrutiny,
+    scrutiny: Strictness,
 ) -> Option<Rule> {
     let name = table.required("name").and_then(|node| {
         let name = node.words()?;
@@ -328,14 +328,14 @@ fn read_rule(
             stages.fault("a rule has either `decide` or `stages`");
             None
         }
-        (Some(decision), None) => decision.map(Then::Decide),
-        (None, Some(stages)) => read_terms(table, &stages, reviewers, clients, warnings).map(Then::Ask),
+        (Some(decision), None) => decision.map(RuleAction::Decide),
+        (None, Some(stages)) => read_terms(table, &stages, reviewers, clients, warnings).map(RuleAction::Ask),
         (None, None) => {
             table.fault("a rule needs `decide` or `stages`");
             None
         }
     };
-    if let Some(Then::Decide(_)) = then {
+    if let Some(RuleAction::Decide(_)) = then {
         for key in ["approvals", "on_timeout", "owner_may_approve"] {
             if let Some(node) = table.get(key) {
                 node.fault(format!("`{key}` means nothing in a rule that decides alone"));
@@ -349,7 +349,7 @@ fn read_rule(
     }
     let _ = table.get("examples");
     let (name, when, then, valid_for_seconds) = (name?, when?, then?, valid_for_seconds?);
-    if when.is_none() && matches!(then, Then::Decide(Decision::Approve)) {
+    if when.is_none() && matches!(then, RuleAction::Decide(Decision::Approve)) {
         warnings.add(table.at, format!("rule `{name}` approves everything that reaches it"));
     }
     Some(Rule { name, when, then, valid_for_seconds })
@@ -370,7 +370,7 @@ fn read_terms(
     reviewers: &[Reviewer],
     clients: &[Client],
     warnings: &Faults<'_>,
-) -> Option<Terms> {
+) -> Option<ApprovalTerms> {
     let approvals = table.get("approvals").map_or(Some(1), |node| node.number(1, 100));
     let on_timeout = table.get("on_timeout").map_or(Some(Decision::Reject), |node| {
         let decision = decision(&node);
@@ -397,15 +397,20 @@ fn read_terms(
     let people = reviewers
         .iter()
         .filter(|reviewer| {
-            read.iter().any(|stage| matches!(&stage.ask, Asks::Roles(roles) if reviewer.has_any(roles)))
+            read.iter().any(|stage| matches!(&stage.ask, Assignees::Roles(roles) if reviewer.has_any(roles)))
         })
         .count();
-    let queue = read.iter().any(|stage| matches!(stage.ask, Asks::Queue(_)));
+    let queue = read.iter().any(|stage| matches!(stage.ask, Assignees::Queue(_)));
     if read.len() == items.len() && people < approvals as usize && !queue {
         table.fault(format!("asks for {approvals} approvals, but its stages have {people} reviewers"));
     }
     (read.len() == items.len()).then_some(())?;
-    Some(Terms { approvals, stages: read, on_timeout: on_timeout?, owner_may_approve: owner_may_approve? })
+    Some(ApprovalTerms {
+        approvals,
+        stages: read,
+        on_timeout: on_timeout?,
+        owner_may_approve: owner_may_approve?,
+    })
 }
 
 fn read_stage(node: &Node<'_, '_>, reviewers: &[Reviewer], clients: &[Client]) -> Option<Stage> {
@@ -423,7 +428,7 @@ fn read_stage(node: &Node<'_, '_>, reviewers: &[Reviewer], clients: &[Client]) -
                     node.fault(format!("no reviewer has the role `{role}`"));
                 }
             }
-            Some(Asks::Roles(roles))
+            Some(Assignees::Roles(roles))
         }
         (None, Some(node)) => {
             let name = node.words()?;
@@ -433,7 +438,7 @@ fn read_stage(node: &Node<'_, '_>, reviewers: &[Reviewer], clients: &[Client]) -
             if !clients.iter().any(|client| client.has(ClientRole::Decider)) {
                 node.fault("no client has the role `decider`, so nobody could answer from this queue");
             }
-            Some(Asks::Queue(name.to_owned()))
+            Some(Assignees::Queue(name.to_owned()))
         }
         _ => {
             table.fault("a stage has either `ask = [roles]` or `queue = \"name\"`");

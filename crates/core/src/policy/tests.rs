@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{Policy, Question, Truth};
+use super::{Policy, Question, Verdict};
 use crate::Timestamp;
 use crate::id::ReviewerId;
 
@@ -137,7 +137,7 @@ fn what_is_allowed_but_risky_is_a_warning() {
 
 #[test]
 fn the_first_rule_that_matches_or_fails_decides() {
-    for policy in [Policy::read(SAMPLE), Policy::reread(SAMPLE)] {
+    for policy in [Policy::read(SAMPLE), Policy::load_trusted(SAMPLE)] {
         the_first_rule_decides(&policy.unwrap());
     }
 }
@@ -148,7 +148,7 @@ fn what_an_installed_policy_says_in_no_known_words_is_in_doubt() {
     assert_ne!(text, SAMPLE);
     assert!(Policy::read(&text).is_err());
     for unreadable in [text.clone(), text.replace("twenty(20)", "(")] {
-        let policy = Policy::reread(&unreadable).unwrap();
+        let policy = Policy::load_trusted(&unreadable).unwrap();
         let (payload, metadata) = (json!({"amount": 1}), BTreeMap::new());
         let (client, action, summary) = ("n8n", "refund.create", "");
         let hit = policy.pick(&Question { client, action, summary, payload: &payload, metadata: &metadata });
@@ -174,7 +174,7 @@ fn the_first_rule_decides(policy: &Policy) {
         Question { client: "n8n", action: "payment.send", summary: "", payload: &payload, metadata: &empty };
     let lines: Vec<_> =
         policy.explain(&question).into_iter().map(|(rule, truth)| (rule.name.as_str(), truth)).collect();
-    assert_eq!(lines, [("small refunds", Truth::No), ("payments", Truth::Yes)]);
+    assert_eq!(lines, [("small refunds", Verdict::No), ("payments", Verdict::Yes)]);
 }
 
 #[test]

@@ -9,12 +9,12 @@ use serde_json::{Map, Number, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::read::Flaw;
+use super::read::Diagnostic;
 
 /// What is wrong so far, and the text to find lines in.
 pub(super) struct Faults<'t> {
     text: &'t str,
-    found: RefCell<Vec<Flaw>>,
+    found: RefCell<Vec<Diagnostic>>,
 }
 
 impl<'t> Faults<'t> {
@@ -25,13 +25,13 @@ impl<'t> Faults<'t> {
     pub(super) fn add(&self, at: usize, message: impl Into<String>) {
         let before = self.text.get(..at).unwrap_or(self.text);
         let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
-        self.found.borrow_mut().push(Flaw { line, message: message.into() });
+        self.found.borrow_mut().push(Diagnostic { line, message: message.into() });
     }
 
     /// Everything found, in the order of the file.
-    pub(super) fn take(self) -> Vec<Flaw> {
+    pub(super) fn take(self) -> Vec<Diagnostic> {
         let mut found = self.found.into_inner();
-        found.sort_by_key(|flaw| flaw.line);
+        found.sort_by_key(|diagnostic| diagnostic.line);
         found.dedup();
         found
     }

@@ -1,6 +1,6 @@
 //! A request: what was asked, which never changes, and its life, which ends once.
 //!
-//! The rules that change a life are in `rules`; nothing else makes a [`Life`] from another.
+//! The rules that change a life are in `rules`; nothing else makes a [`RequestState`] from another.
 
 mod rules;
 #[cfg(test)]
@@ -12,19 +12,19 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use rules::{Ask, Ballot, Change, Effect, Told, Voted};
+pub use rules::{Effect, NewRequest, Told, Transition, VoteInput, VoteOutcome};
 
 use crate::Timestamp;
 use crate::audit::{About, ChainHead};
 use crate::id::{ApprovalId, ClientId, RequestId, RequestKey, ReviewerId};
 use crate::keys::EpochNumber;
 use crate::payload::Payload;
-use crate::policy::{AskedReviewer, Asks, Decision, Terms};
+use crate::policy::{ApprovalTerms, Assignee, Assignees, Decision};
 use crate::token::{Claims, TokenKind};
 
 /// What was asked, and under which terms. Written once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asked {
+pub struct ApprovalRequest {
     /// The gate's name for it.
     pub approval_id: ApprovalId,
     /// Who asked.
@@ -60,7 +60,7 @@ pub struct Asked {
     /// The rule that it hit; none where no rule matched.
     pub rule: Option<String>,
     /// How the rule asks; none where policy decided alone.
-    pub terms: Option<Terms>,
+    pub terms: Option<ApprovalTerms>,
     /// The stage that it began with: the first that had somebody to ask.
     pub first_stage: usize,
     /// How long an approval may be acted on, in seconds.
@@ -71,7 +71,7 @@ pub struct Asked {
 
 /// What became of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Life {
+pub struct RequestState {
     /// Whether it waits, or how it ended.
     pub state: State,
     /// Who has spoken, in order; one entry a reviewer.
@@ -102,7 +102,7 @@ pub struct Pending {
     /// The first moment at which an answer is too late.
     pub closes_at: Timestamp,
     /// Whom it asks; empty for a queue.
-    pub asked: Vec<AskedReviewer>,
+    pub asked: Vec<Assignee>,
     /// A stage was passed over without anyone having been asked in it, so silence is no consent.
     pub unheard: bool,
 }
@@ -111,7 +111,7 @@ pub struct Pending {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// Which end.
-    pub status: EndStatus,
+    pub status: Status,
     /// When; for a deadline, the deadline itself.
     pub decided_at: Timestamp,
     /// By whom: one, or a quorum.
@@ -125,7 +125,7 @@ pub struct Outcome {
 /// How a request can end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum EndStatus {
+pub enum Status {
     /// Yes.
     Approved,
     /// No.
@@ -136,7 +136,7 @@ pub enum EndStatus {
     Cancelled,
 }
 
-impl EndStatus {
+impl Status {
     /// The word in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -200,14 +200,14 @@ pub struct Redemption {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// What was asked.
-    pub asked: Arc<Asked>,
+    pub asked: Arc<ApprovalRequest>,
     /// What became of it.
-    pub life: Life,
+    pub life: RequestState,
     /// Counts its changes, from 1.
     pub version: u64,
 }
 
-impl Asked {
+impl ApprovalRequest {
     /// Where it is stored.
     pub fn key(&self) -> RequestKey {
         RequestKey::of(&self.client, &self.request_id)
@@ -240,16 +240,16 @@ impl Asked {
     /// The roles that a stage asks; empty for a queue.
     pub fn stage_roles(&self, stage: usize) -> &[String] {
         match self.terms.as_ref().and_then(|terms| terms.stages.get(stage)).map(|stage| &stage.ask) {
-            Some(Asks::Roles(roles)) => roles,
-            Some(Asks::Queue(_)) | None => &[],
+            Some(Assignees::Roles(roles)) => roles,
+            Some(Assignees::Queue(_)) | None => &[],
         }
     }
 
     /// The queue that a stage writes to, if it does.
     pub fn stage_queue(&self, stage: usize) -> Option<&str> {
         match &self.terms.as_ref()?.stages.get(stage)?.ask {
-            Asks::Queue(queue) => Some(queue),
-            Asks::Roles(_) => None,
+            Assignees::Queue(queue) => Some(queue),
+            Assignees::Roles(_) => None,
         }
     }
 
@@ -259,7 +259,7 @@ impl Asked {
     }
 }
 
-impl Life {
+impl RequestState {
     fn new(state: State, at: Timestamp) -> Self {
         Self { state, votes: Vec::new(), redeemed: None, chain: ChainHead::default(), updated_at: at }
     }
@@ -312,7 +312,7 @@ impl Request {
         };
         Self {
             asked: Arc::clone(&self.asked),
-            life: Life::new(State::Pending(pending), self.asked.created_at),
+            life: RequestState::new(State::Pending(pending), self.asked.created_at),
             version: 1,
         }
     }
@@ -329,7 +329,7 @@ impl Request {
             iat,
             exp: iat.saturating_add(self.asked.valid_for_seconds),
             status: outcome.status.as_str().to_owned(),
-            approved: outcome.status == EndStatus::Approved,
+            approved: outcome.status == Status::Approved,
             action: self.asked.action.clone(),
             payload_sha256: self.asked.payload_sha256.clone(),
             decided_by: outcome.decided_by.iter().map(ToString::to_string).collect(),

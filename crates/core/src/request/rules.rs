@@ -8,25 +8,27 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Asked, Decider, EndStatus, Life, Outcome, Pending, Redemption, Request, State, Vote};
+use super::{
+    ApprovalRequest, Decider, Outcome, Pending, Redemption, Request, RequestState, State, Status, Vote,
+};
 use crate::Timestamp;
-use crate::audit::{AuditEntry, Channel, Draft, Event};
+use crate::audit::{AuditEntry, AuditEvent, AuditEventKind, Channel};
 use crate::id::{ApprovalId, RequestId, ReviewerId};
 use crate::keys::EpochNumber;
 use crate::payload::Payload;
 use crate::policy::{
-    AskedReviewer, Asks, Client, Decision, Policy, Question, Terms, Then, VALID_FOR_SECONDS,
+    ApprovalTerms, Assignee, Assignees, Client, Decision, Policy, Question, RuleAction, VALID_FOR_SECONDS,
 };
 use crate::refusal::Refusal;
 
 /// A question, checked for its form.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub struct NewRequest {
     /// A new id for the approval.
     pub approval_id: ApprovalId,
     /// The client's name for it.
     pub request_id: RequestId,
-    /// Digest of the question; see [`Asked::question_sha256`].
+    /// Digest of the question; see [`ApprovalRequest::question_sha256`].
     pub question_sha256: String,
     /// Dotted name of what will be done.
     pub action: String,
@@ -48,11 +50,11 @@ pub struct Ask {
 
 /// What an act does: to be committed as a whole, or not at all.
 #[derive(Clone, Debug)]
-pub struct Change {
+pub struct Transition {
     /// The next life.
-    pub life: Life,
+    pub life: RequestState,
     /// What to write into the trail, in order.
-    pub drafts: Vec<Draft>,
+    pub drafts: Vec<AuditEvent>,
     /// Whom to tell once it is committed.
     pub effects: Vec<Effect>,
     /// The first moment at which it must no longer be written; none where time does not matter.
@@ -63,11 +65,11 @@ pub struct Change {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// The reviewers whom this stage asks.
-    AskReviewers {
+    NotifyReviewers {
         /// Index of the stage.
         stage: usize,
         /// Whom it asks.
-        asked: Vec<AskedReviewer>,
+        asked: Vec<Assignee>,
     },
     /// The system behind this stage's queue.
     Publish {
@@ -82,7 +84,7 @@ pub enum Effect {
     Decided,
 }
 
-impl Change {
+impl Transition {
     /// Whether the request ends with it.
     pub fn ends(&self) -> bool {
         self.drafts.iter().any(|draft| draft.event.is_end())
@@ -91,13 +93,13 @@ impl Change {
     /// Puts the drafts at the end of the request's audit chain.
     ///
     /// `token_hash` goes to the entry of the end, and to that of a redemption.
-    pub fn seal(&mut self, asked: &Asked, token_hash: Option<&str>) -> Vec<AuditEntry> {
+    pub fn chain(&mut self, asked: &ApprovalRequest, token_hash: Option<&str>) -> Vec<AuditEntry> {
         let about = asked.about();
         let chain = &mut self.life.chain;
         self.drafts
             .drain(..)
             .map(|mut draft| {
-                if draft.event.is_end() || draft.event == Event::Redeemed {
+                if draft.event.is_end() || draft.event == AuditEventKind::Redeemed {
                     draft.token_hash = token_hash.map(str::to_owned);
                 }
                 chain.append(asked.approval_id.as_str(), Some(&about), draft)
@@ -108,7 +110,7 @@ impl Change {
 
 /// A reviewer's word, as it arrives.
 #[derive(Clone, Debug)]
-pub struct Ballot {
+pub struct VoteInput {
     /// Who.
     pub reviewer: ReviewerId,
     /// Yes or no.
@@ -121,11 +123,11 @@ pub struct Ballot {
 
 /// What a vote did.
 #[derive(Clone, Debug)]
-pub enum Voted {
+pub enum VoteOutcome {
     /// It counts.
-    Changed(Box<Change>),
+    Changed(Box<Transition>),
     /// The same person had said the same before.
-    Same,
+    Unchanged,
 }
 
 /// Whether the last stage's reviewers have been told.
@@ -139,7 +141,12 @@ pub enum Told {
 
 impl Request {
     /// Takes a question: the rule decides at once, or somebody is asked.
-    pub fn open(ask: Ask, client: &Client, policy: &Policy, now: Timestamp) -> (Arc<Asked>, Change) {
+    pub fn open(
+        ask: NewRequest,
+        client: &Client,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> (Arc<ApprovalRequest>, Transition) {
         let payload: Value = ask.payload.value();
         let hit = policy.pick(&Question {
             client: client.id.as_str(),
@@ -153,12 +160,12 @@ impl Request {
         let valid_for_seconds = hit.as_ref().map_or(VALID_FOR_SECONDS, |hit| hit.rule.valid_for_seconds);
         let then = hit.map(|hit| &hit.rule.then);
         let terms = match then {
-            Some(Then::Ask(terms)) => Some(terms.clone()),
-            Some(Then::Decide(_)) | None => None,
+            Some(RuleAction::Ask(terms)) => Some(terms.clone()),
+            Some(RuleAction::Decide(_)) | None => None,
         };
         let natural_ms: i64 = terms.iter().flat_map(|terms| &terms.stages).map(|stage| stage.within_ms).sum();
         let limit_ms = ask.timeout_ms.map_or(natural_ms, |limit| limit.min(natural_ms));
-        let mut asked = Asked {
+        let mut asked = ApprovalRequest {
             approval_id: ask.approval_id,
             client: client.id.clone(),
             request_id: ask.request_id,
@@ -186,12 +193,12 @@ impl Request {
         if let Some(pending) = &opened {
             asked.first_stage = pending.stage;
         }
-        let mut drafts = vec![Draft {
+        let mut drafts = vec![AuditEvent {
             detail: doubt.as_ref().map(|why| format!("the rule's condition could not be evaluated: {why}")),
-            ..draft(now, Event::Asked, format!("client:{}", asked.client), Channel::Api)
+            ..draft(now, AuditEventKind::Asked, format!("client:{}", asked.client), Channel::Api)
         }];
         let (state, effects) = match (then, opened) {
-            (Some(Then::Ask(_)), Some(pending)) => {
+            (Some(RuleAction::Ask(_)), Some(pending)) => {
                 let mut effects = asked.opening_effects(&pending);
                 drafts.push(stage_draft(&asked, &pending, now));
                 effects.push(Effect::Requested);
@@ -199,17 +206,17 @@ impl Request {
             }
             (then, _) => {
                 let (status, reason) = match (then, doubt) {
-                    (Some(Then::Decide(Decision::Approve)), None) => (EndStatus::Approved, None),
-                    (Some(Then::Decide(Decision::Reject)), None) => (EndStatus::Rejected, None),
-                    (Some(Then::Decide(_)), Some(why)) => (
-                        EndStatus::Rejected,
+                    (Some(RuleAction::Decide(Decision::Approve)), None) => (Status::Approved, None),
+                    (Some(RuleAction::Decide(Decision::Reject)), None) => (Status::Rejected, None),
+                    (Some(RuleAction::Decide(_)), Some(why)) => (
+                        Status::Rejected,
                         Some(format!("the rule's condition could not be evaluated: {why}")),
                     ),
-                    (Some(Then::Ask(_)), _) => (
-                        EndStatus::Rejected,
+                    (Some(RuleAction::Ask(_)), _) => (
+                        Status::Rejected,
                         Some("the rule asks, but nobody who may approve can be asked".into()),
                     ),
-                    (None, _) => (EndStatus::Rejected, Some("no rule matches this request".into())),
+                    (None, _) => (Status::Rejected, Some("no rule matches this request".into())),
                 };
                 asked.deadline = None;
                 let outcome = Outcome {
@@ -223,14 +230,14 @@ impl Request {
                 (State::Ended(outcome), vec![Effect::Decided])
             }
         };
-        let life = Life::new(state, now);
-        (Arc::new(asked), Change { life, drafts, effects, not_at_or_after: None })
+        let life = RequestState::new(state, now);
+        (Arc::new(asked), Transition { life, drafts, effects, not_at_or_after: None })
     }
 
     /// A reviewer votes.
     ///
     /// Refuses when it has ended, when its stage is over or never asked them, and when the owner would approve.
-    pub fn vote(&self, ballot: &Ballot, policy: &Policy, now: Timestamp) -> Result<Voted, Refusal> {
+    pub fn vote(&self, ballot: &VoteInput, policy: &Policy, now: Timestamp) -> Result<VoteOutcome, Refusal> {
         let at = self.clamp(now);
         let Some(pending) = self.pending() else { return Err(Refusal::AlreadyDecided) };
         if at >= pending.closes_at || !self.may_answer(&ballot.reviewer, policy) {
@@ -246,9 +253,9 @@ impl Request {
             .and_then(|index| self.life.votes.get(index))
             .is_some_and(|vote| vote.decision == ballot.decision);
         if same {
-            return Ok(Voted::Same);
+            return Ok(VoteOutcome::Unchanged);
         }
-        let mut life = Life { updated_at: at, ..self.life.clone() };
+        let mut life = RequestState { updated_at: at, ..self.life.clone() };
         if let Some(index) = earlier {
             life.votes.remove(index);
         }
@@ -258,10 +265,10 @@ impl Request {
             reason: ballot.reason.clone(),
             voted_at: at,
         });
-        let mut drafts = vec![Draft {
+        let mut drafts = vec![AuditEvent {
             approved: ballot.decision == Decision::Approve,
             detail: Some(with_reason(ballot.decision.as_str(), ballot.reason.as_deref())),
-            ..draft(at, Event::VoteCast, ballot.reviewer.to_string(), ballot.channel)
+            ..draft(at, AuditEventKind::VoteCast, ballot.reviewer.to_string(), ballot.channel)
         }];
         let approvers: Vec<Decider> = life
             .votes
@@ -273,10 +280,10 @@ impl Request {
             .map(|vote| Decider::Reviewer(vote.reviewer.clone()))
             .collect();
         let end = match ballot.decision {
-            Decision::Reject => Some((EndStatus::Rejected, vec![Decider::Reviewer(ballot.reviewer.clone())])),
+            Decision::Reject => Some((Status::Rejected, vec![Decider::Reviewer(ballot.reviewer.clone())])),
             Decision::Approve => {
                 let enough = approvers.len() >= self.asked.approvals_needed() as usize;
-                enough.then_some((EndStatus::Approved, approvers))
+                enough.then_some((Status::Approved, approvers))
             }
         };
         let mut effects = Vec::new();
@@ -293,7 +300,7 @@ impl Request {
             effects.push(Effect::Decided);
         }
         let not_at_or_after = Some(pending.closes_at);
-        Ok(Voted::Changed(Box::new(Change { life, drafts, effects, not_at_or_after })))
+        Ok(VoteOutcome::Changed(Box::new(Transition { life, drafts, effects, not_at_or_after })))
     }
 
     /// A decider answers for a request that waits in a queue. Its word is the outcome.
@@ -304,7 +311,7 @@ impl Request {
         reason: Option<String>,
         policy: &Policy,
         now: Timestamp,
-    ) -> Result<Change, Refusal> {
+    ) -> Result<Transition, Refusal> {
         let at = self.clamp(now);
         let Some(pending) = self.pending() else { return Err(Refusal::AlreadyDecided) };
         if at >= pending.closes_at || self.asked.stage_queue(pending.stage).is_none() {
@@ -321,8 +328,8 @@ impl Request {
         }
         let outcome = Outcome {
             status: match decision {
-                Decision::Approve => EndStatus::Approved,
-                Decision::Reject => EndStatus::Rejected,
+                Decision::Approve => Status::Approved,
+                Decision::Reject => Status::Rejected,
             },
             decided_at: at,
             decided_by: vec![Decider::Client(decider.id.clone())],
@@ -333,11 +340,11 @@ impl Request {
     }
 
     /// The client withdraws it.
-    pub fn cancel(&self, now: Timestamp) -> Result<Change, Refusal> {
+    pub fn cancel(&self, now: Timestamp) -> Result<Transition, Refusal> {
         let at = self.clamp(now);
         let Some(pending) = self.pending() else { return Err(Refusal::AlreadyDecided) };
         let outcome = Outcome {
-            status: EndStatus::Cancelled,
+            status: Status::Cancelled,
             decided_at: at,
             decided_by: vec![Decider::Client(self.asked.client.clone())],
             reason: None,
@@ -350,17 +357,17 @@ impl Request {
     ///
     /// Each stage closes at the time that was fixed when the request was taken, however late this runs; a stage that
     /// was over before anybody could be asked makes the silence worthless.
-    pub fn expire(&self, policy: &Policy, told: Told, now: Timestamp) -> Option<Change> {
+    pub fn expire(&self, policy: &Policy, told: Told, now: Timestamp) -> Option<Transition> {
         let at = self.clamp(now);
         let pending = self.pending().filter(|pending| at >= pending.closes_at)?;
         let next = self.asked.open_stage_from(pending.stage.saturating_add(1), policy, at);
         if let Some(mut next) = next {
             next.unheard |= pending.unheard;
-            let mut life = Life { updated_at: at, ..self.life.clone() };
+            let mut life = RequestState { updated_at: at, ..self.life.clone() };
             let drafts = vec![stage_draft(&self.asked, &next, at)];
             let effects = self.asked.opening_effects(&next);
             life.state = State::Pending(next);
-            return Some(Change { life, drafts, effects, not_at_or_after: None });
+            return Some(Transition { life, drafts, effects, not_at_or_after: None });
         }
         let last = self.asked.terms.as_ref().map_or(0, |terms| terms.stages.len().saturating_sub(1));
         // Later stages that had nobody to ask, or that passed during an outage, were not heard either.
@@ -373,7 +380,7 @@ impl Request {
             && heard
             && !self.asked.silence_refuses;
         let outcome = Outcome {
-            status: if approves { EndStatus::Approved } else { EndStatus::Expired },
+            status: if approves { Status::Approved } else { Status::Expired },
             // When it legally ended, however late that is recorded: a token's time must not start later.
             decided_at: self.asked.deadline.map_or(at, |deadline| deadline.min(at)),
             decided_by: vec![Decider::Timeout(self.asked.rule.clone())],
@@ -386,7 +393,7 @@ impl Request {
     /// An executor uses the token. `Ok(None)` if the same one has used it before.
     ///
     /// The token has been checked against this request's claims; here the outcome, the time and the one use are.
-    pub fn redeem(&self, redeemed_by: &str, now: Timestamp) -> Result<Option<Change>, Refusal> {
+    pub fn redeem(&self, redeemed_by: &str, now: Timestamp) -> Result<Option<Transition>, Refusal> {
         let claims = self.claims().filter(|claims| claims.approved).ok_or(Refusal::NotApproved)?;
         if let Some(earlier) = &self.life.redeemed {
             if earlier.redeemed_by == redeemed_by {
@@ -402,12 +409,12 @@ impl Request {
         }
         let at = self.clamp(now);
         let redeemed = Some(Redemption { redeemed_by: redeemed_by.to_owned(), redeemed_at: at });
-        let life = Life { redeemed, updated_at: at, ..self.life.clone() };
-        let drafts = vec![Draft {
+        let life = RequestState { redeemed, updated_at: at, ..self.life.clone() };
+        let drafts = vec![AuditEvent {
             detail: Some(redeemed_by.to_owned()),
-            ..draft(at, Event::Redeemed, format!("client:{}", self.asked.client), Channel::Api)
+            ..draft(at, AuditEventKind::Redeemed, format!("client:{}", self.asked.client), Channel::Api)
         }];
-        Ok(Some(Change {
+        Ok(Some(Transition {
             life,
             drafts,
             effects: Vec::new(),
@@ -430,17 +437,23 @@ impl Request {
         !allowed && (self.asked.owner.as_ref() == Some(reviewer) || owner_now == Some(reviewer))
     }
 
-    fn end(&self, outcome: Outcome, at: Timestamp, channel: Channel, before: Option<Timestamp>) -> Change {
+    fn end(
+        &self,
+        outcome: Outcome,
+        at: Timestamp,
+        channel: Channel,
+        before: Option<Timestamp>,
+    ) -> Transition {
         let drafts = vec![end_draft(&outcome, at, channel)];
-        let life = Life { state: State::Ended(outcome), updated_at: at, ..self.life.clone() };
-        Change { life, drafts, effects: vec![Effect::Decided], not_at_or_after: before }
+        let life = RequestState { state: State::Ended(outcome), updated_at: at, ..self.life.clone() };
+        Transition { life, drafts, effects: vec![Effect::Decided], not_at_or_after: before }
     }
 }
 
-impl Asked {
+impl ApprovalRequest {
     /// The first stage from `from` on that is not over and has somebody to ask who may approve.
     fn open_stage_from(&self, from: usize, policy: &Policy, at: Timestamp) -> Option<Pending> {
-        let terms: &Terms = self.terms.as_ref()?;
+        let terms: &ApprovalTerms = self.terms.as_ref()?;
         let mut unheard = false;
         for (index, stage) in terms.stages.iter().enumerate().skip(from) {
             let closes_at = self.stage_closes_at(index);
@@ -449,12 +462,12 @@ impl Asked {
                 continue;
             }
             match &stage.ask {
-                Asks::Queue(_) => {
+                Assignees::Queue(_) => {
                     return Some(Pending { stage: index, closes_at, asked: Vec::new(), unheard });
                 }
-                Asks::Roles(roles) => {
+                Assignees::Roles(roles) => {
                     let asked = policy.asked(roles, at);
-                    let may_approve = |who: &AskedReviewer| {
+                    let may_approve = |who: &Assignee| {
                         terms.owner_may_approve || self.owner.as_ref() != Some(&who.reviewer)
                     };
                     if asked.iter().any(may_approve) {
@@ -470,37 +483,37 @@ impl Asked {
     fn opening_effects(&self, pending: &Pending) -> Vec<Effect> {
         match self.stage_queue(pending.stage) {
             Some(queue) => vec![Effect::Publish { stage: pending.stage, queue: queue.to_owned() }],
-            None => vec![Effect::AskReviewers { stage: pending.stage, asked: pending.asked.clone() }],
+            None => vec![Effect::NotifyReviewers { stage: pending.stage, asked: pending.asked.clone() }],
         }
     }
 }
 
-fn draft(timestamp: Timestamp, event: Event, actor: String, channel: Channel) -> Draft {
-    Draft { timestamp, event, actor, channel, approved: false, token_hash: None, detail: None }
+fn draft(timestamp: Timestamp, event: AuditEventKind, actor: String, channel: Channel) -> AuditEvent {
+    AuditEvent { timestamp, event, actor, channel, approved: false, token_hash: None, detail: None }
 }
 
-fn stage_draft(asked: &Asked, pending: &Pending, at: Timestamp) -> Draft {
+fn stage_draft(asked: &ApprovalRequest, pending: &Pending, at: Timestamp) -> AuditEvent {
     let whom = asked.stage_queue(pending.stage).map_or_else(
         || pending.asked.iter().map(|who| who.reviewer.as_str()).collect::<Vec<_>>().join(", "),
         |queue| format!("queue {queue}"),
     );
     let number = pending.stage.saturating_add(1);
-    Draft {
+    AuditEvent {
         detail: Some(format!("stage {number} asks {whom} until {}", pending.closes_at)),
-        ..draft(at, Event::StageOpened, "gate".into(), Channel::Gate)
+        ..draft(at, AuditEventKind::StageOpened, "gate".into(), Channel::Gate)
     }
 }
 
-fn end_draft(outcome: &Outcome, at: Timestamp, channel: Channel) -> Draft {
+fn end_draft(outcome: &Outcome, at: Timestamp, channel: Channel) -> AuditEvent {
     let event = match outcome.status {
-        EndStatus::Approved => Event::Approved,
-        EndStatus::Rejected => Event::Rejected,
-        EndStatus::Expired => Event::Expired,
-        EndStatus::Cancelled => Event::Cancelled,
+        Status::Approved => AuditEventKind::Approved,
+        Status::Rejected => AuditEventKind::Rejected,
+        Status::Expired => AuditEventKind::Expired,
+        Status::Cancelled => AuditEventKind::Cancelled,
     };
     let actor = outcome.decided_by.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    Draft {
-        approved: outcome.status == EndStatus::Approved,
+    AuditEvent {
+        approved: outcome.status == Status::Approved,
         detail: outcome.reason.clone(),
         ..draft(at, event, actor, channel)
     }

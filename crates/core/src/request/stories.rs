@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{Ask, Ballot, Change, Request, State, Told, Voted};
+use super::{NewRequest, Request, State, Told, Transition, VoteInput, VoteOutcome};
 use crate::Timestamp;
-use crate::audit::{Channel, Event};
+use crate::audit::{AuditEventKind, Channel};
 use crate::id::{ApprovalId, ClientId, RequestId, ReviewerId};
 use crate::payload::Payload;
 use crate::policy::{Decision, Policy};
@@ -48,12 +48,12 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(seconds * 1000)
 }
 
-fn ask(action: &str, timeout_seconds: Option<i64>) -> (Request, Change) {
+fn ask(action: &str, timeout_seconds: Option<i64>) -> (Request, Transition) {
     let policy = policy();
     let client = policy.client(&ClientId::parse("agent").unwrap()).unwrap();
     let payload = json!({"n": 20});
     let (asked, mut change) = Request::open(
-        Ask {
+        NewRequest {
             approval_id: ApprovalId::from_parts(at(0), 1),
             request_id: RequestId::parse("r1").unwrap(),
             question_sha256: String::new(),
@@ -70,7 +70,7 @@ fn ask(action: &str, timeout_seconds: Option<i64>) -> (Request, Change) {
         &policy,
         at(0),
     );
-    change.seal(&asked, None);
+    change.chain(&asked, None);
     (Request { asked, life: change.life.clone(), version: 1 }, change)
 }
 
@@ -96,22 +96,22 @@ fn play_with(action: &str, timeout: Option<i64>, told: Told, acts: &[&str]) -> (
                 request.answer(decider, decision(words[2]), None, &policy, now).map(Some)
             }
             who => {
-                let ballot = Ballot {
+                let ballot = VoteInput {
                     reviewer: ReviewerId::parse(who).unwrap(),
                     decision: decision(words[2]),
                     reason: None,
                     channel: Channel::Page,
                 };
                 request.vote(&ballot, &policy, now).map(|voted| match voted {
-                    Voted::Changed(change) => Some(*change),
-                    Voted::Same => None,
+                    VoteOutcome::Changed(change) => Some(*change),
+                    VoteOutcome::Unchanged => None,
                 })
             }
         };
         answers.push(match result {
             Ok(Some(mut change)) => {
                 let ended = request.outcome().cloned();
-                let entries = change.seal(&request.asked, Some("hash"));
+                let entries = change.chain(&request.asked, Some("hash"));
                 assert_eq!(entries.last().map(|entry| &entry.hash), Some(&change.life.chain.hash));
                 request.life = change.life;
                 assert!(ended.is_none() || ended.as_ref() == request.outcome(), "an end never changes");
@@ -200,7 +200,7 @@ fn what_cannot_be_evaluated_is_never_approved_but_by_a_person() {
     for (action, ends) in [("small", "rejected by policy:small at 0"), ("doubtful", "pending 1")] {
         let (template, _) = ask("one", None);
         let payload = json!({"n": "many"});
-        let ask = Ask {
+        let ask = NewRequest {
             approval_id: template.asked.approval_id.clone(),
             request_id: template.asked.request_id.clone(),
             question_sha256: String::new(),
@@ -250,14 +250,16 @@ fn the_trail_of_a_life_is_one_chain_with_one_end() {
     let (mut request, _) = ask("two", None);
     let mut events = Vec::new();
     for who in ["bob", "carol"] {
-        let ballot = Ballot {
+        let ballot = VoteInput {
             reviewer: ReviewerId::parse(who).unwrap(),
             decision: Decision::Approve,
             reason: Some("fine".into()),
             channel: Channel::Page,
         };
-        let Ok(Voted::Changed(mut change)) = request.vote(&ballot, &policy, at(1)) else { panic!("refused") };
-        let entries = change.seal(&request.asked, Some("hash"));
+        let Ok(VoteOutcome::Changed(mut change)) = request.vote(&ballot, &policy, at(1)) else {
+            panic!("refused")
+        };
+        let entries = change.chain(&request.asked, Some("hash"));
         for entry in &entries {
             assert_eq!(entry.computed_hash(), entry.hash);
             events.push((
@@ -274,9 +276,9 @@ fn the_trail_of_a_life_is_one_chain_with_one_end() {
     assert_eq!(
         events,
         [
-            (3, Event::VoteCast, "bob".to_owned(), true, None),
-            (4, Event::VoteCast, "carol".to_owned(), true, None),
-            (5, Event::Approved, "bob, carol".to_owned(), true, hash),
+            (3, AuditEventKind::VoteCast, "bob".to_owned(), true, None),
+            (4, AuditEventKind::VoteCast, "carol".to_owned(), true, None),
+            (5, AuditEventKind::Approved, "bob, carol".to_owned(), true, hash),
         ]
     );
 }
@@ -284,8 +286,10 @@ fn the_trail_of_a_life_is_one_chain_with_one_end() {
 #[test]
 fn a_life_survives_storage() {
     let (_, request) = play("two", &["1 bob approves", "10 time", "12 carol approves", "13 redeem run-7"]);
-    let asked: super::Asked = serde_json::from_str(&serde_json::to_string(&*request.asked).unwrap()).unwrap();
-    let life: super::Life = serde_json::from_str(&serde_json::to_string(&request.life).unwrap()).unwrap();
+    let asked: super::ApprovalRequest =
+        serde_json::from_str(&serde_json::to_string(&*request.asked).unwrap()).unwrap();
+    let life: super::RequestState =
+        serde_json::from_str(&serde_json::to_string(&request.life).unwrap()).unwrap();
     assert_eq!((asked, life), ((*request.asked).clone(), request.life.clone()));
     assert!(matches!(request.life.state, State::Ended(_)));
 }
@@ -294,7 +298,7 @@ fn a_life_survives_storage() {
 fn a_reviewer_who_left_the_policy_no_longer_counts() {
     let (mut request, _) = ask("two", None);
     let vote = |request: &Request, who: &str, policy: &Policy| {
-        let ballot = Ballot {
+        let ballot = VoteInput {
             reviewer: ReviewerId::parse(who).unwrap(),
             decision: Decision::Approve,
             reason: None,
@@ -302,7 +306,7 @@ fn a_reviewer_who_left_the_policy_no_longer_counts() {
         };
         request.vote(&ballot, policy, at(1))
     };
-    let Ok(Voted::Changed(change)) = vote(&request, "bob", &policy()) else { panic!("refused") };
+    let Ok(VoteOutcome::Changed(change)) = vote(&request, "bob", &policy()) else { panic!("refused") };
     request.life = change.life;
     let without = |who: &str| {
         let line = POLICY.lines().find(|line| line.contains(&format!("id = \"{who}\""))).unwrap();
@@ -310,7 +314,7 @@ fn a_reviewer_who_left_the_policy_no_longer_counts() {
     };
     let without_bob = Policy::read(&without("bob")).unwrap();
     assert!(matches!(vote(&request, "bob", &without_bob), Err(Refusal::LinkExpired)));
-    let Ok(Voted::Changed(change)) = vote(&request, "carol", &without_bob) else { panic!("refused") };
+    let Ok(VoteOutcome::Changed(change)) = vote(&request, "carol", &without_bob) else { panic!("refused") };
     assert!(change.life.votes.len() == 2 && !change.ends(), "bob's word went with him");
 }
 
@@ -337,13 +341,15 @@ fn an_approval_by_somebody_who_has_come_to_own_the_client_does_not_count() {
     )
     .unwrap();
     for (who, policy) in [("bob", policy()), ("carol", bobs)] {
-        let ballot = Ballot {
+        let ballot = VoteInput {
             reviewer: ReviewerId::parse(who).unwrap(),
             decision: Decision::Approve,
             reason: None,
             channel: Channel::Page,
         };
-        let Ok(Voted::Changed(change)) = request.vote(&ballot, &policy, at(1)) else { panic!("refused") };
+        let Ok(VoteOutcome::Changed(change)) = request.vote(&ballot, &policy, at(1)) else {
+            panic!("refused")
+        };
         request.life = change.life;
     }
     assert_eq!((end(&request).as_str(), request.life.votes.len()), ("pending 1", 2));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use in_process::{StandIn, store_in};
 use placet_core::Timestamp;
-use placet_core::request::EndStatus;
+use placet_core::request::Status;
 use placet_gate::ports::{Commit, Committed, Quota, Store, StoreQuery};
 use placet_testkit::{FixedClock, sample};
 
@@ -33,9 +33,9 @@ async fn each_operation_makes_as_few_calls_as_it_can() {
 
     // Deciding.
     let request = store.load(asked.key()).await.unwrap().unwrap();
-    store.commit(sample::end(&request, EndStatus::Approved, START)).await.unwrap();
+    store.commit(sample::end(&request, Status::Approved, START)).await.unwrap();
     calls(&["GetItem", WRITE]).await;
-    let late = Commit { not_at_or_after: Some(START), ..sample::end(&request, EndStatus::Rejected, START) };
+    let late = Commit { not_at_or_after: Some(START), ..sample::end(&request, Status::Rejected, START) };
     assert!(matches!(store.commit(late).await.unwrap(), Committed::Lost(_)));
     calls(&["GetItem"]).await;
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use in_process::Mishap::{AnswerLost, Conflict, Refused, ServerError, Unreachable};
 use in_process::{StandIn, store_in};
 use placet_core::Timestamp;
-use placet_core::request::{EndStatus, Request};
+use placet_core::request::{Request, Status};
 use placet_dynamodb::DynamoStore;
-use placet_gate::ports::{Commit, Committed, Outgoing, Quota, RequestWrite, Store};
+use placet_gate::ports::{Commit, Committed, OutboxMessage, Quota, RequestWrite, Store};
 use placet_testkit::{FixedClock, sample};
 
 const START: Timestamp = FixedClock::START;
@@ -30,7 +30,7 @@ fn ending(request: &Request) -> Commit {
     let pending = request.pending().unwrap();
     Commit {
         not_at_or_after: Some(pending.closes_at),
-        ..sample::end(request, EndStatus::Approved, START.plus_millis(5))
+        ..sample::end(request, Status::Approved, START.plus_millis(5))
     }
 }
 
@@ -84,7 +84,7 @@ async fn whoever_loses_the_race_behind_a_conflict_gets_the_winner() {
     assert_eq!(store.commit(ending(&request)).await.unwrap(), DONE);
     let winner = store.load(request.asked.key()).await.unwrap().unwrap();
     stand_in.let_go_wrong(WRITE, [Conflict, Unreachable]);
-    let late = sample::end(&request, EndStatus::Rejected, START.plus_millis(6));
+    let late = sample::end(&request, Status::Rejected, START.plus_millis(6));
     assert_eq!(store.commit(late).await.unwrap(), Committed::Lost(Box::new(winner)));
 }
 
@@ -156,7 +156,7 @@ async fn a_claim_whose_answer_was_lost_is_ours() {
         // Another with the very same wish comes too late.
         assert!(!store.reschedule(&seen, seen.attempt, lease).await.unwrap());
         let left = store.outgoing_of(request.asked.key()).await.unwrap();
-        assert_eq!(left, [Outgoing { due_at: lease, ..seen }]);
+        assert_eq!(left, [OutboxMessage { due_at: lease, ..seen }]);
     }
 }
 
@@ -167,8 +167,8 @@ async fn an_end_is_final_even_against_a_wrong_rule() {
     assert_eq!(store.commit(ending(&request)).await.unwrap(), DONE);
     let ended = store.load(request.asked.key()).await.unwrap().unwrap();
     let waiting = request.life.clone();
-    let rejected = sample::ended(&waiting, EndStatus::Rejected, START.plus_millis(5));
-    let later = sample::ended(&waiting, EndStatus::Approved, START.plus_millis(6));
+    let rejected = sample::ended(&waiting, Status::Rejected, START.plus_millis(5));
+    let later = sample::ended(&waiting, Status::Approved, START.plus_millis(6));
     for life in [waiting, rejected, later] {
         let update = RequestWrite::Update { key: ended.asked.key(), life, from_version: ended.version };
         let fault = store.commit(Commit { request: Some(update), ..Commit::default() }).await.unwrap_err();
@@ -182,7 +182,8 @@ async fn an_act_with_more_messages_than_a_transaction_takes_is_a_fault() {
     let (stand_in, store, _) = begin().await;
     let asked = sample::asked("n8n", "r1", START);
     let letter = sample::letter(&asked, START);
-    let outgoing = (0..100).map(|number| Outgoing { id: format!("{}{number}", letter.id), ..letter.clone() });
+    let outgoing =
+        (0..100).map(|number| OutboxMessage { id: format!("{}{number}", letter.id), ..letter.clone() });
     let commit = Commit { outgoing: outgoing.collect(), ..sample::insert(&asked) };
     assert!(store.commit(commit).await.is_err());
     assert_eq!(stand_in.take_calls(), Vec::<String>::new());

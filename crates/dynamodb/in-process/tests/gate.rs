@@ -6,7 +6,7 @@ use in_process::{StandIn, store_in};
 use placet_core::id::ReviewerId;
 use placet_core::policy::Decision;
 use placet_gate::ports::HookEvent;
-use placet_gate::{AskFields, Settings};
+use placet_gate::{RequestFields, Settings};
 use placet_testkit::{FixedClock, World, question, sample};
 use serde_json::json;
 
@@ -41,7 +41,7 @@ async fn lambda() -> (StandIn, World) {
     (stand_in, world)
 }
 
-fn pay(name: &str, amount: u32) -> AskFields {
+fn pay(name: &str, amount: u32) -> RequestFields {
     question(name, "payment.send", &json!({ "amount": amount }))
 }
 

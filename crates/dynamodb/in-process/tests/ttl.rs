@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use in_process::{StandIn, store_in};
-use placet_core::request::EndStatus;
+use placet_core::request::Status;
 use placet_dynamodb::Keep;
 use placet_gate::ports::{Clock as _, Committed, Hook, Store as _, StoreQuery};
 use placet_testkit::{FixedClock, sample};
@@ -24,10 +24,10 @@ async fn old_ends_are_forgotten_before_the_trail_and_what_waits_never() {
     }
     let request = store.load(ended.key()).await.unwrap().unwrap();
     let ends_at = clock.now().plus_millis(1000);
-    assert_eq!(store.commit(sample::end(&request, EndStatus::Rejected, ends_at)).await.unwrap(), DONE);
+    assert_eq!(store.commit(sample::end(&request, Status::Rejected, ends_at)).await.unwrap(), DONE);
     let hook = sample::hook("auditor", 1);
     store.add_hook(&hook).await.unwrap();
-    let entries = async |asked: &placet_core::request::Asked| {
+    let entries = async |asked: &placet_core::request::ApprovalRequest| {
         store.audit_of(asked.approval_id.as_str()).await.unwrap().len()
     };
 

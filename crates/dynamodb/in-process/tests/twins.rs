@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use in_process::{StandIn, store_in, tables};
 use placet_core::Timestamp;
-use placet_core::request::EndStatus;
+use placet_core::request::Status;
 use placet_dynamodb::DynamoStore;
 use placet_gate::ports::{Commit, Committed, RequestWrite, Store};
 use placet_testkit::{FixedClock, sample};
@@ -28,7 +28,7 @@ async fn ask(store: &DynamoStore, request_id: &str, at: i64) -> Option<String> {
 
 async fn end(store: &DynamoStore, request_id: &str) -> Commit {
     let request = store.load(sample::key("n8n", request_id)).await.unwrap().unwrap();
-    sample::end(&request, EndStatus::Approved, START)
+    sample::end(&request, Status::Approved, START)
 }
 
 /// Who is remembered to wait.
@@ -58,7 +58,7 @@ async fn what_policy_decides_at_once_is_told_of_a_twin_and_is_none() {
     let at_once = async |request_id: &str| {
         let mut commit = sample::insert(&sample::asked("n8n", request_id, START));
         if let Some(RequestWrite::Insert { life, .. }) = &mut commit.request {
-            *life = sample::ended(life, EndStatus::Approved, START);
+            *life = sample::ended(life, Status::Approved, START);
         }
         store.commit(commit).await.unwrap()
     };

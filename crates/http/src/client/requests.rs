@@ -10,7 +10,7 @@ use placet_core::Refusal;
 use placet_core::id::{ApprovalId, ClientId, RequestId};
 use placet_core::payload::Payload;
 use placet_core::policy::{Decision, MAX_WAIT_MS};
-use placet_gate::{AskFields, Gate, ListQuery};
+use placet_gate::{Gate, ListQuery, RequestFields};
 
 use super::{approval, json, problem};
 use crate::call::{Call, Name};
@@ -52,7 +52,7 @@ pub(crate) async fn ask(State(gate): State<Arc<Gate>>, call: Call) -> Answer {
 fn read_ask(
     body: &[u8],
     check_url: impl Fn(&str) -> Result<(), String>,
-) -> Result<(AskFields, u32), Refusal> {
+) -> Result<(RequestFields, u32), Refusal> {
     let mut fields = Fields::read(body)?;
     let request_id = fields.required_text("request_id", 1, 128);
     let request_id = fields.parsed("request_id", request_id, RequestId::parse);
@@ -73,8 +73,15 @@ fn read_ask(
     fields.finish()?;
     match (request_id, summary, payload) {
         (Some(request_id), Some(summary), Some(payload)) => {
-            let fields =
-                AskFields { request_id, summary, action, payload, timeout_seconds, callback_url, metadata };
+            let fields = RequestFields {
+                request_id,
+                summary,
+                action,
+                payload,
+                timeout_seconds,
+                callback_url,
+                metadata,
+            };
             Ok((fields, wait_seconds))
         }
         // `finish` has refused whatever lacks one of these.

@@ -100,7 +100,7 @@ pub enum ReviewState {
         notice: Option<String>,
     },
     /// The reader has voted and others have not.
-    Voted {
+    VoteOutcome {
         /// What the form must bring back.
         nonce: String,
         /// The server's time, which the countdown goes by.

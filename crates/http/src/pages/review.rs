@@ -17,18 +17,18 @@ const REASON_CHARS: u32 = 500;
 pub fn review(view: &Review) -> Markup {
     let (script, content) = match &view.state {
         ReviewState::Open { nonce, now_ms, stage_deadline_ms, may, .. } => {
-            let asked = Asked { nonce, now_ms: *now_ms, deadline_ms: *stage_deadline_ms };
+            let asked = ApprovalRequest { nonce, now_ms: *now_ms, deadline_ms: *stage_deadline_ms };
             let approve = match may {
                 May::Both => Some("Approve"),
                 May::RejectOnly => None,
             };
             (Script::Countdown, asked.form(&sheet(view), approve, "Reject"))
         }
-        ReviewState::Voted { nonce, now_ms, stage_deadline_ms, choice: Choice::Approve } => {
-            let asked = Asked { nonce, now_ms: *now_ms, deadline_ms: *stage_deadline_ms };
+        ReviewState::VoteOutcome { nonce, now_ms, stage_deadline_ms, choice: Choice::Approve } => {
+            let asked = ApprovalRequest { nonce, now_ms: *now_ms, deadline_ms: *stage_deadline_ms };
             (Script::Countdown, asked.form(&sheet(view), None, "Reject instead"))
         }
-        ReviewState::Voted { choice: Choice::Reject, .. }
+        ReviewState::VoteOutcome { choice: Choice::Reject, .. }
         | ReviewState::MovedOn { .. }
         | ReviewState::Ended { .. } => (Script::None, sheet(view)),
     };
@@ -39,7 +39,7 @@ fn title(view: &Review) -> String {
     let action = elided(&plain(&view.action), TITLE_ACTION_CHARS);
     let state = match &view.state {
         ReviewState::Open { .. } => return format!("Approve {action}? – Placet"),
-        ReviewState::Voted { choice, .. } => you_chose(*choice),
+        ReviewState::VoteOutcome { choice, .. } => you_chose(*choice),
         ReviewState::MovedOn { .. } => "Passed on",
         ReviewState::Ended { status, .. } => outcome(*status),
     };
@@ -47,13 +47,13 @@ fn title(view: &Review) -> String {
 }
 
 /// What an answer needs: the form around the sheet, and the buttons within a thumb's reach.
-struct Asked<'a> {
+struct ApprovalRequest<'a> {
     nonce: &'a str,
     now_ms: i64,
     deadline_ms: i64,
 }
 
-impl Asked<'_> {
+impl ApprovalRequest<'_> {
     fn form(&self, sheet: &Markup, approve: Option<&str>, reject: &str) -> Markup {
         html! {
             form method="post" data-now=(self.now_ms) data-deadline=(self.deadline_ms) {
@@ -81,7 +81,7 @@ impl Asked<'_> {
 /// All there is to know about the request, what matters most first.
 fn sheet(view: &Review) -> Markup {
     let is_open = matches!(view.state, ReviewState::Open { .. });
-    let is_pending = is_open || matches!(view.state, ReviewState::Voted { .. });
+    let is_pending = is_open || matches!(view.state, ReviewState::VoteOutcome { .. });
     let mark_legend = hides_something(&view.payload.to_string()) || hides_something(&view.summary);
     html! {
         article.card {
@@ -152,7 +152,7 @@ fn caution(view: &Review) -> Markup {
 fn banner(view: &Review) -> Markup {
     match &view.state {
         ReviewState::Open { .. } => html! {},
-        ReviewState::Voted { choice, .. } => html! {
+        ReviewState::VoteOutcome { choice, .. } => html! {
             (heading(sign_of_choice(*choice), class_of_choice(*choice), you_chose(*choice)))
             p.say role="status" { "Your vote is recorded. " (still_needed(view)) }
         },
@@ -266,8 +266,8 @@ fn about(view: &Review) -> Markup {
         section aria-labelledby="about" {
             h2 #about { "About this request" }
             dl {
-                div.row { dt { "Asked by" } dd { (line(&view.client)) } }
-                div.row { dt { "Asked at" } dd { (moment(view.created_at_ms)) } }
+                div.row { dt { "ApprovalRequest by" } dd { (line(&view.client)) } }
+                div.row { dt { "ApprovalRequest at" } dd { (moment(view.created_at_ms)) } }
                 div.row { dt { "Rule" } dd { (line(&view.rule)) } }
                 div.row { dt { "Request" } dd { code { (revealed(&view.request_id, LineEnds::Theirs)) } } }
                 div.row {
@@ -416,7 +416,7 @@ mod tests {
 
     #[test]
     fn who_has_approved_may_still_reject_but_not_approve_again() {
-        let mut view = view(ReviewState::Voted {
+        let mut view = view(ReviewState::VoteOutcome {
             nonce: "n-2".to_owned(),
             now_ms: 0,
             stage_deadline_ms: 1000,

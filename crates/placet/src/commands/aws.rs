@@ -21,11 +21,13 @@ pub(super) async fn push(globals: &Globals, file: Option<PathBuf>, stack: &str) 
     let file = super::policy_file(file, globals)?;
     let text = read_policy_file(&file)?;
     let report = Policy::check(&text);
-    let policy = report.policy.map_err(|flaws| broken_policy(&file, &flaws))?;
+    let policy = report.policy.map_err(|diagnostics| broken_policy(&file, &diagnostics))?;
     let found = find(stack).await?;
     let gate = found.gate();
-    let installed =
-        gate.install_policy(&text, "operator").await?.map_err(|flaws| broken_policy(&file, &flaws))?;
+    let installed = gate
+        .install_policy(&text, "operator")
+        .await?
+        .map_err(|diagnostics| broken_policy(&file, &diagnostics))?;
     let taken_up = format!("; the gate at {} takes it up within ten seconds", found.url());
     super::policy::show_installed(globals, &file, &installed, &report.warnings, &taken_up);
     let synced = found.sync_reviewers(&policy).await.map_err(|fault| {
@@ -125,11 +127,11 @@ async fn find(stack: &str) -> Result<Stack, Failure> {
 
 async fn installed(found: &Stack) -> Result<Option<Policy>, Failure> {
     let Some(record) = found.store().policy().await? else { return Ok(None) };
-    Policy::read(&record.text).map(Some).map_err(|flaws| {
+    Policy::read(&record.text).map(Some).map_err(|diagnostics| {
         Failure::fault(format!(
             "the installed policy (version {}) cannot be read by this version of placet: {} faults; push it anew",
             record.version,
-            flaws.len()
+            diagnostics.len()
         ))
     })
 }

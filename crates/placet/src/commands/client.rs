@@ -19,7 +19,7 @@ pub(crate) async fn secret(globals: &Globals, id: &str) -> Result<Exit, Failure>
     let text = match &globals.policy {
         Some(file) => {
             let text = read_policy_file(file)?;
-            Policy::read(&text).map_err(|flaws| broken_policy(file, &flaws))?;
+            Policy::read(&text).map_err(|diagnostics| broken_policy(file, &diagnostics))?;
             Some(text)
         }
         None => parts.installed_policy().await?,

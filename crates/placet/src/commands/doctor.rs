@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use placet_core::policy::{Asks, ClientRole, Policy, Then};
+use placet_core::policy::{Assignees, ClientRole, Policy, RuleAction};
 use placet_gate::ports::{Clock as _, Store as _, StoreQuery};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
@@ -163,9 +163,9 @@ fn check_policy_file(file: &Path, found: &mut Findings) -> Option<Policy> {
             found.ok(format!("the policy file `{}` has no faults", file.display()));
             Some(policy)
         }
-        Err(flaws) => {
-            for flaw in flaws {
-                found.fail(format!("policy file, {flaw}"));
+        Err(diagnostics) => {
+            for diagnostic in diagnostics {
+                found.fail(format!("policy file, {diagnostic}"));
             }
             None
         }
@@ -262,11 +262,11 @@ async fn check_records(parts: &Parts, found: &mut Findings) -> Option<Policy> {
     };
     let policy = match Policy::read(&record.text) {
         Ok(policy) => policy,
-        Err(flaws) => {
+        Err(diagnostics) => {
             found.fail(format!(
                 "the installed policy (version {}) cannot be read by this version of placet: {} faults; push it anew",
                 record.version,
-                flaws.len()
+                diagnostics.len()
             ));
             return None;
         }
@@ -330,9 +330,9 @@ pub(super) fn check_clients(policy: &Policy, found: &mut Findings) {
         }
     }
     for rule in &policy.rules {
-        let Then::Ask(terms) = &rule.then else { continue };
+        let RuleAction::Ask(terms) = &rule.then else { continue };
         for (index, stage) in terms.stages.iter().enumerate() {
-            let Asks::Roles(roles) = &stage.ask else { continue };
+            let Assignees::Roles(roles) = &stage.ask else { continue };
             let people: Vec<_> =
                 policy.reviewers.iter().filter(|reviewer| reviewer.has_any(roles)).map(|r| &r.id).collect();
             for client in &policy.clients {

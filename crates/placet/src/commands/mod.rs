@@ -183,7 +183,7 @@ async fn api_at(
     let policy = match &globals.policy {
         Some(file) => {
             let text = read_policy_file(file)?;
-            Arc::new(Policy::read(&text).map_err(|flaws| broken_policy(file, &flaws))?)
+            Arc::new(Policy::read(&text).map_err(|diagnostics| broken_policy(file, &diagnostics))?)
         }
         None => local.policy().await?,
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use placet_core::policy::{Asks, Decision, Flaw, Policy, Question, Rule, Then, Truth};
+use placet_core::policy::{Assignees, Decision, Diagnostic, Policy, Question, Rule, RuleAction, Verdict};
 use placet_gate::Installed;
 use serde_json::{Value, json};
 
@@ -59,7 +59,8 @@ pub(crate) fn check(globals: &Globals, file: Option<PathBuf>) -> Result<Exit, Fa
 
 /// Says which rule a request hits.
 pub(crate) fn explain(globals: &Globals, file: &Path, request: &Path) -> Result<Exit, Failure> {
-    let policy = Policy::read(&read_policy_file(file)?).map_err(|flaws| broken_policy(file, &flaws))?;
+    let policy =
+        Policy::read(&read_policy_file(file)?).map_err(|diagnostics| broken_policy(file, &diagnostics))?;
     let request = super::read_object(request)?;
     let word = |key: &str, default: &'static str| request.get(key).and_then(Value::as_str).unwrap_or(default);
     let payload = request.get("payload").cloned().unwrap_or_else(|| json!({}));
@@ -82,7 +83,7 @@ pub(crate) fn explain(globals: &Globals, file: &Path, request: &Path) -> Result<
         metadata: &metadata,
     };
     let lines = policy.explain(&question);
-    let hit = lines.last().filter(|(_, truth)| *truth != Truth::No);
+    let hit = lines.last().filter(|(_, truth)| *truth != Verdict::No);
     let what = match hit {
         Some((rule, truth)) => consequence(rule, truth, &policy),
         None => vec!["no rule matches: the request is rejected".to_owned()],
@@ -92,9 +93,9 @@ pub(crate) fn explain(globals: &Globals, file: &Path, request: &Path) -> Result<
             .iter()
             .map(|(rule, truth)| {
                 let (result, why) = match truth {
-                    Truth::Yes => ("matches", None),
-                    Truth::No => ("does not match", None),
-                    Truth::Unknown(why) => ("cannot be evaluated", Some(why)),
+                    Verdict::Yes => ("matches", None),
+                    Verdict::No => ("does not match", None),
+                    Verdict::Unknown(why) => ("cannot be evaluated", Some(why)),
                 };
                 json!({
                     "rule": rule.name,
@@ -118,9 +119,9 @@ pub(crate) fn explain(globals: &Globals, file: &Path, request: &Path) -> Result<
         format!("{} asked by {}\n\n", style.bold(&harmless(question.action)), harmless(question.client));
     for (rule, truth) in &lines {
         let (sign, why) = match truth {
-            Truth::Yes => (style.good("matches "), String::new()),
-            Truth::No => (style.dim("no      "), String::new()),
-            Truth::Unknown(why) => (style.doubtful("unclear "), format!("  ({})", harmless(why))),
+            Verdict::Yes => (style.good("matches "), String::new()),
+            Verdict::No => (style.dim("no      "), String::new()),
+            Verdict::Unknown(why) => (style.doubtful("unclear "), format!("  ({})", harmless(why))),
         };
         let when = rule.when.as_ref().map_or("always", |condition| condition.source());
         let _ = writeln!(text, "  {sign} {}: {}{why}", style.bold(&rule.name), style.dim(when));
@@ -140,12 +141,15 @@ pub(crate) async fn push(globals: &Globals, file: Option<PathBuf>) -> Result<Exi
     let file = super::policy_file(file, globals)?;
     let text = read_policy_file(&file)?;
     let report = Policy::check(&text);
-    report.policy.map_err(|flaws| broken_policy(&file, &flaws))?;
+    report.policy.map_err(|diagnostics| broken_policy(&file, &diagnostics))?;
     let folder = Folder::open(globals.data())?;
     let served_at = folder.served_at();
     let local = LocalGate::for_command(folder)?;
-    let installed =
-        local.gate.install_policy(&text, "operator").await?.map_err(|flaws| broken_policy(&file, &flaws))?;
+    let installed = local
+        .gate
+        .install_policy(&text, "operator")
+        .await?
+        .map_err(|diagnostics| broken_policy(&file, &diagnostics))?;
     let gate = match served_at {
         Some(url) => format!("; the gate at {url} takes it up within a second"),
         None => String::new(),
@@ -159,7 +163,7 @@ pub(super) fn show_installed(
     globals: &Globals,
     file: &Path,
     installed: &Installed,
-    warnings: &[Flaw],
+    warnings: &[Diagnostic],
     taken_up: &str,
 ) {
     let (version, is_new) = match installed {
@@ -188,22 +192,22 @@ pub(super) fn show_installed(
 }
 
 /// What a rule does with the request, in words.
-fn consequence(rule: &Rule, truth: &Truth, policy: &Policy) -> Vec<String> {
+fn consequence(rule: &Rule, truth: &Verdict, policy: &Policy) -> Vec<String> {
     let terms = match &rule.then {
-        Then::Decide(_) if matches!(truth, Truth::Unknown(_)) => {
+        RuleAction::Decide(_) if matches!(truth, Verdict::Unknown(_)) => {
             return vec![format!(
                 "`{}` cannot be evaluated, and has nobody to ask: the request is rejected",
                 rule.name
             )];
         }
-        Then::Decide(decision) => {
+        RuleAction::Decide(decision) => {
             let word = match decision {
                 Decision::Approve => "approved",
                 Decision::Reject => "rejected",
             };
             return vec![format!("`{}` decides alone: {word}", rule.name)];
         }
-        Then::Ask(terms) => terms,
+        RuleAction::Ask(terms) => terms,
     };
     let now = placet_gate::ports::Clock::now(&SystemClock);
     let mut lines = vec![match terms.approvals {
@@ -212,8 +216,8 @@ fn consequence(rule: &Rule, truth: &Truth, policy: &Policy) -> Vec<String> {
     }];
     for (index, stage) in terms.stages.iter().enumerate() {
         let whom = match &stage.ask {
-            Asks::Queue(queue) => format!("the queue `{queue}`"),
-            Asks::Roles(roles) => {
+            Assignees::Queue(queue) => format!("the queue `{queue}`"),
+            Assignees::Roles(roles) => {
                 let people: Vec<String> = policy
                     .asked(roles, now)
                     .into_iter()
@@ -231,7 +235,7 @@ fn consequence(rule: &Rule, truth: &Truth, policy: &Policy) -> Vec<String> {
         lines.push(format!("  stage {}: {whom}, for {}", index + 1, span(stage.within_ms)));
     }
     let silence = match terms.on_timeout {
-        Decision::Approve if matches!(truth, Truth::Unknown(_)) => {
+        Decision::Approve if matches!(truth, Verdict::Unknown(_)) => {
             "  nobody answers: expired, because the condition could not be evaluated"
         }
         Decision::Approve => "  nobody answers: APPROVED, because the rule says `on_timeout = \"approve\"`",
@@ -241,8 +245,11 @@ fn consequence(rule: &Rule, truth: &Truth, policy: &Policy) -> Vec<String> {
     lines
 }
 
-fn flaws_json(flaws: &[Flaw]) -> Value {
-    flaws.iter().map(|flaw| json!({ "line": flaw.line, "message": flaw.message })).collect()
+fn flaws_json(diagnostics: &[Diagnostic]) -> Value {
+    diagnostics
+        .iter()
+        .map(|diagnostic| json!({ "line": diagnostic.line, "message": diagnostic.message }))
+        .collect()
 }
 
 fn count(number: usize, what: &str) -> String {

@@ -1,7 +1,7 @@
 //! What one commit writes, or leaves, and what it is told.
 
-use placet_core::audit::{ChainHead, Event};
-use placet_core::request::EndStatus;
+use placet_core::audit::{AuditEventKind, ChainHead};
+use placet_core::request::Status;
 use placet_gate::ports::{Commit, Committed, RequestWrite};
 
 use super::{START, done, first, inserted, load, outgoing, quota, trail, updated};
@@ -36,24 +36,24 @@ pub async fn a_second_insert_gets_the_winner_and_leaves_nothing(subject: &Subjec
 /// An update makes the next version; what was asked stays as it was.
 pub async fn an_update_is_the_next_version(subject: &Subject) {
     let request = inserted(subject, "n8n", "r1", START).await;
-    let commit = sample::end(&request, EndStatus::Approved, START.plus_millis(5));
+    let commit = sample::end(&request, Status::Approved, START.plus_millis(5));
     done(subject, commit.clone()).await;
     let next = updated(&request, &commit);
     assert_eq!(next.version, 2);
     assert_eq!(load(subject, &request.asked).await, Some(next));
-    let events: Vec<Event> =
+    let events: Vec<AuditEventKind> =
         subject.trail.audit_of(request.asked.approval_id.as_str()).await.iter().map(|e| e.event).collect();
-    assert_eq!(events, [Event::Asked, Event::Approved]);
+    assert_eq!(events, [AuditEventKind::Asked, AuditEventKind::Approved]);
 }
 
 /// An update from another version than the stored one is lost, and nothing of it is written.
 pub async fn a_stale_update_gets_the_winner_and_leaves_nothing(subject: &Subject) {
     let request = inserted(subject, "n8n", "r1", START).await;
-    let winner = sample::end(&request, EndStatus::Rejected, START.plus_millis(5));
+    let winner = sample::end(&request, Status::Rejected, START.plus_millis(5));
     done(subject, winner.clone()).await;
     let winner = updated(&request, &winner);
     let before = (outgoing(subject, &request.asked).await, trail(subject, &request.asked).await);
-    let mut late = sample::end(&request, EndStatus::Approved, START.plus_millis(6));
+    let mut late = sample::end(&request, Status::Approved, START.plus_millis(6));
     late.outgoing = vec![sample::letter(&sample::asked("n8n", "r9", START), START)];
     late.policy = Some(sample::policy_record(1));
     for from in [1, 3] {
@@ -74,7 +74,7 @@ pub async fn a_stale_update_gets_the_winner_and_leaves_nothing(subject: &Subject
 pub async fn an_update_of_nothing_is_a_fault(subject: &Subject) {
     let asked = sample::asked("n8n", "r1", START);
     let request = first(&sample::insert(&asked));
-    let commit = sample::end(&request, EndStatus::Approved, START);
+    let commit = sample::end(&request, Status::Approved, START);
     assert!(subject.store.commit(commit).await.is_err());
     assert_eq!(load(subject, &asked).await, None);
     assert_eq!(outgoing(subject, &asked).await, []);
@@ -84,10 +84,10 @@ pub async fn an_update_of_nothing_is_a_fault(subject: &Subject) {
 /// Where one entry's place is taken, nothing of the commit is written.
 pub async fn a_taken_place_in_the_trail_stops_the_whole_commit(subject: &Subject) {
     let request = inserted(subject, "n8n", "r1", START).await;
-    let mut commit = sample::end(&request, EndStatus::Approved, START.plus_millis(5));
+    let mut commit = sample::end(&request, Status::Approved, START.plus_millis(5));
     // The second entry is at the place of the first one, which the insert wrote.
     let mut chain = ChainHead::default();
-    let draft = sample::draft(Event::Rejected, START);
+    let draft = sample::draft(AuditEventKind::Rejected, START);
     commit.audit.push(chain.append(request.asked.approval_id.as_str(), Some(&request.asked.about()), draft));
     commit.policy = Some(sample::policy_record(1));
     let before = outgoing(subject, &request.asked).await;
@@ -106,7 +106,7 @@ pub async fn a_commit_is_late_from_its_limit_on(subject: &Subject) {
     let request = inserted(subject, "n8n", "r1", START).await;
     let closes_at = START.plus_millis(600_000);
     // What the commit itself says of the time does not matter.
-    let mut commit = sample::end(&request, EndStatus::Approved, START);
+    let mut commit = sample::end(&request, Status::Approved, START);
     commit.not_at_or_after = Some(closes_at);
     for late in [closes_at, closes_at.plus_millis(1)] {
         subject.clock.set(late);
@@ -196,7 +196,7 @@ pub async fn an_older_twin_that_waits_is_named(subject: &Subject) {
     for request_id in ["r1", "r4"] {
         let asked = sample::asked_to_pay("n8n", request_id, START, 20);
         let request = load(subject, &asked).await.unwrap();
-        done(subject, sample::end(&request, EndStatus::Approved, START)).await;
+        done(subject, sample::end(&request, Status::Approved, START)).await;
     }
     assert_eq!(ask("n8n", "r5", 20, "payment.send").await, None);
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use placet_core::request::EndStatus;
-use placet_gate::ports::{Closing, Commit, Outgoing};
+use placet_core::request::Status;
+use placet_gate::ports::{Closing, Commit, OutboxMessage};
 
 use super::{START, all, done, inserted, load, outgoing, pick};
 use crate::{Subject, sample};
@@ -18,7 +18,7 @@ pub async fn closing_requests_come_the_earliest_first(subject: &Subject) {
         all.push(Closing { key: asked.key(), closes_at });
     }
     let ended = load(subject, &sample::asked("n8n", "r4", START)).await.unwrap();
-    done(subject, sample::end(&ended, EndStatus::Cancelled, START)).await;
+    done(subject, sample::end(&ended, Status::Cancelled, START)).await;
     let closing = async |until: i64, limit: usize| {
         subject.store.closing(START.plus_millis(until), limit).await.unwrap()
     };
@@ -60,7 +60,7 @@ pub async fn the_next_due_time_is_the_earliest_of_all(subject: &Subject) {
     .await;
     assert_eq!(next().await, Some(50));
     let request = load(subject, &asked).await.unwrap();
-    done(subject, Commit { outgoing: vec![], ..sample::end(&request, EndStatus::Expired, START) }).await;
+    done(subject, Commit { outgoing: vec![], ..sample::end(&request, Status::Expired, START) }).await;
     assert_eq!(next().await, Some(100));
     assert!(subject.store.reschedule(&letter, 1, START.plus_millis(700)).await.unwrap());
     assert_eq!(next().await, Some(700));
@@ -83,7 +83,7 @@ pub async fn a_message_is_claimed_by_one_of_many(subject: &Subject) {
     }))
     .await;
     assert_eq!(claims.iter().filter(|won| **won).count(), 1);
-    assert_eq!(outgoing(subject, &request.asked).await, [Outgoing { due_at: lease, ..seen }]);
+    assert_eq!(outgoing(subject, &request.asked).await, [OutboxMessage { due_at: lease, ..seen }]);
 }
 
 /// Whoever saw a message before it was moved or sent does not get it.
@@ -92,7 +92,7 @@ pub async fn what_was_moved_or_sent_cannot_be_claimed(subject: &Subject) {
     let seen = outgoing(subject, &request.asked).await.remove(0);
     let later = START.plus_millis(60_000);
     assert!(subject.store.reschedule(&seen, 1, later).await.unwrap());
-    let moved = Outgoing { attempt: 1, due_at: later, ..seen.clone() };
+    let moved = OutboxMessage { attempt: 1, due_at: later, ..seen.clone() };
     assert_eq!(outgoing(subject, &request.asked).await, std::slice::from_ref(&moved));
     assert!(!subject.store.reschedule(&seen, 2, later).await.unwrap());
     subject.store.sent(&moved.id).await.unwrap();
@@ -115,7 +115,7 @@ pub async fn a_sent_message_is_forgotten(subject: &Subject) {
 pub async fn messages_are_found_by_their_request(subject: &Subject) {
     let request = inserted(subject, "n8n", "r1", START).await;
     inserted(subject, "zapier", "r1", START).await;
-    let end = sample::end(&request, EndStatus::Approved, START);
+    let end = sample::end(&request, Status::Approved, START);
     done(subject, end.clone()).await;
     let mut ids: Vec<String> =
         outgoing(subject, &request.asked).await.into_iter().map(|message| message.id).collect();

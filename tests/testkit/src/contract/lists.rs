@@ -1,6 +1,6 @@
 //! Lists of requests.
 
-use placet_core::request::{EndStatus, Request};
+use placet_core::request::{Request, Status};
 
 use super::{START, done, inserted, list, load, pick};
 use crate::{Subject, sample};
@@ -14,11 +14,11 @@ pub async fn lists_are_newest_first_and_go_on_where_they_stopped(subject: &Subje
         requests.push(request);
     }
     for (index, status) in [
-        (1, EndStatus::Approved),
-        (2, EndStatus::Rejected),
-        (3, EndStatus::Expired),
-        (4, EndStatus::Cancelled),
-        (5, EndStatus::Approved),
+        (1, Status::Approved),
+        (2, Status::Rejected),
+        (3, Status::Expired),
+        (4, Status::Cancelled),
+        (5, Status::Approved),
     ] {
         let end = sample::end(pick(&requests, &[index]).first().unwrap(), status, START);
         done(subject, end).await;
@@ -55,7 +55,7 @@ pub async fn a_list_can_be_of_one_status(subject: &Subject) {
     for number in [1, 3] {
         let asked = sample::asked("n8n", &format!("r{number}"), START.plus_millis(number));
         let request = load(subject, &asked).await.unwrap();
-        done(subject, sample::end(&request, EndStatus::Approved, START)).await;
+        done(subject, sample::end(&request, Status::Approved, START)).await;
     }
     assert_eq!(ids("pending", 100, None).await, ["r4", "r2", "r0"]);
     assert_eq!(ids("pending", 2, None).await, ["r4", "r2"]);
@@ -72,7 +72,7 @@ pub async fn pending_requests_come_the_oldest_first(subject: &Subject) {
         requests.push(inserted(subject, client, &format!("r{number}"), START.plus_millis(number)).await);
     }
     let ended = requests.remove(2);
-    done(subject, sample::end(&ended, EndStatus::Approved, START)).await;
+    done(subject, sample::end(&ended, Status::Approved, START)).await;
     assert_eq!(subject.store.pending(10).await.unwrap(), pick(&requests, &[2, 1, 0]));
     assert_eq!(subject.store.pending(2).await.unwrap(), pick(&requests, &[2, 1]));
     assert_eq!(subject.store.pending(usize::MAX).await.unwrap().len(), 3);

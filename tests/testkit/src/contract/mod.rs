@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use placet_core::Timestamp;
 use placet_core::request::Request;
-use placet_gate::ports::{Commit, Committed, Outgoing, Quota, RequestWrite, StoreQuery};
+use placet_gate::ports::{Commit, Committed, OutboxMessage, Quota, RequestWrite, StoreQuery};
 
 use crate::{FixedClock, Subject, sample};
 
@@ -78,15 +78,15 @@ macro_rules! store_contract {
     )*};
 }
 
-async fn load(subject: &Subject, asked: &placet_core::request::Asked) -> Option<Request> {
+async fn load(subject: &Subject, asked: &placet_core::request::ApprovalRequest) -> Option<Request> {
     subject.store.load(asked.key()).await.unwrap()
 }
 
-async fn outgoing(subject: &Subject, asked: &placet_core::request::Asked) -> Vec<Outgoing> {
+async fn outgoing(subject: &Subject, asked: &placet_core::request::ApprovalRequest) -> Vec<OutboxMessage> {
     subject.store.outgoing_of(asked.key()).await.unwrap()
 }
 
-async fn trail(subject: &Subject, asked: &placet_core::request::Asked) -> usize {
+async fn trail(subject: &Subject, asked: &placet_core::request::ApprovalRequest) -> usize {
     subject.trail.audit_of(asked.approval_id.as_str()).await.len()
 }
 

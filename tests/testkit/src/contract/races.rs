@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use placet_core::audit::{ChainHead, Event};
-use placet_core::request::{EndStatus, Request};
+use placet_core::audit::{AuditEventKind, ChainHead};
+use placet_core::request::{Request, Status};
 use placet_gate::ports::{Commit, Committed};
 
 use super::{START, all, first, inserted, load, outgoing, trail, updated};
@@ -37,7 +37,7 @@ pub async fn one_of_many_updates_wins_and_all_see_it(subject: &Subject) {
     let request = inserted(subject, "n8n", "r1", START).await;
     let outcomes = all((0..32).map(|number| {
         let store = Arc::clone(&subject.store);
-        let status = if number % 2 == 0 { EndStatus::Approved } else { EndStatus::Rejected };
+        let status = if number % 2 == 0 { Status::Approved } else { Status::Rejected };
         let commit = sample::end(&request, status, START.plus_millis(number));
         let next = updated(&request, &commit);
         async move { (next, store.commit(commit).await.unwrap()) }
@@ -66,7 +66,7 @@ pub async fn one_of_many_entries_gets_a_place_in_the_trail(subject: &Subject) {
     let outcomes = all((0..16).map(|number| {
         let store = Arc::clone(&subject.store);
         let mut chain = ChainHead::default();
-        let draft = sample::draft(Event::KeysRotated, START.plus_millis(number));
+        let draft = sample::draft(AuditEventKind::KeysRotated, START.plus_millis(number));
         let commit = Commit { audit: vec![chain.append("keys", None, draft)], ..Commit::default() };
         async move { (chain, store.commit(commit).await.unwrap()) }
     }))
@@ -90,7 +90,7 @@ pub async fn a_read_sees_every_commit_that_returned(subject: &Subject) {
                 store.commit(commit.clone()).await.unwrap();
                 let request = store.load(asked.key()).await.unwrap();
                 assert_eq!(request, Some(first(&commit)));
-                let end = sample::end(&first(&commit), EndStatus::Approved, START);
+                let end = sample::end(&first(&commit), Status::Approved, START);
                 store.commit(end.clone()).await.unwrap();
                 let request = store.load(asked.key()).await.unwrap();
                 assert_eq!(request, Some(updated(&first(&commit), &end)));

@@ -1,6 +1,6 @@
 //! Subscriptions, policies and chains.
 
-use placet_core::audit::{ChainHead, Event};
+use placet_core::audit::{AuditEventKind, ChainHead};
 use placet_gate::ports::{Commit, Committed};
 
 use super::{START, done};
@@ -46,7 +46,7 @@ pub async fn a_chain_ends_with_its_last_entry(subject: &Subject) {
     let mut chain = subject.store.chain("policy").await.unwrap();
     assert_eq!(chain, ChainHead::default());
     for seq in 1..=11 {
-        let entry = chain.append("policy", None, sample::draft(Event::PolicyInstalled, START));
+        let entry = chain.append("policy", None, sample::draft(AuditEventKind::PolicyInstalled, START));
         done(subject, Commit { audit: vec![entry], ..Commit::default() }).await;
         assert_eq!(chain.seq, seq);
         assert_eq!(subject.store.chain("policy").await.unwrap(), chain);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use placet_core::request::EndStatus;
+use placet_core::request::Status;
 
 use super::{LOST, START, done, inserted, load, woken};
 use crate::{Subject, sample};
@@ -19,7 +19,7 @@ pub async fn a_watch_wakes_when_its_request_changes(subject: &Subject) {
     let mut watch = woken(waiter).await;
     let request = load(subject, &asked).await.unwrap();
     let waiter = tokio::spawn(async move { watch.changed().await });
-    done(subject, sample::end(&request, EndStatus::Approved, START)).await;
+    done(subject, sample::end(&request, Status::Approved, START)).await;
     woken(waiter).await;
 }
 
@@ -52,7 +52,7 @@ pub async fn no_wake_up_is_lost_in_a_crowd(subject: &Subject) {
             })
             .collect();
         tokio::task::yield_now().await;
-        done(subject, sample::end(&request, EndStatus::Approved, START)).await;
+        done(subject, sample::end(&request, Status::Approved, START)).await;
         for waiter in waiters {
             woken(waiter).await;
         }

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use placet_core::audit::{ChainHead, Event};
-use placet_core::request::{Decider, EndStatus, Request};
+use placet_core::audit::{AuditEventKind, ChainHead};
+use placet_core::request::{Decider, Request, Status};
 
 use super::acts::Actor;
-use super::policy::{self, Evaluation, Owner, Silence, Then};
+use super::policy::{self, Evaluation, Owner, RuleAction, Silence};
 use crate::Subject;
 
 /// Remembers what it has seen, so that it notices what must not change.
@@ -80,20 +80,22 @@ fn check_outcome(request: &Request) -> Result<(), String> {
     let in_time = request.life.votes.iter().all(|vote| deadline.is_none_or(|end| vote.voted_at < end));
     ensure(in_time, || format!("a vote came after the deadline: {request:#?}"))?;
     let Some(outcome) = request.outcome() else { return Ok(()) };
-    if outcome.status != EndStatus::Approved {
+    if outcome.status != Status::Approved {
         return Ok(());
     }
     let rule =
         policy::tables()[0].rules.iter().find(|rule| asked.rule.as_deref() == Some(rule.name)).cloned();
     let rule = rule.ok_or("approved without a rule")?;
     let terms = match &rule.then {
-        Then::Ask(terms) => Some(terms),
-        Then::Approve | Then::Reject => None,
+        RuleAction::Ask(terms) => Some(terms),
+        RuleAction::Approve | RuleAction::Reject => None,
     };
     let mut people = BTreeSet::new();
     for decider in &outcome.decided_by {
         let allowed = match decider {
-            Decider::Policy(_) => matches!(rule.then, Then::Approve) && rule.evaluation == Evaluation::Sound,
+            Decider::Policy(_) => {
+                matches!(rule.then, RuleAction::Approve) && rule.evaluation == Evaluation::Sound
+            }
             Decider::Timeout(_) => {
                 rule.evaluation == Evaluation::Sound
                     && terms.is_some_and(|terms| terms.silence == Silence::Approves)
@@ -126,19 +128,20 @@ async fn check_trail(subject: &Subject, request: &Request) -> Result<(), String>
         head = ChainHead { seq: entry.seq, hash: entry.hash.clone() };
     }
     ensure(head == request.life.chain, || "the trail does not end where its request says".to_owned())?;
-    let ends: Vec<Event> = trail.iter().map(|entry| entry.event).filter(|event| event.is_end()).collect();
-    let expected: Vec<Event> = request
+    let ends: Vec<AuditEventKind> =
+        trail.iter().map(|entry| entry.event).filter(|event| event.is_end()).collect();
+    let expected: Vec<AuditEventKind> = request
         .outcome()
         .map(|outcome| match outcome.status {
-            EndStatus::Approved => Event::Approved,
-            EndStatus::Rejected => Event::Rejected,
-            EndStatus::Expired => Event::Expired,
-            EndStatus::Cancelled => Event::Cancelled,
+            Status::Approved => AuditEventKind::Approved,
+            Status::Rejected => AuditEventKind::Rejected,
+            Status::Expired => AuditEventKind::Expired,
+            Status::Cancelled => AuditEventKind::Cancelled,
         })
         .into_iter()
         .collect();
     ensure(ends == expected, || format!("the trail ends with {ends:?}, the request with {expected:?}"))?;
-    let redemptions = trail.iter().filter(|entry| entry.event == Event::Redeemed).count();
+    let redemptions = trail.iter().filter(|entry| entry.event == AuditEventKind::Redeemed).count();
     ensure(redemptions == usize::from(request.life.redeemed.is_some()), || {
         format!("the trail has {redemptions} redemptions")
     })

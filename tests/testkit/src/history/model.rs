@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::policy::{Asks, Evaluation, Owner, Rule, Silence, Stage, Table, Terms, Then};
+use super::policy::{ApprovalTerms, Assignees, Evaluation, Owner, Rule, RuleAction, Silence, Stage, Table};
 use super::{Answer, Ask, Key, Phase, Redeem, Seen};
 
 /// What the model knows.
@@ -81,7 +81,7 @@ impl Model {
         let Phase::Pending { stage, .. } = record.seen.phase else {
             return Answer::Ended(record.seen.clone());
         };
-        let in_queue = record.stage(stage).is_some_and(|stage| matches!(stage.asks, Asks::Queue));
+        let in_queue = record.stage(stage).is_some_and(|stage| matches!(stage.asks, Assignees::Queue));
         let owner = self.policy.owner(decider);
         let barred = owner.is_some_and(|owner| record.bars(key.0, owner, &self.policy));
         if !in_queue || (yes && barred) {
@@ -179,7 +179,7 @@ impl Record {
         let rule = policy.rule(ask.action).cloned();
         let doubt = rule.as_ref().is_some_and(|rule| rule.evaluation == Evaluation::Fails);
         let natural = match &rule {
-            Some(Rule { then: Then::Ask(terms), .. }) => {
+            Some(Rule { then: RuleAction::Ask(terms), .. }) => {
                 Some(terms.stages.iter().map(|stage| stage.within_ms).sum::<i64>())
             }
             Some(_) | None => None,
@@ -203,9 +203,9 @@ impl Record {
             unsent: Vec::new(),
         };
         let alone = match &record.rule {
-            Some(Rule { then: Then::Approve, .. }) => Some(if doubt { "rejected" } else { "approved" }),
-            Some(Rule { then: Then::Reject, .. }) | None => Some("rejected"),
-            Some(Rule { then: Then::Ask(_), .. }) => None,
+            Some(Rule { then: RuleAction::Approve, .. }) => Some(if doubt { "rejected" } else { "approved" }),
+            Some(Rule { then: RuleAction::Reject, .. }) | None => Some("rejected"),
+            Some(Rule { then: RuleAction::Ask(_), .. }) => None,
         };
         let opened = alone.is_none() && record.open_stage(0, policy, now);
         if !opened {
@@ -215,10 +215,10 @@ impl Record {
         record
     }
 
-    fn terms(&self) -> Option<&Terms> {
+    fn terms(&self) -> Option<&ApprovalTerms> {
         match self.rule.as_ref().map(|rule| &rule.then) {
-            Some(Then::Ask(terms)) => Some(terms),
-            Some(Then::Approve | Then::Reject) | None => None,
+            Some(RuleAction::Ask(terms)) => Some(terms),
+            Some(RuleAction::Approve | RuleAction::Reject) | None => None,
         }
     }
 
@@ -255,15 +255,15 @@ impl Record {
                 continue;
             }
             let asked: Vec<&'static str> = match stage.asks {
-                Asks::Queue => Vec::new(),
-                Asks::Role(role) => policy
+                Assignees::Queue => Vec::new(),
+                Assignees::Role(role) => policy
                     .reviewers
                     .iter()
                     .map(|(id, _)| *id)
                     .filter(|id| policy.has_role(id, role))
                     .collect(),
             };
-            let somebody = matches!(stage.asks, Asks::Queue)
+            let somebody = matches!(stage.asks, Assignees::Queue)
                 || asked.iter().any(|who| terms.owner == Owner::MayApprove || self.owner != Some(who));
             if at >= closes_at || !somebody {
                 passed = true;
@@ -311,8 +311,8 @@ impl Record {
     fn somebody_is_left(&self, policy: &Table) -> bool {
         let Phase::Pending { stage, asked, .. } = &self.seen.phase else { return false };
         self.stage(*stage).is_none_or(|stage| match stage.asks {
-            Asks::Role(role) => asked.iter().any(|who| policy.has_role(who, role)),
-            Asks::Queue => true,
+            Assignees::Role(role) => asked.iter().any(|who| policy.has_role(who, role)),
+            Assignees::Queue => true,
         })
     }
 
@@ -327,8 +327,8 @@ impl Record {
         };
         let still_asked = asked.iter().any(|name| name == who)
             && self.stage(*stage).is_some_and(|stage| match stage.asks {
-                Asks::Role(role) => policy.has_role(who, role),
-                Asks::Queue => false,
+                Assignees::Role(role) => policy.has_role(who, role),
+                Assignees::Queue => false,
             });
         if !still_asked {
             return Answer::Refused("link_expired");

@@ -20,7 +20,7 @@ pub(super) struct Table {
 pub(super) struct Rule {
     pub name: &'static str,
     pub evaluation: Evaluation,
-    pub then: Then,
+    pub then: RuleAction,
     pub valid_for_seconds: i64,
 }
 
@@ -32,14 +32,14 @@ pub(super) enum Evaluation {
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Then {
+pub(super) enum RuleAction {
     Approve,
     Reject,
-    Ask(Terms),
+    Ask(ApprovalTerms),
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Terms {
+pub(super) struct ApprovalTerms {
     pub approvals: usize,
     pub stages: Vec<Stage>,
     pub silence: Silence,
@@ -60,12 +60,12 @@ pub(super) enum Owner {
 
 #[derive(Clone, Debug)]
 pub(super) struct Stage {
-    pub asks: Asks,
+    pub asks: Assignees,
     pub within_ms: i64,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Asks {
+pub(super) enum Assignees {
     Role(&'static str),
     Queue,
 }
@@ -119,44 +119,48 @@ pub(super) fn tables() -> [Table; 2] {
 fn rules(approvals_of_single: usize, valid_for_seconds: i64) -> Vec<Rule> {
     let rule = |name, then| Rule { name, evaluation: Evaluation::Sound, then, valid_for_seconds };
     let unsound = |name, then| Rule { evaluation: Evaluation::Fails, ..rule(name, then) };
-    let people = |role, within_ms| Stage { asks: Asks::Role(role), within_ms };
-    let queue = |within_ms| Stage { asks: Asks::Queue, within_ms };
-    let terms = |stages| Terms { approvals: 1, stages, silence: Silence::Refuses, owner: Owner::Barred };
-    let silent = |stages| Terms { silence: Silence::Approves, ..terms(stages) };
+    let people = |role, within_ms| Stage { asks: Assignees::Role(role), within_ms };
+    let queue = |within_ms| Stage { asks: Assignees::Queue, within_ms };
+    let terms =
+        |stages| ApprovalTerms { approvals: 1, stages, silence: Silence::Refuses, owner: Owner::Barred };
+    let silent = |stages| ApprovalTerms { silence: Silence::Approves, ..terms(stages) };
     vec![
-        rule("free", Then::Approve),
-        rule("never", Then::Reject),
+        rule("free", RuleAction::Approve),
+        rule("never", RuleAction::Reject),
         rule(
             "single",
-            Then::Ask(Terms {
+            RuleAction::Ask(ApprovalTerms {
                 approvals: approvals_of_single,
                 ..terms(vec![people("finance", 10 * MINUTE)])
             }),
         ),
         rule(
             "double",
-            Then::Ask(Terms {
+            RuleAction::Ask(ApprovalTerms {
                 approvals: 2,
                 ..terms(vec![people("finance", 10 * MINUTE), people("owners", HOUR), queue(24 * HOUR)])
             }),
         ),
-        rule("silence", Then::Ask(silent(vec![people("finance", 5 * MINUTE)]))),
+        rule("silence", RuleAction::Ask(silent(vec![people("finance", 5 * MINUTE)]))),
         rule(
             "silence.later",
-            Then::Ask(silent(vec![people("owners", 5 * MINUTE), people("finance", 5 * MINUTE)])),
+            RuleAction::Ask(silent(vec![people("owners", 5 * MINUTE), people("finance", 5 * MINUTE)])),
         ),
-        rule("chief", Then::Ask(terms(vec![people("chief", 5 * MINUTE)]))),
+        rule("chief", RuleAction::Ask(terms(vec![people("chief", 5 * MINUTE)]))),
         rule(
             "chief.then",
-            Then::Ask(silent(vec![people("chief", 5 * MINUTE), people("finance", 5 * MINUTE)])),
+            RuleAction::Ask(silent(vec![people("chief", 5 * MINUTE), people("finance", 5 * MINUTE)])),
         ),
         rule(
             "own",
-            Then::Ask(Terms { owner: Owner::MayApprove, ..terms(vec![people("chief", 10 * MINUTE)]) }),
+            RuleAction::Ask(ApprovalTerms {
+                owner: Owner::MayApprove,
+                ..terms(vec![people("chief", 10 * MINUTE)])
+            }),
         ),
-        rule("queue", Then::Ask(terms(vec![queue(HOUR)]))),
-        unsound("doubt", Then::Ask(silent(vec![people("finance", 5 * MINUTE)]))),
-        unsound("doubt.alone", Then::Approve),
+        rule("queue", RuleAction::Ask(terms(vec![queue(HOUR)]))),
+        unsound("doubt", RuleAction::Ask(silent(vec![people("finance", 5 * MINUTE)]))),
+        unsound("doubt.alone", RuleAction::Approve),
     ]
 }
 
@@ -204,16 +208,16 @@ impl Table {
                 "[[rules]]\nname = \"{name}\"\nwhen = 'action == \"{name}\"{doubt}'\nvalid_for = \"{valid_for}s\"\n"
             );
             match &rule.then {
-                Then::Approve => text.push_str("decide = \"approve\"\n"),
-                Then::Reject => text.push_str("decide = \"reject\"\n"),
-                Then::Ask(terms) => terms.write(&mut text),
+                RuleAction::Approve => text.push_str("decide = \"approve\"\n"),
+                RuleAction::Reject => text.push_str("decide = \"reject\"\n"),
+                RuleAction::Ask(terms) => terms.write(&mut text),
             }
         }
         text
     }
 }
 
-impl Terms {
+impl ApprovalTerms {
     fn write(&self, text: &mut String) {
         let stages: Vec<String> = self
             .stages
@@ -221,8 +225,8 @@ impl Terms {
             .map(|stage| {
                 let within = stage.within_ms / 1000;
                 match stage.asks {
-                    Asks::Role(role) => format!("{{ ask = [\"{role}\"], within = \"{within}s\" }}"),
-                    Asks::Queue => format!("{{ queue = \"backup\", within = \"{within}s\" }}"),
+                    Assignees::Role(role) => format!("{{ ask = [\"{role}\"], within = \"{within}s\" }}"),
+                    Assignees::Queue => format!("{{ queue = \"backup\", within = \"{within}s\" }}"),
                 }
             })
             .collect();
