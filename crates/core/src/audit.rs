@@ -34,6 +34,15 @@ pub enum AuditEventKind {
     /// Its token was redeemed.
     #[serde(rename = "token.redeemed")]
     Redeemed,
+    /// The same question was asked again, with a callback of its own.
+    #[serde(rename = "request.joined")]
+    Joined,
+    /// Other people are asked than before, because the policy or who is away has changed.
+    #[serde(rename = "stage.reassigned")]
+    StageReassigned,
+    /// Nobody who may approve a stage is left.
+    #[serde(rename = "stage.deserted")]
+    StageDeserted,
     /// A callback was given up.
     #[serde(rename = "callback.given_up")]
     CallbackGivenUp,
@@ -62,6 +71,9 @@ impl AuditEventKind {
             Self::Expired => "request.expired",
             Self::Cancelled => "request.cancelled",
             Self::Redeemed => "token.redeemed",
+            Self::Joined => "request.joined",
+            Self::StageReassigned => "stage.reassigned",
+            Self::StageDeserted => "stage.deserted",
             Self::CallbackGivenUp => "callback.given_up",
             Self::PolicyInstalled => "policy.installed",
             Self::KeysRotated => "keys.rotated",
@@ -93,13 +105,15 @@ pub struct AuditEvent {
     /// When the gate recorded it.
     pub timestamp: Timestamp,
     /// What happened.
-    pub event: AuditEventKind,
+    pub kind: AuditEventKind,
     /// Who did it: a reviewer id, `client:<id>`, `policy:<rule>`, `timeout:<rule>`, `operator` or `gate`.
     pub actor: String,
     /// Where it came from.
     pub channel: Channel,
     /// True only where this entry is an approval, or a vote for it.
     pub approved: bool,
+    /// Who approved, where this entry is an approval.
+    pub approved_by: Option<String>,
     /// SHA-256 of the token, where there is one.
     pub token_hash: Option<String>,
     /// Words for it: the reviewer's reason, a stage's number, a policy's digest.
@@ -108,7 +122,7 @@ pub struct AuditEvent {
 
 /// Which request an entry is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct About {
+pub struct RequestFacts {
     /// The client's name for it.
     pub request_id: String,
     /// Who asked.
@@ -118,7 +132,10 @@ pub struct About {
     /// Digest of what exactly.
     pub payload_sha256: String,
     /// The rule that applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
+    /// Version of the policy that the rule is from.
+    pub policy: u32,
 }
 
 /// One line of the trail.
@@ -139,13 +156,18 @@ pub struct AuditEntry {
     pub channel: Channel,
     /// True only where this entry is an approval, or a vote for it.
     pub approved: bool,
+    /// Who approved, where this entry is an approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<String>,
     /// SHA-256 of the token, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_hash: Option<String>,
     /// Words for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// The request, where it is about one.
     #[serde(flatten)]
-    pub about: Option<About>,
+    pub about: Option<RequestFacts>,
     /// Hash of the entry before it; 64 zeros for the first.
     pub prev_hash: String,
     /// SHA-256 of this entry's canonical JSON (RFC 8785) without this field.
@@ -154,15 +176,22 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
-    /// The hash that this entry must have.
+    /// The hash that this entry must have: SHA-256 of its canonical JSON (RFC 8785) without the field `hash`.
+    #[expect(clippy::expect_used, reason = "an entry is texts, numbers and booleans, which always have canonical JSON")]
     pub fn computed_hash(&self) -> String {
-        Self { hash: String::new(), ..self.clone() }.hash_of_unsealed()
+        let unsealed = Self { hash: String::new(), ..self.clone() };
+        sha256_hex(serde_json_canonicalizer::to_string(&unsealed).expect("an entry is JSON").as_bytes())
     }
+}
 
-    /// Every commit computes a few of these: an entry without its hash is written out as it stands.
-    fn hash_of_unsealed(&self) -> String {
-        sha256_hex(serde_json_canonicalizer::to_string(self).unwrap_or_default().as_bytes())
-    }
+/// The hash that a stored entry must have, over the fields that it was stored with.
+///
+/// A later version of Placet may know more fields, and fields that are empty are left out when an entry is written: so
+/// this verifies an entry of any version. `None` where the text is not a JSON object.
+pub fn stored_hash(entry: &str) -> Option<String> {
+    let mut fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(entry).ok()?;
+    fields.remove("hash");
+    Some(sha256_hex(serde_json_canonicalizer::to_string(&fields).ok()?.as_bytes()))
 }
 
 /// The end of a chain: where the next entry goes.
@@ -181,23 +210,24 @@ impl Default for ChainHead {
 }
 
 impl ChainHead {
-    /// Puts a draft at the end of this chain, and moves the end.
-    pub fn append(&mut self, subject: &str, about: Option<&About>, draft: AuditEvent) -> AuditEntry {
+    /// Puts an event at the end of this chain, and moves the end.
+    pub fn append(&mut self, subject: &str, about: Option<&RequestFacts>, event: AuditEvent) -> AuditEntry {
         let mut entry = AuditEntry {
             subject: subject.into(),
             seq: self.seq.saturating_add(1),
-            timestamp: draft.timestamp,
-            event: draft.event,
-            actor: draft.actor,
-            channel: draft.channel,
-            approved: draft.approved,
-            token_hash: draft.token_hash,
-            detail: draft.detail,
+            timestamp: event.timestamp,
+            event: event.kind,
+            actor: event.actor,
+            channel: event.channel,
+            approved: event.approved,
+            approved_by: event.approved_by,
+            token_hash: event.token_hash,
+            detail: event.detail,
             about: about.cloned(),
             prev_hash: self.hash.clone(),
             hash: String::new(),
         };
-        entry.hash = entry.hash_of_unsealed();
+        entry.hash = entry.computed_hash();
         *self = Self { seq: entry.seq, hash: entry.hash.clone() };
         entry
     }
@@ -210,12 +240,13 @@ mod tests {
     #[test]
     fn each_entry_carries_the_hash_of_the_one_before_and_survives_storage() {
         let mut head = ChainHead::default();
-        let draft = |event| AuditEvent {
+        let draft = |kind| AuditEvent {
             timestamp: Timestamp::from_millis(1_700_000_000_000),
-            event,
+            kind,
             actor: "client:n8n".into(),
             channel: Channel::Api,
             approved: false,
+            approved_by: None,
             token_hash: None,
             detail: None,
         };

@@ -1,29 +1,39 @@
-//! A request: what was asked, which never changes, and its life, which ends once.
+//! A request: the question, which never changes, and its state, which ends once.
 //!
-//! The rules that change a life are in `rules`; nothing else makes a [`RequestState`] from another.
+//! The rules in `rules` are the only code that makes one [`RequestState`] from another; `stored` reads back what a
+//! store wrote. Everybody else can look, but cannot build a state.
 
 mod rules;
+mod status;
+pub mod stored;
 #[cfg(test)]
 mod stories;
+mod transition;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-pub use rules::{Effect, NewRequest, Told, Transition, VoteInput, VoteOutcome};
+pub use rules::{Canceller, Foreseen, NewRequest, Opened, Standing, VoteInput, VoteOutcome};
+pub use status::Status;
+pub use transition::{Chained, Effect, RequestAlert, Transition};
 
 use crate::Timestamp;
-use crate::audit::{About, ChainHead};
+use crate::audit::{ChainHead, RequestFacts};
 use crate::id::{ApprovalId, ClientId, RequestId, RequestKey, ReviewerId};
 use crate::keys::EpochNumber;
 use crate::payload::Payload;
 use crate::policy::{ApprovalTerms, Assignee, Assignees, Decision};
 use crate::token::{Claims, TokenKind};
 
-/// What was asked, and under which terms. Written once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How many callers one request calls back (DESIGN, section 4).
+pub const MAX_CALLBACKS: usize = 20;
+
+/// The question, and the terms under which it was taken. Written once.
+///
+/// Made by [`Request::open`], or read back from a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ApprovalRequest {
     /// The gate's name for it.
     pub approval_id: ApprovalId,
@@ -31,8 +41,6 @@ pub struct ApprovalRequest {
     pub client: ClientId,
     /// The client's name for it.
     pub request_id: RequestId,
-    /// Hex SHA-256 of the question as asked, without what only says how to wait: tells a retry from another question.
-    pub question_sha256: String,
     /// Dotted name of what will be done.
     pub action: String,
     /// The agent's own words.
@@ -43,8 +51,6 @@ pub struct ApprovalRequest {
     pub payload_sha256: String,
     /// The caller's labels.
     pub metadata: BTreeMap<String, String>,
-    /// Where the outcome is posted to.
-    pub callback_url: Option<String>,
     /// When it was taken.
     pub created_at: Timestamp,
     /// When it ends at the latest; none where policy decided alone.
@@ -59,35 +65,30 @@ pub struct ApprovalRequest {
     pub epoch: EpochNumber,
     /// The rule that it hit; none where no rule matched.
     pub rule: Option<String>,
+    /// Version of the policy whose rule it hit.
+    pub policy: u32,
     /// How the rule asks; none where policy decided alone.
     pub terms: Option<ApprovalTerms>,
     /// The stage that it began with: the first that had somebody to ask.
     pub first_stage: usize,
     /// How long an approval may be acted on, in seconds.
     pub valid_for_seconds: i64,
-    /// Silence can never approve it: its rule could not be evaluated, or its caller shortened the time.
-    pub silence_refuses: bool,
 }
 
 /// What became of a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestState {
-    /// Whether it waits, or how it ended.
-    pub state: State,
-    /// Who has spoken, in order; one entry a reviewer.
-    pub votes: Vec<Vote>,
-    /// Who redeemed its token.
-    pub redeemed: Option<Redemption>,
-    /// The end of its audit chain.
-    pub chain: ChainHead,
-    /// When it last changed. Times in one life never run backwards, though the clock may.
-    pub updated_at: Timestamp,
+    phase: Phase,
+    votes: Vec<Vote>,
+    redemption: Option<Redemption>,
+    callbacks: Vec<String>,
+    chain: ChainHead,
+    updated_at: Timestamp,
 }
 
 /// Whether a request waits, or how it ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
     /// It waits.
     Pending(Pending),
     /// It has ended.
@@ -95,23 +96,25 @@ pub enum State {
 }
 
 /// A stage that waits for an answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Pending {
     /// Index of the stage, from 0.
     pub stage: usize,
     /// The first moment at which an answer is too late.
     pub closes_at: Timestamp,
-    /// Whom it asks; empty for a queue.
+    /// Whom it has asked; empty for a queue. Who may decide is not read from here: see [`Request::standing`].
     pub asked: Vec<Assignee>,
-    /// A stage was passed over without anyone having been asked in it, so silence is no consent.
-    pub unheard: bool,
+    /// Nobody who may approve is left, and operators know.
+    pub deserted: bool,
 }
 
 /// How a request ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Outcome {
-    /// Which end.
-    pub status: Status,
+    /// Which end. INVARIANT: never [`Status::Pending`].
+    status: Status,
     /// When; for a deadline, the deadline itself.
     pub decided_at: Timestamp,
     /// By whom: one, or a quorum.
@@ -122,35 +125,15 @@ pub struct Outcome {
     pub stage: Option<usize>,
 }
 
-/// How a request can end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// Yes.
-    Approved,
-    /// No.
-    Rejected,
-    /// Nobody answered in time.
-    Expired,
-    /// The client withdrew it.
-    Cancelled,
-}
-
-impl Status {
-    /// The word in the API.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Approved => "approved",
-            Self::Rejected => "rejected",
-            Self::Expired => "expired",
-            Self::Cancelled => "cancelled",
-        }
+impl Outcome {
+    /// Which end: never `pending`.
+    pub const fn status(&self) -> Status {
+        self.status
     }
 }
 
 /// Who ended a request.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Decider {
     /// A person.
     Reviewer(ReviewerId),
@@ -160,6 +143,8 @@ pub enum Decider {
     Timeout(Option<String>),
     /// A client: one with the role `decider`, or the asker who withdrew.
     Client(ClientId),
+    /// The operator, who withdrew it.
+    Operator,
 }
 
 impl fmt::Display for Decider {
@@ -170,12 +155,14 @@ impl fmt::Display for Decider {
             Self::Policy(rule) => write!(f, "policy:{}", rule.as_deref().unwrap_or(NO_RULE)),
             Self::Timeout(rule) => write!(f, "timeout:{}", rule.as_deref().unwrap_or(NO_RULE)),
             Self::Client(id) => write!(f, "client:{id}"),
+            Self::Operator => f.write_str("operator:cli"),
         }
     }
 }
 
 /// One reviewer's word.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Vote {
     /// Who.
     pub reviewer: ReviewerId,
@@ -185,10 +172,13 @@ pub struct Vote {
     pub reason: Option<String>,
     /// When.
     pub voted_at: Timestamp,
+    /// Index of the stage that asked them: its roles are what the vote's authority comes from.
+    pub stage: usize,
 }
 
 /// The one use of a token.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Redemption {
     /// The executor's name for itself or its run.
     pub redeemed_by: String,
@@ -196,21 +186,26 @@ pub struct Redemption {
     pub redeemed_at: Timestamp,
 }
 
-/// A request as it stands, with the version that a change must still find.
+/// A committed request, with the version that a change must still find.
+///
+/// A token is a function of this type alone, and this type is made only from what a store holds: by reading it, or by
+/// [`Request::committed`] once the write has won. What is only foreseen is a [`Foreseen`], which has no claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// What was asked.
-    pub asked: Arc<ApprovalRequest>,
-    /// What became of it.
-    pub life: RequestState,
-    /// Counts its changes, from 1.
-    pub version: u64,
+    asked: Arc<ApprovalRequest>,
+    state: RequestState,
+    version: u64,
 }
 
 impl ApprovalRequest {
     /// Where it is stored.
     pub fn key(&self) -> RequestKey {
         RequestKey::of(&self.client, &self.request_id)
+    }
+
+    /// Whether this is the same question: action and payload. Words, labels, callbacks and limits do not matter.
+    pub fn is_same_question(&self, action: &str, payload_sha256: &str) -> bool {
+        self.action == action && self.payload_sha256 == payload_sha256
     }
 
     /// When that stage closes: fixed when the request is taken, whenever the stage begins.
@@ -221,33 +216,34 @@ impl ApprovalRequest {
             .flat_map(|terms| &terms.stages)
             .take(stage.saturating_add(1))
             .map(|s| s.within_ms)
-            .sum();
+            .fold(0, i64::saturating_add);
         let natural = self.created_at.plus_millis(within);
         self.deadline.map_or(natural, |deadline| natural.min(deadline))
     }
 
     /// What audit entries say it is about.
-    pub fn about(&self) -> About {
-        About {
+    pub fn facts(&self) -> RequestFacts {
+        RequestFacts {
             request_id: self.request_id.to_string(),
             client: self.client.to_string(),
             action: self.action.clone(),
             payload_sha256: self.payload_sha256.clone(),
             rule: self.rule.clone(),
+            policy: self.policy,
         }
     }
 
     /// The roles that a stage asks; empty for a queue.
     pub fn stage_roles(&self, stage: usize) -> &[String] {
-        match self.terms.as_ref().and_then(|terms| terms.stages.get(stage)).map(|stage| &stage.ask) {
+        match self.terms.as_ref().and_then(|terms| terms.stages.get(stage)).map(|stage| &stage.assignees) {
             Some(Assignees::Roles(roles)) => roles,
             Some(Assignees::Queue(_)) | None => &[],
         }
     }
 
-    /// The queue that a stage writes to, if it does.
+    /// The queue that a stage publishes to, if it does.
     pub fn stage_queue(&self, stage: usize) -> Option<&str> {
-        match &self.terms.as_ref()?.stages.get(stage)?.ask {
+        match &self.terms.as_ref()?.stages.get(stage)?.assignees {
             Assignees::Queue(queue) => Some(queue),
             Assignees::Roles(_) => None,
         }
@@ -257,88 +253,158 @@ impl ApprovalRequest {
     pub fn approvals_needed(&self) -> u32 {
         self.terms.as_ref().map_or(1, |terms| terms.approvals)
     }
-}
 
-impl RequestState {
-    fn new(state: State, at: Timestamp) -> Self {
-        Self { state, votes: Vec::new(), redeemed: None, chain: ChainHead::default(), updated_at: at }
+    fn claims(&self, outcome: &Outcome) -> Claims {
+        let iat = outcome.decided_at.seconds();
+        Claims {
+            iss: self.issuer.clone(),
+            sub: self.request_id.to_string(),
+            aud: self.client.to_string(),
+            jti: self.approval_id.to_string(),
+            iat,
+            exp: iat.saturating_add(self.valid_for_seconds),
+            status: outcome.status.as_str().to_owned(),
+            approved: outcome.status == Status::Approved,
+            action: self.action.clone(),
+            payload_sha256: self.payload_sha256.clone(),
+            decided_by: outcome.decided_by.iter().map(ToString::to_string).collect(),
+            rule: self.rule.clone(),
+            policy: self.policy,
+        }
     }
 }
 
-impl Request {
+impl RequestState {
+    fn new(phase: Phase, callbacks: Vec<String>, at: Timestamp) -> Self {
+        Self {
+            phase,
+            votes: Vec::new(),
+            redemption: None,
+            callbacks,
+            chain: ChainHead::default(),
+            updated_at: at,
+        }
+    }
+
+    /// Whether it waits, or how it ended.
+    pub const fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// Who has spoken, in order; one entry a reviewer.
+    pub fn votes(&self) -> &[Vote] {
+        &self.votes
+    }
+
+    /// Who redeemed its token.
+    pub const fn redemption(&self) -> Option<&Redemption> {
+        self.redemption.as_ref()
+    }
+
+    /// Where the outcome is posted to: one URL for each caller that asked this question, the first one first.
+    pub fn callbacks(&self) -> &[String] {
+        &self.callbacks
+    }
+
+    /// The end of its audit chain.
+    pub const fn chain_head(&self) -> &ChainHead {
+        &self.chain
+    }
+
+    /// When it last changed. Times in one state never run backwards, though the clock may.
+    pub const fn updated_at(&self) -> Timestamp {
+        self.updated_at
+    }
+
     /// The stage that waits, if it does.
-    pub fn pending(&self) -> Option<&Pending> {
-        match &self.life.state {
-            State::Pending(pending) => Some(pending),
-            State::Ended(_) => None,
+    pub const fn pending(&self) -> Option<&Pending> {
+        match &self.phase {
+            Phase::Pending(pending) => Some(pending),
+            Phase::Ended(_) => None,
         }
     }
 
     /// How it ended, if it has.
-    pub fn outcome(&self) -> Option<&Outcome> {
-        match &self.life.state {
-            State::Pending(_) => None,
-            State::Ended(outcome) => Some(outcome),
+    pub const fn outcome(&self) -> Option<&Outcome> {
+        match &self.phase {
+            Phase::Pending(_) => None,
+            Phase::Ended(outcome) => Some(outcome),
+        }
+    }
+
+    /// `pending`, or how it ended.
+    pub const fn status(&self) -> Status {
+        match &self.phase {
+            Phase::Pending(_) => Status::Pending,
+            Phase::Ended(outcome) => outcome.status,
         }
     }
 
     /// Index of the stage that waits, or in which it ended; none where policy decided alone.
-    pub fn stage(&self) -> Option<usize> {
-        match &self.life.state {
-            State::Pending(pending) => Some(pending.stage),
-            State::Ended(outcome) => outcome.stage,
+    pub const fn stage(&self) -> Option<usize> {
+        match &self.phase {
+            Phase::Pending(pending) => Some(pending.stage),
+            Phase::Ended(outcome) => outcome.stage,
         }
     }
+}
 
-    /// Whether a deadline has passed that has not been recorded.
-    pub fn is_overdue(&self, now: Timestamp) -> bool {
-        self.pending().is_some_and(|pending| self.clamp(now) >= pending.closes_at)
+impl Request {
+    /// A request whose first state a store has just written.
+    pub const fn inserted(asked: Arc<ApprovalRequest>, state: RequestState) -> Self {
+        Self { asked, state, version: 1 }
+    }
+
+    /// This request after a store has written `state`, which a rule made from it.
+    #[must_use]
+    pub fn committed(&self, state: RequestState) -> Self {
+        Self { asked: Arc::clone(&self.asked), state, version: self.version.saturating_add(1) }
+    }
+
+    /// The question.
+    pub const fn asked(&self) -> &Arc<ApprovalRequest> {
+        &self.asked
+    }
+
+    /// What became of it.
+    pub const fn state(&self) -> &RequestState {
+        &self.state
+    }
+
+    /// Counts its changes, from 1.
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Where it is stored.
+    pub fn key(&self) -> RequestKey {
+        self.asked.key()
+    }
+
+    /// The stage that waits, if it does.
+    pub const fn pending(&self) -> Option<&Pending> {
+        self.state.pending()
+    }
+
+    /// How it ended, if it has.
+    pub const fn outcome(&self) -> Option<&Outcome> {
+        self.state.outcome()
     }
 
     /// `pending`, or how it ended.
-    pub fn status(&self) -> &'static str {
-        self.outcome().map_or("pending", |outcome| outcome.status.as_str())
-    }
-
-    /// This request as it was when it was asked: what the event `approval.requested` tells, however late it is sent.
-    #[must_use]
-    pub fn as_asked(&self) -> Self {
-        let stage = self.asked.first_stage;
-        let pending = Pending {
-            stage,
-            closes_at: self.asked.stage_closes_at(stage),
-            asked: Vec::new(),
-            unheard: false,
-        };
-        Self {
-            asked: Arc::clone(&self.asked),
-            life: RequestState::new(State::Pending(pending), self.asked.created_at),
-            version: 1,
-        }
+    pub const fn status(&self) -> Status {
+        self.state.status()
     }
 
     /// What its token says; none while it waits.
     pub fn claims(&self) -> Option<Claims> {
-        let outcome = self.outcome()?;
-        let iat = outcome.decided_at.seconds();
-        Some(Claims {
-            iss: self.asked.issuer.clone(),
-            sub: self.asked.request_id.to_string(),
-            aud: self.asked.client.to_string(),
-            jti: self.asked.approval_id.to_string(),
-            iat,
-            exp: iat.saturating_add(self.asked.valid_for_seconds),
-            status: outcome.status.as_str().to_owned(),
-            approved: outcome.status == Status::Approved,
-            action: self.asked.action.clone(),
-            payload_sha256: self.asked.payload_sha256.clone(),
-            decided_by: outcome.decided_by.iter().map(ToString::to_string).collect(),
-            rule: self.asked.rule.clone(),
-        })
+        self.outcome().map(|outcome| self.asked.claims(outcome))
     }
 
-    /// Now, but never before the last change: a clock that was set back does not reopen what has passed.
-    fn clamp(&self, now: Timestamp) -> Timestamp {
-        now.max(self.life.updated_at)
+    /// This request as it was when it was asked: what the event `approval.requested` tells, however late it is sent.
+    pub fn as_asked(&self) -> RequestState {
+        let stage = self.asked.first_stage;
+        let pending = Pending { stage, closes_at: self.asked.stage_closes_at(stage), asked: Vec::new(), deserted: false };
+        RequestState::new(Phase::Pending(pending), Vec::new(), self.asked.created_at)
     }
 }

@@ -1,24 +1,26 @@
 //! The rules: what each act does to a request. Pure functions of the request, the policy and the time.
 //!
-//! A rule returns the next life, what to write into the trail and whom to tell. It says nothing about how that is
-//! stored; the caller commits it only if the version that the rule saw still stands.
+//! A rule returns a [`Transition`]: the next state, what to write into the trail and whom to tell. It does not say how
+//! that is stored. The caller commits it only if the version that the rule saw is still the stored one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+#[cfg(feature = "conditions")]
 use serde_json::Value;
 
 use super::{
-    ApprovalRequest, Decider, Outcome, Pending, Redemption, Request, RequestState, State, Status, Vote,
+    ApprovalRequest, Decider, Effect, MAX_CALLBACKS, Outcome, Pending, Phase, Redemption, Request,
+    RequestAlert, RequestState, Status, Transition, Vote,
 };
 use crate::Timestamp;
-use crate::audit::{AuditEntry, AuditEvent, AuditEventKind, Channel};
-use crate::id::{ApprovalId, RequestId, ReviewerId};
+use crate::audit::{AuditEvent, AuditEventKind, Channel};
+use crate::id::{ApprovalId, ClientId, RequestId, ReviewerId};
 use crate::keys::EpochNumber;
 use crate::payload::Payload;
-use crate::policy::{
-    ApprovalTerms, Assignee, Assignees, Client, Decision, Policy, Question, RuleAction, VALID_FOR_SECONDS,
-};
+use crate::policy::{Assignee, Assignees, Client, ClientRole, Decision, Policy};
+#[cfg(feature = "conditions")]
+use crate::policy::{Question, RuleAction, VALID_FOR_SECONDS};
 use crate::refusal::Refusal;
 
 /// A question, checked for its form.
@@ -28,8 +30,6 @@ pub struct NewRequest {
     pub approval_id: ApprovalId,
     /// The client's name for it.
     pub request_id: RequestId,
-    /// Digest of the question; see [`ApprovalRequest::question_sha256`].
-    pub question_sha256: String,
     /// Dotted name of what will be done.
     pub action: String,
     /// The agent's words.
@@ -48,64 +48,13 @@ pub struct NewRequest {
     pub epoch: EpochNumber,
 }
 
-/// What an act does: to be committed as a whole, or not at all.
+/// A question that was taken, and its first state.
 #[derive(Clone, Debug)]
-pub struct Transition {
-    /// The next life.
-    pub life: RequestState,
-    /// What to write into the trail, in order.
-    pub drafts: Vec<AuditEvent>,
-    /// Whom to tell once it is committed.
-    pub effects: Vec<Effect>,
-    /// The first moment at which it must no longer be written; none where time does not matter.
-    pub not_at_or_after: Option<Timestamp>,
-}
-
-/// Somebody to tell.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// The reviewers whom this stage asks.
-    NotifyReviewers {
-        /// Index of the stage.
-        stage: usize,
-        /// Whom it asks.
-        asked: Vec<Assignee>,
-    },
-    /// The system behind this stage's queue.
-    Publish {
-        /// Index of the stage.
-        stage: usize,
-        /// Its queue.
-        queue: String,
-    },
-    /// Subscribers: it waits for somebody.
-    Requested,
-    /// The caller and subscribers: it has ended.
-    Decided,
-}
-
-impl Transition {
-    /// Whether the request ends with it.
-    pub fn ends(&self) -> bool {
-        self.drafts.iter().any(|draft| draft.event.is_end())
-    }
-
-    /// Puts the drafts at the end of the request's audit chain.
-    ///
-    /// `token_hash` goes to the entry of the end, and to that of a redemption.
-    pub fn chain(&mut self, asked: &ApprovalRequest, token_hash: Option<&str>) -> Vec<AuditEntry> {
-        let about = asked.about();
-        let chain = &mut self.life.chain;
-        self.drafts
-            .drain(..)
-            .map(|mut draft| {
-                if draft.event.is_end() || draft.event == AuditEventKind::Redeemed {
-                    draft.token_hash = token_hash.map(str::to_owned);
-                }
-                chain.append(asked.approval_id.as_str(), Some(&about), draft)
-            })
-            .collect()
-    }
+pub struct Opened {
+    /// The question, with the terms of its rule.
+    pub asked: Arc<ApprovalRequest>,
+    /// Its first state.
+    pub transition: Transition,
 }
 
 /// A reviewer's word, as it arrives.
@@ -126,86 +75,130 @@ pub struct VoteInput {
 pub enum VoteOutcome {
     /// It counts.
     Changed(Box<Transition>),
-    /// The same person had said the same before.
+    /// The same person said the same before.
     Unchanged,
 }
 
-/// Whether the last stage's reviewers have been told.
+/// What a reviewer may do with a request, by the policy in force at that moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// All messages have gone out.
-    Yes,
-    /// Some have not: an outage is not consent.
-    No,
+pub enum Standing {
+    /// Approve or reject.
+    Decide,
+    /// Reject only: they own the client that asks.
+    RejectOnly,
+    /// Nothing: the stage that waits does not ask them.
+    Nothing,
+}
+
+/// Who withdraws a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Canceller {
+    /// The client that asked.
+    Asker,
+    /// Whoever runs the gate.
+    Operator,
+}
+
+/// A request as it will be once the deadlines that have passed are recorded.
+///
+/// It is for showing only. It has no version to write on, and no claims: there is no token of what is not recorded.
+#[derive(Clone, Debug)]
+pub struct Foreseen {
+    asked: Arc<ApprovalRequest>,
+    state: RequestState,
+}
+
+impl Foreseen {
+    /// The question.
+    pub const fn asked(&self) -> &Arc<ApprovalRequest> {
+        &self.asked
+    }
+
+    /// What becomes of it.
+    pub const fn state(&self) -> &RequestState {
+        &self.state
+    }
+
+    /// What this reviewer may do with it.
+    pub fn standing(&self, reviewer: &ReviewerId, policy: &Policy, now: Timestamp) -> Standing {
+        standing(&self.asked, &self.state, reviewer, policy, now.max(self.state.updated_at))
+    }
+
+    /// How many approvals count, by the policy in force.
+    pub fn approvals_counted(&self, policy: &Policy) -> usize {
+        approvers(&self.asked, &self.state.votes, policy).count()
+    }
+}
+
+impl From<Request> for Foreseen {
+    fn from(request: Request) -> Self {
+        Self { asked: request.asked, state: request.state }
+    }
 }
 
 impl Request {
     /// Takes a question: the rule decides at once, or somebody is asked.
-    pub fn open(
-        ask: NewRequest,
-        client: &Client,
-        policy: &Policy,
-        now: Timestamp,
-    ) -> (Arc<ApprovalRequest>, Transition) {
-        let payload: Value = ask.payload.value();
-        let hit = policy.pick(&Question {
+    #[cfg(feature = "conditions")]
+    pub fn open(new: NewRequest, client: &Client, policy: &Policy, now: Timestamp) -> Opened {
+        let payload: Value = new.payload.value();
+        let rule_match = policy.evaluate(&Question {
             client: client.id.as_str(),
-            action: &ask.action,
-            summary: &ask.summary,
+            action: &new.action,
+            summary: &new.summary,
             payload: &payload,
-            metadata: &ask.metadata,
+            metadata: &new.metadata,
+            now,
         });
-        let rule = hit.as_ref().map(|hit| hit.rule.name.clone());
-        let doubt = hit.as_ref().and_then(|hit| hit.doubt.clone());
-        let valid_for_seconds = hit.as_ref().map_or(VALID_FOR_SECONDS, |hit| hit.rule.valid_for_seconds);
-        let then = hit.map(|hit| &hit.rule.then);
-        let terms = match then {
+        let rule = rule_match.as_ref().map(|matched| matched.rule.name.clone());
+        let error = rule_match.as_ref().and_then(|matched| matched.error.as_ref()).map(ToString::to_string);
+        let valid_for_seconds =
+            rule_match.as_ref().map_or(VALID_FOR_SECONDS, |matched| matched.rule.valid_for_seconds);
+        let action = rule_match.map(|matched| &matched.rule.action);
+        let terms = match action {
             Some(RuleAction::Ask(terms)) => Some(terms.clone()),
             Some(RuleAction::Decide(_)) | None => None,
         };
-        let natural_ms: i64 = terms.iter().flat_map(|terms| &terms.stages).map(|stage| stage.within_ms).sum();
-        let limit_ms = ask.timeout_ms.map_or(natural_ms, |limit| limit.min(natural_ms));
+        let natural_ms =
+            terms.iter().flat_map(|terms| &terms.stages).fold(0, |sum: i64, stage| sum.saturating_add(stage.within_ms));
+        let limit_ms = new.timeout_ms.map_or(natural_ms, |limit| limit.min(natural_ms));
         let mut asked = ApprovalRequest {
-            approval_id: ask.approval_id,
+            approval_id: new.approval_id,
             client: client.id.clone(),
-            request_id: ask.request_id,
-            question_sha256: ask.question_sha256,
-            action: ask.action,
-            summary: ask.summary,
-            payload_sha256: ask.payload.sha256(),
-            payload: ask.payload,
-            metadata: ask.metadata,
-            callback_url: ask.callback_url,
+            request_id: new.request_id,
+            action: new.action,
+            summary: new.summary,
+            payload_sha256: new.payload.sha256(),
+            payload: new.payload,
+            metadata: new.metadata,
             created_at: now,
             deadline: terms.is_some().then(|| now.plus_millis(limit_ms)),
-            issuer: ask.issuer,
+            issuer: new.issuer,
             owner: client.owner.clone(),
             token: client.token,
-            epoch: ask.epoch,
+            epoch: new.epoch,
             rule: rule.clone(),
+            policy: policy.version,
             terms,
             first_stage: 0,
             valid_for_seconds,
-            // A caller who could shorten the wait for `on_timeout = "approve"` would approve its own request.
-            silence_refuses: doubt.is_some() || limit_ms < natural_ms,
         };
         let opened = asked.open_stage_from(0, policy, now);
         if let Some(pending) = &opened {
             asked.first_stage = pending.stage;
         }
-        let mut drafts = vec![AuditEvent {
-            detail: doubt.as_ref().map(|why| format!("the rule's condition could not be evaluated: {why}")),
-            ..draft(now, AuditEventKind::Asked, format!("client:{}", asked.client), Channel::Api)
+        let mut events = vec![AuditEvent {
+            detail: error.as_ref().map(|why| format!("the rule's condition could not be evaluated: {why}")),
+            ..event(now, AuditEventKind::Asked, format!("client:{}", client.id), Channel::Api)
         }];
-        let (state, effects) = match (then, opened) {
+        let (phase, effects) = match (action, opened) {
             (Some(RuleAction::Ask(_)), Some(pending)) => {
                 let mut effects = asked.opening_effects(&pending);
-                drafts.push(stage_draft(&asked, &pending, now));
+                events.push(stage_event(&asked, &pending, now));
                 effects.push(Effect::Requested);
-                (State::Pending(pending), effects)
+                (Phase::Pending(pending), effects)
             }
-            (then, _) => {
-                let (status, reason) = match (then, doubt) {
+            (action, _) => {
+                let (status, reason) = match (action, error) {
                     (Some(RuleAction::Decide(Decision::Approve)), None) => (Status::Approved, None),
                     (Some(RuleAction::Decide(Decision::Reject)), None) => (Status::Rejected, None),
                     (Some(RuleAction::Decide(_)), Some(why)) => (
@@ -214,7 +207,7 @@ impl Request {
                     ),
                     (Some(RuleAction::Ask(_)), _) => (
                         Status::Rejected,
-                        Some("the rule asks, but nobody who may approve can be asked".into()),
+                        Some("the rule asks, but nobody who may approve can be asked now".into()),
                     ),
                     (None, _) => (Status::Rejected, Some("no rule matches this request".into())),
                 };
@@ -226,65 +219,96 @@ impl Request {
                     reason,
                     stage: None,
                 };
-                drafts.push(end_draft(&outcome, now, Channel::Policy));
-                (State::Ended(outcome), vec![Effect::Decided])
+                events.push(end_event(&outcome, now, Channel::Policy));
+                (Phase::Ended(outcome), vec![Effect::Decided])
             }
         };
-        let life = RequestState::new(state, now);
-        (Arc::new(asked), Transition { life, drafts, effects, not_at_or_after: None })
+        let state = RequestState::new(phase, new.callback_url.into_iter().collect(), now);
+        let transition = Transition { state, events, effects, not_at_or_after: None, policy: None };
+        Opened { asked: Arc::new(asked), transition }
+    }
+
+    /// The same question was asked again: its caller is called back as well.
+    ///
+    /// `Ok(None)` where there is nothing new to remember. Refuses more than [`MAX_CALLBACKS`] callers.
+    pub fn join(&self, callback_url: Option<&str>, now: Timestamp) -> Result<Option<Transition>, Refusal> {
+        let Some(url) = callback_url.filter(|url| !self.state.callbacks.iter().any(|known| known == url)) else {
+            return Ok(None);
+        };
+        let number = self.state.callbacks.len();
+        if number >= MAX_CALLBACKS {
+            return Err(Refusal::field(
+                "callback_url",
+                format!("is one too many: one request calls back at most {MAX_CALLBACKS} addresses"),
+            ));
+        }
+        let at = self.clamp(now);
+        let mut state = RequestState { updated_at: at, ..self.state.clone() };
+        state.callbacks.push(url.to_owned());
+        let actor = format!("client:{}", self.asked.client);
+        let effects = if self.outcome().is_some() { vec![Effect::CallBack { number }] } else { Vec::new() };
+        Ok(Some(Transition {
+            state,
+            events: vec![event(at, AuditEventKind::Joined, actor, Channel::Api)],
+            effects,
+            // Before the deadline or after it: on which side it falls decides who calls this caller back.
+            not_at_or_after: self.pending().map(|pending| pending.closes_at),
+            policy: None,
+        }))
     }
 
     /// A reviewer votes.
     ///
-    /// Refuses when it has ended, when its stage is over or never asked them, and when the owner would approve.
-    pub fn vote(&self, ballot: &VoteInput, policy: &Policy, now: Timestamp) -> Result<VoteOutcome, Refusal> {
+    /// Refuses when the request has ended, when its stage is over or does not ask them, and when the owner would
+    /// approve. Every earlier vote is asked again whether it still counts, by the policy in force.
+    pub fn vote(&self, input: &VoteInput, policy: &Policy, now: Timestamp) -> Result<VoteOutcome, Refusal> {
         let at = self.clamp(now);
         let Some(pending) = self.pending() else { return Err(Refusal::AlreadyDecided) };
-        if at >= pending.closes_at || !self.may_answer(&ballot.reviewer, policy) {
+        if at >= pending.closes_at {
             return Err(Refusal::LinkExpired);
         }
-        if ballot.decision == Decision::Approve && self.is_owner_barred(&ballot.reviewer, policy) {
-            return Err(Refusal::Forbidden(
-                "this is a request of your own client; the policy wants somebody else to approve it",
-            ));
+        match (self.standing(&input.reviewer, policy, at), input.decision) {
+            (Standing::Nothing, Decision::Approve | Decision::Reject) => return Err(Refusal::LinkExpired),
+            (Standing::RejectOnly, Decision::Approve) => {
+                return Err(Refusal::Forbidden(
+                    "your own client asks this, and the policy wants somebody else to approve it",
+                ));
+            }
+            (Standing::RejectOnly, Decision::Reject)
+            | (Standing::Decide, Decision::Approve | Decision::Reject) => {}
         }
-        let earlier = self.life.votes.iter().position(|vote| vote.reviewer == ballot.reviewer);
-        let same = earlier
-            .and_then(|index| self.life.votes.get(index))
-            .is_some_and(|vote| vote.decision == ballot.decision);
-        if same {
+        let earlier = self.state.votes.iter().position(|vote| vote.reviewer == input.reviewer);
+        let repeats = earlier.and_then(|index| self.state.votes.get(index)).is_some_and(|vote| {
+            vote.decision == input.decision && counts(&self.asked, vote, policy)
+        });
+        let enough = |votes: &[Vote]| {
+            let approvers: Vec<Decider> = approvers(&self.asked, votes, policy)
+                .map(|vote| Decider::Reviewer(vote.reviewer.clone()))
+                .collect();
+            (approvers.len() >= self.asked.approvals_needed() as usize).then_some(approvers)
+        };
+        if repeats && enough(&self.state.votes).is_none() {
             return Ok(VoteOutcome::Unchanged);
         }
-        let mut life = RequestState { updated_at: at, ..self.life.clone() };
+        let mut state = RequestState { updated_at: at, ..self.state.clone() };
         if let Some(index) = earlier {
-            life.votes.remove(index);
+            state.votes.remove(index);
         }
-        life.votes.push(Vote {
-            reviewer: ballot.reviewer.clone(),
-            decision: ballot.decision,
-            reason: ballot.reason.clone(),
+        state.votes.push(Vote {
+            reviewer: input.reviewer.clone(),
+            decision: input.decision,
+            reason: input.reason.clone(),
             voted_at: at,
+            stage: pending.stage,
         });
-        let mut drafts = vec![AuditEvent {
-            approved: ballot.decision == Decision::Approve,
-            detail: Some(with_reason(ballot.decision.as_str(), ballot.reason.as_deref())),
-            ..draft(at, AuditEventKind::VoteCast, ballot.reviewer.to_string(), ballot.channel)
+        let mut events = vec![AuditEvent {
+            approved: input.decision == Decision::Approve,
+            detail: Some(with_reason(input.decision.as_str(), input.reason.as_deref())),
+            ..event(at, AuditEventKind::VoteCast, input.reviewer.to_string(), input.channel)
         }];
-        let approvers: Vec<Decider> = life
-            .votes
-            .iter()
-            // Whoever has left by now, or has come to own the asking client, no longer counts.
-            .filter(|vote| vote.decision == Decision::Approve)
-            .filter(|vote| policy.reviewer(&vote.reviewer).is_some())
-            .filter(|vote| !self.is_owner_barred(&vote.reviewer, policy))
-            .map(|vote| Decider::Reviewer(vote.reviewer.clone()))
-            .collect();
-        let end = match ballot.decision {
-            Decision::Reject => Some((Status::Rejected, vec![Decider::Reviewer(ballot.reviewer.clone())])),
-            Decision::Approve => {
-                let enough = approvers.len() >= self.asked.approvals_needed() as usize;
-                enough.then_some((Status::Approved, approvers))
-            }
+        let end = match input.decision {
+            Decision::Reject => Some((Status::Rejected, vec![Decider::Reviewer(input.reviewer.clone())])),
+            Decision::Approve => enough(&state.votes).map(|approvers| (Status::Approved, approvers)),
         };
         let mut effects = Vec::new();
         if let Some((status, decided_by)) = end {
@@ -292,18 +316,25 @@ impl Request {
                 status,
                 decided_at: at,
                 decided_by,
-                reason: ballot.reason.clone(),
+                reason: input.reason.clone(),
                 stage: Some(pending.stage),
             };
-            drafts.push(end_draft(&outcome, at, ballot.channel));
-            life.state = State::Ended(outcome);
+            events.push(end_event(&outcome, at, input.channel));
+            state.phase = Phase::Ended(outcome);
             effects.push(Effect::Decided);
         }
-        let not_at_or_after = Some(pending.closes_at);
-        Ok(VoteOutcome::Changed(Box::new(Transition { life, drafts, effects, not_at_or_after })))
+        Ok(VoteOutcome::Changed(Box::new(Transition {
+            state,
+            events,
+            effects,
+            not_at_or_after: Some(pending.closes_at),
+            policy: Some(policy.version),
+        })))
     }
 
-    /// A decider answers for a request that waits in a queue. Its word is the outcome.
+    /// A decider answers for a request that waits in one of its own queues. Its word is the outcome.
+    ///
+    /// `not_found` for everything that is not, or was not at its end, in a queue of this decider.
     pub fn answer(
         &self,
         decider: &Client,
@@ -313,17 +344,18 @@ impl Request {
         now: Timestamp,
     ) -> Result<Transition, Refusal> {
         let at = self.clamp(now);
+        let queue = self.state.stage().and_then(|stage| self.asked.stage_queue(stage));
+        if !queue.is_some_and(|queue| decider.answers_for(queue)) || decider.id == self.asked.client {
+            return Err(Refusal::NotFound);
+        }
         let Some(pending) = self.pending() else { return Err(Refusal::AlreadyDecided) };
-        if at >= pending.closes_at || self.asked.stage_queue(pending.stage).is_none() {
-            return Err(Refusal::Forbidden("the request does not wait in a queue"));
+        if at >= pending.closes_at {
+            return Err(Refusal::NotFound);
         }
-        if decider.id == self.asked.client {
-            return Err(Refusal::Forbidden("a client does not decide what it asks"));
-        }
-        let owner_barred = decider.owner.as_ref().is_some_and(|owner| self.is_owner_barred(owner, policy));
+        let owner_barred = decider.owner.as_ref().is_some_and(|owner| is_owner_barred(&self.asked, owner, policy));
         if decision == Decision::Approve && owner_barred {
             return Err(Refusal::Forbidden(
-                "the deciding client has the same owner as the asking one; the policy wants somebody else",
+                "the deciding client has the same owner as the asking one, and the policy wants somebody else to approve",
             ));
         }
         let outcome = Outcome {
@@ -336,66 +368,111 @@ impl Request {
             reason,
             stage: Some(pending.stage),
         };
-        Ok(self.end(outcome, at, Channel::Api, Some(pending.closes_at)))
+        let end = self.end(outcome, at, Channel::Api, Some(pending.closes_at));
+        Ok(Transition { policy: Some(policy.version), ..end })
     }
 
-    /// The client withdraws it.
-    pub fn cancel(&self, now: Timestamp) -> Result<Transition, Refusal> {
+    /// The client, or the operator, withdraws it.
+    pub fn cancel(&self, by: Canceller, now: Timestamp) -> Result<Transition, Refusal> {
         let at = self.clamp(now);
         let Some(pending) = self.pending() else { return Err(Refusal::AlreadyDecided) };
+        let (decider, channel) = match by {
+            Canceller::Asker => (Decider::Client(self.asked.client.clone()), Channel::Api),
+            Canceller::Operator => (Decider::Operator, Channel::Operator),
+        };
         let outcome = Outcome {
             status: Status::Cancelled,
             decided_at: at,
-            decided_by: vec![Decider::Client(self.asked.client.clone())],
+            decided_by: vec![decider],
             reason: None,
             stage: Some(pending.stage),
         };
-        Ok(self.end(outcome, at, Channel::Api, Some(pending.closes_at)))
+        Ok(self.end(outcome, at, channel, Some(pending.closes_at)))
     }
 
     /// What has passed by now: the next stage, or the end. `None` if no deadline has passed.
     ///
-    /// Each stage closes at the time that was fixed when the request was taken, however late this runs; a stage that
-    /// was over before anybody could be asked makes the silence worthless.
-    pub fn expire(&self, policy: &Policy, told: Told, now: Timestamp) -> Option<Transition> {
+    /// Each stage closes at the time that was fixed when the request was taken, however late this runs. The end is
+    /// always `expired`: silence never approves.
+    pub fn expire(&self, policy: &Policy, now: Timestamp) -> Option<Transition> {
         let at = self.clamp(now);
         let pending = self.pending().filter(|pending| at >= pending.closes_at)?;
-        let next = self.asked.open_stage_from(pending.stage.saturating_add(1), policy, at);
-        if let Some(mut next) = next {
-            next.unheard |= pending.unheard;
-            let mut life = RequestState { updated_at: at, ..self.life.clone() };
-            let drafts = vec![stage_draft(&self.asked, &next, at)];
-            let effects = self.asked.opening_effects(&next);
-            life.state = State::Pending(next);
-            return Some(Transition { life, drafts, effects, not_at_or_after: None });
+        if let Some(next) = self.asked.open_stage_from(pending.stage.saturating_add(1), policy, at) {
+            return Some(self.open_next(next, Vec::new(), Vec::new(), at));
         }
-        let last = self.asked.terms.as_ref().map_or(0, |terms| terms.stages.len().saturating_sub(1));
-        // Later stages that had nobody to ask, or that passed during an outage, were not heard either.
-        // Nor was a stage whose reviewers have all left: nobody was there to say no.
-        let roles = self.asked.stage_roles(pending.stage);
-        let somebody =
-            pending.asked.is_empty() || pending.asked.iter().any(|asked| policy.still_counts(asked, roles));
-        let heard = told == Told::Yes && !pending.unheard && somebody && pending.stage == last;
-        let approves = self.asked.terms.as_ref().map(|terms| terms.on_timeout) == Some(Decision::Approve)
-            && heard
-            && !self.asked.silence_refuses;
         let outcome = Outcome {
-            status: if approves { Status::Approved } else { Status::Expired },
+            status: Status::Expired,
             // When it legally ended, however late that is recorded: a token's time must not start later.
             decided_at: self.asked.deadline.map_or(at, |deadline| deadline.min(at)),
             decided_by: vec![Decider::Timeout(self.asked.rule.clone())],
             reason: None,
             stage: Some(pending.stage),
         };
-        Some(self.end(outcome, at, Channel::Timeout, None))
+        let mut end = self.end(outcome, at, Channel::Timeout, None);
+        end.effects.push(Effect::Alert(RequestAlert::Expired));
+        Some(end)
+    }
+
+    /// The policy, or who is away, has changed: whoever is new is asked, and whoever has left is no longer waited for.
+    ///
+    /// Where nobody who may approve is left, the next stage opens; without one, the request waits for its deadline, and
+    /// operators are alerted. `None` where nothing changes.
+    pub fn reassign(&self, policy: &Policy, now: Timestamp) -> Option<Transition> {
+        let at = self.clamp(now);
+        let pending = self.pending().filter(|pending| at < pending.closes_at)?;
+        let asked_now = self.asked.assignees(pending.stage, policy, at);
+        if !self.asked.somebody_may_approve(pending.stage, &asked_now, policy) {
+            let alert = Effect::Alert(RequestAlert::NobodyLeft { stage: pending.stage });
+            let passed = AuditEvent {
+                detail: Some(format!("nobody who may approve stage {} is left", pending.stage.saturating_add(1))),
+                ..event(at, AuditEventKind::StageDeserted, "gate".into(), Channel::Gate)
+            };
+            if let Some(next) = self.asked.open_stage_from(pending.stage.saturating_add(1), policy, at) {
+                return Some(self.open_next(next, vec![passed], vec![alert], at));
+            }
+            if pending.deserted {
+                return None;
+            }
+            let next = Pending { asked: asked_now, deserted: true, ..pending.clone() };
+            return Some(self.pending_change(next, vec![passed], vec![alert], at));
+        }
+        let is_in = |who: &Assignee, list: &[Assignee]| list.iter().any(|other| other.reviewer == who.reviewer);
+        let new: Vec<Assignee> =
+            asked_now.iter().filter(|who| !is_in(who, &pending.asked)).cloned().collect();
+        let left: Vec<&Assignee> = pending.asked.iter().filter(|who| !is_in(who, &asked_now)).collect();
+        if new.is_empty() && left.is_empty() && !pending.deserted {
+            return None;
+        }
+        let words = [("now asks", names(new.iter())), ("no longer asks", names(left.into_iter()))];
+        let words: Vec<String> = words
+            .into_iter()
+            .filter(|(_, who)| !who.is_empty())
+            .map(|(verb, who)| format!("{verb} {who}"))
+            .collect();
+        let changed = AuditEvent {
+            detail: Some(format!("stage {} {}", pending.stage.saturating_add(1), words.join(" and "))),
+            ..event(at, AuditEventKind::StageReassigned, "gate".into(), Channel::Gate)
+        };
+        let effects = if new.is_empty() {
+            Vec::new()
+        } else {
+            vec![Effect::NotifyReviewers { stage: pending.stage, asked: new }]
+        };
+        let next = Pending { asked: asked_now, deserted: false, ..pending.clone() };
+        Some(self.pending_change(next, vec![changed], effects, at))
     }
 
     /// An executor uses the token. `Ok(None)` if the same one has used it before.
     ///
     /// The token has been checked against this request's claims; here the outcome, the time and the one use are.
-    pub fn redeem(&self, redeemed_by: &str, now: Timestamp) -> Result<Option<Transition>, Refusal> {
+    pub fn redeem(
+        &self,
+        redeemed_by: &str,
+        executor: &ClientId,
+        now: Timestamp,
+    ) -> Result<Option<Transition>, Refusal> {
         let claims = self.claims().filter(|claims| claims.approved).ok_or(Refusal::NotApproved)?;
-        if let Some(earlier) = &self.life.redeemed {
+        if let Some(earlier) = &self.state.redemption {
             if earlier.redeemed_by == redeemed_by {
                 return Ok(None);
             }
@@ -408,76 +485,182 @@ impl Request {
             return Err(Refusal::TokenExpired);
         }
         let at = self.clamp(now);
-        let redeemed = Some(Redemption { redeemed_by: redeemed_by.to_owned(), redeemed_at: at });
-        let life = RequestState { redeemed, updated_at: at, ..self.life.clone() };
-        let drafts = vec![AuditEvent {
+        let redemption = Some(Redemption { redeemed_by: redeemed_by.to_owned(), redeemed_at: at });
+        let state = RequestState { redemption, updated_at: at, ..self.state.clone() };
+        let events = vec![AuditEvent {
             detail: Some(redeemed_by.to_owned()),
-            ..draft(at, AuditEventKind::Redeemed, format!("client:{}", self.asked.client), Channel::Api)
+            ..event(at, AuditEventKind::Redeemed, format!("client:{executor}"), Channel::Api)
         }];
         Ok(Some(Transition {
-            life,
-            drafts,
+            state,
+            events,
             effects: Vec::new(),
             not_at_or_after: Some(Timestamp::from_millis(claims.exp.saturating_mul(1000))),
+            policy: None,
         }))
     }
 
-    /// Whether this reviewer is asked in the stage that waits, and still counts.
-    pub fn may_answer(&self, reviewer: &ReviewerId, policy: &Policy) -> bool {
-        self.pending().is_some_and(|pending| {
-            let roles = self.asked.stage_roles(pending.stage);
-            pending.asked.iter().any(|asked| asked.reviewer == *reviewer && policy.still_counts(asked, roles))
-        })
+    /// A callback or hook was given up: only the trail changes.
+    pub fn give_up(&self, detail: String, now: Timestamp) -> Transition {
+        let at = self.clamp(now);
+        let given_up = AuditEvent {
+            detail: Some(detail),
+            ..event(at, AuditEventKind::CallbackGivenUp, "gate".into(), Channel::Gate)
+        };
+        Transition {
+            state: RequestState { updated_at: at, ..self.state.clone() },
+            events: vec![given_up],
+            effects: Vec::new(),
+            not_at_or_after: None,
+            policy: None,
+        }
     }
 
-    /// Whether this reviewer owns the asking client (when it asked, or by now) and so may not approve.
-    pub fn is_owner_barred(&self, reviewer: &ReviewerId, policy: &Policy) -> bool {
-        let allowed = self.asked.terms.as_ref().is_some_and(|terms| terms.owner_may_approve);
-        let owner_now = policy.client(&self.asked.client).and_then(|client| client.owner.as_ref());
-        !allowed && (self.asked.owner.as_ref() == Some(reviewer) || owner_now == Some(reviewer))
+    /// Whether a deadline has passed that has not been recorded.
+    pub fn is_overdue(&self, now: Timestamp) -> bool {
+        self.pending().is_some_and(|pending| self.clamp(now) >= pending.closes_at)
     }
 
-    fn end(
+    /// This request as it will be once its passed deadlines are recorded. For showing.
+    pub fn foresee(&self, policy: &Policy, now: Timestamp) -> Foreseen {
+        let mut request = self.clone();
+        while let Some(transition) = request.expire(policy, now) {
+            request.state = transition.state;
+        }
+        request.into()
+    }
+
+    /// What this reviewer may do with the request: the one predicate, asked of the policy in force.
+    ///
+    /// A vote, the page, the inbox and the count of votes all ask this; whom the stage has *notified* says nothing.
+    pub fn standing(&self, reviewer: &ReviewerId, policy: &Policy, now: Timestamp) -> Standing {
+        standing(&self.asked, &self.state, reviewer, policy, self.clamp(now))
+    }
+
+    /// Now, but never before the last change: a clock that was set back does not reopen what has passed.
+    fn clamp(&self, now: Timestamp) -> Timestamp {
+        now.max(self.state.updated_at)
+    }
+
+    fn open_next(
         &self,
-        outcome: Outcome,
+        next: Pending,
+        mut events: Vec<AuditEvent>,
+        mut effects: Vec<Effect>,
         at: Timestamp,
-        channel: Channel,
-        before: Option<Timestamp>,
     ) -> Transition {
-        let drafts = vec![end_draft(&outcome, at, channel)];
-        let life = RequestState { state: State::Ended(outcome), updated_at: at, ..self.life.clone() };
-        Transition { life, drafts, effects: vec![Effect::Decided], not_at_or_after: before }
+        events.push(stage_event(&self.asked, &next, at));
+        effects.extend(self.asked.opening_effects(&next));
+        self.pending_change(next, events, effects, at)
+    }
+
+    fn pending_change(
+        &self,
+        next: Pending,
+        events: Vec<AuditEvent>,
+        effects: Vec<Effect>,
+        at: Timestamp,
+    ) -> Transition {
+        let state =
+            RequestState { phase: Phase::Pending(next), updated_at: at, ..self.state.clone() };
+        Transition { state, events, effects, not_at_or_after: None, policy: None }
+    }
+
+    fn end(&self, outcome: Outcome, at: Timestamp, channel: Channel, before: Option<Timestamp>) -> Transition {
+        let events = vec![end_event(&outcome, at, channel)];
+        let state = RequestState { phase: Phase::Ended(outcome), updated_at: at, ..self.state.clone() };
+        Transition { state, events, effects: vec![Effect::Decided], not_at_or_after: before, policy: None }
     }
 }
 
+/// What a reviewer may do, by their roles, or by standing in for somebody who is away at that time.
+fn standing(
+    asked: &ApprovalRequest,
+    state: &RequestState,
+    reviewer: &ReviewerId,
+    policy: &Policy,
+    at: Timestamp,
+) -> Standing {
+    state.pending().map_or(Standing::Nothing, |pending| standing_in(asked, pending.stage, reviewer, policy, at))
+}
+
+/// [`standing`] in a stage, whether it waits or has passed.
+fn standing_in(
+    asked: &ApprovalRequest,
+    stage: usize,
+    reviewer: &ReviewerId,
+    policy: &Policy,
+    at: Timestamp,
+) -> Standing {
+    let roles = asked.stage_roles(stage);
+    let Some(person) = policy.reviewer(reviewer) else { return Standing::Nothing };
+    let has_authority =
+        person.has_any(roles) || policy.asked(roles, at).iter().any(|assignee| assignee.reviewer == *reviewer);
+    match (has_authority, is_owner_barred(asked, reviewer, policy)) {
+        (false, _) => Standing::Nothing,
+        (true, true) => Standing::RejectOnly,
+        (true, false) => Standing::Decide,
+    }
+}
+
+/// Whether this reviewer owns the asking client (when it asked, or by now) and so may not approve.
+fn is_owner_barred(asked: &ApprovalRequest, reviewer: &ReviewerId, policy: &Policy) -> bool {
+    let allowed = asked.terms.as_ref().is_some_and(|terms| terms.owner_may_approve);
+    let owner_now = policy.client(&asked.client).and_then(|client| client.owner.as_ref());
+    !allowed && (asked.owner.as_ref() == Some(reviewer) || owner_now == Some(reviewer))
+}
+
+/// Whether a vote still counts: by the policy in force, for the stage and the time in which it was cast.
+fn counts(asked: &ApprovalRequest, vote: &Vote, policy: &Policy) -> bool {
+    match (standing_in(asked, vote.stage, &vote.reviewer, policy, vote.voted_at), vote.decision) {
+        (Standing::Decide, Decision::Approve | Decision::Reject) | (Standing::RejectOnly, Decision::Reject) => true,
+        (Standing::RejectOnly, Decision::Approve) | (Standing::Nothing, Decision::Approve | Decision::Reject) => {
+            false
+        }
+    }
+}
+
+/// The approvals that count.
+fn approvers<'v>(
+    asked: &'v ApprovalRequest,
+    votes: &'v [Vote],
+    policy: &'v Policy,
+) -> impl Iterator<Item = &'v Vote> {
+    votes.iter().filter(|vote| vote.decision == Decision::Approve && counts(asked, vote, policy))
+}
+
 impl ApprovalRequest {
-    /// The first stage from `from` on that is not over and has somebody to ask who may approve.
+    /// The first stage from `from` on that is not over, is within its hours, and has somebody who may approve.
     fn open_stage_from(&self, from: usize, policy: &Policy, at: Timestamp) -> Option<Pending> {
-        let terms: &ApprovalTerms = self.terms.as_ref()?;
-        let mut unheard = false;
-        for (index, stage) in terms.stages.iter().enumerate().skip(from) {
+        let stages = self.terms.iter().flat_map(|terms| &terms.stages).enumerate().skip(from);
+        for (index, stage) in stages {
             let closes_at = self.stage_closes_at(index);
-            if at >= closes_at {
-                unheard = true;
+            if at >= closes_at || stage.hours.as_ref().is_some_and(|hours| !hours.contains(at)) {
                 continue;
             }
-            match &stage.ask {
-                Assignees::Queue(_) => {
-                    return Some(Pending { stage: index, closes_at, asked: Vec::new(), unheard });
-                }
-                Assignees::Roles(roles) => {
-                    let asked = policy.asked(roles, at);
-                    let may_approve = |who: &Assignee| {
-                        terms.owner_may_approve || self.owner.as_ref() != Some(&who.reviewer)
-                    };
-                    if asked.iter().any(may_approve) {
-                        return Some(Pending { stage: index, closes_at, asked, unheard });
-                    }
-                    unheard = true;
-                }
+            let asked = self.assignees(index, policy, at);
+            if self.somebody_may_approve(index, &asked, policy) {
+                return Some(Pending { stage: index, closes_at, asked, deserted: false });
             }
         }
         None
+    }
+
+    /// The people whom a stage asks at that time; none for a queue.
+    fn assignees(&self, stage: usize, policy: &Policy, at: Timestamp) -> Vec<Assignee> {
+        let roles = self.stage_roles(stage);
+        if roles.is_empty() { Vec::new() } else { policy.asked(roles, at) }
+    }
+
+    /// Whether one of these people, or a decider of the stage's queue, may approve.
+    fn somebody_may_approve(&self, stage: usize, asked: &[Assignee], policy: &Policy) -> bool {
+        match self.terms.as_ref().and_then(|terms| terms.stages.get(stage)).map(|stage| &stage.assignees) {
+            Some(Assignees::Queue(queue)) => policy.clients.iter().any(|client| client.answers_for(queue)),
+            Some(Assignees::Roles(_)) => {
+                asked.iter().any(|assignee| !is_owner_barred(self, &assignee.reviewer, policy))
+            }
+            None => false,
+        }
     }
 
     fn opening_effects(&self, pending: &Pending) -> Vec<Effect> {
@@ -488,35 +671,57 @@ impl ApprovalRequest {
     }
 }
 
-fn draft(timestamp: Timestamp, event: AuditEventKind, actor: String, channel: Channel) -> AuditEvent {
-    AuditEvent { timestamp, event, actor, channel, approved: false, token_hash: None, detail: None }
+impl Client {
+    /// Whether it may answer what waits in that queue.
+    pub fn answers_for(&self, queue: &str) -> bool {
+        self.has(ClientRole::Decider) && self.queues.contains(queue)
+    }
 }
 
-fn stage_draft(asked: &ApprovalRequest, pending: &Pending, at: Timestamp) -> AuditEvent {
-    let whom = asked.stage_queue(pending.stage).map_or_else(
-        || pending.asked.iter().map(|who| who.reviewer.as_str()).collect::<Vec<_>>().join(", "),
-        |queue| format!("queue {queue}"),
-    );
+fn event(timestamp: Timestamp, kind: AuditEventKind, actor: String, channel: Channel) -> AuditEvent {
+    AuditEvent {
+        timestamp,
+        kind,
+        actor,
+        channel,
+        approved: false,
+        approved_by: None,
+        token_hash: None,
+        detail: None,
+    }
+}
+
+fn stage_event(asked: &ApprovalRequest, pending: &Pending, at: Timestamp) -> AuditEvent {
+    let whom = asked
+        .stage_queue(pending.stage)
+        .map_or_else(|| names(pending.asked.iter()), |queue| format!("queue {queue}"));
     let number = pending.stage.saturating_add(1);
     AuditEvent {
         detail: Some(format!("stage {number} asks {whom} until {}", pending.closes_at)),
-        ..draft(at, AuditEventKind::StageOpened, "gate".into(), Channel::Gate)
+        ..event(at, AuditEventKind::StageOpened, "gate".into(), Channel::Gate)
     }
 }
 
-fn end_draft(outcome: &Outcome, at: Timestamp, channel: Channel) -> AuditEvent {
-    let event = match outcome.status {
+fn end_event(outcome: &Outcome, at: Timestamp, channel: Channel) -> AuditEvent {
+    let kind = match outcome.status {
         Status::Approved => AuditEventKind::Approved,
         Status::Rejected => AuditEventKind::Rejected,
-        Status::Expired => AuditEventKind::Expired,
         Status::Cancelled => AuditEventKind::Cancelled,
+        // An outcome is never pending.
+        Status::Expired | Status::Pending => AuditEventKind::Expired,
     };
     let actor = outcome.decided_by.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let approved = outcome.status == Status::Approved;
     AuditEvent {
-        approved: outcome.status == Status::Approved,
+        approved,
+        approved_by: approved.then(|| actor.clone()),
         detail: outcome.reason.clone(),
-        ..draft(at, event, actor, channel)
+        ..event(at, kind, actor, channel)
     }
+}
+
+fn names<'a>(people: impl Iterator<Item = &'a Assignee>) -> String {
+    people.map(|assignee| assignee.reviewer.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 fn with_reason(word: &str, reason: Option<&str>) -> String {
