@@ -76,7 +76,7 @@ def test_what_needs_no_aws_is_answered_without_it(start, nobody):
         assert nobody.calls == []
 
 
-@pytest.mark.parametrize("name, shape", [
+@pytest.mark.parametrize(("name", "shape"), [
     ("request", "http-api-v2-post-json"), ("request", "http-api-v2-post-json-base64"), ("request", "http-api-v2-get-long-poll"),
     ("request", "http-api-v2-get-multi-value-headers"), ("request", "http-api-v2-get-custom-domain"),
     ("decide", "http-api-v2-get-page-with-cookies"), ("decide", "http-api-v2-post-form-base64"), ("decide", "http-api-v2-head-page"),

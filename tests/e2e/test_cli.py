@@ -135,11 +135,12 @@ def asked_by(agent, action):
         for approval in agent.list(status="pending", limit=100).json()["requests"]:
             if approval["action"] == action:
                 return approval
+        return None
 
     return wait_until(newest, 15, "the command's request")
 
 
-@pytest.mark.parametrize("decision, code", [("approve", 0), ("reject", 1)])
+@pytest.mark.parametrize(("decision", "code"), [("approve", 0), ("reject", 1)])
 def test_request_waits_and_its_exit_code_is_the_outcome(gate, agent, payload, tmp_path, decision, code):
     action = f"ask.cli-{decision}-{time.time_ns()}"
     with Running(tmp_path, *request_command(gate, payload, action)) as ran:

@@ -66,7 +66,7 @@ GRANTS = {
     },
 }
 
-SERVICES = {role: "lambda.amazonaws.com" for role in GRANTS} | {"EveryMinuteRole": "scheduler.amazonaws.com"}
+SERVICES = dict.fromkeys(GRANTS, "lambda.amazonaws.com") | {"EveryMinuteRole": "scheduler.amazonaws.com"}
 
 # The only statement that applies under a condition, and the only one that names no ARN: X-Ray has none to name.
 TRACE = "Trace"

@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 import uuid
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -55,7 +55,7 @@ def moment(text):
     """An RFC 3339 time as Unix seconds; the gate writes UTC with `Z` and nothing else."""
     assert RFC3339_UTC.match(text), text
     whole, _, fraction = text[:-1].partition(".")
-    start = datetime.strptime(whole, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
+    start = datetime.strptime(whole, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC)
     return start.timestamp() + (float(f"0.{fraction}") if fraction else 0.0)
 
 
@@ -81,7 +81,7 @@ def at_once(calls):
         barrier.wait()
         try:
             results[index] = call()
-        except BaseException as error:  # handed to the test, which must see why a racer failed
+        except BaseException as error:  # noqa: BLE001 - handed to the test, which must see why a racer failed
             results[index] = error
 
     threads = [threading.Thread(target=run, args=pair, daemon=True) for pair in enumerate(calls)]

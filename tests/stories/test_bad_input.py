@@ -125,7 +125,7 @@ REFUSALS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("method, path, fault, send, status, code", REFUSALS, ids=[f"{row[0]} {row[1]}: {row[2]}" for row in REFUSALS])
+@pytest.mark.parametrize(("method", "path", "fault", "send", "status", "code"), REFUSALS, ids=[f"{row[0]} {row[1]}: {row[2]}" for row in REFUSALS])
 def test_a_refusal(sent, method, path, fault, send, status, code):
     check_problem(send(sent), status, *([code] if code else []))
 
@@ -199,7 +199,7 @@ BAD_VALUES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("field, values", BAD_VALUES, ids=[row[0] for row in BAD_VALUES])
+@pytest.mark.parametrize(("field", "values"), BAD_VALUES, ids=[row[0] for row in BAD_VALUES])
 def test_a_bad_value_is_refused_under_its_name(agent, field, values):
     for value in values:
         answer = agent.call("POST", REQUESTS, body(**{field: value}))

@@ -167,7 +167,7 @@ def test_a_decider_racing_the_deadline_leaves_one_outcome(gate, agent, receiver)
             races.append((asked, link, link.nonce(), moment(asked["deadline"]) + dice.uniform(-0.06, 0.04)))
 
         def shoot(race):
-            asked, link, nonce, at = race
+            _, link, nonce, at = race
             time.sleep(max(0.0, at - time.time()))
             return link.post("approve", nonce)
 
