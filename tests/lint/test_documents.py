@@ -26,7 +26,7 @@ class Documents(unittest.TestCase):
 
     def test_links_that_lead_somewhere(self):
         self.check(
-            "[a](other.md) ![b](<../docs/other.md>) [c](other.md#again-1 \"title\") [d](/docs/other.md)\n"
+            '[a](other.md) ![b](<../docs/other.md>) [c](other.md#again-1 "title") [d](/docs/other.md)\n'
             "[e](.) [f](#title) [g](other.md#two-words-one-dash) [[h]](other.md)\n\n[i]: other.md\n\n"
             '# Title\n\n<img src="other.md"> <a href="#here"> <a id="here">\n'
         )

@@ -333,7 +333,9 @@ class Link:
         fields = {"decision": decision, "nonce": nonce, "reason": reason}
         return self.post_fields({name: value for name, value in fields.items() if value is not None}, accept, **sending)
 
-    def post_fields(self, fields, accept="application/json", content_type="application/x-www-form-urlencoded", **sending):
+    def post_fields(
+        self, fields, accept="application/json", content_type="application/x-www-form-urlencoded", **sending
+    ):
         body = fields if isinstance(fields, bytes) else urlencode(fields).encode()
         return self.http.send("POST", self.path, {"Accept": accept, "Content-Type": content_type}, body, **sending)
 
@@ -350,6 +352,7 @@ class Link:
         answer = self.vote("reject", **options)
         assert answer.status == 200, answer
         return answer.json()
+
 
 # ---------------------------------------------------------------- what every answer must look like
 
