@@ -38,7 +38,7 @@ story name:
 
 # write openapi.json anew after a route or a field has changed
 openapi:
-    cargo run -p placet-http --example openapi > crates/http/openapi.json
+    cargo run -p placet-http --example openapi > crates/http/openapi.json.new && mv crates/http/openapi.json.new crates/http/openapi.json
 
 # licences, bans and sources of dependencies
 deny:

@@ -14,7 +14,8 @@ from urllib.parse import unquote
 # What is built or installed, or belongs to a tool.
 SKIPPED = {".git", ".hypothesis", ".pytest_cache", "build", "cdk.out", "dist", "lib", "node_modules", "target"}
 
-# A path in backticks is checked if it begins with one of these folders; others may belong to another project.
+# A path in backticks is checked if it begins with one of these folders; others may belong to another project. It is
+# meant from the top, or from the document's own folder.
 TOP_FOLDERS = ("crates/", "docs/", "functions/", "infra/", "integrations/", "tests/", ".github/")
 
 FENCE = re.compile(r"^ {0,3}(```+|~~~+)")
@@ -112,7 +113,7 @@ def faults(root):
                 if fault is not None:
                     yield f"{place}: `{target}` {fault}"
             for path in named_paths(line):
-                if not (root / path).exists():
+                if not (root / path).exists() and not (document.parent / path).exists():
                     yield f"{place}: `{path}` does not exist"
 
 

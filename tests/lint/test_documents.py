@@ -52,6 +52,8 @@ class Documents(unittest.TestCase):
 
     def test_paths_in_backticks(self):
         self.check("`crates/core/src/lib.rs` `crates/core/src/lib.rs:12` `crates/core` `crates/*/src` `crates/x y`\n")
+        self.write("docs/tests/mine.py", "")
+        self.check("`tests/mine.py`\n")
         self.check("see `crates/core/src/gone.rs`\n", "1: `crates/core/src/gone.rs` does not exist")
         self.check("see `tests/gone.py::test_it`\n", "1: `tests/gone.py` does not exist")
 
