@@ -1,8 +1,9 @@
 """Checks that what the documents point at is there: relative links, their anchors, and paths of this repository.
 
-    python3 tests/lint/documents.py [ROOT]
+    python3 tests/lint/documents.py           one line for each fault; exits with 1 if there is one
+    python3 tests/lint/documents.py --list    the documents
 
-Prints one line for each fault, and exits with 1 if there is one. Addresses on the web are not looked at.
+Addresses on the web are not looked at.
 """
 
 import os
@@ -118,7 +119,10 @@ def faults(root):
 
 
 def main(arguments):
-    root = Path(arguments[0]) if arguments else Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[2]
+    if arguments == ["--list"]:
+        print(*documents(root), sep="\n")
+        return 0
     found = list(faults(root))
     print("\n".join(found) or f"{len(list(documents(root)))} documents: every link and path leads somewhere")
     return 1 if found else 0
