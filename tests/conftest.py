@@ -1,5 +1,7 @@
 """Fixtures of both suites: `stories`, which run on either backend, and `e2e`, which are of the local gate alone.
 
+In this folder:
+
     pytest stories e2e                     the gate on one machine
     pytest stories aws --backend aws       the gate deployed to a local AWS
 """

@@ -24,7 +24,9 @@ if (pager !== undefined) gate.alertTopic.addSubscription(new UrlSubscription(pag
 
 // A connector that files tickets for what nobody answered, and posts the answer to `/v1/requests/…/decision`.
 if (context('connector') !== undefined) {
-  gate.backupQueue.grantConsumeMessages(new Role(stack, 'Connector', { assumedBy: new ServicePrincipal('ecs-tasks.amazonaws.com') }));
+  gate.backupQueue.grantConsumeMessages(
+    new Role(stack, 'Connector', { assumedBy: new ServicePrincipal('ecs-tasks.amazonaws.com') }),
+  );
 }
 
 Validations.of(app).addPlugins(new AwsSolutionsChecks(app));

@@ -15,7 +15,8 @@ const EXCEPTIONS: readonly Exception[] = [
   {
     resources: ['DefaultRoute', 'ReviewRoute', 'InboxRoute', 'SlackRoute'],
     id: 'AwsSolutions::AwsSolutions-APIG4',
-    reason: "The functions check the caller: a client's signature, a reviewer's link, Slack's signature. Health, keys and contract are public.",
+    reason:
+      "The functions check the caller: a client's signature, a reviewer's link, Slack's signature. Health, keys and contract are public.",
   },
   {
     resources: ['DeadlineDeadLetterQueue', 'BackupDeadLetterQueue', 'InvocationDeadLetterQueue'],

@@ -9,7 +9,9 @@ import { type Json, make, type Made, templateOf } from './synth.js';
 function granted(grant: (made: Made, role: Role) => unknown): Json[] {
   const made = make();
   grant(made, new Role(made.stack, 'Connector', { assumedBy: new ServicePrincipal('ecs-tasks.amazonaws.com') }));
-  const policies = Object.entries(templateOf(made)['Resources'] as Json).filter(([name]) => name.startsWith('ConnectorDefaultPolicy'));
+  const policies = Object.entries(templateOf(made)['Resources'] as Json).filter(([name]) =>
+    name.startsWith('ConnectorDefaultPolicy'),
+  );
   return policies.flatMap(([, policy]) => policy.Properties.PolicyDocument.Statement);
 }
 
@@ -34,16 +36,29 @@ test('the secret, the audit trail and the topics can be granted', () => {
     gate.emailTopic.grantPublish(role);
   });
   const text = JSON.stringify(statements.map((statement) => statement['Resource']));
-  for (const name of ['KeyringSecret', 'AuditTable', 'AlertTopic', 'EmailTopic']) assert.ok(text.includes(`"${name}"`), text);
+  for (const name of ['KeyringSecret', 'AuditTable', 'AlertTopic', 'EmailTopic'])
+    assert.ok(text.includes(`"${name}"`), text);
 });
 
 test('each queue handle is its queue', () => {
   const { stack, gate } = make();
-  const names = ['deadlineQueue', 'deadlineDeadLetterQueue', 'backupQueue', 'backupDeadLetterQueue', 'invocationDeadLetterQueue'] as const;
+  const names = [
+    'deadlineQueue',
+    'deadlineDeadLetterQueue',
+    'backupQueue',
+    'backupDeadLetterQueue',
+    'invocationDeadLetterQueue',
+  ] as const;
   const arns = names.map((name) => stack.resolve(gate[name].queueArn));
   assert.deepEqual(
     arns,
-    ['DeadlineQueue', 'DeadlineDeadLetterQueue', 'BackupQueue', 'BackupDeadLetterQueue', 'InvocationDeadLetterQueue'].map((name) => ({
+    [
+      'DeadlineQueue',
+      'DeadlineDeadLetterQueue',
+      'BackupQueue',
+      'BackupDeadLetterQueue',
+      'InvocationDeadLetterQueue',
+    ].map((name) => ({
       'Fn::GetAtt': [name, 'Arn'],
     })),
   );
@@ -54,7 +69,9 @@ test('each function handle is its function', () => {
   const arns = Object.values(gate.functions).map((each) => stack.resolve(each.functionArn));
   assert.deepEqual(
     arns,
-    ['RequestFunction', 'DecideFunction', 'TimeoutSweepFunction', 'RotateSecretFunction'].map((name) => ({ 'Fn::GetAtt': [name, 'Arn'] })),
+    ['RequestFunction', 'DecideFunction', 'TimeoutSweepFunction', 'RotateSecretFunction'].map((name) => ({
+      'Fn::GetAtt': [name, 'Arn'],
+    })),
   );
 });
 
@@ -64,7 +81,10 @@ test('a pager can be subscribed to the alerts', () => {
   const subscriptions = Object.values(templateOf(made)['Resources'] as Json).filter(
     (resource) => resource.Type === 'AWS::SNS::Subscription' && resource.Properties.Protocol === 'https',
   );
-  assert.deepEqual(subscriptions.map((each) => each.Properties.TopicArn), [{ Ref: 'AlertTopic' }]);
+  assert.deepEqual(
+    subscriptions.map((each) => each.Properties.TopicArn),
+    [{ Ref: 'AlertTopic' }],
+  );
 });
 
 test('the URL is what the stack says it is', () => {

@@ -16,7 +16,9 @@ test('every exception still excuses something', () => {
   const app = new App({ outdir: newFolder('out') });
   new CfnInclude(new Stack(app, 'placet'), 'Template', { templateFile: join(__dirname, '..', '..', 'template.yaml') });
   Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
-  const found = findingsOf(app, 'AwsSolutions').map(({ rule, construct }) => `${rule} ${construct.replace('placet/Template/', '')}`);
+  const found = findingsOf(app, 'AwsSolutions').map(
+    ({ rule, construct }) => `${rule} ${construct.replace('placet/Template/', '')}`,
+  );
   assert.deepEqual(found.sort(), [
     'AwsSolutions-APIG4 DefaultRoute',
     'AwsSolutions-APIG4 InboxRoute',
@@ -28,9 +30,18 @@ test('every exception still excuses something', () => {
   ]);
 });
 
-const ALL_SET = { alertEmail: 'ops@example.com', smsSenderId: 'Placet', publicUrl: 'https://gate.example.com', tracing: true, secretRotation: false };
+const ALL_SET = {
+  alertEmail: 'ops@example.com',
+  smsSenderId: 'Placet',
+  publicUrl: 'https://gate.example.com',
+  tracing: true,
+  secretRotation: false,
+};
 
-for (const [what, settings] of [['as it comes', {}], ['with everything set', ALL_SET]] as const) {
+for (const [what, settings] of [
+  ['as it comes', {}],
+  ['with everything set', ALL_SET],
+] as const) {
   test(`a gate ${what} synthesizes without a warning`, () => {
     const { app } = make(settings);
     assert.deepEqual(findingsOf(app, 'CloudFormation Validate'), []);

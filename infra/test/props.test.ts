@@ -100,7 +100,10 @@ test('a domain may come from a zone and a certificate of the same stack', () => 
 test('a domain without a zone makes no record', () => {
   const template = templateOf(
     make((stack) => ({
-      domain: { name: 'gate.example.com', certificate: Certificate.fromCertificateArn(stack, 'C', 'arn:aws:acm:eu-central-1:111122223333:certificate/c') },
+      domain: {
+        name: 'gate.example.com',
+        certificate: Certificate.fromCertificateArn(stack, 'C', 'arn:aws:acm:eu-central-1:111122223333:certificate/c'),
+      },
     })),
   );
   assert.deepEqual(template['Conditions'].HasDomainRecord, {
@@ -109,7 +112,12 @@ test('a domain without a zone makes no record', () => {
 });
 
 // The construct checks what the template's parameters would have checked, and no two of them may disagree.
-const CHECKED: [parameter: string, props: (value: string) => Partial<PlacetGateProps>, good: string[], bad: string[]][] = [
+const CHECKED: [
+  parameter: string,
+  props: (value: string) => Partial<PlacetGateProps>,
+  good: string[],
+  bad: string[],
+][] = [
   ['AlertEmail', (alertEmail) => ({ alertEmail }), ['ops@example.com'], ['ops', 'a b@c', '@', 'a@b@c']],
   ['SmsSenderId', (smsSenderId) => ({ smsSenderId }), ['Placet', '0'], ['twelve-chars', 'TwelveLetter', 'a b']],
   [
@@ -125,11 +133,17 @@ const CHECKED: [parameter: string, props: (value: string) => Partial<PlacetGateP
     ['https://gate.example.com/', 'https://a.com/x', 'gate.example.com', 'ftp://a.com'],
   ],
 ];
-const CERTIFICATE = Certificate.fromCertificateArn(new Stack(), 'C', 'arn:aws:acm:eu-central-1:111122223333:certificate/c');
+const CERTIFICATE = Certificate.fromCertificateArn(
+  new Stack(),
+  'C',
+  'arn:aws:acm:eu-central-1:111122223333:certificate/c',
+);
 
 for (const [parameter, props, good, bad] of CHECKED) {
   test(`the construct and the template's ${parameter} take the same values`, () => {
-    const template = new CfnInclude(new Stack(), 'Template', { templateFile: join(__dirname, '..', '..', 'template.yaml') });
+    const template = new CfnInclude(new Stack(), 'Template', {
+      templateFile: join(__dirname, '..', '..', 'template.yaml'),
+    });
     const pattern = new RegExp(`^(?:${template.getParameter(parameter).allowedPattern})$`);
     const accepts = (value: string): boolean => {
       try {
@@ -148,7 +162,11 @@ for (const [parameter, props, good, bad] of CHECKED) {
 const REFUSED: [what: string, props: Partial<PlacetGateProps>, says: RegExp][] = [
   ['a part of a day', { requestRetention: Duration.hours(36) }, /`requestRetention` must be whole days/],
   ['no day at all', { auditRetention: Duration.days(0) }, /`auditRetention` must be whole days/],
-  ['a domain that is not known yet', { domain: { name: Token.asString({ Ref: 'X' }), certificate: CERTIFICATE } }, /`domain.name` must be known at synth/],
+  [
+    'a domain that is not known yet',
+    { domain: { name: Token.asString({ Ref: 'X' }), certificate: CERTIFICATE } },
+    /`domain.name` must be known at synth/,
+  ],
   ['functions that are not built', { code: newFolder('empty') }, /has no `bootstrap`: build the functions first/],
 ];
 
@@ -160,7 +178,9 @@ for (const [what, props, says] of REFUSED) {
 
 test('each function gets its own code', () => {
   const resources: Json = templateOf(make())['Resources'];
-  const keys = ['Request', 'Decide', 'TimeoutSweep', 'RotateSecret'].map((name) => resources[`${name}Function`].Properties.CodeUri.Key);
+  const keys = ['Request', 'Decide', 'TimeoutSweep', 'RotateSecret'].map(
+    (name) => resources[`${name}Function`].Properties.CodeUri.Key,
+  );
   assert.equal(new Set(keys).size, 4);
   for (const key of keys) assert.match(key, /^[0-9a-f]{64}\.zip$/);
 });

@@ -57,7 +57,12 @@ class AwsGate(Backend):
         sqs, sns = aws.client("sqs"), aws.client("sns")
         letters = sqs.create_queue(QueueName=f"{stack}-letters")["QueueUrl"]
         arn = sqs.get_queue_attributes(QueueUrl=letters, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        allow = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn}
+        allow = {
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": arn,
+        }
         policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
         sqs.set_queue_attributes(QueueUrl=letters, Attributes={"Policy": policy})
         for topic in (outputs["EmailTopicArn"], outputs["AlertTopicArn"]):
@@ -150,7 +155,9 @@ class AwsGate(Backend):
             if message["TopicArn"] == self.outputs["EmailTopicArn"]
         ]  # fmt: skip
         for phone, owner in PHONES.items():
-            found += [{"reviewer": owner, "channel": "sms", "subject": "", "text": text} for text in self.aws.texts(phone)]
+            found += [
+                {"reviewer": owner, "channel": "sms", "subject": "", "text": text} for text in self.aws.texts(phone)
+            ]
         key = None if approval is None else key_of(approval["client"], approval["request_id"])
         messages = []
         for message in found:
@@ -191,7 +198,11 @@ class AwsGate(Backend):
 
     def items(self, table):
         deserialize = TypeDeserializer().deserialize
-        pages = self.aws.client("dynamodb").get_paginator("scan").paginate(TableName=self.outputs[table], ConsistentRead=True)
+        pages = (
+            self.aws.client("dynamodb")
+            .get_paginator("scan")
+            .paginate(TableName=self.outputs[table], ConsistentRead=True)
+        )
         return [{name: deserialize(value) for name, value in item.items()} for page in pages for item in page["Items"]]
 
     def audit(self):

@@ -30,7 +30,9 @@ def binaries():
     missing = [name for name, path in found.items() if not path.exists()]
     if missing:
         packages = " ".join(f"-p placet-{name}" for name in missing)
-        pytest.exit(f"no {', '.join(missing)} in {PROFILE}: `cargo build {packages}`, or set PLACET_FUNCTIONS", returncode=3)
+        pytest.exit(
+            f"no {', '.join(missing)} in {PROFILE}: `cargo build {packages}`, or set PLACET_FUNCTIONS", returncode=3
+        )
     return found
 
 
@@ -67,14 +69,18 @@ class Deployer:
             [str(self.sam), *map(str, arguments)], cwd=self.folder, env=environment, stdin=subprocess.DEVNULL,
             capture_output=True, text=True, timeout=300,
         )  # fmt: skip
-        assert ran.returncode == 0, f"sam {' '.join(map(str, arguments[:1]))} failed:\n{ran.stdout[-6000:]}\n{ran.stderr[-6000:]}"
+        assert ran.returncode == 0, (
+            f"sam {' '.join(map(str, arguments[:1]))} failed:\n{ran.stdout[-6000:]}\n{ran.stderr[-6000:]}"
+        )
         return ran
 
     def package(self):
         """Builds and uploads: the same packaged template serves every stack of this session."""
         template = build(self.folder / "build")
         self.aws.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-        self.run_sam("package", "--template-file", template, "--s3-bucket", BUCKET, "--output-template-file", self.packaged)
+        self.run_sam(
+            "package", "--template-file", template, "--s3-bucket", BUCKET, "--output-template-file", self.packaged
+        )
         self.aws.client("s3").put_object(Bucket=BUCKET, Key="packaged.yaml", Body=self.packaged.read_bytes())
 
     def sam_deploy(self, stack):
@@ -103,7 +109,11 @@ class Deployer:
         ended = wait_until(status, 60, f"the stack {stack}")
         if ended != "CREATE_COMPLETE":
             events = cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
-            failed = [(e["LogicalResourceId"], e.get("ResourceStatusReason")) for e in events if "FAILED" in e["ResourceStatus"]]
+            failed = [
+                (e["LogicalResourceId"], e.get("ResourceStatusReason"))
+                for e in events
+                if "FAILED" in e["ResourceStatus"]
+            ]
             raise AssertionError(f"{stack}: {ended}: {failed}")
         return self.outputs(stack)
 
@@ -135,7 +145,9 @@ class Deployer:
         arn = self.aws.client("secretsmanager").describe_secret(SecretId=name)["ARN"]
         iam = self.aws.client("iam")
         resources = self.aws.client("cloudformation").describe_stack_resources(StackName=stack)["StackResources"]
-        for role in (resource["PhysicalResourceId"] for resource in resources if resource["ResourceType"] == "AWS::IAM::Role"):
+        for role in (
+            resource["PhysicalResourceId"] for resource in resources if resource["ResourceType"] == "AWS::IAM::Role"
+        ):
             for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
                 document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
                 for statement in document["Statement"]:

@@ -22,7 +22,11 @@ SERVICES = {"DynamoDB_20120810": "dynamodb", "secretsmanager": "secretsmanager",
 # By service: what it says when it is called too often, and when it fails for reasons of its own.
 # Sources: the "Common Errors" page of each API reference; for DynamoDB, "Error handling with DynamoDB".
 THROTTLED = {
-    "dynamodb": (400, "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException", "The level of configured provisioned throughput for the table was exceeded"),
+    "dynamodb": (
+        400,
+        "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException",
+        "The level of configured provisioned throughput for the table was exceeded",
+    ),
     "secretsmanager": (400, "ThrottlingException", "Rate exceeded"),
     "sqs": (403, "com.amazonaws.sqs#RequestThrottled", "The request was denied due to request throttling."),
     "sns": (400, "Throttling", "Rate exceeded"),
@@ -152,7 +156,14 @@ class FaultProxy:
         call = named(handler.headers, body, handler.client_address)
         with self.lock:
             self.calls.append(call)
-            rule = next((rule for rule in self.rules if rule.times > 0 and rule.operations & {"*", call.operation, call.service}), None)
+            rule = next(
+                (
+                    rule
+                    for rule in self.rules
+                    if rule.times > 0 and rule.operations & {"*", call.operation, call.service}
+                ),
+                None,
+            )
             if rule is not None:
                 rule.times -= 1
                 rule.hit.append(call)

@@ -99,7 +99,11 @@ class LocalAws:
     def client_as(self, service, session):
         """A client under other credentials."""
         made = boto3.session.Session().client(
-            service, region_name=REGION, endpoint_url=self.endpoint, config=Config(retries={"total_max_attempts": 1}), **session
+            service,
+            region_name=REGION,
+            endpoint_url=self.endpoint,
+            config=Config(retries={"total_max_attempts": 1}),
+            **session,
         )
         made.meta.events.register("before-send", over_tls)
         return made

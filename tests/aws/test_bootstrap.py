@@ -20,7 +20,12 @@ QUEUE = {"PLACET_DEADLINE_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/12
 REQUIRED = {
     "request": {**ALL, **QUEUE},
     "decide": {**ALL, **QUEUE},
-    "timeout-sweep": {**ALL, **QUEUE, **ALERTS, "PLACET_EMAIL_TOPIC_ARN": "arn:aws:sns:eu-central-1:123456789012:email"},
+    "timeout-sweep": {
+        **ALL,
+        **QUEUE,
+        **ALERTS,
+        "PLACET_EMAIL_TOPIC_ARN": "arn:aws:sns:eu-central-1:123456789012:email",
+    },
     "rotate-secret": {**ALL, **ALERTS},
 }
 
@@ -43,7 +48,9 @@ def start(tmp_path, nobody):
 
     def make(name, **changes):
         variables = {**REQUIRED[name], "AWS_ENDPOINT_URL": nobody.endpoint, **changes}
-        return RuntimeApi(binaries()[name], {key: value for key, value in variables.items() if value is not None}, tmp_path)
+        return RuntimeApi(
+            binaries()[name], {key: value for key, value in variables.items() if value is not None}, tmp_path
+        )
 
     return make
 
@@ -76,7 +83,7 @@ def test_what_needs_no_aws_is_answered_without_it(start, nobody):
         assert nobody.calls == []
 
 
-@pytest.mark.parametrize("name, shape", [
+@pytest.mark.parametrize(("name", "shape"), [
     ("request", "http-api-v2-post-json"), ("request", "http-api-v2-post-json-base64"), ("request", "http-api-v2-get-long-poll"),
     ("request", "http-api-v2-get-multi-value-headers"), ("request", "http-api-v2-get-custom-domain"),
     ("decide", "http-api-v2-get-page-with-cookies"), ("decide", "http-api-v2-post-form-base64"), ("decide", "http-api-v2-head-page"),
@@ -102,7 +109,14 @@ def test_a_batch_that_cannot_be_read_comes_back_message_by_message(start, nobody
         assert (kind, failed) == ("response", {record["messageId"] for record in batch["Records"]})
 
 
-@pytest.mark.parametrize("shape", ["eventbridge-rule-scheduled", "eventbridge-scheduler-with-context-input", "eventbridge-scheduler-with-empty-input"])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "eventbridge-rule-scheduled",
+        "eventbridge-scheduler-with-context-input",
+        "eventbridge-scheduler-with-empty-input",
+    ],
+)
 def test_a_sweep_that_finds_no_aws_fails_so_that_it_is_noticed(start, nobody, shape):
     nobody.fail("*")
     with start("timeout-sweep") as function:
@@ -111,7 +125,9 @@ def test_a_sweep_that_finds_no_aws_fails_so_that_it_is_noticed(start, nobody, sh
         assert kind == "error" and answer["errorMessage"], answer
 
 
-@pytest.mark.parametrize("step", ["create-secret", "set-secret", "test-secret", "finish-secret", "unknown-step", "without-rotation-token"])
+@pytest.mark.parametrize(
+    "step", ["create-secret", "set-secret", "test-secret", "finish-secret", "unknown-step", "without-rotation-token"]
+)
 def test_a_rotation_that_finds_no_aws_fails_so_that_it_is_tried_again(start, nobody, step):
     nobody.fail("*")
     with start("rotate-secret") as function:

@@ -24,7 +24,9 @@ def subscriptions(gate):
     found = {}
     for subscription in (one for page in pages for one in page["Subscriptions"] if one["Protocol"] == "email"):
         arn = subscription["SubscriptionArn"]
-        attributes = sns.get_subscription_attributes(SubscriptionArn=arn)["Attributes"] if arn.startswith("arn:") else {}
+        attributes = (
+            sns.get_subscription_attributes(SubscriptionArn=arn)["Attributes"] if arn.startswith("arn:") else {}
+        )
         found[subscription["Endpoint"]] = json.loads(attributes.get("FilterPolicy", "null"))
     return found
 
@@ -94,9 +96,13 @@ def test_logs_are_json_lines_without_secrets_at_the_most_talkative_level(gate, r
     client = gate.aws.client("lambda")
     for name in gate.functions.values():
         variables = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-        client.update_function_configuration(FunctionName=name, Environment={"Variables": {**variables, "PLACET_LOG": "info"}})
+        client.update_function_configuration(
+            FunctionName=name, Environment={"Variables": {**variables, "PLACET_LOG": "info"}}
+        )
     agent = gate.client("agent")
-    asked = agent.asked(payload={"card": "4111-secret-payload"}, callback_url=(url := receiver.address()) + "?key=capability")
+    asked = agent.asked(
+        payload={"card": "4111-secret-payload"}, callback_url=(url := receiver.address()) + "?key=capability"
+    )
     link = gate.link(asked, "bob")
     ended = link.approve()
     agent.redeem(ended["token"])
@@ -109,7 +115,16 @@ def test_logs_are_json_lines_without_secrets_at_the_most_talkative_level(gate, r
     for line in lines:
         assert isinstance(json.loads(line), dict), line
     code = link.path.removeprefix("/r/")
-    for secret in (agent.secret, gate.client("agent").secret, ended["token"], "4111-secret-payload", "capability", code, "bob@example.com", "+15550100"):
+    for secret in (
+        agent.secret,
+        gate.client("agent").secret,
+        ended["token"],
+        "4111-secret-payload",
+        "capability",
+        code,
+        "bob@example.com",
+        "+15550100",
+    ):
         assert secret not in said, [line[:400] for line in lines if secret in line][:3]
 
 
@@ -126,7 +141,9 @@ def test_metrics_are_in_the_log(gate):
                 metric = json.loads(line)
                 for directive in metric["_aws"]["CloudWatchMetrics"]:
                     assert directive["Namespace"] == "Placet" and metric["Gate"] == gate.stack
-                    found.update({definition["Name"]: metric[definition["Name"]] for definition in directive["Metrics"]})
+                    found.update(
+                        {definition["Name"]: metric[definition["Name"]] for definition in directive["Metrics"]}
+                    )
         return found if {"Asked", "TimeToNotify", "TimeToDecide", "Outcomes"} <= found.keys() else None
 
     assert wait_until(seen, what="the metrics")["Asked"] >= 1
@@ -134,7 +151,9 @@ def test_metrics_are_in_the_log(gate):
 
 def test_an_expired_request_is_alerted(gate):
     asked = gate.client("agent").asked(timeout_seconds=1)
-    alert = wait_until(lambda: [found for found in gate.alerts() if "expired" in found["Subject"].lower()], 20, "the alert")[0]
+    alert = wait_until(
+        lambda: [found for found in gate.alerts() if "expired" in found["Subject"].lower()], 20, "the alert"
+    )[0]
     assert gate.stack in alert["Subject"] and asked["request_id"] in alert["Message"]
     assert "/r/" not in alert["Message"]
 
@@ -148,7 +167,9 @@ def test_whoever_still_uses_the_old_secret_is_alerted_once_though_sns_fails_at_f
     assert gate.proxy.count(key)["sqs.SendMessageBatch"] == before + 1, "one alert for three calls"
     named = lambda: [alert for alert in gate.alerts() if "old secret" in alert["Subject"]]  # noqa: E731
     (alert,) = wait_until(named, 60, "the alert of the old secret")
-    assert rule.hit and alert["Message"].startswith("agent still uses its secret") and old.secret not in alert["Message"]
+    assert (
+        rule.hit and alert["Message"].startswith("agent still uses its secret") and old.secret not in alert["Message"]
+    )
     assert alert["MessageAttributes"]["alert"]["Value"] == "old_secret"
 
 
@@ -157,7 +178,9 @@ def test_whoever_tries_keys_is_alerted(gate):
     for _ in range(45):  # 20 of them fall into one minute, whenever it begins
         assert stranger.list().status == 401
     named = lambda: [alert for alert in gate.alerts() if "bad signatures" in alert["Subject"]]  # noqa: E731
-    assert "20 requests with a wrong signature" in wait_until(named, 60, "the alert of the bad signatures")[0]["Message"]
+    assert (
+        "20 requests with a wrong signature" in wait_until(named, 60, "the alert of the bad signatures")[0]["Message"]
+    )
 
 
 def test_an_operator_sees_what_waits_and_gets_a_link_again(gate):
@@ -171,7 +194,9 @@ def test_an_operator_sees_what_waits_and_gets_a_link_again(gate):
 
     assert asked["request_id"] in printed("inbox")
     assert mailed.path in printed("inbox", "--reviewer", "bob")
-    again = Link(gate.http, printed("link", asked["request_id"], "--client", "agent", "--reviewer", "bob").splitlines()[-1])
+    again = Link(
+        gate.http, printed("link", asked["request_id"], "--client", "agent", "--reviewer", "bob").splitlines()[-1]
+    )
     assert again.path == mailed.path
     assert again.approve()["status"] == "approved"
     assert printed("inbox") == "nothing waits\n"
@@ -199,7 +224,9 @@ def test_doctor_says_what_is_there_and_what_is_missing(gate):
         assert any(part in text for text in said["warn"]), (part, said)
     sns = gate.aws.client("sns")
     pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=gate.outputs["EmailTopicArn"])
-    for subscription in (one for page in pages for one in page["Subscriptions"] if one["Endpoint"] == "bob@example.com"):
+    for subscription in (
+        one for page in pages for one in page["Subscriptions"] if one["Endpoint"] == "bob@example.com"
+    ):
         sns.unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
     said = said_by_doctor(gate)
     assert not any("`bob` gets mail" in text for text in said["ok"])

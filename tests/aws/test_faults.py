@@ -72,7 +72,11 @@ def test_a_dynamodb_that_throttles_on_is_an_outage_and_no_approval(gate):
     link = gate.link(asked, "bob")
     nonce = link.nonce()
     gate.proxy.throttle("dynamodb")
-    for answer in (ask(gate, late := body("auto.approve")), link.post("approve", nonce, timeout=120), gate.agent.get(asked["request_id"])):
+    for answer in (
+        ask(gate, late := body("auto.approve")),
+        link.post("approve", nonce, timeout=120),
+        gate.agent.get(asked["request_id"]),
+    ):
         check_problem(answer, 503, "unavailable")
     gate.proxy.clear()
     assert gate.agent.state(asked["request_id"])["status"] == "pending"
@@ -92,7 +96,7 @@ def test_one_call_that_goes_wrong_changes_neither_the_answer_nor_the_outcome(gat
     if act == "ask":
         answer = ask(gate, body())
         assert answer.status == 201, answer
-        asked, count = answer.json(), 1
+        asked = answer.json()
     elif act == "decide":
         answer = link.post("approve", nonce, timeout=120, fresh=True)
         assert answer.status == 200 and answer.json()["decided_by"] == ["bob"], answer
@@ -265,7 +269,12 @@ def test_an_errand_that_comes_twice_is_done_once(gate, receiver):
     url = receiver.address()
     asked = gate.agent.asked("quick.pay", callback_url=url)
     receiver.wait(url)
-    errands = [entry["MessageBody"] for call in gate.proxy.calls if call.operation == "SendMessageBatch" for entry in json.loads(call.body)["Entries"]]
+    errands = [
+        entry["MessageBody"]
+        for call in gate.proxy.calls
+        if call.operation == "SendMessageBatch"
+        for entry in json.loads(call.body)["Entries"]
+    ]
     mine = [errand for errand in errands if asked["approval_id"] in errand or key_in_errands(asked) in errand]
     assert len(mine) >= 2, "letters, and a look at the deadline"
     records = [

@@ -45,7 +45,9 @@ def test_each_step_twice_makes_one_rotation(rotating):
     for step in STEPS:
         for _ in range(2):
             done(gate, step, token)
-            found = gate.aws.client("secretsmanager").get_secret_value(SecretId=gate.outputs["KeyringSecretArn"], VersionId=token)
+            found = gate.aws.client("secretsmanager").get_secret_value(
+                SecretId=gate.outputs["KeyringSecretArn"], VersionId=token
+            )
             assert value in (None, found["SecretString"]), "the second `createSecret` must not make other keys"
             value = found["SecretString"]
         assert (current(gate) == token) == (step == "finishSecret")
@@ -54,7 +56,9 @@ def test_each_step_twice_makes_one_rotation(rotating):
     assert after.secret != gate.before.secret
     assert after.list().status == 200 and gate.before.list().status == 200
     assert [entry["event"] for entry in gate.audit()].count("keys.rotated") == 1
-    told = wait_until(lambda: [alert for alert in gate.alerts() if "rotat" in alert["Subject"]], what="the alert of the rotation")
+    told = wait_until(
+        lambda: [alert for alert in gate.alerts() if "rotat" in alert["Subject"]], what="the alert of the rotation"
+    )
     assert after.secret not in told[0]["Message"] and "failed" not in told[0]["Subject"]
 
 
@@ -71,7 +75,10 @@ def test_no_step_before_its_turn(rotating):
     assert current(gate) != token
     done(gate, "finishSecret", token)  # what is made and follows the current keys may become current
     assert current(gate) == token
-    failed = wait_until(lambda: [alert for alert in gate.alerts() if "rotation failed" in alert["Subject"]], what="an alert of a refused step")
+    failed = wait_until(
+        lambda: [alert for alert in gate.alerts() if "rotation failed" in alert["Subject"]],
+        what="an alert of a refused step",
+    )
     assert len(failed) >= 1
 
 

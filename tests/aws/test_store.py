@@ -21,7 +21,9 @@ def aws(tmp_path):
 
 def test_it_passes_the_contract_and_the_histories(aws):
     environment = {"PROPTEST_CASES": "12", **os.environ, **aws.operator_environment()}
-    done = subprocess.run(TEST, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(
+        TEST, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900
+    )
     print(done.stdout, done.stderr)
     assert done.returncode == 0
     # All of them: a filter that matches nothing succeeds as well.

@@ -41,7 +41,10 @@ export async function visit(browser, { origin }, options, steps) {
   const page = await context.newPage();
   context.on('page', () => faults.push('a second window'));
   page.on('pageerror', (error) => faults.push(`error: ${error.message}`));
-  page.on('dialog', (dialog) => { faults.push(`dialog: ${dialog.message()}`); return dialog.dismiss(); });
+  page.on('dialog', (dialog) => {
+    faults.push(`dialog: ${dialog.message()}`);
+    return dialog.dismiss();
+  });
   page.on('console', (message) => {
     const provoked = statuses.some((status) => message.text().includes(`status of ${status}`));
     if (['error', 'warning'].includes(message.type()) && !provoked) faults.push(`console: ${message.text()}`);

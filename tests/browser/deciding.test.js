@@ -8,8 +8,12 @@ import { startGate, until } from './gate.js';
 let gate;
 let browser;
 
-before(async () => { [gate, browser] = await Promise.all([startGate(), startBrowser()]); });
-after(async () => { await Promise.all([browser?.close(), gate?.stop()]); });
+before(async () => {
+  [gate, browser] = await Promise.all([startGate(), startBrowser()]);
+});
+after(async () => {
+  await Promise.all([browser?.close(), gate?.stop()]);
+});
 
 const outcome = async (approval) => {
   const { status, approved, decided_by: by, reason } = await gate.state(approval);
@@ -78,15 +82,20 @@ test('a keyboard is enough, and the focus can be seen', async () => {
     const order = [];
     for (let presses = 0; presses < 12 && order.at(-1) !== 'Approve'; presses += 1) {
       await page.keyboard.press('Tab');
-      order.push(await page.evaluate(() => {
-        const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
-        const seen = outlineStyle !== 'none' && parseFloat(outlineWidth) >= 2;
-        const { activeElement: at } = document;
-        return `${at.name === 'reason' ? 'reason' : at.innerText.trim()}${seen ? '' : ' (unseen)'}`;
-      }));
+      order.push(
+        await page.evaluate(() => {
+          const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
+          const seen = outlineStyle !== 'none' && parseFloat(outlineWidth) >= 2;
+          const { activeElement: at } = document;
+          return `${at.name === 'reason' ? 'reason' : at.innerText.trim()}${seen ? '' : ' (unseen)'}`;
+        }),
+      );
     }
     assert.deepEqual(order.slice(-3), ['reason', 'Reject', 'Approve']);
-    assert.deepEqual(order.filter((stop) => stop.endsWith('(unseen)')), []);
+    assert.deepEqual(
+      order.filter((stop) => stop.endsWith('(unseen)')),
+      [],
+    );
     await page.keyboard.press('Enter');
     await page.getByRole('heading', { name: 'Approved' }).waitFor();
   });
@@ -179,7 +188,9 @@ test('a stale page is renewed, and nothing is recorded', async () => {
   const link = await gate.link(approval, 'bob');
   await visit(browser, gate, { statuses: [422] }, async (page) => {
     await page.goto(link);
-    await page.locator('input[name=nonce]').evaluate((input) => { input.value = 'made-up'; });
+    await page.locator('input[name=nonce]').evaluate((input) => {
+      input.value = 'made-up';
+    });
     await button(page, 'Approve').click();
     await page.getByRole('alert').waitFor();
     assert.equal((await outcome(approval)).status, 'pending');
@@ -218,7 +229,10 @@ test('two taps in a row send one decision', async () => {
       await route.continue();
     });
     await page.goto(link);
-    await button(page, 'Approve').evaluate((approve) => { approve.click(); approve.click(); });
+    await button(page, 'Approve').evaluate((approve) => {
+      approve.click();
+      approve.click();
+    });
     await page.getByRole('heading', { name: 'Approved' }).waitFor();
     assert.equal(posts, 1);
   });

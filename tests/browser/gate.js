@@ -86,8 +86,12 @@ export async function startGate() {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let log = '';
-  child.stderr.on('data', (chunk) => { log += chunk; });
-  const ended = once(child, 'exit').then(() => { throw new Error(`the gate ended early:\n${log}`); });
+  child.stderr.on('data', (chunk) => {
+    log += chunk;
+  });
+  const ended = once(child, 'exit').then(() => {
+    throw new Error(`the gate ended early:\n${log}`);
+  });
   ended.catch(() => {});
   const lines = createInterface({ input: child.stdout });
   const ready = new Promise((resolve) => {

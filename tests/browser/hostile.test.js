@@ -8,8 +8,12 @@ import { startGate } from './gate.js';
 let gate;
 let browser;
 
-before(async () => { [gate, browser] = await Promise.all([startGate(), startBrowser()]); });
-after(async () => { await Promise.all([browser?.close(), gate?.stop()]); });
+before(async () => {
+  [gate, browser] = await Promise.all([startGate(), startBrowser()]);
+});
+after(async () => {
+  await Promise.all([browser?.close(), gate?.stop()]);
+});
 
 const MARKUP = [
   '<script>document.title = "owned"</script>',
@@ -37,7 +41,12 @@ const show = async (request, steps, options = PHONE) => {
 const wholeText = (page) => page.locator('main').evaluate((main) => main.textContent);
 
 test('markup in a payload runs nothing, links nowhere and makes no second form', async () => {
-  const payload = Object.fromEntries(MARKUP.flatMap((text, at) => [[`field_${at}`, text], [text, at]]));
+  const payload = Object.fromEntries(
+    MARKUP.flatMap((text, at) => [
+      [`field_${at}`, text],
+      [text, at],
+    ]),
+  );
   await show({ payload: { ...payload, nested: { list: MARKUP } }, summary: MARKUP[0] + MARKUP[5] }, async (page) => {
     assert.match(await page.title(), /^Approve payment\.send\?/);
     assert.equal(await page.locator('a, area, iframe, img, object, embed, base').count(), 0);
@@ -50,7 +59,18 @@ test('markup in a payload runs nothing, links nowhere and makes no second form',
 });
 
 test('hidden and direction-turning characters are seen', async () => {
-  const hidden = ['\u202e', '\u2066', '\u200b', '\u200d', '\ufeff', '\u00ad', '\u2028', '\u0007', '\u{e0041}', '\u3164'];
+  const hidden = [
+    '\u202e',
+    '\u2066',
+    '\u200b',
+    '\u200d',
+    '\ufeff',
+    '\u00ad',
+    '\u2028',
+    '\u0007',
+    '\u{e0041}',
+    '\u3164',
+  ];
   const payload = Object.fromEntries(hidden.map((character, at) => [`k${at}${character}`, `a${character}b`]));
   await show({ payload, summary: hidden.join('x') }, async (page) => {
     const text = await wholeText(page);
@@ -108,12 +128,18 @@ test('no payload makes a small phone scroll sideways', async () => {
     emoji: '\u{1f469}\u200d\u{1f467}'.repeat(60),
   };
   const summary = 'W'.repeat(500);
-  await show({ payload, summary }, async (page) => {
-    assert.equal(await sidewaysPixels(page), 0);
-    assert.ok((await button(page, 'Approve').boundingBox()).height < 70, 'the word stays whole');
-    await page.evaluate(() => { for (const details of document.querySelectorAll('details')) details.open = true; });
-    assert.equal(await sidewaysPixels(page), 0);
-  }, { viewport: { width: 320, height: 568 } });
+  await show(
+    { payload, summary },
+    async (page) => {
+      assert.equal(await sidewaysPixels(page), 0);
+      assert.ok((await button(page, 'Approve').boundingBox()).height < 70, 'the word stays whole');
+      await page.evaluate(() => {
+        for (const details of document.querySelectorAll('details')) details.open = true;
+      });
+      assert.equal(await sidewaysPixels(page), 0);
+    },
+    { viewport: { width: 320, height: 568 } },
+  );
 });
 
 test('the agent\u2019s words stand apart and are marked as unverified', async () => {

@@ -8,15 +8,21 @@ import { startGate } from './gate.js';
 let gate;
 let browser;
 
-before(async () => { [gate, browser] = await Promise.all([startGate(), startBrowser()]); });
-after(async () => { await Promise.all([browser?.close(), gate?.stop()]); });
+before(async () => {
+  [gate, browser] = await Promise.all([startGate(), startBrowser()]);
+});
+after(async () => {
+  await Promise.all([browser?.close(), gate?.stop()]);
+});
 
 test('a new request appears without a reload, and goes when it ends', async () => {
   const first = await gate.ask({ action: 'deploy.first' });
   const inbox = await gate.inbox(first, 'bob');
   await visit(browser, gate, PHONE, async (page) => {
     await page.goto(inbox);
-    await page.evaluate(() => { globalThis.stayed = true; });
+    await page.evaluate(() => {
+      globalThis.stayed = true;
+    });
     await page.getByText('1 request waits for you.').waitFor();
     const kept = page.getByRole('link', { name: 'deploy.first' });
     await kept.focus();

@@ -10,8 +10,12 @@ const MOST_BYTES = 15_000;
 let gate;
 let browser;
 
-before(async () => { [gate, browser] = await Promise.all([startGate(), startBrowser()]); });
-after(async () => { await Promise.all([browser?.close(), gate?.stop()]); });
+before(async () => {
+  [gate, browser] = await Promise.all([startGate(), startBrowser()]);
+});
+after(async () => {
+  await Promise.all([browser?.close(), gate?.stop()]);
+});
 
 const opened = async (page, request, reviewer = 'bob') => {
   const approval = await gate.ask(request);
@@ -29,7 +33,10 @@ const NESTED = {
   amount: 1250000.5,
   currency: 'EUR',
   to: '\u0430cme@example.com',
-  items: [{ id: 1, price: 9.5 }, { id: 2, price: 100000 }],
+  items: [
+    { id: 1, price: 9.5 },
+    { id: 2, price: 100000 },
+  ],
   note: `start ${'x'.repeat(2000)} end`,
   hidden: 'a\u202eb',
   list: Array.from({ length: 60 }, (_, at) => at),
@@ -106,7 +113,9 @@ test('an ordinary page weighs less than 15 kB and is one request', async (t) => 
   const link = await gate.link(approval, 'bob');
   await visit(browser, gate, {}, async (page) => {
     const requests = [];
-    page.on('request', (request) => { if (!request.url().startsWith('data:')) requests.push(request.url()); });
+    page.on('request', (request) => {
+      if (!request.url().startsWith('data:')) requests.push(request.url());
+    });
     const response = await page.goto(link, { waitUntil: 'networkidle' });
     const bytes = (await response.body()).length;
     t.diagnostic(`review page: ${bytes} bytes, ${requests.length} request`);

@@ -84,7 +84,10 @@ def test_the_demo_in_json(tmp_path):
 
 
 def test_two_demos_do_not_meet(tmp_path):
-    with Running(tmp_path, "demo", "--decide", "approve") as one, Running(tmp_path, "demo", "--decide", "approve") as two:
+    with (
+        Running(tmp_path, "demo", "--decide", "approve") as one,
+        Running(tmp_path, "demo", "--decide", "approve") as two,
+    ):
         assert (one.wait(), two.wait()) == (0, 0), one.text() + two.text()
 
 
@@ -125,7 +128,22 @@ def payload(tmp_path):
 
 
 def request_command(gate, payload, action="ask.cli", *more):
-    return ["request", "--client", "agent", "--action", action, "--summary", "from a shell", "--payload", payload, "--wait", *own(gate), "--url", gate.url, *more]
+    return [
+        "request",
+        "--client",
+        "agent",
+        "--action",
+        action,
+        "--summary",
+        "from a shell",
+        "--payload",
+        payload,
+        "--wait",
+        *own(gate),
+        "--url",
+        gate.url,
+        *more,
+    ]
 
 
 def asked_by(agent, action):
@@ -135,11 +153,12 @@ def asked_by(agent, action):
         for approval in agent.list(status="pending", limit=100).json()["requests"]:
             if approval["action"] == action:
                 return approval
+        return None
 
     return wait_until(newest, 15, "the command's request")
 
 
-@pytest.mark.parametrize("decision, code", [("approve", 0), ("reject", 1)])
+@pytest.mark.parametrize(("decision", "code"), [("approve", 0), ("reject", 1)])
 def test_request_waits_and_its_exit_code_is_the_outcome(gate, agent, payload, tmp_path, decision, code):
     action = f"ask.cli-{decision}-{time.time_ns()}"
     with Running(tmp_path, *request_command(gate, payload, action)) as ran:
@@ -187,7 +206,9 @@ def test_link_prints_a_reviewers_link_again(gate, agent):
     ran = gate.cli("link", asked["request_id"], "--client", "agent", "--reviewer", "carol")
     assert ran.returncode == 0, ran
     url = re.search(r"https?://\S+/r/\S+", ran.stdout).group()
-    assert json.loads(gate.cli("link", asked["request_id"], "--client", "agent", "--reviewer", "carol", "--json").stdout)
+    assert json.loads(
+        gate.cli("link", asked["request_id"], "--client", "agent", "--reviewer", "carol", "--json").stdout
+    )
     assert Link(gate.http, url).approve()["decided_by"] == ["carol"]
 
 
@@ -246,7 +267,16 @@ def test_token_verify_and_redeem(gate, agent, tmp_path):
 
 
 def test_usage_errors_exit_with_2():
-    for arguments in ([], ["nonsense"], ["serve", "--nonsense"], ["request"], ["link"], ["token"], ["demo", "--decide", "maybe"], ["policy", "check"]):
+    for arguments in (
+        [],
+        ["nonsense"],
+        ["serve", "--nonsense"],
+        ["request"],
+        ["link"],
+        ["token"],
+        ["demo", "--decide", "maybe"],
+        ["policy", "check"],
+    ):
         ran = placet(*arguments)
         assert ran.returncode == 2, (arguments, ran)
     for arguments in (["--help"], ["serve", "--help"], ["--version"]):
@@ -286,7 +316,9 @@ def test_serve_ends_cleanly_while_somebody_waits(local_gate):
 
 def test_serve_says_why_it_cannot_listen(gate, tmp_path):
     port = gate.url.rsplit(":", 1)[1]
-    ran = placet("serve", "--policy", gate.policy, "--data", tmp_path / "data", "--listen", f"127.0.0.1:{port}", seconds=20)
+    ran = placet(
+        "serve", "--policy", gate.policy, "--data", tmp_path / "data", "--listen", f"127.0.0.1:{port}", seconds=20
+    )
     assert ran.returncode == 3 and port in ran.stderr and "ready" not in ran.stdout, ran
 
 
@@ -308,7 +340,9 @@ def test_the_keyring_file_has_mode_0600(gate):
 def test_logs_are_json_lines_without_secrets(local_gate, receiver):
     gate = local_gate().start()
     agent = gate.client("agent")
-    asked = agent.asked(payload={"card": "4111-secret-payload"}, callback_url=receiver.address(500, 200) + "?key=capability")
+    asked = agent.asked(
+        payload={"card": "4111-secret-payload"}, callback_url=receiver.address(500, 200) + "?key=capability"
+    )
     link = gate.link(asked, "bob")
     ended = link.approve()
     agent.redeem(ended["token"])

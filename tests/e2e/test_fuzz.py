@@ -60,14 +60,29 @@ HEADER_LETTERS = "abcXYZ0189-_.~:;=&+@!$'()*, \t\"{}[]<>/\\?%\xe9\xff"
 
 def test_fuzzed_bodies_never_bring_the_gate_down(gate, agent, jira):
     dice = random.Random(11)
-    fields = ["request_id", "summary", "action", "payload", "timeout_seconds", "callback_url", "metadata", "auto_approve"]
+    fields = [
+        "request_id",
+        "summary",
+        "action",
+        "payload",
+        "timeout_seconds",
+        "callback_url",
+        "metadata",
+        "auto_approve",
+    ]
     targets = [(agent, REQUESTS), (agent, VERIFY), (agent, REDEEM), (agent, HOOKS), (jira, "/v1/requests/x/decision")]
     for _ in range(1500):
         client, target = dice.choice(targets)
         if target == REQUESTS:
             asked = body(request_id=f"fuzz-{dice.randrange(10**12)}", action="auto.reject")
         else:
-            asked = {"token": "a.b.c", "redeemed_by": "x", "url": "https://a.example/", "events": [], "decision": "approve"}
+            asked = {
+                "token": "a.b.c",
+                "redeemed_by": "x",
+                "url": "https://a.example/",
+                "events": [],
+                "decision": "approve",
+            }
         for _ in range(dice.randrange(4)):
             asked[dice.choice([*fields, *asked])] = nasty(dice)
         raw = json.dumps(asked, ensure_ascii=dice.random() < 0.5).encode("utf-8", "surrogatepass")
@@ -84,7 +99,9 @@ def test_fuzzed_paths_queries_and_links_never_bring_the_gate_down(gate, agent):
     code = gate.link(agent.asked(), "bob").path.removeprefix("/r/")
     for _ in range(1500):
         piece = printable(dice, PATH_LETTERS) if dice.random() < 0.7 else mangled(dice, code.encode()).decode("latin-1")
-        piece = "".join(letter if "!" <= letter <= "~" and letter not in "#?" else f"%{ord(letter):02X}" for letter in piece)
+        piece = "".join(
+            letter if "!" <= letter <= "~" and letter not in "#?" else f"%{ord(letter):02X}" for letter in piece
+        )
         target = dice.choice(["/r/", "/inbox/", "/v1/requests/", "/v1/hooks/", "/v1/requests?cursor=", "/v1/requests?limit=", "/v1/requests/x?wait_seconds=", "/"]) + piece  # fmt: skip
         method = dice.choice(["GET", "GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH"])
         if dice.random() < 0.5 and target.startswith("/v1"):
@@ -123,10 +140,20 @@ def test_fuzzed_forms_decide_nothing_and_never_bring_the_gate_down(gate, agent):
         nonce = mangled(dice, good.encode())
         if nonce == good.encode():
             continue
-        raw = b"decision=" + dice.choice([b"approve", b"reject"]) + b"&nonce=" + nonce + b"&reason=" + printable(dice, "ab%&=\xe9", 40).encode()
+        raw = (
+            b"decision="
+            + dice.choice([b"approve", b"reject"])
+            + b"&nonce="
+            + nonce
+            + b"&reason="
+            + printable(dice, "ab%&=\xe9", 40).encode()
+        )
         if b"nonce=" + good.encode() in raw:
             continue
-        answer = link.post_fields(raw if dice.random() < 0.7 else mangled(dice, raw.replace(good.encode(), b"")), dice.choice(["text/html", "application/json", "*/*", "\xff"]))
+        answer = link.post_fields(
+            raw if dice.random() < 0.7 else mangled(dice, raw.replace(good.encode(), b"")),
+            dice.choice(["text/html", "application/json", "*/*", "\xff"]),
+        )
         assert answer.status < 500, (raw, answer)
     state = agent.state(asked["request_id"])
     assert (state["status"], state["votes"]) == ("pending", [])

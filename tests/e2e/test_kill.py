@@ -61,7 +61,9 @@ def work(gate, agent, ledger, url, dice, stop):
                 messages = gate.messages(asked, reviewer)
                 if not messages:
                     continue
-                answer = Link(gate.http, messages[0]["url"]).vote(dice.choice(["approve", "approve", "reject"]), **fresh)
+                answer = Link(gate.http, messages[0]["url"]).vote(
+                    dice.choice(["approve", "approve", "reject"]), **fresh
+                )
                 if answer.status == 200:
                     with ledger.lock:
                         ledger.voted.setdefault(request_id, set()).add(reviewer)
@@ -140,7 +142,9 @@ def test_kill_9_under_load_loses_nothing_and_leaves_nothing_half_done(local_gate
     # Every acknowledged request and outcome is there, unchanged.
     now = {}
     for request_id, asked in ledger.asked.items():
-        found = now[request_id] = check_approval(agent.ended(request_id, 10) if asked["rule"] == "quick" else agent.state(request_id))
+        found = now[request_id] = check_approval(
+            agent.ended(request_id, 10) if asked["rule"] == "quick" else agent.state(request_id)
+        )
         for name in ("approval_id", "payload_sha256", "created_at", "rule", "action"):
             assert found[name] == asked[name]
         if request_id in ledger.outcomes:
@@ -166,7 +170,11 @@ def test_kill_9_under_load_loses_nothing_and_leaves_nothing_half_done(local_gate
     # Callbacks of everything that ended arrive, with one id per event and the recorded outcome.
     def missing():
         heard = {delivery.approval["request_id"] for delivery in receiver.received(url)}
-        return [request_id for request_id, approval in now.items() if approval["status"] != "pending" and request_id not in heard]
+        return [
+            request_id
+            for request_id, approval in now.items()
+            if approval["status"] != "pending" and request_id not in heard
+        ]
 
     for request_id, approval in list(now.items()):
         if approval["rule"] == "quick":

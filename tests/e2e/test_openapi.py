@@ -30,7 +30,10 @@ def test_the_document_is_openapi_3_1(document):
     for path, item in document["paths"].items():
         for verb, operation in item.items():
             if verb in ("get", "post", "delete"):
-                assert operation["operationId"] and operation.get("summary") or operation.get("description"), (verb, path)
+                assert operation["operationId"] and (operation.get("summary") or operation.get("description")), (
+                    verb,
+                    path,
+                )
                 assert operation["responses"], (verb, path)
 
 

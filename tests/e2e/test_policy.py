@@ -82,7 +82,7 @@ examples = [{ action = "known.thing" }]
 
 
 def with_rule(name, action, decide="approve"):
-    return SMALL + f"\n[[rules]]\nname = \"{name}\"\nwhen = 'action == \"{action}\"'\ndecide = \"{decide}\"\n"
+    return SMALL + f'\n[[rules]]\nname = "{name}"\nwhen = \'action == "{action}"\'\ndecide = "{decide}"\n'
 
 
 def status_of(agent, action):
@@ -111,7 +111,9 @@ def test_check_reports_every_fault_with_its_line(tmp_path):
 
 def test_an_example_that_misses_its_rule_is_a_fault(tmp_path):
     path = tmp_path / "bad.toml"
-    path.write_text(SMALL.replace('examples = [{ action = "known.thing" }]', 'examples = [{ action = "another.thing" }]'))
+    path.write_text(
+        SMALL.replace('examples = [{ action = "known.thing" }]', 'examples = [{ action = "another.thing" }]')
+    )
     ran = placet("policy", "check", path)
     assert ran.returncode in (1, 2) and "known" in ran.stdout + ran.stderr, ran
 
@@ -175,7 +177,7 @@ def test_a_broken_file_keeps_the_old_policy_and_says_why(local_gate):
     gate = local_gate(SMALL).start()
     agent = gate.client("agent")
     before = len(gate.logs())
-    gate.policy.write_text(SMALL + "\n[[rules]]\nname = \"all\"\nwhen = 'acton == \"x\"'\ndecide = \"approve\"\n")
+    gate.policy.write_text(SMALL + '\n[[rules]]\nname = "all"\nwhen = \'acton == "x"\'\ndecide = "approve"\n')
     said = wait_until(lambda: (text := gate.logs()[before:]) and "acton" in text and text, 15, "the reason on stderr")
     for line in filter(None, said.splitlines()):
         json.loads(line)
@@ -193,7 +195,7 @@ def test_a_file_whose_example_fails_is_not_taken_up(local_gate):
     gate = local_gate(SMALL).start()
     agent = gate.client("agent")
     before = len(gate.logs())
-    text = SMALL.replace("[[rules]]", "[[rules]]\nname = \"first\"\ndecide = \"approve\"\n\n[[rules]]")
+    text = SMALL.replace("[[rules]]", '[[rules]]\nname = "first"\ndecide = "approve"\n\n[[rules]]')
     gate.policy.write_text(text)
     wait_until(lambda: "example" in gate.logs()[before:], 15, "the reason on stderr")
     assert status_of(agent, "anything.else") == "rejected"

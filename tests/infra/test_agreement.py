@@ -47,7 +47,9 @@ def parts(template: dict[str, Any], section: str) -> dict[str, Any]:
 
 def test_cdk_and_sam_deploy_the_same(written: dict[str, Any], synthesized: dict[str, Any]) -> None:
     defaults = {name: parameter["Default"] for name, parameter in written["Parameters"].items()}
-    by_sam = {key: value for key, value in with_defaults(written, defaults).items() if key not in ("Parameters", "Rules")}
+    by_sam = {
+        key: value for key, value in with_defaults(written, defaults).items() if key not in ("Parameters", "Rules")
+    }
     by_sam, by_cdk = transformed(by_sam), transformed(synthesized)
     for section in ("Conditions", "Resources", "Outputs"):
         ours, theirs = parts(by_sam, section), parts(by_cdk, section)

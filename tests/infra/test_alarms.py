@@ -41,10 +41,18 @@ def test_everything_that_can_go_wrong_has_its_alarm(resources: dict[str, Any]) -
     at_least = "GreaterThanOrEqualToThreshold"
     one = ("Sum", at_least, 1, 60, "notBreaching")
     expected = {
-        ("AWS/Lambda", metric, "FunctionName", f"{name}Function"): one for name in FUNCTIONS for metric in ("Errors", "Throttles")
+        ("AWS/Lambda", metric, "FunctionName", f"{name}Function"): one
+        for name in FUNCTIONS
+        for metric in ("Errors", "Throttles")
     }
     expected |= {
-        ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", name): ("Maximum", at_least, 1, 60, "notBreaching")
+        ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", name): (
+            "Maximum",
+            at_least,
+            1,
+            60,
+            "notBreaching",
+        )
         for name in DEAD_LETTER_QUEUES
     }
     expected |= {
@@ -57,7 +65,13 @@ def test_everything_that_can_go_wrong_has_its_alarm(resources: dict[str, Any]) -
             "notBreaching",
         ),
         # No run is no data.
-        ("AWS/Lambda", "Invocations", "FunctionName", "TimeoutSweepFunction"): ("Sum", "LessThanThreshold", 1, 300, "breaching"),
+        ("AWS/Lambda", "Invocations", "FunctionName", "TimeoutSweepFunction"): (
+            "Sum",
+            "LessThanThreshold",
+            1,
+            300,
+            "breaching",
+        ),
         ("Placet", "Expired", "Gate", "AWS::StackName"): one,
         ("Placet", "Faults", "Gate", "AWS::StackName"): one,
         ("Placet", "BadSignatures", "Gate", "AWS::StackName"): ("Sum", at_least, 20, 60, "notBreaching"),
@@ -81,7 +95,16 @@ def test_the_dashboard_shows_every_number_function_queue_and_alarm(resources: di
     assert {f"{name}.Arn" for name in of_type(resources, "AWS::CloudWatch::Alarm")} <= shown
     assert {f"{name}Function" for name in FUNCTIONS} <= shown
     assert {f"{name}.QueueName" for name in of_type(resources, "AWS::SQS::Queue")} <= shown
-    for metric in ("Asked", "TimeToNotify", "TimeToDecide", "Expired", "BadSignatures", "CallbacksGivenUp", "Faults", "Outcomes"):
+    for metric in (
+        "Asked",
+        "TimeToNotify",
+        "TimeToDecide",
+        "Expired",
+        "BadSignatures",
+        "CallbacksGivenUp",
+        "Faults",
+        "Outcomes",
+    ):
         assert f'"{metric}' in text, metric
     widgets = json.loads(re.sub(r"\$\{[^}]+\}", "name", text))["widgets"]
     places = [(each["x"] // 12, each["y"]) for each in widgets]

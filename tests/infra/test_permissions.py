@@ -14,7 +14,15 @@ GRANTS = {
     "RequestRole": {
         "RequestsTable": {
             f"dynamodb:{action}"
-            for action in ("GetItem", "Query", "BatchGetItem", "ConditionCheckItem", "PutItem", "UpdateItem", "DeleteItem")
+            for action in (
+                "GetItem",
+                "Query",
+                "BatchGetItem",
+                "ConditionCheckItem",
+                "PutItem",
+                "UpdateItem",
+                "DeleteItem",
+            )
         },
         **INDEXES,
         "AuditTable": {"dynamodb:PutItem"},
@@ -35,7 +43,9 @@ GRANTS = {
         "traces": {"xray:PutTraceSegments", "xray:PutTelemetryRecords"},
     },
     "TimeoutSweepRole": {
-        "RequestsTable": {f"dynamodb:{action}" for action in ("GetItem", "Query", "PutItem", "UpdateItem", "DeleteItem")},
+        "RequestsTable": {
+            f"dynamodb:{action}" for action in ("GetItem", "Query", "PutItem", "UpdateItem", "DeleteItem")
+        },
         **INDEXES,
         "AuditTable": {"dynamodb:PutItem"},
         "KeyringSecret": {"secretsmanager:GetSecretValue"},
@@ -66,7 +76,7 @@ GRANTS = {
     },
 }
 
-SERVICES = {role: "lambda.amazonaws.com" for role in GRANTS} | {"EveryMinuteRole": "scheduler.amazonaws.com"}
+SERVICES = dict.fromkeys(GRANTS, "lambda.amazonaws.com") | {"EveryMinuteRole": "scheduler.amazonaws.com"}
 
 # The only statement that applies under a condition, and the only one that names no ARN: X-Ray has none to name.
 TRACE = "Trace"
@@ -191,7 +201,8 @@ def test_a_function_is_started_only_by_what_is_meant_to_start_it(resources: dict
     }
     permissions = of_type(resources, "AWS::Lambda::Permission")
     assert {
-        each["FunctionName"]["Ref"]: (each["Principal"], each["SourceArn"], each["Action"]) for each in permissions.values()
+        each["FunctionName"]["Ref"]: (each["Principal"], each["SourceArn"], each["Action"])
+        for each in permissions.values()
     } == {
         "RequestFunction": ("apigateway.amazonaws.com", api, "lambda:InvokeFunction"),
         "DecideFunction": ("apigateway.amazonaws.com", api, "lambda:InvokeFunction"),

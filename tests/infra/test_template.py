@@ -67,7 +67,7 @@ def names_in(value: Any) -> set[str]:
     found = set().union(*map(names_in, value.values()))
     for key, each in value.items():
         match key, each:
-            case ("Ref" | "Condition"), str(name):
+            case (("Ref" | "Condition"), str(name)):
                 found.add(name)
             case "Fn::GetAtt", [str(name), _]:
                 found.add(name)
@@ -90,7 +90,11 @@ def test_a_function_is_told_what_it_needs_and_nothing_else(resources: dict[str, 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_runs_as_its_parameters_say(resources: dict[str, Any], name: str) -> None:
     made = function(resources, name)
-    assert (made["Runtime"], made["Handler"], made["Timeout"]) == ("provided.al2023", "bootstrap", TIMEOUT_SECONDS[name])
+    assert (made["Runtime"], made["Handler"], made["Timeout"]) == (
+        "provided.al2023",
+        "bootstrap",
+        TIMEOUT_SECONDS[name],
+    )
     assert made["Architectures"] == [{"Ref": "Architecture"}]
     assert made["MemorySize"] == {"Ref": "MemorySize"}
     assert made["TracingConfig"] == {"Mode": {"Fn::If": ["IsTraced", "Active", "PassThrough"]}}
@@ -135,7 +139,10 @@ def test_both_tables_are_kept_backed_up_and_encrypted(resources: dict[str, Any])
         assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
         assert table["SSESpecification"] == {"SSEEnabled": True}
         assert table["DeletionProtectionEnabled"] is True
-        assert (resources[name]["DeletionPolicy"], resources[name]["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
+        assert (resources[name]["DeletionPolicy"], resources[name]["UpdateReplacePolicy"]) == (
+            "RetainExceptOnCreate",
+            "Retain",
+        )
 
 
 def test_the_tables_have_the_store_s_keys_and_indexes(resources: dict[str, Any]) -> None:
@@ -270,7 +277,11 @@ def test_the_api_throttles_and_its_log_holds_no_link(resources: dict[str, Any]) 
 def test_a_domain_of_one_s_own_is_the_only_way_in(resources: dict[str, Any]) -> None:
     assert resources["Api"]["Properties"]["DisableExecuteApiEndpoint"] == {"Fn::If": ["HasDomain", True, False]}
     conditions = {name: resources[name]["Condition"] for name in ("ApiDomain", "ApiDomainMapping", "ApiDomainRecord")}
-    assert conditions == {"ApiDomain": "HasDomain", "ApiDomainMapping": "HasDomain", "ApiDomainRecord": "HasDomainRecord"}
+    assert conditions == {
+        "ApiDomain": "HasDomain",
+        "ApiDomainMapping": "HasDomain",
+        "ApiDomainRecord": "HasDomainRecord",
+    }
     [configuration] = resources["ApiDomain"]["Properties"]["DomainNameConfigurations"]
     assert configuration["SecurityPolicy"] == "TLS_1_2"
 

@@ -54,7 +54,9 @@ class Backend:
     def queued(self, approval, queue="backup", seconds=10):
         """The message in the queue from which another system answers."""
         mine = lambda message: message["approval"]["approval_id"] == approval["approval_id"]  # noqa: E731
-        found = wait_until(lambda: list(filter(mine, self.queue_messages(queue))), seconds, f"a message in queue {queue}")
+        found = wait_until(
+            lambda: list(filter(mine, self.queue_messages(queue))), seconds, f"a message in queue {queue}"
+        )
         return found[0]
 
     def hook(self, client, url, events=("approval.requested", "approval.decided")):

@@ -26,7 +26,9 @@ BINARY = Path(os.environ.get("PLACET", HERE / "../../target/debug/placet")).reso
 class LocalGate(Backend):
     """One `placet serve`, stopped by its own process id whatever happens."""
 
-    pace = Pace(patience=1, quick=2, rung=1, carry=3, shortest=1, crowd=32, rounds=40, scans=100, hooks=0, calm=0.5, slack=3)
+    pace = Pace(
+        patience=1, quick=2, rung=1, carry=3, shortest=1, crowd=32, rounds=40, scans=100, hooks=0, calm=0.5, slack=3
+    )
     issuer = policy.ISSUER
 
     def __init__(self, folder, text, port=0, arguments=()):

@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 import uuid
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -55,7 +55,7 @@ def moment(text):
     """An RFC 3339 time as Unix seconds; the gate writes UTC with `Z` and nothing else."""
     assert RFC3339_UTC.match(text), text
     whole, _, fraction = text[:-1].partition(".")
-    start = datetime.strptime(whole, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
+    start = datetime.strptime(whole, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC)
     return start.timestamp() + (float(f"0.{fraction}") if fraction else 0.0)
 
 
@@ -81,7 +81,7 @@ def at_once(calls):
         barrier.wait()
         try:
             results[index] = call()
-        except BaseException as error:  # handed to the test, which must see why a racer failed
+        except BaseException as error:  # noqa: BLE001 - handed to the test, which must see why a racer failed
             results[index] = error
 
     threads = [threading.Thread(target=run, args=pair, daemon=True) for pair in enumerate(calls)]
@@ -333,7 +333,9 @@ class Link:
         fields = {"decision": decision, "nonce": nonce, "reason": reason}
         return self.post_fields({name: value for name, value in fields.items() if value is not None}, accept, **sending)
 
-    def post_fields(self, fields, accept="application/json", content_type="application/x-www-form-urlencoded", **sending):
+    def post_fields(
+        self, fields, accept="application/json", content_type="application/x-www-form-urlencoded", **sending
+    ):
         body = fields if isinstance(fields, bytes) else urlencode(fields).encode()
         return self.http.send("POST", self.path, {"Accept": accept, "Content-Type": content_type}, body, **sending)
 
@@ -350,6 +352,7 @@ class Link:
         answer = self.vote("reject", **options)
         assert answer.status == 200, answer
         return answer.json()
+
 
 # ---------------------------------------------------------------- what every answer must look like
 

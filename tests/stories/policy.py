@@ -1,6 +1,6 @@
 """The policy most tests share. Tests pick a rule by the action they ask for."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 ISSUER = "https://gate.example.test"
 
@@ -11,7 +11,7 @@ def racers(pace):
 
 
 def day(offset):
-    return (datetime.now(timezone.utc) + timedelta(days=offset)).date().isoformat()
+    return (datetime.now(UTC) + timedelta(days=offset)).date().isoformat()
 
 
 CLIENTS = """

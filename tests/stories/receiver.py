@@ -109,7 +109,9 @@ class Receiver:
 
     def wait(self, url, count=1, seconds=15):
         return wait_until(
-            lambda: (found := self.received(url)) and len(found) >= count and found, seconds, f"{count} deliveries to {url}"
+            lambda: (found := self.received(url)) and len(found) >= count and found,
+            seconds,
+            f"{count} deliveries to {url}",
         )
 
 

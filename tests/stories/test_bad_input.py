@@ -125,7 +125,11 @@ REFUSALS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("method, path, fault, send, status, code", REFUSALS, ids=[f"{row[0]} {row[1]}: {row[2]}" for row in REFUSALS])
+@pytest.mark.parametrize(
+    ("method", "path", "fault", "send", "status", "code"),
+    REFUSALS,
+    ids=[f"{row[0]} {row[1]}: {row[2]}" for row in REFUSALS],
+)
 def test_a_refusal(sent, method, path, fault, send, status, code):
     check_problem(send(sent), status, *([code] if code else []))
 
@@ -153,7 +157,19 @@ def test_the_refusals_left_nothing_behind(sent):
 
 
 def test_an_unknown_path_is_a_problem_too(gate, agent):
-    for target in ("/", "/v1", "/v1/", "/v1/nothing", "/v2/requests", "/r", "/r/", "/inbox/", "//", "/.git/config", "/%00"):
+    for target in (
+        "/",
+        "/v1",
+        "/v1/",
+        "/v1/nothing",
+        "/v2/requests",
+        "/r",
+        "/r/",
+        "/inbox/",
+        "//",
+        "/.git/config",
+        "/%00",
+    ):
         for method in ("GET", "POST", "DELETE"):
             answer = gate.http.send(method, target, {"Accept": "application/json"})
             assert 400 <= answer.status < 500 or (answer.status == 200 and target == "/"), (method, target, answer)
@@ -199,7 +215,7 @@ BAD_VALUES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("field, values", BAD_VALUES, ids=[row[0] for row in BAD_VALUES])
+@pytest.mark.parametrize(("field", "values"), BAD_VALUES, ids=[row[0] for row in BAD_VALUES])
 def test_a_bad_value_is_refused_under_its_name(agent, field, values):
     for value in values:
         answer = agent.call("POST", REQUESTS, body(**{field: value}))
@@ -259,7 +275,11 @@ RAW = {
     "a comment": b'{"request_id":"x","summary":"s",/* hi */"payload":{}}',
     "a trailing comma": b'{"request_id":"x","summary":"s","payload":{},}',
     "nesting of 10,000": b'{"request_id":"x","summary":"s","payload":{"a":' + b"[" * 10000 + b"]" * 10000 + b"}}",
-    "objects nested 5,000 deep": b'{"request_id":"x","summary":"s","payload":' + b'{"a":' * 5000 + b"1" + b"}" * 5000 + b"}",
+    "objects nested 5,000 deep": b'{"request_id":"x","summary":"s","payload":'
+    + b'{"a":' * 5000
+    + b"1"
+    + b"}" * 5000
+    + b"}",
     "a raw control character": b'{"request_id":"x","summary":"a\x01b","payload":{}}',
     "a byte order mark": b'\xef\xbb\xbf{"request_id":"x","summary":"s","payload":{}}',
 }
@@ -286,11 +306,16 @@ def test_a_body_that_is_not_what_it_should_be(gate, agent, name):
 def test_duplicate_keys_are_refused_wherever_a_payload_comes_in(agent):
     token = agent.asked("auto.approve", {"a": 1})["token"]
     for target in (VERIFY, REDEEM):
-        raw = b'{"token":"%s","payload":{"a":2,"a":1}%s}' % (token.encode(), b',"redeemed_by":"x"' if target == REDEEM else b"")
+        raw = b'{"token":"%s","payload":{"a":2,"a":1}%s}' % (
+            token.encode(),
+            b',"redeemed_by":"x"' if target == REDEEM else b"",
+        )
         check_problem(agent.call("POST", target, raw), 422, "invalid_request")
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml", "", "é"])
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml", "", "é"]
+)
 def test_a_body_is_json_whatever_it_calls_itself(agent, content_type):
     """Simple HTTP steps and `curl -d` name other types; what is signed, and read, is the bytes."""
     headers = {"Content-Type": content_type.encode("latin-1")}
@@ -355,7 +380,20 @@ def test_one_good_signature_among_several_is_enough(agent):
 
     for text in (good, f"{bad},{good}", f"{good},{bad}", f"{bad}, {good}", f"v2=zz,{good}"):
         assert answer(text).status == 200, text
-    for text in (bad, f"{bad},{bad}", "", "v1=", good[3:], good.upper(), good.replace("v1=", "V1="), good[:-1], good + "0", "v1=" + good[3:].upper(), ",", "v1=,"):
+    for text in (
+        bad,
+        f"{bad},{bad}",
+        "",
+        "v1=",
+        good[3:],
+        good.upper(),
+        good.replace("v1=", "V1="),
+        good[:-1],
+        good + "0",
+        "v1=" + good[3:].upper(),
+        ",",
+        "v1=,",
+    ):
         if text == "v1=" + good[3:].upper() and good[3:].isdigit():
             continue
         check_problem(answer(text), 401, "invalid_signature")
@@ -391,7 +429,9 @@ def test_a_bearer_client_may_sign_as_well(zap):
 
 
 def test_a_secret_is_no_signature_of_its_own(agent):
-    check_problem(agent.http.send("GET", REQUESTS, {"X-Placet-Client": "agent", "X-Signature": f"v1={agent.secret}"}), 401)
+    check_problem(
+        agent.http.send("GET", REQUESTS, {"X-Placet-Client": "agent", "X-Signature": f"v1={agent.secret}"}), 401
+    )
 
 
 def test_no_refusal_repeats_a_secret(agent, zap, gate):

@@ -154,7 +154,11 @@ def test_one_clients_exempt_host_is_no_other_clients(closed, agent, receiver):
 
 
 def of(deliveries, approval):
-    return [(delivery.json()["type"], delivery.approval["status"]) for delivery in deliveries if delivery.approval["approval_id"] == approval["approval_id"]]
+    return [
+        (delivery.json()["type"], delivery.approval["status"])
+        for delivery in deliveries
+        if delivery.approval["approval_id"] == approval["approval_id"]
+    ]
 
 
 def test_a_hook_hears_of_its_clients_own_requests_and_an_auditors_of_all(gate, agent, other, auditor, receiver):
@@ -168,7 +172,11 @@ def test_a_hook_hears_of_its_clients_own_requests_and_an_auditors_of_all(gate, a
     gate.link(ours, "bob").approve()
     both = [("approval.requested", "pending"), ("approval.decided", "approved")]
     wait_until(lambda: sorted(of(receiver.received(mine), ours)) == sorted(both), 15, "our events")
-    wait_until(lambda: len(of(receiver.received(all_of_them), ours) + of(receiver.received(all_of_them), theirs)) == 4, 15, "all events")
+    wait_until(
+        lambda: len(of(receiver.received(all_of_them), ours) + of(receiver.received(all_of_them), theirs)) == 4,
+        15,
+        "all events",
+    )
     assert of(receiver.received(mine), theirs) == []
     for delivery in receiver.received(mine):
         assert check_approval(delivery.verified(agent.secret)["data"])["client"] == "agent"

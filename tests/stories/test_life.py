@@ -41,7 +41,17 @@ def test_an_ask_is_reviewed_on_the_page_and_answered_with_a_token(gate, agent):
     verified = agent.verify(ended["token"], payload=payload)
     assert verified["valid"] is True and verified["problem"] is None, verified
     assert verified["claims"]["sub"] == asked["request_id"]
-    unchanging = ("request_id", "approval_id", "client", "action", "summary", "payload_sha256", "metadata", "rule", "created_at")
+    unchanging = (
+        "request_id",
+        "approval_id",
+        "client",
+        "action",
+        "summary",
+        "payload_sha256",
+        "metadata",
+        "rule",
+        "created_at",
+    )
     assert {name: ended[name] for name in unchanging} == {name: asked[name] for name in unchanging}
 
 
@@ -437,7 +447,11 @@ def test_the_approval_has_one_shape_everywhere(gate, agent, auditor, jira, recei
     shapes += [ended, agent.state(asked["request_id"]), receiver.wait(called)[0].approval]
 
     def of_ours():
-        found = [delivery for delivery in receiver.received(hooked) if delivery.approval["approval_id"] == asked["approval_id"]]
+        found = [
+            delivery
+            for delivery in receiver.received(hooked)
+            if delivery.approval["approval_id"] == asked["approval_id"]
+        ]
         return found if len(found) == 2 else None
 
     for delivery in wait_until(of_ours, 15, "both events at the hook"):

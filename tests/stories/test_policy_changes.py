@@ -13,7 +13,7 @@ def test_a_pushed_policy_is_taken_up_and_recorded(own_gate):
     gate = own_gate()
     agent = gate.client("agent")
     assert agent.asked("new.thing")["status"] == "rejected"
-    rule = "\n[[rules]]\nname = \"new\"\nwhen = 'action == \"new.thing\"'\ndecide = \"approve\"\n"
+    rule = '\n[[rules]]\nname = "new"\nwhen = \'action == "new.thing"\'\ndecide = "approve"\n'
     gate.push_policy(policy.shared(gate.pace) + rule)
     wait_until(lambda: agent.asked("new.thing")["status"] == "approved", 15, "the new rule")
     assert [entry["event"] for entry in gate.audit()].count("policy.installed") == 2
@@ -54,8 +54,12 @@ def test_a_reviewer_who_left_decides_no_more(own_gate):
     bob, carol = gate.link(asked, "bob"), gate.link(asked, "carol")
     nonce = bob.nonce()
     # Somebody else has to take the place, or the rules that need two people would be at fault.
-    text = policy.shared(gate.pace).replace('phone = "+15550100"\nroles = ["finance"]', 'phone = "+15550100"\nroles = []')
-    gate.push_policy(text.replace('email = "erin@example.com"\nroles = []', 'email = "erin@example.com"\nroles = ["finance"]'))
+    text = policy.shared(gate.pace).replace(
+        'phone = "+15550100"\nroles = ["finance"]', 'phone = "+15550100"\nroles = []'
+    )
+    gate.push_policy(
+        text.replace('email = "erin@example.com"\nroles = []', 'email = "erin@example.com"\nroles = ["finance"]')
+    )
     wait_until(lambda: not Form(bob.page().text).seen, 15, "bob's page to offer nothing")
     check_problem(bob.post("approve", nonce), 410, "link_expired")
     assert agent.state(asked["request_id"])["status"] == "pending"

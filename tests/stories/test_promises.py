@@ -124,7 +124,9 @@ def test_a_quorum_of_five_is_reached_once_by_many_racing_approvers(gate, agent):
     racers = policy.racers(gate.pace)
     links = [gate.link(asked, racer) for racer in racers]
     nonces = [link.nonce() for link in links]
-    answers = at_once([lambda link=link, nonce=nonce: link.post("approve", nonce) for link, nonce in zip(links, nonces)])
+    answers = at_once(
+        [lambda link=link, nonce=nonce: link.post("approve", nonce) for link, nonce in zip(links, nonces)]
+    )
     accepted = [index for index, answer in enumerate(answers) if answer.status == 200]
     assert len(accepted) == 5, answers
     outcome = agent.state(asked["request_id"])
@@ -151,7 +153,10 @@ def test_a_decider_racing_the_cancel_leaves_one_outcome(gate, agent, receiver):
         assert agent.state(asked["request_id"]) == outcome
         assert len(gate.endings_of(asked)) == 1
         seen.add((asked["request_id"], outcome["status"]))
-    heard = {(delivery.approval["request_id"], delivery.approval["status"]) for delivery in receiver.wait(url, gate.pace.rounds)}
+    heard = {
+        (delivery.approval["request_id"], delivery.approval["status"])
+        for delivery in receiver.wait(url, gate.pace.rounds)
+    }
     assert heard == seen
 
 
@@ -167,7 +172,7 @@ def test_a_decider_racing_the_deadline_leaves_one_outcome(gate, agent, receiver)
             races.append((asked, link, link.nonce(), moment(asked["deadline"]) + dice.uniform(-0.06, 0.04)))
 
         def shoot(race):
-            asked, link, nonce, at = race
+            _, link, nonce, at = race
             time.sleep(max(0.0, at - time.time()))
             return link.post("approve", nonce)
 
@@ -185,7 +190,10 @@ def test_a_decider_racing_the_deadline_leaves_one_outcome(gate, agent, receiver)
         assert len(gate.endings_of(asked)) == 1, gate.audit_of(asked)
     heard = {}
     for delivery in receiver.wait(url, len(rounds)):
-        assert heard.setdefault(delivery.approval["request_id"], delivery.approval["status"]) == delivery.approval["status"]
+        assert (
+            heard.setdefault(delivery.approval["request_id"], delivery.approval["status"])
+            == delivery.approval["status"]
+        )
     assert heard == statuses
     print("outcomes of the races:", sorted(statuses.values()))
 
@@ -280,7 +288,12 @@ def test_only_the_nonce_the_page_minted_for_this_link_decides(gate, agent):
 def test_a_link_decides_its_own_request_only(gate, agent):
     asked, second = agent.asked(), agent.asked()
     link = gate.link(asked, "bob")
-    fields = {"decision": "approve", "nonce": link.nonce(), "request_id": second["request_id"], "approval_id": second["approval_id"]}
+    fields = {
+        "decision": "approve",
+        "nonce": link.nonce(),
+        "request_id": second["request_id"],
+        "approval_id": second["approval_id"],
+    }
     link.post_fields(fields)
     assert agent.state(second["request_id"])["status"] == "pending"
     voters = {vote["reviewer"] for vote in agent.state(asked["request_id"])["votes"]}

@@ -123,7 +123,14 @@ def test_every_outcome_has_a_token_that_says_so(gate, agent):
 
 def test_a_changed_payload_is_noticed(agent):
     token = agent.asked("auto.approve", {"amount": 1, "to": "ACME"})["token"]
-    for payload in ({"amount": 2, "to": "ACME"}, {"amount": "1", "to": "ACME"}, {"amount": 1}, {}, {"amount": 1, "to": "ACME", "x": None}, {"Amount": 1, "to": "ACME"}):
+    for payload in (
+        {"amount": 2, "to": "ACME"},
+        {"amount": "1", "to": "ACME"},
+        {"amount": 1},
+        {},
+        {"amount": 1, "to": "ACME", "x": None},
+        {"Amount": 1, "to": "ACME"},
+    ):
         verdict = agent.verify(token, payload=payload)
         assert (verdict["valid"], verdict["problem"]) == (False, "payload_mismatch"), payload
         check_problem(agent.redeem(token, payload=payload), 409, "payload_mismatch")
@@ -144,13 +151,21 @@ def test_changed_claims_break_the_signature(agent, executor, gate, approved):
             with pytest.raises(jwt.InvalidTokenError):
                 check(client, forged, key, algorithm)
             verdict = client.verify(forged)
-            assert (verdict["valid"], verdict["problem"], verdict["claims"]) == (False, "invalid_signature", None), change
+            assert (verdict["valid"], verdict["problem"], verdict["claims"]) == (False, "invalid_signature", None), (
+                change
+            )
             assert 400 <= client.redeem(forged).status < 500
 
 
 def test_another_key_is_no_key(agent, approved):
     claims = decoded(approved["token"].split(".")[1])
-    for key in (b"", b"secret", b"whsec_" + b"0" * 64, agent.secret.removeprefix("whsec_").encode(), base64.b64decode(agent.secret.removeprefix("whsec_"))):
+    for key in (
+        b"",
+        b"secret",
+        b"whsec_" + b"0" * 64,
+        agent.secret.removeprefix("whsec_").encode(),
+        base64.b64decode(agent.secret.removeprefix("whsec_")),
+    ):
         forged = hs256({"alg": "HS256", "typ": "placet+jwt"}, claims, key)
         with pytest.raises(jwt.InvalidSignatureError):
             check(agent, forged, agent.secret, "HS256")
@@ -175,17 +190,29 @@ def test_the_algorithm_is_pinned_by_the_key(gate, agent, executor):
     pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     header, claims = jwt.get_unverified_header(token), decoded(token.split(".")[1])
     header = {name: value for name, value in header.items() if name != "alg"}
-    forgeries = [hs256({**header, "alg": "HS256"}, claims, key) for key in (raw, pem, encoded(raw).encode(), raw.hex().encode())]
-    forgeries += [f"{encoded({**header, 'alg': name})}.{encoded(claims)}.{end}" for name in ("none", "None", "NONE", "") for end in ("", encoded(b"x" * 32))]
+    forgeries = [
+        hs256({**header, "alg": "HS256"}, claims, key) for key in (raw, pem, encoded(raw).encode(), raw.hex().encode())
+    ]
+    forgeries += [
+        f"{encoded({**header, 'alg': name})}.{encoded(claims)}.{end}"
+        for name in ("none", "None", "NONE", "")
+        for end in ("", encoded(b"x" * 32))
+    ]
     private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     forgeries.append(jwt.encode(claims, private, "RS256", headers=header))
-    forgeries.append(jwt.encode(claims, ed25519.Ed25519PrivateKey.generate(), "EdDSA", headers={**header, "kid": "mine"}))
+    forgeries.append(
+        jwt.encode(claims, ed25519.Ed25519PrivateKey.generate(), "EdDSA", headers={**header, "kid": "mine"})
+    )
     forgeries.append(jwt.encode(claims, ed25519.Ed25519PrivateKey.generate(), "EdDSA", headers=header))
     for forged in forgeries:
         with pytest.raises(jwt.PyJWTError):
             check(executor, forged, key_of(gate, token), "EdDSA")
         verdict = executor.verify(forged)
-        assert verdict["valid"] is False and verdict["problem"] in ("wrong_algorithm", "invalid_signature", "malformed"), (forged, verdict)
+        assert verdict["valid"] is False and verdict["problem"] in (
+            "wrong_algorithm",
+            "invalid_signature",
+            "malformed",
+        ), (forged, verdict)
         assert verdict["claims"] is None
         assert 400 <= executor.redeem(forged).status < 500
     for name in ("none", "RS256", "HS384", "HS512", "EdDSA", "ES256"):
@@ -195,8 +222,17 @@ def test_the_algorithm_is_pinned_by_the_key(gate, agent, executor):
             check(agent, forged, agent.secret, "HS256")
         assert agent.verify(forged)["problem"] == ("malformed" if name == "none" else "wrong_algorithm"), name
     # Even with the right secret, another algorithm is another key's.
-    assert agent.verify(jwt.encode(decoded(mine.split(".")[1]), agent.secret, "HS512", headers={"typ": "placet+jwt"}))["problem"] == "wrong_algorithm"
-    with_own_key = hs256({**decoded(mine.split(".")[0]), "jwk": {"kty": "oct", "k": encoded(b"k")}, "jku": gate.url}, decoded(mine.split(".")[1]), b"k")
+    assert (
+        agent.verify(jwt.encode(decoded(mine.split(".")[1]), agent.secret, "HS512", headers={"typ": "placet+jwt"}))[
+            "problem"
+        ]
+        == "wrong_algorithm"
+    )
+    with_own_key = hs256(
+        {**decoded(mine.split(".")[0]), "jwk": {"kty": "oct", "k": encoded(b"k")}, "jku": gate.url},
+        decoded(mine.split(".")[1]),
+        b"k",
+    )
     assert agent.verify(with_own_key)["valid"] is False
 
 
@@ -214,7 +250,9 @@ def test_a_token_ends_with_its_time(agent):
     wait_until(lambda: time.time() >= claims["exp"], what="the end of the token's time")
     with pytest.raises(jwt.ExpiredSignatureError):
         check(agent, asked["token"], agent.secret, "HS256")
-    verdict = wait_until(lambda: (found := agent.verify(asked["token"])) and not found["valid"] and found, 3, "the token to expire")
+    verdict = wait_until(
+        lambda: (found := agent.verify(asked["token"])) and not found["valid"] and found, 3, "the token to expire"
+    )
     assert verdict["problem"] == "token_expired"
     check_problem(agent.redeem(asked["token"]), 409, "token_expired")
 
@@ -225,7 +263,14 @@ def test_what_the_client_itself_mints_the_gate_has_never_approved(gate, agent, a
     pending, rejected = agent.asked(), agent.asked("auto.reject")
     inventions = [{**claims, "sub": "never-asked", "jti": "01ARZ3NDEKTSV4RRFFQ69G5FAV"}]
     for request in (pending, rejected):
-        inventions.append({**claims, "sub": request["request_id"], "jti": request["approval_id"], "payload_sha256": request["payload_sha256"]})
+        inventions.append(
+            {
+                **claims,
+                "sub": request["request_id"],
+                "jti": request["approval_id"],
+                "payload_sha256": request["payload_sha256"],
+            }
+        )
     inventions.append({**claims, "payload_sha256": digest({"amount": 10**6})})
     inventions.append({**claims, "sub": rejected["request_id"]})
     for invented in inventions:
@@ -254,7 +299,9 @@ def test_minted_with_the_right_key_but_for_others(agent, approved):
         verdict = agent.verify(hs256(header, {**claims, **change}, agent.secret.encode()))
         assert verdict["valid"] is False and verdict["problem"] in problem, (change, verdict)
     for missing in ("exp", "aud", "sub", "jti", "payload_sha256", "approved", "status"):
-        verdict = agent.verify(hs256(header, {name: value for name, value in claims.items() if name != missing}, agent.secret.encode()))
+        verdict = agent.verify(
+            hs256(header, {name: value for name, value in claims.items() if name != missing}, agent.secret.encode())
+        )
         assert verdict["valid"] is False, (missing, verdict)
 
 

@@ -28,7 +28,9 @@ def webhook(path):
 def begin(pair, step):
     """A workflow with this step in the middle, and how to start a run of it."""
     path = uuid.uuid4().hex[:12]
-    pair.n8n.workflow(workflow([webhook(path), step, no_op("Next")], wired(("Webhook", step["name"]), (step["name"], "Next"))))
+    pair.n8n.workflow(
+        workflow([webhook(path), step, no_op("Next")], wired(("Webhook", step["name"]), (step["name"], "Next")))
+    )
 
     def start():
         def posted():
@@ -53,7 +55,9 @@ def completed(pair, number, since):
 def one_of_ours(pair, start):
     run = start()
     asked = next(
-        one for one in pair.client.list(limit=100).json()["requests"] if one["metadata"]["execution_id"] == run["execution"]
+        one
+        for one in pair.client.list(limit=100).json()["requests"]
+        if one["metadata"]["execution_id"] == run["execution"]
     )
     link = pair.gate.link(asked, "bob")
     nonce = link.nonce()
@@ -79,7 +83,15 @@ def main():
         try:
             pair.start()
             ours = begin(pair, placet(pair.credential, message="Pay", action="ask.pay"))
-            wait = begin(pair, node("Wait", "n8n-nodes-base.wait", {"resume": "webhook", "httpMethod": "POST", "options": {}}, version=1.1))
+            wait = begin(
+                pair,
+                node(
+                    "Wait",
+                    "n8n-nodes-base.wait",
+                    {"resume": "webhook", "httpMethod": "POST", "options": {}},
+                    version=1.1,
+                ),
+            )
             times = {"Placet": [], "n8n's Wait": []}
             for number in range(runs + 5):
                 found = one_of_ours(pair, ours), one_of_n8ns(pair, wait)
