@@ -29,9 +29,15 @@ pub struct Link {
 }
 
 impl Link {
-    /// The link of that reviewer to that request.
-    pub fn mint(epoch: &Epoch, key: RequestKey, approval: &ApprovalId, reviewer: &ReviewerId) -> Self {
-        Self { key, mac: link_mac(epoch, approval, reviewer), epoch: epoch.number }
+    /// The link of that reviewer, in that generation of their links, to that request.
+    pub fn mint(
+        epoch: &Epoch,
+        key: RequestKey,
+        approval: &ApprovalId,
+        reviewer: &ReviewerId,
+        generation: u32,
+    ) -> Self {
+        Self { key, mac: link_mac(epoch, approval, reviewer, generation), epoch: epoch.number }
     }
 
     /// Reads the text of a link. `None` if no gate ever wrote it.
@@ -58,8 +64,14 @@ impl Link {
     /// Whether this is that reviewer's link to that approval. Constant time.
     ///
     /// The approval's id is in the text that is signed, so a link never opens a later request of the same name.
-    pub fn is_of(&self, epoch: &Epoch, approval: &ApprovalId, reviewer: &ReviewerId) -> bool {
-        self.epoch == epoch.number && link_mac(epoch, approval, reviewer).ct_eq(&self.mac).into()
+    pub fn is_of(
+        &self,
+        epoch: &Epoch,
+        approval: &ApprovalId,
+        reviewer: &ReviewerId,
+        generation: u32,
+    ) -> bool {
+        self.epoch == epoch.number && link_mac(epoch, approval, reviewer, generation).ct_eq(&self.mac).into()
     }
 
     /// A nonce for the form that is shown at `now`: `<milliseconds>-<mac>`.
@@ -104,9 +116,9 @@ pub struct InboxLink {
 }
 
 impl InboxLink {
-    /// The inbox link of that reviewer.
-    pub fn mint(epoch: &Epoch, reviewer: &ReviewerId) -> Self {
-        Self { mac: inbox_mac(epoch, reviewer), epoch: epoch.number }
+    /// The inbox link of that reviewer, in that generation of their links.
+    pub fn mint(epoch: &Epoch, reviewer: &ReviewerId, generation: u32) -> Self {
+        Self { mac: inbox_mac(epoch, reviewer, generation), epoch: epoch.number }
     }
 
     /// Reads the text of an inbox link.
@@ -124,12 +136,12 @@ impl InboxLink {
     pub fn owner<'r>(
         &self,
         keys: &Keyring,
-        reviewers: impl Iterator<Item = &'r ReviewerId>,
+        reviewers: impl Iterator<Item = (&'r ReviewerId, u32)>,
     ) -> Option<&'r ReviewerId> {
         let epoch = keys.epoch(self.epoch)?;
         reviewers
-            .filter(|reviewer| bool::from(inbox_mac(epoch, reviewer).ct_eq(&self.mac)))
-            .fold(None, |found, reviewer| found.or(Some(reviewer)))
+            .filter(|(reviewer, generation)| bool::from(inbox_mac(epoch, reviewer, *generation).ct_eq(&self.mac)))
+            .fold(None, |found, (reviewer, _)| found.or(Some(reviewer)))
     }
 }
 
@@ -139,12 +151,12 @@ impl fmt::Display for InboxLink {
     }
 }
 
-fn link_mac(epoch: &Epoch, approval: &ApprovalId, reviewer: &ReviewerId) -> [u8; 16] {
-    mac(epoch, &["placet-link-v1", approval.as_str(), reviewer.as_str()])
+fn link_mac(epoch: &Epoch, approval: &ApprovalId, reviewer: &ReviewerId, generation: u32) -> [u8; 16] {
+    mac(epoch, &["placet-link-v2", approval.as_str(), reviewer.as_str(), &generation.to_string()])
 }
 
-fn inbox_mac(epoch: &Epoch, reviewer: &ReviewerId) -> [u8; 16] {
-    mac(epoch, &["placet-inbox-v1", reviewer.as_str()])
+fn inbox_mac(epoch: &Epoch, reviewer: &ReviewerId, generation: u32) -> [u8; 16] {
+    mac(epoch, &["placet-inbox-v2", reviewer.as_str(), &generation.to_string()])
 }
 
 fn nonce_mac(epoch: &Epoch, link: &Link, minted: Timestamp) -> [u8; 16] {
@@ -190,7 +202,7 @@ mod tests {
 
     fn link(reviewer: &str) -> Link {
         let key = RequestKey::of(&ClientId::parse("n8n").unwrap(), &RequestId::parse("r1").unwrap());
-        Link::mint(&ring().current, key, &approval(1), &ReviewerId::parse(reviewer).unwrap())
+        Link::mint(&ring().current, key, &approval(1), &ReviewerId::parse(reviewer).unwrap(), 1)
     }
 
     fn approval(n: u128) -> ApprovalId {
@@ -202,11 +214,12 @@ mod tests {
         let ring = ring();
         let (bob, carol) = (ReviewerId::parse("bob").unwrap(), ReviewerId::parse("carol").unwrap());
         let read = Link::parse(&link("bob").to_string()).unwrap();
-        assert!(read.is_of(&ring.current, &approval(1), &bob));
-        assert!(!read.is_of(&ring.current, &approval(1), &carol));
-        assert!(!read.is_of(&ring.current, &approval(2), &bob));
+        assert!(read.is_of(&ring.current, &approval(1), &bob, 1));
+        assert!(!read.is_of(&ring.current, &approval(1), &carol, 1));
+        assert!(!read.is_of(&ring.current, &approval(2), &bob, 1));
+        assert!(!read.is_of(&ring.current, &approval(1), &bob, 2), "a raised generation voids the link");
         let next = ring.rotated(Secret::new([9; 32]), Secret::new([10; 32]), Timestamp::from_millis(1));
-        assert!(!read.is_of(&next.current, &approval(1), &bob));
+        assert!(!read.is_of(&next.current, &approval(1), &bob, 1));
     }
 
     #[test]
@@ -234,9 +247,10 @@ mod tests {
     fn an_inbox_link_names_its_reviewer() {
         let ring = ring();
         let all = ["alice", "bob"].map(|id| ReviewerId::parse(id).unwrap());
-        let read = InboxLink::parse(&InboxLink::mint(&ring.current, &all[1]).to_string()).unwrap();
-        assert_eq!(read.owner(&ring, all.iter()), Some(&all[1]));
-        assert_eq!(read.owner(&ring, all[..1].iter()), None);
+        let read = InboxLink::parse(&InboxLink::mint(&ring.current, &all[1], 3).to_string()).unwrap();
+        assert_eq!(read.owner(&ring, all.iter().map(|id| (id, 3))), Some(&all[1]));
+        assert_eq!(read.owner(&ring, all.iter().map(|id| (id, 4))), None, "a raised generation voids it");
+        assert_eq!(read.owner(&ring, all[..1].iter().map(|id| (id, 3))), None);
     }
 
     proptest! {

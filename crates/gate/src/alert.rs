@@ -1,16 +1,16 @@
-//! What an operator must hear of, and how often.
+//! What operators must hear of, and how often. The words are delivery's.
 
 use std::collections::HashSet;
-use std::fmt;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 
 use placet_core::Timestamp;
 use placet_core::id::{ApprovalId, ClientId, RequestId};
 use placet_core::keys::EpochNumber;
+use serde::{Deserialize, Serialize};
 
-use crate::Gate;
-use crate::ports::Measurement;
+use crate::outbox::{OutboxMessage, OutboxPayload, OutboxSubject};
+use crate::ports::{Dispatch, Measurement};
+use crate::{Fault, Gate};
 
 /// How many bad signatures within a minute are a burst.
 const BURST: u32 = 20;
@@ -18,8 +18,9 @@ const BURST: u32 = 20;
 /// How long an alert that names a client's old secret is not repeated, in milliseconds.
 const OLD_SECRET_MS: i64 = 7 * placet_core::time::DAY_MS;
 
-/// Something that an operator must hear of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Something that operators must hear of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Alert {
     /// Nobody answered in time.
     Expired {
@@ -28,12 +29,23 @@ pub enum Alert {
         /// Its name.
         request_id: RequestId,
     },
+    /// Nobody who may approve a stage is left.
+    NobodyLeft {
+        /// Whose request.
+        client: ClientId,
+        /// Its name.
+        request_id: RequestId,
+        /// Number of the stage, from 1.
+        stage: usize,
+    },
     /// A callback or hook was tried for a day, or its receiver said to stop.
     CallbackGivenUp {
         /// The approval.
         approval_id: ApprovalId,
         /// Whose.
         client: ClientId,
+        /// The message that was given up.
+        message: String,
         /// Why.
         reason: String,
     },
@@ -53,16 +65,22 @@ pub enum Alert {
     OldSecret {
         /// Which.
         client: ClientId,
+        /// The epoch of its secret.
+        epoch: EpochNumber,
     },
-    /// Somebody is trying keys.
+    /// Somebody is trying keys of known clients.
     BadSignatures {
         /// How many within a minute, so far.
         count: u32,
+        /// The minute, counted from the epoch.
+        minute: i64,
     },
-    /// A reviewer could not be told, and will be tried again.
-    ReviewerNotTold {
+    /// A reviewer or a queue could not be told, and will be tried again.
+    NotTold {
         /// The approval.
         approval_id: ApprovalId,
+        /// The message that does not get through.
+        message: String,
         /// How often it was tried.
         attempt: u32,
     },
@@ -73,47 +91,30 @@ impl Alert {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Expired { .. } => "expired",
+            Self::NobodyLeft { .. } => "nobody_left",
             Self::CallbackGivenUp { .. } => "callback_given_up",
             Self::KeysRotated { .. } => "keys_rotated",
             Self::RotationFailed { .. } => "rotation_failed",
             Self::OldSecret { .. } => "old_secret",
             Self::BadSignatures { .. } => "bad_signatures",
-            Self::ReviewerNotTold { .. } => "reviewer_not_told",
+            Self::NotTold { .. } => "not_told",
         }
     }
-}
 
-/// One sentence, for people.
-impl fmt::Display for Alert {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Names its cause within its subject, so that the same cause makes the same message. Letters, digits, `_`, `-`.
+    pub(crate) fn cause(&self) -> String {
+        let kind = self.kind();
         match self {
-            Self::Expired { client, request_id } => {
-                write!(f, "nobody answered in time: the request {request_id} of {client} has expired")
+            Self::Expired { .. } => kind.to_owned(),
+            Self::NobodyLeft { stage, .. } => format!("{kind}_{stage}"),
+            Self::CallbackGivenUp { message, .. } | Self::NotTold { message, .. } => {
+                let named = message.split('_').skip(2).collect::<Vec<_>>().join("_");
+                format!("{kind}_{named}")
             }
-            Self::CallbackGivenUp { approval_id, client, reason } => {
-                write!(f, "a callback to {client} for the approval {approval_id} was given up: {reason}")
-            }
-            Self::KeysRotated { epoch } => write!(
-                f,
-                "the keys were rotated, epoch {epoch} is current: give each client its new secret before the next rotation"
-            ),
-            Self::RotationFailed { step, reason } => write!(
-                f,
-                "the keys could not be rotated ({step}: {reason}); the keys from before stay in force"
-            ),
-            Self::OldSecret { client } => {
-                write!(f, "{client} still uses its secret from before the rotation: give it the new one")
-            }
-            Self::BadSignatures { count } => {
-                write!(
-                    f,
-                    "{count} requests with a wrong signature within a minute: somebody may be trying keys"
-                )
-            }
-            Self::ReviewerNotTold { approval_id, attempt } => write!(
-                f,
-                "a reviewer could not be told of the approval {approval_id} in {attempt} tries; it is tried again"
-            ),
+            Self::KeysRotated { epoch } => format!("{kind}_{epoch}"),
+            Self::RotationFailed { step, .. } => format!("{kind}_{step}"),
+            Self::OldSecret { client, epoch } => format!("{kind}_{epoch}_{client}"),
+            Self::BadSignatures { minute, .. } => format!("{kind}_{minute}"),
         }
     }
 }
@@ -130,27 +131,44 @@ struct Seen {
 }
 
 impl Gate {
+    /// Puts an alert that belongs to no transition into the outbox.
+    pub async fn alert(&self, subject: OutboxSubject, alert: Alert) -> Result<(), Fault> {
+        let message = OutboxMessage::new(subject, OutboxPayload::Alert(alert), self.clock.now());
+        let commit = crate::ports::Commit { outbox: vec![message.clone()], ..Default::default() };
+        self.store.commit(commit).await?;
+        self.dispatcher.dispatch(Dispatch { messages: vec![message], ..Dispatch::default() }).await;
+        Ok(())
+    }
+
+    async fn alert_or_log(&self, alert: Alert) {
+        let kind = alert.kind();
+        if let Err(fault) = self.alert(OutboxSubject::Gate, alert).await {
+            tracing::error!(alert = kind, error = fault.chain(), "an alert could not be recorded");
+        }
+    }
+
     pub(crate) async fn saw_old_secret(&self, client: &ClientId, epoch: EpochNumber) {
         let first = {
-            let mut seen = self.watchman.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut seen = self.alert_throttle.0.lock().unwrap_or_else(PoisonError::into_inner);
             seen.old_secrets.insert((client.clone(), epoch))
         };
         if !first {
             return;
         }
-        // Other processes may have said it. Where the store cannot tell, it is better said twice.
+        // Another process may have said it. Where the store cannot tell, it is better said twice.
         let mark = format!("old-secret/{client}/{epoch}");
         let until = self.clock.now().plus_millis(OLD_SECRET_MS);
         if self.store.mark(&mark, until).await.unwrap_or(true) {
-            self.notify.alert(&Alert::OldSecret { client: client.clone() }).await;
+            self.alert_or_log(Alert::OldSecret { client: client.clone(), epoch }).await;
         }
     }
 
+    /// A caller claimed to be a client of the policy, and its signature or key was wrong.
     pub(crate) async fn saw_bad_signature(&self, now: Timestamp) {
-        self.meter.record(&Measurement::BadSignature);
+        self.metrics.record(&Measurement::BadSignature);
+        let minute = now.seconds().div_euclid(60);
         let count = {
-            let mut seen = self.watchman.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let minute = now.seconds().div_euclid(60);
+            let mut seen = self.alert_throttle.0.lock().unwrap_or_else(PoisonError::into_inner);
             if seen.minute != minute {
                 (seen.minute, seen.bad_signatures) = (minute, 0);
             }
@@ -158,7 +176,7 @@ impl Gate {
             seen.bad_signatures
         };
         if count == BURST {
-            self.notify.alert(&Alert::BadSignatures { count }).await;
+            self.alert_or_log(Alert::BadSignatures { count, minute }).await;
         }
     }
 }

@@ -1,19 +1,18 @@
 //! Asking: check the question, let the policy decide or find who is asked, write it once.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use placet_core::id::{ApprovalId, RequestId};
-use placet_core::payload::{Payload, sha256_hex};
+use placet_core::payload::Payload;
 use placet_core::policy::ClientRole;
 use placet_core::refusal::Refusal;
 use placet_core::request::{NewRequest, Request};
 use placet_core::token::TokenKind;
-use serde_json::json;
 
 use crate::authenticate::Caller;
-use crate::ports::{Commit, Committed, Measurement, Quota, RequestWrite};
-use crate::{Error, Fault, Gate, random_bits, tokens};
+use crate::commit::{Step, Written};
+use crate::ports::{Measurement, Quota};
+use crate::{Error, Fault, Gate, random_bits};
 
 /// A question whose fields have their form.
 #[derive(Clone, Debug)]
@@ -45,38 +44,19 @@ pub struct Asking {
     pub pending_twin: Option<RequestId>,
 }
 
-impl RequestFields {
-    /// Digest of the question: the same for a retry, another for another question under the same name.
-    fn digest(&self) -> String {
-        let question = json!({
-            "summary": self.summary,
-            "action": self.action,
-            "payload": self.payload.sha256(),
-            "timeout_seconds": self.timeout_seconds,
-            "callback_url": self.callback_url,
-            "metadata": self.metadata,
-        });
-        sha256_hex(question.to_string().as_bytes())
-    }
-}
-
 impl Gate {
-    /// Takes a question, or finds what the same question came to before.
+    /// Takes a question, or joins the same one that was asked before under this name.
     ///
     /// Refuses with `forbidden`, `invalid_request`, `request_id_conflict` or `rate_limited`.
     pub async fn ask(&self, caller: &Caller, fields: RequestFields) -> Result<Asking, Error> {
         caller.must_be(ClientRole::Requester)?;
-        if let Some(url) = &fields.callback_url {
-            self.check_url(caller, url).map_err(|why| Refusal::field("callback_url", why))?;
-        }
-        let digest = fields.digest();
         let keyring = self.keys.keyring().await?;
         let policy = &caller.policy;
         let now = self.clock.now();
-        let ask = NewRequest {
+        let callback_url = fields.callback_url.clone();
+        let new = NewRequest {
             approval_id: ApprovalId::from_parts(now, random_bits()?),
             request_id: fields.request_id,
-            question_sha256: digest.clone(),
             action: fields.action,
             summary: fields.summary,
             payload: fields.payload,
@@ -89,46 +69,59 @@ impl Gate {
                 TokenKind::EdDsa => keyring.current.number,
             },
         };
-        let (asked, mut change) = Request::open(ask, &caller.client, policy, now);
-        let mut request = Request { asked, life: change.life.clone(), version: 1 };
-        let token = tokens::mint(&request, policy, &keyring, None)?;
-        let audit =
-            change.chain(&request.asked, token.as_deref().map(placet_core::token::token_hash).as_deref());
-        request.life = change.life.clone();
-        let outgoing = self.messages(&request, &change.effects, policy, now).await?;
-        let commit = Commit {
-            request: Some(RequestWrite::Insert { asked: Arc::clone(&request.asked), life: change.life }),
-            audit,
-            outgoing: outgoing.clone(),
-            quota: Some(Quota {
-                client: caller.client.id.clone(),
-                minute: now.seconds().div_euclid(60),
-                limit: caller.client.rate_per_minute,
-            }),
-            ..Commit::default()
+        let opened = Request::open(new, &caller.client, policy, now);
+        let (action, payload_sha256) = (opened.asked.action.clone(), opened.asked.payload_sha256.clone());
+        let quota = Quota {
+            client: caller.client.id.clone(),
+            minute: now.seconds().div_euclid(60),
+            limit: caller.client.rate_per_minute,
+            max_pending: caller.client.max_pending,
         };
-        match self.store.commit(commit).await? {
-            Committed::Done { pending_twin } => {
-                self.meter.record(&Measurement::Asked);
-                self.saw_end(&request);
-                self.after(&request, outgoing).await;
+        let prepared = self.prepare_new(opened, policy, quota).await?;
+        match self.write(prepared).await? {
+            Written::Yes(request, pending_twin) => {
+                self.metrics.record(&Measurement::Asked);
                 Ok(Asking { request, is_new: true, pending_twin })
             }
-            Committed::Lost(winner) => {
-                if winner.asked.question_sha256 != digest {
+            Written::Lost(winner) => {
+                if !winner.asked().is_same_question(&action, &payload_sha256) {
                     return Err(Refusal::RequestIdConflict.into());
                 }
-                let request = if winner.is_overdue(now) { self.settle(*winner).await? } else { *winner };
+                let request = self.join(caller, winner, callback_url.as_deref()).await?;
                 Ok(Asking { request, is_new: false, pending_twin: None })
             }
-            Committed::OverQuota => {
+            Written::OverQuota => {
                 let into_minute = now.seconds().rem_euclid(60);
                 let retry_after_seconds = u32::try_from(60 - into_minute).unwrap_or(60);
                 Err(Refusal::RateLimited { retry_after_seconds }.into())
             }
-            Committed::Late | Committed::ChainMoved => {
-                Err(Fault::bare("a new request met an audit chain that is not new").into())
+            Written::TooManyPending => {
+                Err(Refusal::TooManyPending { max_pending: caller.client.max_pending }.into())
+            }
+            Written::Late | Written::PolicyMoved => {
+                Err(Fault::bare("a new request was refused for a condition that it does not have").into())
             }
         }
+    }
+
+    /// The same question again: its caller is called back too, also when the request has ended meanwhile.
+    async fn join(
+        &self,
+        caller: &Caller,
+        request: Request,
+        callback_url: Option<&str>,
+    ) -> Result<Request, Error> {
+        let approval = request.asked().approval_id.clone();
+        let (request, _) = self
+            .change_loaded(request, &caller.policy, |request, _, now| {
+                // Between two tries the request could have been purged and asked anew: then it is another question.
+                if request.asked().approval_id != approval {
+                    return Err(Refusal::RequestIdConflict);
+                }
+                let joined = request.join(callback_url, now)?;
+                Ok(joined.map_or(Step::Leave, |transition| Step::Write(Box::new(transition))))
+            })
+            .await?;
+        Ok(request)
     }
 }

@@ -53,6 +53,7 @@ impl Caller {
         }
         Err(Refusal::Forbidden(match role {
             ClientRole::Requester => "this needs a client with the role `requester`",
+            ClientRole::Executor => "this needs a client with the role `executor`",
             ClientRole::Decider => "this needs a client with the role `decider`",
             ClientRole::Auditor => "this needs a client with the role `auditor`",
         }))
@@ -65,11 +66,7 @@ impl Gate {
     /// Refuses with `invalid_signature`, `unknown_client`, `clock_skew`, `forbidden` or `no_policy`.
     pub async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Caller, Error> {
         let policy = self.policy().await?;
-        let result = self.identify(&policy, credentials).await;
-        if matches!(result, Err(Error::Refused(Refusal::InvalidSignature))) {
-            self.saw_bad_signature(self.clock.now()).await;
-        }
-        let (client, epoch) = result?;
+        let (client, epoch) = self.identify(&policy, credentials).await?;
         if epoch != self.keys.keyring().await?.current.number {
             self.saw_old_secret(&client.id, epoch).await;
         }
@@ -97,6 +94,10 @@ impl Gate {
                 keyring = fresh;
                 result = self.signer_of(client, &keyring, credentials);
             }
+        }
+        // A scanner without a key is no attack on keys: only who claims to be a known client counts.
+        if matches!(result, Err(Refusal::InvalidSignature)) {
+            self.saw_bad_signature(self.clock.now()).await;
         }
         Ok((client.clone(), result?))
     }
@@ -147,7 +148,7 @@ fn with_encoded_colons(path_and_query: &str) -> Option<String> {
 }
 
 /// A client's valid secrets, the current epoch's first.
-pub(crate) fn secrets_of(client: &Client, keyring: &Keyring) -> Vec<ClientSecret> {
+pub fn secrets_of(client: &Client, keyring: &Keyring) -> Vec<ClientSecret> {
     keyring.epochs().map(|epoch| epoch.client_secret(&client.id, client.generation)).collect()
 }
 

@@ -1,27 +1,59 @@
 //! Subscriptions: a URL that hears of a client's requests, or, for an auditor, of all.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use placet_core::Timestamp;
-use placet_core::id::HookId;
+use placet_core::id::{ClientId, HookId};
 use placet_core::policy::ClientRole;
 use placet_core::refusal::Refusal;
+use serde::{Deserialize, Serialize};
 
 use crate::authenticate::Caller;
-use crate::ports::{Hook, HookEvent};
+use crate::cached::Freshness;
 use crate::{Error, Fault, Gate, random_bits};
 
 /// How many subscriptions one client may have.
 const MAX_HOOKS: usize = 100;
 
-/// The subscriptions as they were read last, and when.
-#[derive(Default)]
-pub(crate) struct KnownHooks(RwLock<Option<(Timestamp, Arc<Vec<Hook>>)>>);
+/// What a subscriber can hear of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum HookEvent {
+    /// A request waits for somebody.
+    #[serde(rename = "approval.requested")]
+    Requested,
+    /// A request has ended.
+    #[serde(rename = "approval.decided")]
+    Decided,
+}
 
-impl KnownHooks {
-    fn forget(&self) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = None;
+impl HookEvent {
+    /// The word in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requested => "approval.requested",
+            Self::Decided => "approval.decided",
+        }
     }
+
+    /// Reads the word.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Requested, Self::Decided].into_iter().find(|event| event.as_str() == text)
+    }
+}
+
+/// A subscription.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// Its name.
+    pub id: HookId,
+    /// Whose.
+    pub client: ClientId,
+    /// Where events are posted to.
+    pub url: String,
+    /// Which events.
+    pub events: Vec<HookEvent>,
+    /// Since when.
+    pub created_at: Timestamp,
 }
 
 impl Gate {
@@ -29,14 +61,11 @@ impl Gate {
     pub(crate) async fn known_hooks(&self) -> Result<Arc<Vec<Hook>>, Fault> {
         let Some(max_age_ms) = self.settings.hooks_max_age_ms else { return self.store.hooks().await };
         let now = self.clock.now();
-        let known = self.known_hooks.0.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((read_at, hooks)) = known
-            && now.millis_since(read_at).saturating_abs() <= max_age_ms
-        {
+        if let Freshness::Fresh(hooks) = self.known_hooks.get(now, Some(max_age_ms)) {
             return Ok(hooks);
         }
         let hooks = self.store.hooks().await?;
-        *self.known_hooks.0.write().unwrap_or_else(PoisonError::into_inner) = Some((now, Arc::clone(&hooks)));
+        self.known_hooks.put(now, Arc::clone(&hooks));
         Ok(hooks)
     }
 
@@ -52,7 +81,6 @@ impl Gate {
                 Refusal::Forbidden("this needs a client with the role `requester` or `auditor`").into()
             );
         }
-        self.check_url(caller, &url).map_err(|why| Refusal::field("url", why))?;
         let hooks = self.store.hooks().await?;
         let own = hooks.iter().filter(|hook| hook.client == caller.client.id);
         if let Some(same) = own.clone().find(|hook| hook.url == url && hook.events == events) {
@@ -76,15 +104,15 @@ impl Gate {
         Ok(hook)
     }
 
-    /// Whether this client's callbacks may ever go to that address; the reason if not.
-    pub fn check_url(&self, caller: &Caller, url: &str) -> Result<(), String> {
-        self.notify.check_url(url, &caller.client.callback_hosts)
-    }
-
     /// Ends a client's own subscription.
     pub async fn unsubscribe(&self, caller: &Caller, hook: &HookId) -> Result<(), Error> {
         let removed = self.store.remove_hook(&caller.client.id, hook).await?;
         self.known_hooks.forget();
         if removed { Ok(()) } else { Err(Refusal::NotFound.into()) }
+    }
+
+    /// The subscription of that name.
+    pub async fn hook(&self, id: &HookId) -> Result<Option<Hook>, Fault> {
+        Ok(self.store.hooks().await?.iter().find(|hook| hook.id == *id).cloned())
     }
 }

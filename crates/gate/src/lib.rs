@@ -1,43 +1,49 @@
-//! What the gate does, one use case a file: load, apply a rule of `core`, write on condition, tell.
+//! What the gate does, one use case a file: load, apply a rule of `core`, write on condition.
 //!
-//! Storage, messages, timers, keys and the clock are ports (`ports`). Nothing here knows HTTP, SQL or AWS.
+//! Storage, hand-over, keys, metrics and the clock are ports (`ports`). Nothing here knows HTTP, SQL or AWS, and nothing
+//! here tells anybody: what must be told is outbox rows of the commit, handed to the dispatcher.
 
 pub mod alert;
+mod answer;
 mod ask;
 mod authenticate;
+mod cached;
 mod cancel;
-mod decide;
-mod deliver;
+mod commit;
 mod error;
-mod hooks;
+mod give_up;
+pub mod hooks;
+mod inbox;
+mod keys;
 mod list;
+pub mod outbox;
 mod policy;
 pub mod ports;
+mod reassign;
 mod redeem;
-mod rotate;
-mod sweep;
+mod review;
+mod settle;
 mod tokens;
 mod wait;
 
 use std::sync::Arc;
 
 pub use ask::{Asking, RequestFields};
-pub use authenticate::{Caller, Credentials};
-pub use decide::{Review, ReviewOf, Waiting};
+pub use authenticate::{Caller, Credentials, secrets_of};
+pub use cached::{Cached, Freshness};
 pub use error::{Error, Fault};
+pub use inbox::{Inbox, InboxItem};
 pub use list::ListQuery;
 pub use policy::Installed;
 pub use redeem::{Redeemed, Verified};
-pub use sweep::Swept;
+pub use review::{Review, ReviewOptions};
+pub use settle::Swept;
 
 use alert::AlertThrottle;
-use hooks::KnownHooks;
-use placet_core::id::RequestKey;
+use hooks::Hook;
+use placet_core::Timestamp;
 use placet_core::policy::Policy;
-use placet_core::request::Request;
-use placet_core::{Refusal, Timestamp};
-use policy::PolicyInForce;
-use ports::{Clock, Keys, Metrics, Notify, Store, Timers};
+use ports::{Clock, Dispatcher, Keys, Metrics, Store};
 
 /// How long whoever commits a message has to send it before the sweep takes it over, in milliseconds.
 pub const LEASE_MS: i64 = 30_000;
@@ -48,15 +54,14 @@ const MAX_RACES: usize = 64;
 /// The gate: the use cases over their ports.
 pub struct Gate {
     store: Arc<dyn Store>,
-    notify: Arc<dyn Notify>,
-    timers: Arc<dyn Timers>,
+    dispatcher: Arc<dyn Dispatcher>,
     keys: Arc<dyn Keys>,
     clock: Arc<dyn Clock>,
-    meter: Arc<dyn Metrics>,
+    metrics: Arc<dyn Metrics>,
     settings: Settings,
-    policy: PolicyInForce,
-    known_hooks: KnownHooks,
-    watchman: AlertThrottle,
+    policy: Cached<Policy>,
+    known_hooks: Cached<Vec<Hook>>,
+    alert_throttle: AlertThrottle,
 }
 
 /// What the gate must be told about its surroundings.
@@ -79,33 +84,30 @@ pub struct Settings {
 pub struct Ports {
     /// What is remembered.
     pub store: Arc<dyn Store>,
-    /// Who is told.
-    pub notify: Arc<dyn Notify>,
-    /// What happens later.
-    pub timers: Arc<dyn Timers>,
+    /// Who takes over what follows a commit.
+    pub dispatcher: Arc<dyn Dispatcher>,
     /// The keyring.
     pub keys: Arc<dyn Keys>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The numbers.
-    pub meter: Arc<dyn Metrics>,
+    pub metrics: Arc<dyn Metrics>,
 }
 
 impl Gate {
     /// A gate over those ports.
     pub fn new(ports: Ports, settings: Settings) -> Self {
-        let Ports { store, notify, timers, keys, clock, meter } = ports;
+        let Ports { store, dispatcher, keys, clock, metrics } = ports;
         Self {
             store,
-            notify,
-            timers,
+            dispatcher,
             keys,
             clock,
-            meter,
+            metrics,
             settings,
-            policy: PolicyInForce::default(),
-            known_hooks: KnownHooks::default(),
-            watchman: AlertThrottle::default(),
+            policy: Cached::default(),
+            known_hooks: Cached::default(),
+            alert_throttle: AlertThrottle::default(),
         }
     }
 
@@ -123,10 +125,14 @@ impl Gate {
             .unwrap_or_else(|| "http://127.0.0.1:8484".to_owned())
     }
 
-    /// A client's request as it stands now: what has passed its deadline is settled first.
-    pub(crate) async fn settled(&self, key: RequestKey) -> Result<Request, Error> {
-        let request = self.store.load(key).await?.ok_or(Refusal::NotFound)?;
-        if request.is_overdue(self.clock.now()) { self.settle(request).await } else { Ok(request) }
+    /// The store, for whoever works off the outbox.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The numbers, for whoever works off the outbox.
+    pub fn metrics(&self) -> &dyn Metrics {
+        &*self.metrics
     }
 }
 

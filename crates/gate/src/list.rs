@@ -1,8 +1,8 @@
 //! A client's own requests, newest first.
 
-use placet_core::id::ApprovalId;
+use placet_core::id::{ApprovalId, ClientId};
 use placet_core::policy::ClientRole;
-use placet_core::request::Request;
+use placet_core::request::{Request, Status};
 
 use crate::authenticate::Caller;
 use crate::ports::StoreQuery;
@@ -12,7 +12,7 @@ use crate::{Error, Gate};
 #[derive(Clone, Debug)]
 pub struct ListQuery {
     /// Only those with this status.
-    pub status: Option<String>,
+    pub status: Option<Status>,
     /// At most so many, 1–100.
     pub limit: usize,
     /// Only those older than this one.
@@ -27,19 +27,32 @@ impl Gate {
         query: ListQuery,
     ) -> Result<(Vec<Request>, Option<ApprovalId>), Error> {
         caller.must_be(ClientRole::Requester)?;
+        self.page(Some(&caller.client.id), query).await
+    }
+
+    /// One page of all clients' requests, newest first: the operator's view.
+    pub async fn list_all(&self, query: ListQuery) -> Result<(Vec<Request>, Option<ApprovalId>), Error> {
+        self.page(None, query).await
+    }
+
+    async fn page(
+        &self,
+        client: Option<&ClientId>,
+        query: ListQuery,
+    ) -> Result<(Vec<Request>, Option<ApprovalId>), Error> {
         let limit = query.limit;
         let mut requests = self
             .store
             .list(&StoreQuery {
-                client: caller.client.id.clone(),
-                status: query.status.clone(),
+                client: client.cloned(),
+                status: query.status,
                 limit: limit.saturating_add(1),
                 before: query.before,
             })
             .await?;
         let more = requests.len() > limit;
         requests.truncate(limit);
-        let next = requests.last().filter(|_| more).map(|request| request.asked.approval_id.clone());
+        let next = requests.last().filter(|_| more).map(|request| request.asked().approval_id.clone());
         // Whoever reads a request past its deadline settles it.
         let now = self.clock.now();
         for request in &mut requests {

@@ -1,25 +1,19 @@
 //! The policy in force: read from the store, replaced only by one without faults.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
-use placet_core::audit::{AuditEvent, AuditEventKind, Channel};
+use placet_core::audit::AuditEventKind;
 use placet_core::policy::{Diagnostic, Policy};
-use placet_core::{Refusal, Timestamp};
+use placet_core::Refusal;
 
-use crate::ports::{Commit, Committed, PolicyRecord};
-use crate::{Error, Fault, Gate, MAX_RACES};
+use crate::cached::Freshness;
+use crate::commit::GateAct;
+use crate::outbox::OutboxPayload;
+use crate::ports::PolicyRecord;
+use crate::{Error, Fault, Gate};
 
 /// The chain of policy changes in the audit trail.
 const SUBJECT: &str = "policy";
-
-#[derive(Default)]
-pub(crate) struct PolicyInForce(RwLock<Held>);
-
-#[derive(Default)]
-struct Held {
-    policy: Option<(u32, Arc<Policy>)>,
-    checked_at: Option<Timestamp>,
-}
 
 /// What an installation did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,27 +26,14 @@ pub enum Installed {
 
 impl Gate {
     /// The policy in force. Refuses with `no_policy` where there is none.
+    ///
+    /// A policy that is older than the settings allow is read anew; where it cannot be, this fails: an outage of the
+    /// store must not keep a person in office whom a newer policy has removed.
     pub async fn policy(&self) -> Result<Arc<Policy>, Error> {
-        let (held, stale) = {
-            let held = self.policy.0.read().unwrap_or_else(PoisonError::into_inner);
-            let now = self.clock.now();
-            let stale = match (self.settings.policy_max_age_ms, held.checked_at) {
-                (_, None) => true,
-                (Some(max), Some(at)) => now.millis_since(at).saturating_abs() > max,
-                (None, Some(_)) => false,
-            };
-            (held.policy.clone(), stale)
-        };
-        match held {
-            Some((_, policy)) if !stale => Ok(policy),
-            held => {
-                let reloaded = self.reload_policy().await;
-                match (reloaded, held) {
-                    // A store that cannot be read for a moment does not take the known policy away.
-                    (Ok(Some(policy)), _) | (Err(_), Some((_, policy))) => Ok(policy),
-                    (Ok(None), _) => Err(Refusal::NoPolicy.into()),
-                    (Err(fault), None) => Err(fault.into()),
-                }
+        match self.policy.get(self.clock.now(), self.settings.policy_max_age_ms) {
+            Freshness::Fresh(policy) => Ok(policy),
+            Freshness::Stale(_) | Freshness::Missing => {
+                Ok(self.reload_policy().await?.ok_or(Refusal::NoPolicy)?)
             }
         }
     }
@@ -61,26 +42,33 @@ impl Gate {
     pub async fn reload_policy(&self) -> Result<Option<Arc<Policy>>, Fault> {
         let record = self.store.policy().await?;
         let now = self.clock.now();
-        let mut held = self.policy.0.write().unwrap_or_else(PoisonError::into_inner);
-        held.checked_at = Some(now);
-        let Some(record) = record else {
-            return Ok(held.policy.as_ref().map(|(_, policy)| Arc::clone(policy)));
-        };
-        if held.policy.as_ref().is_none_or(|(version, _)| *version != record.version) {
-            match Policy::load_trusted(&record.text) {
-                Ok(policy) => held.policy = Some((record.version, Arc::new(policy))),
-                // Only checked texts are installed, but another version of the gate may have checked it.
-                Err(diagnostics) => tracing::error!(
+        let known = self.policy.last();
+        let Some(record) = record else { return Ok(known) };
+        if let Some(known) = known.as_ref().filter(|known| known.version == record.version) {
+            self.policy.put(now, Arc::clone(known));
+            return Ok(Some(Arc::clone(known)));
+        }
+        match Policy::load_trusted(&record.text, record.version) {
+            Ok(policy) => {
+                let policy = Arc::new(policy);
+                self.policy.put(now, Arc::clone(&policy));
+                Ok(Some(policy))
+            }
+            // Only checked texts are installed, but another version of the gate may have checked it.
+            Err(diagnostics) => {
+                tracing::error!(
                     policy.version = record.version,
                     faults = %join(&diagnostics),
                     "the installed policy cannot be read; the one before it stays in force"
-                ),
+                );
+                Ok(known)
             }
         }
-        Ok(held.policy.as_ref().map(|(_, policy)| Arc::clone(policy)))
     }
 
     /// Checks a policy and puts it in force, with an audit entry. A policy with faults changes nothing.
+    ///
+    /// What is open is looked at again by a message of the same transaction.
     pub async fn install_policy(
         &self,
         text: &str,
@@ -90,42 +78,29 @@ impl Gate {
             Ok(policy) => policy,
             Err(diagnostics) => return Ok(Err(diagnostics)),
         };
-        for _ in 0..MAX_RACES {
+        let act = async |now, _: &_| {
             let latest = self.store.policy().await?;
-            if let Some(latest) = latest.as_ref().filter(|latest| latest.sha256 == policy.sha256) {
-                let version = latest.version;
-                self.reload_policy().await?;
-                return Ok(Ok(Installed::Same(version)));
+            if latest.as_ref().is_some_and(|latest| latest.sha256 == policy.sha256) {
+                return Ok(None);
             }
             let version = latest.map_or(1, |latest| latest.version.saturating_add(1));
-            let now = self.clock.now();
-            let mut chain = self.store.chain(SUBJECT).await?;
-            let entry = chain.append(
-                SUBJECT,
-                None,
-                AuditEvent {
-                    timestamp: now,
-                    event: AuditEventKind::PolicyInstalled,
-                    actor: actor.to_owned(),
-                    channel: Channel::Operator,
-                    approved: false,
-                    token_hash: None,
-                    detail: Some(format!("version {version}, sha256 {}", policy.sha256)),
-                },
-            );
-            let record = PolicyRecord {
-                version,
-                text: text.to_owned(),
-                sha256: policy.sha256.clone(),
-                installed_at: now,
-            };
-            let commit = Commit { audit: vec![entry], policy: Some(record), ..Commit::default() };
-            if let Committed::Done { .. } = self.store.commit(commit).await? {
-                self.reload_policy().await?;
-                return Ok(Ok(Installed::New(version)));
-            }
-        }
-        Err(Fault::bare("the policy could not be installed: too many others are doing the same"))
+            Ok(Some(GateAct {
+                kind: AuditEventKind::PolicyInstalled,
+                actor: actor.to_owned(),
+                detail: format!("version {version}, sha256 {}", policy.sha256),
+                policy: Some(PolicyRecord {
+                    version,
+                    text: text.to_owned(),
+                    sha256: policy.sha256.clone(),
+                    installed_at: now,
+                }),
+                messages: vec![OutboxPayload::Reassign { policy: version }],
+            }))
+        };
+        let installed = self.append(SUBJECT, act).await?;
+        let in_force = self.reload_policy().await?.map_or(0, |policy| policy.version);
+        let new = installed.and_then(|act| act.policy).map(|record| record.version);
+        Ok(Ok(new.map_or(Installed::Same(in_force), Installed::New)))
     }
 }
 

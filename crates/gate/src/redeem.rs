@@ -1,13 +1,14 @@
 //! Checking a token against keys and record, and using it once.
 
 use placet_core::id::{ClientId, RequestId, RequestKey};
+use placet_core::policy::Client;
 use placet_core::refusal::Refusal;
 use placet_core::request::Request;
 use placet_core::token::{self, Claims, Expected, TokenProblem};
 
 use crate::authenticate::Caller;
-use crate::sweep::Step;
-use crate::tokens::verify_keys;
+use crate::commit::Step;
+use crate::tokens::{is_executor_of, verify_keys};
 use crate::{Error, Gate};
 
 /// What the gate says of a token.
@@ -43,7 +44,7 @@ impl Gate {
             Err(problem) => return Ok(Verified { problem: Some(problem), claims: None }),
         };
         let problem = match self.record_of(&claims).await? {
-            Some(request) => self.check(caller, &request.asked.issuer, &claims, payload_sha256).err(),
+            Some(request) => self.check(caller, &request.asked().issuer, &claims, payload_sha256).err(),
             // Well signed, but not by this gate for what it decided. What is plainly wrong with it is said first.
             None => match self.check(caller, &self.base_url(&caller.policy), &claims, None) {
                 Err(
@@ -67,14 +68,14 @@ impl Gate {
     ) -> Result<Redeemed, Error> {
         let claims = self.read_token(caller, unverified).await?.map_err(refusal)?;
         let request = self.record_of(&claims).await?.ok_or_else(|| refusal(TokenProblem::UnknownApproval))?;
-        match self.check(caller, &request.asked.issuer, &claims, payload_sha256) {
+        match self.check(caller, &request.asked().issuer, &claims, payload_sha256) {
             // A retry after the token's time still learns that it was the one.
             Ok(()) | Err(TokenProblem::Expired) => {}
             Err(problem) => return Err(refusal(problem).into()),
         }
         let (_, first) = self
-            .change_loaded(request, &caller.policy, |request, now| {
-                Ok(match request.redeem(redeemed_by, now)? {
+            .change_loaded(request, &caller.policy, |request, _, now| {
+                Ok(match request.redeem(redeemed_by, &caller.client.id, now)? {
                     Some(change) => Step::Write(Box::new(change)),
                     None => Step::Leave,
                 })
@@ -83,17 +84,19 @@ impl Gate {
         Ok(Redeemed { first, claims })
     }
 
+    /// Reads a token with the keys of the client that it is for.
     async fn read_token(
         &self,
         caller: &Caller,
         unverified: &str,
     ) -> Result<Result<Claims, TokenProblem>, Error> {
+        let Some(asker) = audience(caller, unverified) else { return Ok(Err(TokenProblem::WrongAudience)) };
         let keyring = self.keys.keyring().await?;
-        let read = token::read(unverified, &verify_keys(&caller.client, &keyring));
+        let read = token::read(unverified, &verify_keys(asker, &keyring));
         if read == Err(TokenProblem::InvalidSignature) {
             let fresh = self.keys.refreshed().await?;
             if fresh.current.number != keyring.current.number {
-                return Ok(token::read(unverified, &verify_keys(&caller.client, &fresh)));
+                return Ok(token::read(unverified, &verify_keys(asker, &fresh)));
             }
         }
         Ok(read)
@@ -118,11 +121,33 @@ impl Gate {
     ) -> Result<(), TokenProblem> {
         claims.check(&Expected {
             issuer: Some(issuer),
-            audience: caller.client.id.as_str(),
+            audience: audience_of(caller, claims),
             payload_sha256,
             now: self.clock.now(),
         })
     }
+}
+
+/// Whose token this claims to be, as far as the caller may use it: its own, or one that it is an executor of.
+///
+/// A token that is nobody's is looked at with the caller's own keys, so that what is said of it is about the token.
+fn audience<'c>(caller: &'c Caller, unverified: &str) -> Option<&'c Client> {
+    match token::unverified_audience(unverified) {
+        Some(aud) if aud != caller.client.id.as_str() => {
+            let asker = caller.policy.client(&ClientId::parse(&aud).ok()?)?;
+            is_executor_of(&caller.client, asker).then_some(asker)
+        }
+        Some(_) | None => Some(&caller.client),
+    }
+}
+
+/// The audience that a token must have: the asking client, where the caller may use its tokens.
+fn audience_of<'c>(caller: &'c Caller, claims: &'c Claims) -> &'c str {
+    let is_executor = ClientId::parse(&claims.aud)
+        .ok()
+        .and_then(|aud| caller.policy.client(&aud))
+        .is_some_and(|asker| is_executor_of(&caller.client, asker));
+    if is_executor { &claims.aud } else { caller.client.id.as_str() }
 }
 
 /// A problem with a token as a refusal to redeem it.

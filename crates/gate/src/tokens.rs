@@ -3,32 +3,51 @@
 use std::sync::Arc;
 
 use placet_core::keys::{EpochNumber, Keyring};
-use placet_core::policy::{Client, Policy};
-use placet_core::request::Request;
-use placet_core::token::{self, MintKey, TokenKind, VerifyKey};
+use placet_core::policy::{Client, ClientRole, Policy};
+use placet_core::request::{ApprovalRequest, Request};
+use placet_core::token::{self, Claims, MintKey, TokenKind, VerifyKey};
 
-use crate::authenticate::secrets_of;
+use crate::authenticate::{Caller, secrets_of};
 use crate::{Error, Fault, Gate};
 
 impl Gate {
-    /// The token of a request that has ended.
+    /// The token of a request that has ended, for the client that asked, or one of its executors; none for others.
     ///
-    /// It is made anew each time, and comes out the same: nothing of it is stored. `epoch` is the one whose secret the
-    /// reader holds; without a reader, the one that the asker signed with.
-    pub async fn token(
+    /// It is made anew each time, and comes out the same: nothing of it is stored. Under HS256 the asker's is made
+    /// under the epoch whose secret it holds.
+    pub async fn token(&self, request: &Request, caller: &Caller) -> Result<Option<String>, Error> {
+        let asked = request.asked();
+        if caller.client.id == asked.client {
+            return self.token_of_epoch(request, &caller.policy, Some(caller.epoch)).await;
+        }
+        match caller.policy.client(&asked.client) {
+            Some(asker) if is_executor_of(&caller.client, asker) => {
+                self.token_of_epoch(request, &caller.policy, None).await
+            }
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// The token as the client that asked gets it in a callback.
+    pub async fn token_for_asker(&self, request: &Request, policy: &Policy) -> Result<Option<String>, Error> {
+        self.token_of_epoch(request, policy, None).await
+    }
+
+    async fn token_of_epoch(
         &self,
         request: &Request,
         policy: &Policy,
         epoch: Option<EpochNumber>,
     ) -> Result<Option<String>, Error> {
-        let keyring = self.keyring_with(epoch.unwrap_or(request.asked.epoch)).await?;
-        Ok(mint(request, policy, &keyring, epoch)?)
+        let Some(claims) = request.claims() else { return Ok(None) };
+        let keyring = self.keyring_with(epoch.unwrap_or(request.asked().epoch)).await?;
+        Ok(Some(mint(&claims, request.asked(), policy, &keyring, epoch)?))
     }
 
     /// A keyring that knows that epoch, if there is one: another process may have rotated the keys a moment ago.
     ///
     /// What is signed under an older key than its reader expects would be refused there.
-    pub(crate) async fn keyring_with(&self, epoch: EpochNumber) -> Result<Arc<Keyring>, Fault> {
+    pub async fn keyring_with(&self, epoch: EpochNumber) -> Result<Arc<Keyring>, Fault> {
         let keyring = self.keys.keyring().await?;
         if epoch > keyring.current.number { self.keys.refreshed().await } else { Ok(keyring) }
     }
@@ -44,27 +63,33 @@ impl Gate {
     }
 }
 
+/// Whether a client may verify and redeem the tokens of another.
+pub(crate) fn is_executor_of(executor: &Client, asker: &Client) -> bool {
+    executor.has(ClientRole::Executor) && asker.executors.contains(&executor.id)
+}
+
+/// Signs what a committed request's token says.
 pub(crate) fn mint(
-    request: &Request,
+    claims: &Claims,
+    asked: &ApprovalRequest,
     policy: &Policy,
     keyring: &Keyring,
     epoch: Option<EpochNumber>,
-) -> Result<Option<String>, Fault> {
-    let Some(claims) = request.claims() else { return Ok(None) };
-    let wanted = match request.asked.token {
-        TokenKind::Hs256 => epoch.unwrap_or(request.asked.epoch),
-        TokenKind::EdDsa => request.asked.epoch,
+) -> Result<String, Fault> {
+    let wanted = match asked.token {
+        TokenKind::Hs256 => epoch.unwrap_or(asked.epoch),
+        TokenKind::EdDsa => asked.epoch,
     };
     let epoch = keyring.epoch(wanted).unwrap_or(&keyring.current);
-    let token = match request.asked.token {
+    let token = match asked.token {
         TokenKind::Hs256 => {
-            let generation = policy.client(&request.asked.client).map_or(1, |client| client.generation);
-            let secret = epoch.client_secret(&request.asked.client, generation);
-            token::mint(&claims, &MintKey::Hs256(&secret))
+            let generation = policy.client(&asked.client).map_or(1, |client| client.generation);
+            let secret = epoch.client_secret(&asked.client, generation);
+            token::mint(claims, &MintKey::Hs256(&secret))
         }
-        TokenKind::EdDsa => token::mint(&claims, &MintKey::EdDsa(&epoch.signing_key(), epoch.kid())),
+        TokenKind::EdDsa => token::mint(claims, &MintKey::EdDsa(&epoch.signing_key(), epoch.kid())),
     };
-    token.map(Some).map_err(|error| Fault::new("a token could not be signed", error))
+    token.map_err(|error| Fault::new("a token could not be signed", error))
 }
 
 /// The keys that a client's tokens are checked with: of the kind that the policy says, and of no other.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 pub use rules::{Canceller, Foreseen, NewRequest, Opened, Standing, VoteInput, VoteOutcome};
 pub use status::Status;
-pub use transition::{Chained, Effect, RequestAlert, Transition};
+pub use transition::{Chained, Effect, GivenUp, RequestAlert, Transition};
 
 use crate::Timestamp;
 use crate::audit::{ChainHead, RequestFacts};

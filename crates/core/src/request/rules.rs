@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{
-    ApprovalRequest, Decider, Effect, MAX_CALLBACKS, Outcome, Pending, Phase, Redemption, Request,
+    ApprovalRequest, Decider, Effect, GivenUp, MAX_CALLBACKS, Outcome, Pending, Phase, Redemption, Request,
     RequestAlert, RequestState, Status, Transition, Vote,
 };
 use crate::Timestamp;
@@ -501,16 +501,16 @@ impl Request {
     }
 
     /// A callback or hook was given up: only the trail changes.
-    pub fn give_up(&self, detail: String, now: Timestamp) -> Transition {
+    pub fn give_up(&self, given_up: GivenUp, now: Timestamp) -> Transition {
         let at = self.clamp(now);
-        let given_up = AuditEvent {
-            detail: Some(detail),
+        let recorded = AuditEvent {
+            detail: Some(format!("{}: {}", given_up.message, given_up.reason)),
             ..event(at, AuditEventKind::CallbackGivenUp, "gate".into(), Channel::Gate)
         };
         Transition {
             state: RequestState { updated_at: at, ..self.state.clone() },
-            events: vec![given_up],
-            effects: Vec::new(),
+            events: vec![recorded],
+            effects: vec![Effect::Alert(RequestAlert::CallbackGivenUp(given_up))],
             not_at_or_after: None,
             policy: None,
         }

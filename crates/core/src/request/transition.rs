@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{ApprovalRequest, RequestState};
 use crate::Timestamp;
 use crate::audit::{AuditEntry, AuditEvent, AuditEventKind};
+use crate::id::ClientId;
 use crate::policy::Assignee;
 use crate::token::{Claims, token_hash};
 
@@ -49,7 +50,7 @@ pub enum Effect {
 }
 
 /// What operators must hear about one request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestAlert {
     /// Nobody answered in time.
     Expired,
@@ -58,6 +59,19 @@ pub enum RequestAlert {
         /// Index of the stage.
         stage: usize,
     },
+    /// A callback or hook was given up.
+    CallbackGivenUp(GivenUp),
+}
+
+/// A callback or hook that was given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenUp {
+    /// Who should have got it.
+    pub client: ClientId,
+    /// Its id.
+    pub message: String,
+    /// Why, in constant words and what the receiver answered.
+    pub reason: String,
 }
 
 /// A transition whose events have their place in the audit chain: what a store writes.

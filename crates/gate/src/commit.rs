@@ -1,0 +1,247 @@
+//! The one path of every write: prepare what an act writes, commit it on condition, hand over what follows.
+//!
+//! A use case says which rule applies. Here the rule runs, its result is chained into the trail, its messages are made,
+//! and all of it is one transaction; whoever loses the race runs the rule again on what the winner wrote.
+
+use std::sync::Arc;
+
+use placet_core::audit::{AuditEvent, AuditEventKind, ChainHead, Channel};
+use placet_core::id::RequestKey;
+use placet_core::policy::Policy;
+use placet_core::request::{ApprovalRequest, Opened, Request, Transition};
+use placet_core::{Refusal, Timestamp};
+
+use crate::outbox::{OutboxMessage, OutboxPayload, OutboxSubject};
+use crate::ports::{Closing, Commit, Committed, Dispatch, Measurement, PolicyRecord, Quota, RequestWrite};
+use crate::tokens::mint;
+use crate::{Error, Fault, Gate, MAX_RACES};
+
+/// What a rule wants done.
+pub(crate) enum Step {
+    /// Write this.
+    Write(Box<Transition>),
+    /// Nothing needs to be written.
+    Leave,
+}
+
+/// An act on one request, ready to be committed.
+pub(crate) struct Prepared {
+    commit: Commit,
+    next: Request,
+    ends: bool,
+}
+
+/// How the commit of a prepared act went.
+pub(crate) enum Written {
+    /// It is written. For a new request: with an older one like it that still waits.
+    Yes(Request, Option<placet_core::id::RequestId>),
+    /// Somebody else was first; with what they wrote.
+    Lost(Request),
+    /// It was too late.
+    Late,
+    /// A newer policy is in force.
+    PolicyMoved,
+    /// The client's allowance for this minute is used up.
+    OverQuota,
+    /// Too many of the client's requests wait.
+    TooManyPending,
+}
+
+impl Gate {
+    /// Applies a rule to a stored request until its result is written, or the rule refuses.
+    ///
+    /// A deadline that has passed is settled first. `true` if something was written.
+    pub(crate) async fn change(
+        &self,
+        key: RequestKey,
+        policy: &Arc<Policy>,
+        rule: impl Fn(&Request, &Policy, Timestamp) -> Result<Step, Refusal> + Send + Sync,
+    ) -> Result<(Request, bool), Error> {
+        let request = self.settled(key).await?;
+        self.change_loaded(request, policy, rule).await
+    }
+
+    /// [`Gate::change`], for a request that has just been loaded: one read less.
+    pub(crate) async fn change_loaded(
+        &self,
+        mut request: Request,
+        policy: &Arc<Policy>,
+        rule: impl Fn(&Request, &Policy, Timestamp) -> Result<Step, Refusal> + Send + Sync,
+    ) -> Result<(Request, bool), Error> {
+        let key = request.key();
+        let mut policy = Arc::clone(policy);
+        for _ in 0..MAX_RACES {
+            let now = self.clock.now();
+            if request.is_overdue(now) {
+                request = self.settle(request).await?;
+            }
+            let transition = match rule(&request, &policy, now) {
+                Ok(Step::Write(transition)) => *transition,
+                Ok(Step::Leave) => return Ok((request, false)),
+                Err(Refusal::AlreadyDecided) => return Err(Error::Ended(Box::new(request))),
+                Err(refusal) => return Err(refusal.into()),
+            };
+            let prepared = self.prepare(&request, transition, &policy).await?;
+            match self.write(prepared).await? {
+                Written::Yes(next, _) => return Ok((next, true)),
+                Written::Lost(winner) => request = winner,
+                // Either the clock passed the deadline on the way, or the store's did: look again.
+                Written::Late => request = self.settled(key).await?,
+                Written::PolicyMoved => {
+                    policy = self.reload_policy().await?.ok_or(Refusal::NoPolicy)?;
+                }
+                Written::OverQuota | Written::TooManyPending => return Err(unasked_quota().into()),
+            }
+        }
+        Err(Fault::bare("a request is being changed too often by others").into())
+    }
+
+    /// An act that changes a stored request.
+    pub(crate) async fn prepare(
+        &self,
+        request: &Request,
+        transition: Transition,
+        policy: &Policy,
+    ) -> Result<Prepared, Error> {
+        let from_version = request.version();
+        let asked = Arc::clone(request.asked());
+        self.prepared(asked, transition, policy, None, |asked, state| {
+            let next = request.committed(state.clone());
+            (RequestWrite::Update { asked, state, from_version }, next)
+        })
+        .await
+    }
+
+    /// An act that adds a request.
+    pub(crate) async fn prepare_new(
+        &self,
+        opened: Opened,
+        policy: &Policy,
+        quota: Quota,
+    ) -> Result<Prepared, Error> {
+        self.prepared(opened.asked, opened.transition, policy, Some(quota), |asked, state| {
+            let next = Request::inserted(Arc::clone(&asked), state.clone());
+            (RequestWrite::Insert { asked, state }, next)
+        })
+        .await
+    }
+
+    async fn prepared(
+        &self,
+        asked: Arc<ApprovalRequest>,
+        transition: Transition,
+        policy: &Policy,
+        quota: Option<Quota>,
+        write: impl FnOnce(Arc<ApprovalRequest>, placet_core::request::RequestState) -> (RequestWrite, Request) + Send,
+    ) -> Result<Prepared, Error> {
+        let now = self.clock.now();
+        let keyring = self.keys.keyring().await?;
+        let ends = transition.ends();
+        let (not_at_or_after, policy_version) = (transition.not_at_or_after(), transition.policy());
+        let outbox =
+            self.messages(&asked, transition.next(), transition.effects(), policy, now).await?;
+        let chained = transition.chain(&asked, |claims| mint(claims, &asked, policy, &keyring, None))?;
+        let (request, next) = write(asked, chained.state);
+        let commit = Commit {
+            request: Some(request),
+            audit: chained.entries,
+            outbox,
+            policy: None,
+            quota,
+            not_at_or_after,
+            // A gate without an installed policy, as tests make one, has version 0.
+            policy_version: policy_version.filter(|version| *version > 0),
+        };
+        Ok(Prepared { commit, next, ends })
+    }
+
+    /// Commits a prepared act, and hands over what follows it.
+    pub(crate) async fn write(&self, prepared: Prepared) -> Result<Written, Error> {
+        let Prepared { commit, next, ends } = prepared;
+        let messages = commit.outbox.clone();
+        Ok(match self.store.commit(commit).await? {
+            Committed::Done { pending_twin } => {
+                if ends && let Some(outcome) = next.outcome() {
+                    self.metrics.record(&Measurement::Ended {
+                        rule: next.asked().rule.as_deref(),
+                        status: outcome.status(),
+                        after_ms: outcome.decided_at.millis_since(next.asked().created_at),
+                    });
+                }
+                let closing =
+                    next.pending().map(|pending| Closing { closes_at: pending.closes_at, key: next.key() });
+                if closing.is_some() || !messages.is_empty() {
+                    let request = Some(Arc::new(next.clone()));
+                    self.dispatcher.dispatch(Dispatch { messages, request, closing }).await;
+                }
+                Written::Yes(next, pending_twin)
+            }
+            Committed::Lost(winner) => Written::Lost(*winner),
+            Committed::Late => Written::Late,
+            Committed::PolicyMoved => Written::PolicyMoved,
+            Committed::OverQuota => Written::OverQuota,
+            Committed::TooManyPending => Written::TooManyPending,
+            Committed::ChainMoved => {
+                return Err(Fault::bare("an audit chain has entries that its request does not know").into());
+            }
+        })
+    }
+
+    /// An act on the gate itself: one entry at the end of one of its own chains, with a policy or messages.
+    ///
+    /// `act` is called again with the end of the chain as it then is, after each lost race; `None` ends it.
+    pub(crate) async fn append(
+        &self,
+        subject: &'static str,
+        act: impl AsyncFn(Timestamp, &ChainHead) -> Result<Option<GateAct>, Fault>,
+    ) -> Result<Option<GateAct>, Fault> {
+        for _ in 0..MAX_RACES {
+            let now = self.clock.now();
+            let mut chain = self.store.chain(subject).await?;
+            let Some(act) = act(now, &chain).await? else { return Ok(None) };
+            let event = AuditEvent {
+                timestamp: now,
+                kind: act.kind,
+                actor: act.actor.clone(),
+                channel: Channel::Operator,
+                approved: false,
+                approved_by: None,
+                token_hash: None,
+                detail: Some(act.detail.clone()),
+            };
+            let entry = chain.append(subject, None, event);
+            let outbox: Vec<OutboxMessage> = act
+                .messages
+                .iter()
+                .map(|payload| OutboxMessage::new(OutboxSubject::Gate, payload.clone(), now))
+                .collect();
+            let commit = Commit {
+                audit: vec![entry],
+                policy: act.policy.clone(),
+                outbox: outbox.clone(),
+                ..Commit::default()
+            };
+            if let Committed::Done { .. } = self.store.commit(commit).await? {
+                if !outbox.is_empty() {
+                    self.dispatcher.dispatch(Dispatch { messages: outbox, ..Dispatch::default() }).await;
+                }
+                return Ok(Some(act));
+            }
+        }
+        Err(Fault::bare("an audit chain is being extended too often by others"))
+    }
+}
+
+/// What an act on the gate itself writes.
+#[derive(Clone, Debug)]
+pub(crate) struct GateAct {
+    pub(crate) kind: AuditEventKind,
+    pub(crate) actor: String,
+    pub(crate) detail: String,
+    pub(crate) policy: Option<PolicyRecord>,
+    pub(crate) messages: Vec<OutboxPayload>,
+}
+
+fn unasked_quota() -> Fault {
+    Fault::bare("a change that uses no allowance was refused for one")
+}

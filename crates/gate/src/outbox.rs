@@ -1,0 +1,216 @@
+//! The outbox: what must be told, as rows of the transaction that decided it.
+//!
+//! A message's text is made when it is sent, so no link and no token is stored. Delivery works these off.
+
+use placet_core::Timestamp;
+use placet_core::id::{ApprovalId, HookId, RequestKey, ReviewerId};
+use placet_core::policy::{Assignee, ClientRole, Policy};
+use placet_core::request::{ApprovalRequest, Effect, GivenUp, RequestAlert, RequestState};
+use serde::{Deserialize, Serialize};
+
+use crate::alert::Alert;
+use crate::hooks::{Hook, HookEvent};
+use crate::{Fault, Gate, LEASE_MS};
+
+/// A message that must go out, at least once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutboxMessage {
+    /// Derived from what it is about, so that it is the same on every try; `webhook-id` of callbacks. Letters, digits,
+    /// `_` and `-` only, and it begins with [`OutboxSubject::prefix`].
+    pub id: String,
+    /// What it is about.
+    pub subject: OutboxSubject,
+    /// What it is.
+    pub payload: OutboxPayload,
+    /// How many tries have failed.
+    pub attempt: u32,
+    /// When it was committed.
+    pub created_at: Timestamp,
+    /// When the sweep should take it, unless it has been delivered before.
+    pub due_at: Timestamp,
+}
+
+/// What a message is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutboxSubject {
+    /// One approval: a later request of the same name does not get its messages.
+    Approval {
+        /// Where its request is stored.
+        key: RequestKey,
+        /// Its approval.
+        approval_id: ApprovalId,
+    },
+    /// The gate as a whole.
+    Gate,
+}
+
+impl OutboxSubject {
+    /// What the ids of its messages begin with: `msg_<approval_id>_` or `msg_gate_`.
+    pub fn prefix(&self) -> String {
+        match self {
+            Self::Approval { approval_id, .. } => format!("msg_{approval_id}_"),
+            Self::Gate => "msg_gate_".to_owned(),
+        }
+    }
+
+    /// Where its request is stored, if it is about one.
+    pub const fn key(&self) -> Option<RequestKey> {
+        match self {
+            Self::Approval { key, .. } => Some(*key),
+            Self::Gate => None,
+        }
+    }
+}
+
+/// What a message is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutboxPayload {
+    /// A reviewer is asked.
+    Notify {
+        /// Index of the stage.
+        stage: usize,
+        /// Who.
+        reviewer: ReviewerId,
+        /// Name of the channel.
+        channel: String,
+    },
+    /// A queue gets the request.
+    Publish {
+        /// Index of the stage.
+        stage: usize,
+        /// Its queue.
+        queue: String,
+    },
+    /// A caller is called back.
+    Callback {
+        /// Index among the request's callbacks.
+        number: usize,
+    },
+    /// A subscriber is told.
+    Hook {
+        /// Its subscription.
+        hook: HookId,
+        /// What happened.
+        event: HookEvent,
+    },
+    /// Operators are alerted.
+    Alert(Alert),
+    /// What is open is looked at again under this version of the policy.
+    Reassign {
+        /// The version.
+        policy: u32,
+    },
+}
+
+impl OutboxPayload {
+    /// What its id says after the subject's prefix.
+    fn name(&self) -> String {
+        match self {
+            Self::Notify { stage, reviewer, channel } => format!("notify_{stage}_{channel}_{reviewer}"),
+            Self::Publish { stage, .. } => format!("publish_{stage}"),
+            Self::Callback { number } => format!("callback_{number}"),
+            Self::Hook { hook, event } => match event {
+                HookEvent::Requested => format!("requested_{hook}"),
+                HookEvent::Decided => format!("decided_{hook}"),
+            },
+            Self::Alert(alert) => format!("alert_{}", alert.cause()),
+            Self::Reassign { policy } => format!("reassign_{policy}"),
+        }
+    }
+}
+
+impl OutboxMessage {
+    /// A new message, leased to whoever commits it.
+    pub(crate) fn new(subject: OutboxSubject, payload: OutboxPayload, now: Timestamp) -> Self {
+        Self {
+            id: format!("{}{}", subject.prefix(), payload.name()),
+            subject,
+            payload,
+            attempt: 0,
+            created_at: now,
+            due_at: now.plus_millis(LEASE_MS),
+        }
+    }
+}
+
+impl Gate {
+    /// The messages that a transition's effects make. They are committed with it.
+    pub(crate) async fn messages(
+        &self,
+        asked: &ApprovalRequest,
+        next: &RequestState,
+        effects: &[Effect],
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Result<Vec<OutboxMessage>, Fault> {
+        let mut payloads = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::NotifyReviewers { stage, asked } => {
+                    payloads.extend(asked.iter().flat_map(|assignee| notify(*stage, assignee, policy)));
+                }
+                Effect::Publish { stage, queue } => {
+                    payloads.push(OutboxPayload::Publish { stage: *stage, queue: queue.clone() });
+                }
+                Effect::Requested => {
+                    payloads.extend(self.hooked(asked, HookEvent::Requested, policy).await?);
+                }
+                Effect::Decided => {
+                    payloads.extend((0..next.callbacks().len()).map(|number| OutboxPayload::Callback { number }));
+                    payloads.extend(self.hooked(asked, HookEvent::Decided, policy).await?);
+                }
+                Effect::CallBack { number } => payloads.push(OutboxPayload::Callback { number: *number }),
+                Effect::Alert(alert) => payloads.push(OutboxPayload::Alert(alert_about(asked, alert))),
+            }
+        }
+        let subject =
+            OutboxSubject::Approval { key: asked.key(), approval_id: asked.approval_id.clone() };
+        Ok(payloads.into_iter().map(|payload| OutboxMessage::new(subject.clone(), payload, now)).collect())
+    }
+
+    async fn hooked(
+        &self,
+        asked: &ApprovalRequest,
+        event: HookEvent,
+        policy: &Policy,
+    ) -> Result<Vec<OutboxPayload>, Fault> {
+        let hooks = self.known_hooks().await?;
+        let hears = |hook: &&Hook| {
+            let auditor =
+                || policy.client(&hook.client).is_some_and(|client| client.has(ClientRole::Auditor));
+            hook.events.contains(&event) && (hook.client == asked.client || auditor())
+        };
+        Ok(hooks.iter().filter(hears).map(|hook| OutboxPayload::Hook { hook: hook.id.clone(), event }).collect())
+    }
+}
+
+/// One message for each channel by which a reviewer is reached.
+fn notify(stage: usize, assignee: &Assignee, policy: &Policy) -> Vec<OutboxPayload> {
+    let channels = policy.reviewer(&assignee.reviewer).map_or_else(Vec::new, |reviewer| reviewer.channels());
+    channels
+        .into_iter()
+        .map(|channel| OutboxPayload::Notify {
+            stage,
+            reviewer: assignee.reviewer.clone(),
+            channel: channel.to_owned(),
+        })
+        .collect()
+}
+
+fn alert_about(asked: &ApprovalRequest, alert: &RequestAlert) -> Alert {
+    let (client, request_id) = (asked.client.clone(), asked.request_id.clone());
+    match alert {
+        RequestAlert::Expired => Alert::Expired { client, request_id },
+        RequestAlert::NobodyLeft { stage } => {
+            Alert::NobodyLeft { client, request_id, stage: stage.saturating_add(1) }
+        }
+        RequestAlert::CallbackGivenUp(GivenUp { client, message, reason }) => Alert::CallbackGivenUp {
+            approval_id: asked.approval_id.clone(),
+            client: client.clone(),
+            message: message.clone(),
+            reason: reason.clone(),
+        },
+    }
+}

@@ -1,0 +1,188 @@
+//! A reviewer's own link: looking at a request, and deciding.
+
+use std::sync::Arc;
+
+use placet_core::Timestamp;
+use placet_core::audit::Channel;
+use placet_core::id::{ApprovalId, ReviewerId};
+use placet_core::keys::Epoch;
+use placet_core::link::Link;
+use placet_core::policy::{Decision, Policy};
+use placet_core::refusal::Refusal;
+use placet_core::request::{ApprovalRequest, Foreseen, Request, RequestState, Standing, VoteInput, VoteOutcome};
+
+use crate::commit::Step;
+use crate::{Error, Gate};
+
+/// How many generations of links of people who have left the policy are recognised, to say that a link has expired.
+const GENERATIONS_OF_STRANGERS: u32 = 8;
+
+/// A request as one reviewer sees it.
+#[derive(Clone, Debug)]
+pub struct Review {
+    /// Who looks.
+    pub reviewer: ReviewerId,
+    /// The request, as it is at `now`: what has passed is foreseen, not yet recorded.
+    pub request: Foreseen,
+    /// The policy in force.
+    pub policy: Arc<Policy>,
+    /// What this reviewer can do.
+    pub options: ReviewOptions,
+    /// For the form that is shown now.
+    pub nonce: String,
+    /// The gate's time.
+    pub now: Timestamp,
+}
+
+/// What a reviewer can do with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReviewOptions {
+    /// Decide.
+    Open {
+        /// Approve too: they do not own the asking client.
+        may_approve: bool,
+    },
+    /// They have approved; others must too. They may still reject.
+    Approved,
+    /// Their stage is over, or they are no longer asked: others are.
+    MovedOn,
+    /// It has ended.
+    Ended,
+}
+
+impl Gate {
+    /// Shows a reviewer their request. Changes nothing, whoever opens the link and however often.
+    ///
+    /// Refuses with `not_found` for a link that is nobody's, `link_expired` for one whose key or reviewer is gone.
+    pub async fn review(&self, unverified_link: &str) -> Result<Review, Error> {
+        let (link, epoch) = self.read_link(unverified_link).await?;
+        let policy = self.policy().await?;
+        let request = self.store.load(link.key()).await?.ok_or(Refusal::NotFound)?;
+        let reviewer = holder(&link, &epoch, &request, &policy)?;
+        let now = self.clock.now();
+        let seen = if request.is_overdue(now) {
+            // Looking must not write; the dispatcher settles what this only shows.
+            self.look_at(link.key()).await;
+            request.foresee(&policy, now)
+        } else {
+            request.into()
+        };
+        Ok(seen_by(&link, &epoch, seen, policy, reviewer, now))
+    }
+
+    /// A reviewer decides.
+    ///
+    /// [`Error::Ended`] with the outcome if it has ended. Refuses with `not_found`, `link_expired`, `forbidden`, or
+    /// `invalid_request` for a nonce that this link's page did not mint within a day. Saying the same twice is fine.
+    pub async fn decide(
+        &self,
+        unverified_link: &str,
+        unverified_nonce: &str,
+        decision: Decision,
+        reason: Option<String>,
+    ) -> Result<Review, Error> {
+        let (link, epoch) = self.read_link(unverified_link).await?;
+        let policy = self.policy().await?;
+        let request = self.store.load(link.key()).await?.ok_or(Refusal::NotFound)?;
+        let reviewer = holder(&link, &epoch, &request, &policy)?;
+        let approval = request.asked().approval_id.clone();
+        if request.outcome().is_some() {
+            return Err(Error::Ended(Box::new(request)));
+        }
+        if !link.takes_nonce(&epoch, unverified_nonce, self.clock.now()) {
+            return Err(Refusal::field("nonce", "must be the one of the page, not older than a day").into());
+        }
+        let input = VoteInput { reviewer: reviewer.clone(), decision, reason, channel: Channel::Page };
+        let (request, _) = self
+            .change_loaded(request, &policy, |request, policy, now| {
+                // Between two tries the request could have been purged and asked anew: the link is of the old one.
+                // And a policy that has just come into force may have voided the link.
+                if request.asked().approval_id != approval || !is_of(&link, &epoch, &approval, &reviewer, policy) {
+                    return Err(Refusal::LinkExpired);
+                }
+                Ok(match request.vote(&input, policy, now)? {
+                    VoteOutcome::Changed(transition) => Step::Write(transition),
+                    VoteOutcome::Unchanged => Step::Leave,
+                })
+            })
+            .await?;
+        let now = self.clock.now();
+        Ok(seen_by(&link, &epoch, request.into(), policy, reviewer, now))
+    }
+
+    /// A reviewer's link to a request. Refuses with `not_found` for somebody who is not in the policy.
+    pub async fn link(
+        &self,
+        asked: &ApprovalRequest,
+        reviewer: &ReviewerId,
+        policy: &Policy,
+    ) -> Result<Link, Error> {
+        let generation = policy.reviewer(reviewer).ok_or(Refusal::NotFound)?.generation;
+        let keyring = self.keys.keyring().await?;
+        Ok(Link::mint(&keyring.current, asked.key(), &asked.approval_id, reviewer, generation))
+    }
+
+    async fn read_link(&self, unverified: &str) -> Result<(Link, Epoch), Error> {
+        let link = Link::parse(unverified).ok_or(Refusal::NotFound)?;
+        if let Some(epoch) = self.keys.keyring().await?.epoch(link.epoch()) {
+            return Ok((link, epoch.clone()));
+        }
+        let fresh = self.keys.refreshed().await?;
+        let epoch = fresh.epoch(link.epoch()).cloned();
+        let older = fresh.current.number > link.epoch();
+        // A number that no rotation has reached yet was never given out.
+        epoch
+            .map(|epoch| (link, epoch))
+            .ok_or_else(|| if older { Refusal::LinkExpired } else { Refusal::NotFound }.into())
+    }
+}
+
+/// What the holder of a link sees of a request, and can do with it.
+fn seen_by(
+    link: &Link,
+    epoch: &Epoch,
+    request: Foreseen,
+    policy: Arc<Policy>,
+    reviewer: ReviewerId,
+    now: Timestamp,
+) -> Review {
+    let approved = |state: &RequestState| {
+        let said = |decision| move |vote: &&placet_core::request::Vote| vote.decision == decision;
+        state.votes().iter().filter(said(Decision::Approve)).any(|vote| vote.reviewer == reviewer)
+    };
+    let options = if request.state().outcome().is_some() {
+        ReviewOptions::Ended
+    } else {
+        match request.standing(&reviewer, &policy, now) {
+            Standing::Nothing => ReviewOptions::MovedOn,
+            Standing::RejectOnly => ReviewOptions::Open { may_approve: false },
+            Standing::Decide if approved(request.state()) => ReviewOptions::Approved,
+            Standing::Decide => ReviewOptions::Open { may_approve: true },
+        }
+    };
+    Review { reviewer, request, policy, options, nonce: link.nonce(epoch, now), now }
+}
+
+/// Whose link it is. `link_expired` for a person who was asked but has left the policy, and for a link of an earlier
+/// generation.
+fn holder(link: &Link, epoch: &Epoch, request: &Request, policy: &Policy) -> Result<ReviewerId, Refusal> {
+    let approval = &request.asked().approval_id;
+    if let Some(known) =
+        policy.reviewers.iter().find(|known| link.is_of(epoch, approval, &known.id, known.generation))
+    {
+        return Ok(known.id.clone());
+    }
+    let asked = request.pending().into_iter().flat_map(|pending| &pending.asked).map(|asked| &asked.reviewer);
+    let voted = request.state().votes().iter().map(|vote| &vote.reviewer);
+    let once = asked.chain(voted).chain(policy.reviewers.iter().map(|reviewer| &reviewer.id));
+    let was_theirs = once.into_iter().any(|id| {
+        let newest = policy.reviewer(id).map_or(GENERATIONS_OF_STRANGERS, |known| known.generation);
+        let oldest = newest.saturating_sub(GENERATIONS_OF_STRANGERS).max(1);
+        (oldest..=newest).any(|generation| link.is_of(epoch, approval, id, generation))
+    });
+    Err(if was_theirs { Refusal::LinkExpired } else { Refusal::NotFound })
+}
+
+fn is_of(link: &Link, epoch: &Epoch, approval: &ApprovalId, reviewer: &ReviewerId, policy: &Policy) -> bool {
+    policy.reviewer(reviewer).is_some_and(|known| link.is_of(epoch, approval, reviewer, known.generation))
+}
