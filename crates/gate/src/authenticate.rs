@@ -53,6 +53,7 @@ impl Caller {
         }
         Err(Refusal::Forbidden(match role {
             ClientRole::Requester => "this needs a client with the role `requester`",
+            ClientRole::Executor => "this needs a client with the role `executor`",
             ClientRole::Decider => "this needs a client with the role `decider`",
             ClientRole::Auditor => "this needs a client with the role `auditor`",
         }))

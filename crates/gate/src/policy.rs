@@ -67,7 +67,7 @@ impl Gate {
             return Ok(held.policy.as_ref().map(|(_, policy)| Arc::clone(policy)));
         };
         if held.policy.as_ref().is_none_or(|(version, _)| *version != record.version) {
-            match Policy::load_trusted(&record.text) {
+            match Policy::load_trusted(&record.text, record.version) {
                 Ok(policy) => held.policy = Some((record.version, Arc::new(policy))),
                 // Only checked texts are installed, but another version of the gate may have checked it.
                 Err(diagnostics) => tracing::error!(

@@ -2,7 +2,7 @@
 
 use placet_core::audit::AuditEventKind;
 use placet_core::id::RequestKey;
-use placet_core::policy::{Decision, Policy};
+use placet_core::policy::Policy;
 use placet_core::refusal::Refusal;
 use placet_core::request::{Request, State, Status, Told, Transition};
 use placet_core::{Timestamp, token};
@@ -98,11 +98,6 @@ impl Gate {
 
     /// Whether the reviewers of the stage that waits have been told. Asked only where silence would approve.
     async fn told(&self, request: &Request) -> Result<Told, Fault> {
-        let silence_approves =
-            request.asked.terms.as_ref().is_some_and(|terms| terms.on_timeout == Decision::Approve);
-        if !silence_approves {
-            return Ok(Told::Yes);
-        }
         let unsent = self.store.outgoing_of(request.asked.key()).await?;
         let waits = unsent
             .iter()

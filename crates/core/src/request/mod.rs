@@ -239,7 +239,7 @@ impl ApprovalRequest {
 
     /// The roles that a stage asks; empty for a queue.
     pub fn stage_roles(&self, stage: usize) -> &[String] {
-        match self.terms.as_ref().and_then(|terms| terms.stages.get(stage)).map(|stage| &stage.ask) {
+        match self.terms.as_ref().and_then(|terms| terms.stages.get(stage)).map(|stage| &stage.assignees) {
             Some(Assignees::Roles(roles)) => roles,
             Some(Assignees::Queue(_)) | None => &[],
         }
@@ -247,7 +247,7 @@ impl ApprovalRequest {
 
     /// The queue that a stage writes to, if it does.
     pub fn stage_queue(&self, stage: usize) -> Option<&str> {
-        match &self.terms.as_ref()?.stages.get(stage)?.ask {
+        match &self.terms.as_ref()?.stages.get(stage)?.assignees {
             Assignees::Queue(queue) => Some(queue),
             Assignees::Roles(_) => None,
         }

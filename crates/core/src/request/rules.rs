@@ -4,8 +4,10 @@
 //! stored; the caller commits it only if the version that the rule saw still stands.
 
 use std::collections::BTreeMap;
+#[cfg(feature = "conditions")]
 use std::sync::Arc;
 
+#[cfg(feature = "conditions")]
 use serde_json::Value;
 
 use super::{
@@ -16,9 +18,9 @@ use crate::audit::{AuditEntry, AuditEvent, AuditEventKind, Channel};
 use crate::id::{ApprovalId, RequestId, ReviewerId};
 use crate::keys::EpochNumber;
 use crate::payload::Payload;
-use crate::policy::{
-    ApprovalTerms, Assignee, Assignees, Client, Decision, Policy, Question, RuleAction, VALID_FOR_SECONDS,
-};
+use crate::policy::{ApprovalTerms, Assignee, Assignees, Client, Decision, Policy};
+#[cfg(feature = "conditions")]
+use crate::policy::{Question, RuleAction, VALID_FOR_SECONDS};
 use crate::refusal::Refusal;
 
 /// A question, checked for its form.
@@ -141,6 +143,7 @@ pub enum Told {
 
 impl Request {
     /// Takes a question: the rule decides at once, or somebody is asked.
+    #[cfg(feature = "conditions")]
     pub fn open(
         ask: NewRequest,
         client: &Client,
@@ -148,7 +151,8 @@ impl Request {
         now: Timestamp,
     ) -> (Arc<ApprovalRequest>, Transition) {
         let payload: Value = ask.payload.value();
-        let hit = policy.pick(&Question {
+        let hit = policy.evaluate(&Question {
+            now,
             client: client.id.as_str(),
             action: &ask.action,
             summary: &ask.summary,
@@ -156,9 +160,9 @@ impl Request {
             metadata: &ask.metadata,
         });
         let rule = hit.as_ref().map(|hit| hit.rule.name.clone());
-        let doubt = hit.as_ref().and_then(|hit| hit.doubt.clone());
+        let doubt = hit.as_ref().and_then(|hit| hit.error);
         let valid_for_seconds = hit.as_ref().map_or(VALID_FOR_SECONDS, |hit| hit.rule.valid_for_seconds);
-        let then = hit.map(|hit| &hit.rule.then);
+        let then = hit.map(|hit| &hit.rule.action);
         let terms = match then {
             Some(RuleAction::Ask(terms)) => Some(terms.clone()),
             Some(RuleAction::Decide(_)) | None => None,
@@ -357,7 +361,7 @@ impl Request {
     ///
     /// Each stage closes at the time that was fixed when the request was taken, however late this runs; a stage that
     /// was over before anybody could be asked makes the silence worthless.
-    pub fn expire(&self, policy: &Policy, told: Told, now: Timestamp) -> Option<Transition> {
+    pub fn expire(&self, policy: &Policy, _told: Told, now: Timestamp) -> Option<Transition> {
         let at = self.clamp(now);
         let pending = self.pending().filter(|pending| at >= pending.closes_at)?;
         let next = self.asked.open_stage_from(pending.stage.saturating_add(1), policy, at);
@@ -369,18 +373,8 @@ impl Request {
             life.state = State::Pending(next);
             return Some(Transition { life, drafts, effects, not_at_or_after: None });
         }
-        let last = self.asked.terms.as_ref().map_or(0, |terms| terms.stages.len().saturating_sub(1));
-        // Later stages that had nobody to ask, or that passed during an outage, were not heard either.
-        // Nor was a stage whose reviewers have all left: nobody was there to say no.
-        let roles = self.asked.stage_roles(pending.stage);
-        let somebody =
-            pending.asked.is_empty() || pending.asked.iter().any(|asked| policy.still_counts(asked, roles));
-        let heard = told == Told::Yes && !pending.unheard && somebody && pending.stage == last;
-        let approves = self.asked.terms.as_ref().map(|terms| terms.on_timeout) == Some(Decision::Approve)
-            && heard
-            && !self.asked.silence_refuses;
         let outcome = Outcome {
-            status: if approves { Status::Approved } else { Status::Expired },
+            status: Status::Expired,
             // When it legally ended, however late that is recorded: a token's time must not start later.
             decided_at: self.asked.deadline.map_or(at, |deadline| deadline.min(at)),
             decided_by: vec![Decider::Timeout(self.asked.rule.clone())],
@@ -426,7 +420,13 @@ impl Request {
     pub fn may_answer(&self, reviewer: &ReviewerId, policy: &Policy) -> bool {
         self.pending().is_some_and(|pending| {
             let roles = self.asked.stage_roles(pending.stage);
-            pending.asked.iter().any(|asked| asked.reviewer == *reviewer && policy.still_counts(asked, roles))
+            let asks = |asked: &&Assignee| {
+                asked.reviewer == *reviewer
+                    && policy
+                        .reviewer(reviewer)
+                        .is_some_and(|who| asked.in_place_of.is_some() || who.has_any(roles))
+            };
+            pending.asked.iter().any(|asked| asks(&asked))
         })
     }
 
@@ -461,7 +461,7 @@ impl ApprovalRequest {
                 unheard = true;
                 continue;
             }
-            match &stage.ask {
+            match &stage.assignees {
                 Assignees::Queue(_) => {
                     return Some(Pending { stage: index, closes_at, asked: Vec::new(), unheard });
                 }
