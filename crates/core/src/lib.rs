@@ -4,6 +4,8 @@
 //! bytes are passed in, and the callers wrap the rules in conditional writes.
 
 pub mod audit;
+#[cfg(feature = "grammar")]
+pub mod grammar;
 pub mod id;
 pub mod keys;
 pub mod link;

@@ -208,9 +208,9 @@ impl Stack {
     fn check_queues(&self, policy: &Policy, found: &mut Vec<Finding>) {
         let mut named = BTreeSet::new();
         for rule in &policy.rules {
-            let RuleAction::Ask(terms) = &rule.then else { continue };
+            let RuleAction::Ask(terms) = &rule.action else { continue };
             for stage in &terms.stages {
-                if let Assignees::Queue(queue) = &stage.ask {
+                if let Assignees::Queue(queue) = &stage.assignees {
                     named.insert(queue.as_str());
                 }
             }

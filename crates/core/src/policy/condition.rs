@@ -33,18 +33,45 @@ static STANDARD: LazyLock<Arc<Env>> = LazyLock::new(|| {
 pub struct Condition {
     source: String,
     /// Compiled at once, or by the first test.
-    program: OnceLock<Result<Program, String>>,
+    program: OnceLock<Result<Program, EvalError>>,
 }
 
 /// What a condition says of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It holds.
-    Yes,
+    True,
     /// It does not.
-    No,
-    /// It could not be evaluated; with the reason.
-    Unknown(String),
+    False,
+    /// It could not be evaluated.
+    Error(EvalError),
+}
+
+/// Why a condition could not be evaluated: constant words, so that nothing of a payload gets into a record by this way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvalError {
+    /// The request lacks what the condition reads.
+    #[error("a field that the condition reads is missing")]
+    MissingField,
+    /// An operator or a function met a value of a type that it does not take.
+    #[error("a value has a type that the condition cannot use")]
+    WrongType,
+    /// Division by zero, a number or a time out of range, an index beyond the list.
+    #[error("a value is out of range")]
+    OutOfRange,
+    /// A text that should be a number, a time or a duration is none.
+    #[error("a text cannot be read as the condition wants it")]
+    Unreadable,
+    /// Neither true nor false.
+    #[error("the condition is neither true nor false")]
+    NotBoolean,
+    /// The budget of steps is used up.
+    #[error("the condition needs more steps than it may take")]
+    TooManySteps,
+    /// The installed policy holds a condition that this version cannot read.
+    #[error("this version cannot read the condition")]
+    NotCompiled,
 }
 
 impl Condition {
@@ -66,22 +93,23 @@ impl Condition {
 
     /// Evaluates it for that request.
     pub fn test(&self, facts: &Facts) -> Verdict {
-        let compiled = self.program.get_or_init(|| program(&self.source).map_err(|faults| faults.join("; ")));
+        let compiled = self.program.get_or_init(|| program(&self.source).map_err(|_| EvalError::NotCompiled));
         let program = match compiled {
             Ok(program) => program,
-            Err(why) => return Verdict::Unknown(why.clone()),
+            Err(error) => return Verdict::Error(*error),
         };
         let mut context = Context::with_env(Arc::clone(&STANDARD));
         for (name, value) in &facts.0 {
             if context.add_variable(*name, value.clone()).is_err() {
-                return Verdict::Unknown(format!("`{name}` cannot be represented"));
+                return Verdict::Error(EvalError::NotCompiled);
             }
         }
         match program.execute(&context) {
-            Ok(Value::Bool(true)) => Verdict::Yes,
-            Ok(Value::Bool(false)) => Verdict::No,
-            Ok(_) => Verdict::Unknown("the condition is neither true nor false".into()),
-            Err(error) => Verdict::Unknown(lower_first(&error.to_string())),
+            Ok(Value::Bool(true)) => Verdict::True,
+            Ok(Value::Bool(false)) => Verdict::False,
+            Ok(_) => Verdict::Error(EvalError::NotBoolean),
+            Err(ExecutionError::NoSuchKey(_)) => Verdict::Error(EvalError::MissingField),
+            Err(_) => Verdict::Error(EvalError::WrongType),
         }
     }
 
@@ -133,11 +161,6 @@ fn from_json(value: &Json) -> Value {
                 .into(),
         ),
     }
-}
-
-fn lower_first(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
 /// What a text compiles to, or where it is not CEL.
@@ -235,8 +258,14 @@ mod tests {
 
     fn test(source: &str, payload: &Json) -> Verdict {
         let metadata = BTreeMap::from([("run".to_owned(), "7".to_owned())]);
-        let question =
-            Question { client: "n8n", action: "refund.create", summary: "s", payload, metadata: &metadata };
+        let question = Question {
+            client: "n8n",
+            action: "refund.create",
+            summary: "s",
+            payload,
+            metadata: &metadata,
+            now: crate::Timestamp::from_millis(0),
+        };
         Condition::compile(source).unwrap().test(&Facts::of(&question))
     }
 
@@ -249,12 +278,12 @@ mod tests {
             (json!(20.01), false),
             (json!(-1), true),
         ] {
-            let expected = if holds { Verdict::Yes } else { Verdict::No };
+            let expected = if holds { Verdict::True } else { Verdict::False };
             for source in ["payload.amount <= 20", "payload.amount <= 20.0"] {
                 assert_eq!(test(source, &json!({"amount": amount})), expected, "{source} {amount}");
             }
         }
-        assert_eq!(test("payload.amount + 1 == 21", &json!({"amount": 20})), Verdict::Yes);
+        assert_eq!(test("payload.amount + 1 == 21", &json!({"amount": 20})), Verdict::True);
     }
 
     #[test]
@@ -266,28 +295,28 @@ mod tests {
             ("payload.amount", json!({"amount": 20})),
             ("1 / payload.n == 1", json!({"n": 0})),
         ] {
-            assert!(matches!(test(source, &payload), Verdict::Unknown(_)), "{source} {payload}");
+            assert!(matches!(test(source, &payload), Verdict::Error(_)), "{source} {payload}");
         }
-        assert_eq!(test("has(payload.amount) && payload.amount <= 20", &json!({})), Verdict::No);
-        assert_eq!(test("action == 'x' && payload.amount <= 20", &json!({})), Verdict::No);
+        assert_eq!(test("has(payload.amount) && payload.amount <= 20", &json!({})), Verdict::False);
+        assert_eq!(test("action == 'x' && payload.amount <= 20", &json!({})), Verdict::False);
     }
 
     #[test]
     fn patterns_are_found_anywhere_and_ascii_unless_they_say_otherwise() {
         let payload = json!({"to": "Åsa Öberg <asa@example.com>", "pattern": "(?i)ASA@", "broken": "("});
         for (source, expected) in [
-            ("payload.to.matches('@example[.]com>$')", Verdict::Yes),
-            ("matches(payload.to, '^asa')", Verdict::No),
-            ("payload.to.matches(payload.pattern)", Verdict::Yes),
-            ("payload.to.matches('^.sa .berg')", Verdict::Yes),
-            ("payload.to.matches('^\\\\w')", Verdict::No),
+            ("payload.to.matches('@example[.]com>$')", Verdict::True),
+            ("matches(payload.to, '^asa')", Verdict::False),
+            ("payload.to.matches(payload.pattern)", Verdict::True),
+            ("payload.to.matches('^.sa .berg')", Verdict::True),
+            ("payload.to.matches('^\\\\w')", Verdict::False),
         ] {
             assert_eq!(test(source, &payload), expected, "{source}");
         }
         for broken in
             ["payload.to.matches(payload.broken)", "payload.n.matches('x')", "payload.to.matches(1)"]
         {
-            assert!(matches!(test(broken, &payload), Verdict::Unknown(_)), "{broken}");
+            assert!(matches!(test(broken, &payload), Verdict::Error(_)), "{broken}");
         }
         for broken in ["payload.to.matches('(')", "matches(payload.to, '(')"] {
             let faults = Condition::compile(broken).map(|_| ()).unwrap_err();

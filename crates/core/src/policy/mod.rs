@@ -1,21 +1,36 @@
 //! The policy: who may ask, who decides, and which rule a request hits (`placet.toml`).
 //!
-//! [`Policy::read`] makes one from text; everything else only looks things up in it.
+//! `Policy::read` makes one from text; everything else only looks things up in it. What reads and evaluates needs the
+//! feature `conditions`; a program that only looks things up does without its dependencies.
 
+#[cfg(feature = "conditions")]
 mod condition;
+#[cfg(feature = "conditions")]
+mod diagnostic;
+mod hours;
+#[cfg(feature = "conditions")]
 mod read;
-#[cfg(test)]
+#[cfg(all(test, feature = "conditions"))]
 mod tests;
+#[cfg(feature = "conditions")]
 mod toml_tree;
 
-use std::collections::{BTreeMap, BTreeSet};
+#[cfg(feature = "conditions")]
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+#[cfg(feature = "conditions")]
 use serde_json::Value;
 
-pub use condition::{Condition, Facts, VARIABLES, Verdict};
-pub use read::{Diagnostic, Report};
+#[cfg(feature = "conditions")]
+pub use condition::{Condition, EvalError, Facts, VARIABLES, Verdict};
+#[cfg(feature = "conditions")]
+pub use diagnostic::Diagnostic;
+pub use hours::Hours;
+#[cfg(feature = "conditions")]
+pub use read::Report;
 
 use crate::Timestamp;
 use crate::id::{ClientId, ReviewerId};
@@ -37,6 +52,8 @@ pub struct Policy {
     pub rules: Vec<Rule>,
     /// Lower-case hex SHA-256 of the text it was read from.
     pub sha256: String,
+    /// Counts the policies that were installed, from 1; 0 until this one is.
+    pub version: u32,
 }
 
 /// What a client may do.
@@ -44,27 +61,58 @@ pub struct Policy {
 pub enum ClientRole {
     /// Ask, and follow its own requests.
     Requester,
-    /// Answer requests that wait in a queue.
+    /// Verify and redeem tokens of the clients that name it.
+    Executor,
+    /// Answer requests that wait in one of its queues.
     Decider,
     /// Read the trail, and hook all events.
     Auditor,
 }
 
+impl ClientRole {
+    /// Every role.
+    pub const ALL: [Self; 4] = [Self::Requester, Self::Executor, Self::Decider, Self::Auditor];
+
+    /// Its word in the policy.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requester => "requester",
+            Self::Executor => "executor",
+            Self::Decider => "decider",
+            Self::Auditor => "auditor",
+        }
+    }
+}
+
+impl fmt::Display for ClientRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// A program that uses the gate.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// Its name.
+    /// Its identifier.
     pub id: ClientId,
+    /// The name that people read; the id where the policy gives none.
+    pub name: String,
     /// What it may do; never both requester and decider.
     pub roles: BTreeSet<ClientRole>,
     /// Whose program it is: that reviewer cannot approve what it asks.
     pub owner: Option<ReviewerId>,
+    /// Clients with the role `executor` that may verify and redeem its tokens.
+    pub executors: BTreeSet<ClientId>,
+    /// The queues that it answers for; empty unless it is a decider.
+    pub queues: BTreeSet<String>,
     /// How its tokens are signed.
     pub token: TokenKind,
     /// Hosts (or `host:port`) that its callbacks may reach although they are private or plain http.
     pub callback_hosts: Vec<String>,
     /// New requests per minute.
     pub rate_per_minute: u32,
+    /// How many of its requests may wait at one time.
+    pub max_pending: u32,
     /// Whether it may send its secret as a bearer key instead of signing.
     pub bearer: bool,
     /// Raised to revoke its secret.
@@ -89,12 +137,12 @@ pub struct Reviewer {
     pub email: Option<String>,
     /// Where texts go (E.164).
     pub phone: Option<String>,
-    /// Their Slack member id.
-    pub slack: Option<String>,
     /// What rules ask for.
     pub roles: BTreeSet<String>,
     /// When somebody else is asked.
     pub away: Vec<Absence>,
+    /// Raised to void every link of this person's.
+    pub generation: u32,
 }
 
 /// A time away, in whole UTC days, both included.
@@ -114,9 +162,10 @@ pub struct Rule {
     /// Its name, in tokens and in the trail.
     pub name: String,
     /// When it applies; without a condition, always.
+    #[cfg(feature = "conditions")]
     pub when: Option<Condition>,
     /// What it does.
-    pub then: RuleAction,
+    pub action: RuleAction,
     /// How long its approvals may be acted on, in seconds.
     pub valid_for_seconds: i64,
 }
@@ -172,8 +221,6 @@ pub struct ApprovalTerms {
     pub approvals: u32,
     /// Whom it asks, one after the other.
     pub stages: Vec<Stage>,
-    /// What the last deadline means.
-    pub on_timeout: Decision,
     /// Whether the client's owner may approve.
     pub owner_may_approve: bool,
 }
@@ -182,9 +229,13 @@ pub struct ApprovalTerms {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stage {
     /// Whom it asks.
-    pub ask: Assignees,
+    #[serde(rename = "ask")]
+    pub assignees: Assignees,
     /// For how long, in milliseconds.
     pub within_ms: i64,
+    /// When it may open; outside these hours the next stage opens instead. None: at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hours: Option<Hours>,
 }
 
 /// Whom a stage asks.
@@ -201,6 +252,7 @@ pub enum Assignees {
 pub const VALID_FOR_SECONDS: i64 = 60 * 60;
 
 /// A request, as rules see it.
+#[cfg(feature = "conditions")]
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     /// Who asks.
@@ -213,15 +265,18 @@ pub struct Question<'a> {
     pub payload: &'a Value,
     /// The caller's own labels.
     pub metadata: &'a BTreeMap<String, String>,
+    /// When it was asked.
+    pub now: Timestamp,
 }
 
 /// The rule that a request hits.
-#[derive(Clone, Debug)]
+#[cfg(feature = "conditions")]
+#[derive(Clone, Copy, Debug)]
 pub struct RuleMatch<'p> {
     /// The rule.
     pub rule: &'p Rule,
     /// Why its condition could not be evaluated, if it could not: then nothing but a person may approve.
-    pub doubt: Option<String>,
+    pub error: Option<EvalError>,
 }
 
 /// A reviewer who is asked, and for whom they stand in.
@@ -245,31 +300,31 @@ impl Policy {
         self.reviewers.iter().find(|reviewer| reviewer.id == *id)
     }
 
-    /// The first rule that matches, or that cannot be evaluated.
+    /// The first rule that matches, or that cannot be evaluated. None: the request is rejected.
     ///
     /// A condition that fails does not skip its rule: what follows might be more generous than its author meant.
-    pub fn pick(&self, question: &Question<'_>) -> Option<RuleMatch<'_>> {
-        let facts = Facts::of(question);
-        self.rules.iter().find_map(|rule| match rule.truth(&facts) {
-            Verdict::Yes => Some(RuleMatch { rule, doubt: None }),
-            Verdict::No => None,
-            Verdict::Unknown(why) => Some(RuleMatch { rule, doubt: Some(why) }),
+    #[cfg(feature = "conditions")]
+    pub fn evaluate(&self, question: &Question<'_>) -> Option<RuleMatch<'_>> {
+        self.trace(question).last().and_then(|(rule, verdict)| match verdict {
+            Verdict::True => Some(RuleMatch { rule, error: None }),
+            Verdict::Error(error) => Some(RuleMatch { rule, error: Some(*error) }),
+            Verdict::False => None,
         })
     }
 
-    /// What each rule says of a request, down to the one that it hits.
-    pub fn explain(&self, question: &Question<'_>) -> Vec<(&Rule, Verdict)> {
+    /// What each rule says of a request, down to the one that it hits: the steps of [`Policy::evaluate`].
+    #[cfg(feature = "conditions")]
+    pub fn trace(&self, question: &Question<'_>) -> Vec<(&Rule, Verdict)> {
         let facts = Facts::of(question);
-        let mut lines = Vec::new();
+        let mut steps = Vec::new();
         for rule in &self.rules {
-            let truth = rule.truth(&facts);
-            let hit = truth != Verdict::No;
-            lines.push((rule, truth));
-            if hit {
+            let verdict = rule.when.as_ref().map_or(Verdict::True, |condition| condition.test(&facts));
+            steps.push((rule, verdict));
+            if verdict != Verdict::False {
                 break;
             }
         }
-        lines
+        steps
     }
 
     /// The reviewers whom a stage with those roles asks at that time, each once, in the policy's order.
@@ -287,13 +342,6 @@ impl Policy {
         asked
     }
 
-    /// Whether that asked reviewer still counts: still in the policy, and still with a role that is asked (or, as a
-    /// backup, still standing in for someone).
-    pub fn still_counts(&self, asked: &Assignee, roles: &[String]) -> bool {
-        self.reviewer(&asked.reviewer)
-            .is_some_and(|reviewer| asked.in_place_of.is_some() || reviewer.has_any(roles))
-    }
-
     fn present<'p>(&'p self, reviewer: &'p Reviewer, at: Timestamp) -> Option<&'p Reviewer> {
         let mut candidate = reviewer;
         // As many steps as there are people: a circle of backups ends with nobody.
@@ -302,12 +350,6 @@ impl Policy {
             candidate = self.reviewer(away.backup.as_ref()?)?;
         }
         None
-    }
-}
-
-impl Rule {
-    fn truth(&self, facts: &Facts) -> Verdict {
-        self.when.as_ref().map_or(Verdict::Yes, |condition| condition.test(facts))
     }
 }
 

@@ -1,34 +1,21 @@
-//! Reading `placet.toml`: the whole file is checked, and all faults are reported together with their lines.
+//! Reading `placet.toml`: the whole file is checked, and all faults are reported together with their places.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use serde_json::Value;
 use toml::de::DeTable;
 
-use super::toml_tree::{Faults, Node, Table};
+use super::diagnostic::{Diagnostic, Diagnostics, closest};
+use super::toml_tree::{Node, Table};
 use super::{
-    Absence, ApprovalTerms, Assignees, Client, ClientRole, Condition, Decision, MAX_WAIT_MS, Policy,
+    Absence, ApprovalTerms, Assignees, Client, ClientRole, Condition, Decision, Hours, MAX_WAIT_MS, Policy,
     Question, Reviewer, Rule, RuleAction, Stage, VALID_FOR_SECONDS,
 };
-use crate::id::{ClientId, ReviewerId};
+use crate::Timestamp;
+use crate::grammar::{HostPattern, base_url};
+use crate::id::{ClientId, NotAnId, ReviewerId};
 use crate::payload::sha256_hex;
 use crate::token::TokenKind;
-
-/// One thing wrong, or worth a look, in a policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Diagnostic {
-    /// Line of the file, from 1.
-    pub line: usize,
-    /// What, in lower case without a full stop.
-    pub message: String,
-}
-
-impl fmt::Display for Diagnostic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}", self.line, self.message)
-    }
-}
 
 /// What a look at a policy found.
 #[derive(Debug)]
@@ -45,14 +32,14 @@ impl Policy {
         Self::check(text).policy
     }
 
-    /// Reads a policy that was checked when it was installed: its examples are not tried again, and a condition is
-    /// compiled when a request first reaches it.
+    /// Reads a policy that was checked when it was installed as that version: its examples are not tried again, and a
+    /// condition is compiled when a request first reaches it.
     ///
-    /// A function that never tests a condition then does not hold the compiler either, a tenth of its size.
-    pub fn load_trusted(text: &str) -> Result<Self, Vec<Diagnostic>> {
-        Strictness { condition: |source| Ok(Condition::unchecked(source)), examples: |_, _, _| {} }
-            .report(text)
-            .policy
+    /// A function that never tests a condition then does not hold the compiler either.
+    pub fn load_trusted(text: &str, version: u32) -> Result<Self, Vec<Diagnostic>> {
+        let trusting =
+            Strictness { condition: |source| Ok(Condition::unchecked(source)), examples: |_, _, _| {} };
+        trusting.report(text).policy.map(|policy| Self { version, ..policy })
     }
 
     /// Reads and checks a policy; also says what an operator should think twice about.
@@ -70,11 +57,11 @@ struct Strictness {
 
 impl Strictness {
     fn report(self, text: &str) -> Report {
-        let faults = Faults::new(text);
-        let warnings = Faults::new(text);
+        let faults = Diagnostics::new(text);
+        let warnings = Diagnostics::new(text);
         let (tree, errors) = DeTable::parse_recoverable(text);
         for error in &errors {
-            faults.add(error.span().map_or(0, |span| span.start), error.message().to_lowercase());
+            faults.add(error.span().unwrap_or(0..0), error.message().to_lowercase());
         }
         let policy = {
             let root = Table::root(&tree, &faults);
@@ -89,78 +76,45 @@ impl Strictness {
 /// One of a reviewer's addresses.
 type AddressOf = fn(&Reviewer) -> Option<&str>;
 
-fn read_policy(root: &Table<'_, '_>, text: &str, warnings: &Faults<'_>, scrutiny: Strictness) -> Policy {
+fn read_policy(
+    root: &Table<'_, '_>,
+    text: &str,
+    warnings: &Diagnostics<'_>,
+    strictness: Strictness,
+) -> Policy {
     let issuer = root.get("issuer").and_then(|node| {
-        let url = node.text()?;
-        let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-        if host.is_none_or(str::is_empty) || url.ends_with('/') {
-            node.fault("`issuer` must be an http(s) address without a slash at the end");
-            return None;
-        }
-        Some(url.to_owned())
+        let text = node.text()?;
+        base_url(text).map(str::to_owned).map_err(|why| node.fault(why)).ok()
     });
     let reviewer_tables = root.tables("reviewers", "a reviewer");
-    let reviewers: Vec<(usize, Reviewer)> =
-        reviewer_tables.iter().filter_map(|table| Some((table.at, read_reviewer(table)?))).collect();
+    let reviewers: Vec<(&Table<'_, '_>, Reviewer)> =
+        reviewer_tables.iter().filter_map(|table| Some((table, read_reviewer(table)?))).collect();
     let client_tables = root.tables("clients", "a client");
-    let clients: Vec<(usize, Client)> =
-        client_tables.iter().filter_map(|table| Some((table.at, read_client(table)?))).collect();
-
-    for (table, twin) in twins(&clients, |client| Some(client.id.as_str())) {
-        root.fault_at(table, format!("client `{twin}` stands twice"));
-    }
-    for (table, twin) in twins(&reviewers, |reviewer| Some(reviewer.id.as_str())) {
-        root.fault_at(table, format!("reviewer `{twin}` stands twice"));
-    }
-    // One person under two names could be a quorum alone, or approve past the owner's rule.
-    let addresses: [(&str, AddressOf); 3] = [
-        ("email", |reviewer| reviewer.email.as_deref()),
-        ("phone", |reviewer| reviewer.phone.as_deref()),
-        ("slack", |reviewer| reviewer.slack.as_deref()),
-    ];
-    for (what, address) in addresses {
-        for (table, twin) in twins(&reviewers, address) {
-            root.fault_at(table, format!("{what} `{twin}` is of two reviewers; a person counts once"));
-        }
-    }
-    let known = |id: &ReviewerId| reviewers.iter().any(|(_, reviewer)| reviewer.id == *id);
-    for (at, client) in &clients {
-        if let Some(owner) = client.owner.as_ref().filter(|owner| !known(owner)) {
-            root.fault_at(
-                *at,
-                format!("owner `{owner}` of client `{}` is not among the reviewers", client.id),
-            );
-        }
-    }
-    for (at, reviewer) in &reviewers {
-        for backup in reviewer.away.iter().filter_map(|away| away.backup.as_ref()) {
-            if !known(backup) {
-                root.fault_at(*at, format!("backup `{backup}` is not among the reviewers"));
-            } else if *backup == reviewer.id {
-                root.fault_at(*at, format!("`{backup}` cannot be their own backup"));
-            }
-        }
-    }
+    let clients: Vec<(&Table<'_, '_>, Client)> =
+        client_tables.iter().filter_map(|table| Some((table, read_client(table)?))).collect();
+    check_people(&reviewers);
+    check_programs(&clients, &reviewers);
 
     let rule_tables = root.tables("rules", "a rule");
     let reviewers: Vec<Reviewer> = reviewers.into_iter().map(|(_, reviewer)| reviewer).collect();
     let clients: Vec<Client> = clients.into_iter().map(|(_, client)| client).collect();
     let rules: Vec<Rule> = rule_tables
         .iter()
-        .filter_map(|table| read_rule(table, &reviewers, &clients, warnings, scrutiny))
+        .filter_map(|table| read_rule(table, &reviewers, &clients, warnings, strictness))
         .collect();
     let mut names = BTreeSet::new();
     for (rule, table) in rules.iter().zip(&rule_tables) {
         if !names.insert(&rule.name) {
-            table.fault(format!("rule `{}` stands twice", rule.name));
+            key_fault(table, "name", format!("rule `{}` is defined twice", rule.name));
         }
     }
     let complete = rules.len() == rule_tables.len();
-    let policy = Policy { issuer, clients, reviewers, rules, sha256: sha256_hex(text.as_bytes()) };
+    let policy =
+        Policy { issuer, clients, reviewers, rules, sha256: sha256_hex(text.as_bytes()), version: 0 };
     // Where a rule could not be read, examples of later rules could hit the wrong one for that reason alone.
     if complete {
         for (table, rule) in rule_tables.iter().zip(&policy.rules) {
-            (scrutiny.examples)(table, rule, &policy);
+            (strictness.examples)(table, rule, &policy);
         }
     } else {
         for table in &rule_tables {
@@ -168,107 +122,255 @@ fn read_policy(root: &Table<'_, '_>, text: &str, warnings: &Faults<'_>, scrutiny
         }
     }
     if policy.rules.is_empty() {
-        warnings.add(0, "there are no rules: every request is rejected");
+        warnings.add(0..0, "there are no rules: every request is rejected");
     }
     policy
 }
 
-/// Positions and texts of what stands a second time.
-fn twins<'t, T>(items: &'t [(usize, T)], text: fn(&'t T) -> Option<&'t str>) -> Vec<(usize, String)> {
+/// A fault at the value of that key, or at the table where it has none.
+fn key_fault(table: &Table<'_, '_>, key: &'static str, message: impl Into<String>) {
+    match table.get(key) {
+        Some(node) => node.fault(message),
+        None => table.fault(message),
+    }
+}
+
+/// The tables, and texts, of what is there a second time, whatever its case.
+fn duplicates<'t, 'a, 'f, T>(
+    items: &'t [(&'t Table<'a, 'f>, T)],
+    text: fn(&'t T) -> Option<&'t str>,
+) -> Vec<(&'t Table<'a, 'f>, &'t str)> {
     let mut seen = BTreeSet::new();
     items
         .iter()
-        .filter_map(|(at, item)| Some((*at, text(item)?.to_lowercase())))
-        .filter(|(_, text)| !seen.insert(text.clone()))
+        .filter_map(|(table, item)| Some((*table, text(item)?)))
+        .filter(|(_, text)| !seen.insert(text.to_lowercase()))
         .collect()
+}
+
+fn check_people(reviewers: &[(&Table<'_, '_>, Reviewer)]) {
+    for (table, id) in duplicates(reviewers, |reviewer| Some(reviewer.id.as_str())) {
+        key_fault(table, "id", format!("reviewer `{id}` is defined twice"));
+    }
+    // One person under two names could be a quorum alone, or approve past the owner's rule.
+    let addresses: [(&'static str, AddressOf); 2] =
+        [("email", |reviewer| reviewer.email.as_deref()), ("phone", |reviewer| reviewer.phone.as_deref())];
+    for (what, address) in addresses {
+        for (table, text) in duplicates(reviewers, address) {
+            key_fault(
+                table,
+                what,
+                format!("{what} `{text}` belongs to two reviewers; one person must not count twice"),
+            );
+        }
+    }
+    for (table, reviewer) in reviewers {
+        for backup in reviewer.away.iter().filter_map(|away| away.backup.as_ref()) {
+            if *backup == reviewer.id {
+                key_fault(table, "away", format!("`{backup}` cannot be their own backup"));
+            } else if !reviewers.iter().any(|(_, other)| other.id == *backup) {
+                let meant = closest(backup.as_str(), reviewers.iter().map(|(_, other)| other.id.as_str()));
+                unknown(table, "away", format!("backup `{backup}` is not one of the reviewers"), meant);
+            }
+        }
+    }
+}
+
+fn unknown(table: &Table<'_, '_>, key: &'static str, message: String, meant: Option<&str>) {
+    match (table.get(key), meant) {
+        (Some(node), Some(meant)) => node.fault_with_help(message, format!("did you mean `{meant}`?")),
+        (Some(node), None) => node.fault(message),
+        (None, _) => table.fault(message),
+    }
+}
+
+fn check_programs(clients: &[(&Table<'_, '_>, Client)], reviewers: &[(&Table<'_, '_>, Reviewer)]) {
+    for (table, id) in duplicates(clients, |client| Some(client.id.as_str())) {
+        key_fault(table, "id", format!("client `{id}` is defined twice"));
+    }
+    for (table, client) in clients {
+        if let Some(owner) = &client.owner
+            && !reviewers.iter().any(|(_, reviewer)| reviewer.id == *owner)
+        {
+            let meant = closest(owner.as_str(), reviewers.iter().map(|(_, reviewer)| reviewer.id.as_str()));
+            let message = format!("owner `{owner}` of client `{}` is not one of the reviewers", client.id);
+            unknown(table, "owner", message, meant);
+        }
+        for executor in &client.executors {
+            match clients.iter().find(|(_, other)| other.id == *executor) {
+                Some((_, other)) if other.has(ClientRole::Executor) => {}
+                Some(_) => key_fault(
+                    table,
+                    "executors",
+                    format!("client `{executor}` does not have the role `executor`"),
+                ),
+                None => {
+                    let ids = clients.iter().map(|(_, other)| other.id.as_str());
+                    let message = format!("executor `{executor}` is not one of the clients");
+                    unknown(table, "executors", message, closest(executor.as_str(), ids));
+                }
+            }
+        }
+    }
 }
 
 fn read_client(table: &Table<'_, '_>) -> Option<Client> {
     let id = table.required("id").and_then(|node| parse_id(&node, ClientId::parse));
+    let name = read_name(table);
     let roles = table.get("roles").map_or_else(
         || BTreeSet::from([ClientRole::Requester]),
         |node| node.items().iter().filter_map(client_role).collect(),
     );
     if roles.contains(&ClientRole::Requester) && roles.contains(&ClientRole::Decider) {
-        table.fault("a client is never both `requester` and `decider`: it could approve what it asks");
+        key_fault(
+            table,
+            "roles",
+            "a client is never both `requester` and `decider`: it could approve what it asks",
+        );
     }
     let owner = table.get("owner").and_then(|node| parse_id(&node, ReviewerId::parse));
+    let executors = table.get("executors").map_or_else(BTreeSet::new, |node| {
+        if !roles.contains(&ClientRole::Requester) {
+            node.fault("`executors` means nothing for a client without the role `requester`");
+        }
+        node.items().iter().filter_map(|item| parse_id(item, ClientId::parse)).collect()
+    });
+    let decides = roles.contains(&ClientRole::Decider);
+    let queues: BTreeSet<String> = match table.get("queues") {
+        Some(node) => {
+            if !decides {
+                node.fault("`queues` means nothing for a client without the role `decider`");
+            }
+            let items = node.items();
+            if items.is_empty() && decides {
+                node.fault("a decider needs at least one queue");
+            }
+            items.iter().filter_map(queue_name).collect()
+        }
+        None => {
+            if decides {
+                let help = "add `queues = [\"backup\"]` with the queues that it answers for";
+                match table.get("roles") {
+                    Some(node) => node.fault_with_help("a decider needs `queues`", help),
+                    None => table.fault_with_help("a decider needs `queues`", help),
+                }
+            }
+            BTreeSet::new()
+        }
+    };
     let token = table.get("token").and_then(|node| match node.text()? {
-        "HS256" => Some(TokenKind::Hs256),
         "EdDSA" => Some(TokenKind::EdDsa),
+        "HS256" => Some(TokenKind::Hs256),
         other => {
-            node.fault(format!("`{other}` must be \"HS256\" or \"EdDSA\""));
+            node.fault(format!("expected \"EdDSA\" or \"HS256\", not `{other}`"));
             None
         }
     });
     let callback_hosts = table
         .get("callback_hosts")
-        .map_or_else(Vec::new, |node| node.items().iter().filter_map(|host| callback_host(host)).collect());
+        .map_or_else(Vec::new, |node| node.items().iter().filter_map(callback_host).collect());
     let rate_per_minute = table.get("rate_per_minute").map_or(Some(60), |node| node.number(1, 1_000_000));
+    let max_pending = table.get("max_pending").map_or(Some(200), |node| node.number(1, 1_000_000));
     let bearer = table.get("bearer").map_or(Some(false), |node| node.flag());
     let generation = table.get("generation").map_or(Some(1), |node| node.number(1, u32::MAX));
+    let id = id?;
     Some(Client {
-        id: id?,
+        name: name.unwrap_or_else(|| id.to_string()),
+        id,
         roles,
         owner,
-        token: token.unwrap_or_default(),
+        executors,
+        queues,
+        token: token.unwrap_or(TokenKind::EdDsa),
         callback_hosts,
         rate_per_minute: rate_per_minute?,
+        max_pending: max_pending?,
         bearer: bearer?,
         generation: generation?,
     })
 }
 
+/// A name that people read.
+fn read_name(table: &Table<'_, '_>) -> Option<String> {
+    let node = table.get("name")?;
+    let name = node.words()?;
+    if name.chars().count() > 100 || name.contains(char::is_control) {
+        node.fault("a name has at most 100 characters, on one line");
+        return None;
+    }
+    Some(name.to_owned())
+}
+
 fn client_role(node: &Node<'_, '_>) -> Option<ClientRole> {
-    match node.text()? {
-        "requester" => Some(ClientRole::Requester),
-        "decider" => Some(ClientRole::Decider),
-        "auditor" => Some(ClientRole::Auditor),
-        other => {
-            node.fault(format!("`{other}` must be `requester`, `decider` or `auditor`"));
-            None
+    let text = node.text()?;
+    let role = ClientRole::ALL.into_iter().find(|role| role.as_str() == text);
+    if role.is_none() {
+        let words: Vec<_> = ClientRole::ALL.iter().map(|role| role.as_str()).collect();
+        let message = format!("`{text}` is not a role of a client");
+        match closest(text, words.iter().copied()) {
+            Some(meant) => node.fault_with_help(message, format!("did you mean `{meant}`?")),
+            None => node.fault_with_help(message, format!("expected one of `{}`", words.join("`, `"))),
         }
     }
+    role
 }
 
 fn callback_host(node: &Node<'_, '_>) -> Option<String> {
-    let host = node.words()?;
-    if host.contains(['/', ' ', '@', '?', '#', '*']) {
-        node.fault(format!("`{host}` must be a host, or host:port, without scheme or path"));
-        return None;
-    }
-    Some(host.to_lowercase())
+    HostPattern::parse(node.words()?).map(|host| host.to_string()).map_err(|why| node.fault(why)).ok()
 }
 
-fn parse_id<T>(node: &Node<'_, '_>, parse: fn(&str) -> Result<T, crate::id::NotAnId>) -> Option<T> {
+fn queue_name(node: &Node<'_, '_>) -> Option<String> {
+    let name = node.words()?;
+    if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') || name.len() > 80 {
+        node.fault(format!("`{name}` is not a queue's name; expected 1 to 80 of `A-Za-z0-9_-`"));
+        return None;
+    }
+    Some(name.to_owned())
+}
+
+fn parse_id<T>(node: &Node<'_, '_>, parse: fn(&str) -> Result<T, NotAnId>) -> Option<T> {
     let text = node.text()?;
     parse(text).map_err(|error| node.fault(format!("`{text}` {error}"))).ok()
 }
 
 fn read_reviewer(table: &Table<'_, '_>) -> Option<Reviewer> {
     let id = table.required("id").and_then(|node| parse_id(&node, ReviewerId::parse));
-    let name = table.get("name").and_then(|node| node.words()).map(str::to_owned);
+    let name = read_name(table);
     let email = table.get("email").and_then(|node| {
         let email = node.words()?;
-        if !email.contains('@') || email.contains(char::is_whitespace) {
-            node.fault(format!("`{email}` must be an email address"));
+        if !is_email(email) {
+            node.fault(format!("`{email}` is not an email address"));
         }
         Some(email.to_owned())
     });
     let phone = table.get("phone").and_then(|node| {
         let phone = node.words()?;
         let digits = phone.strip_prefix('+').unwrap_or_default();
-        if !(6..=15).contains(&digits.len()) || !digits.bytes().all(|b| b.is_ascii_digit()) {
-            node.fault(format!("`{phone}` must be a number in E.164 form, such as \"+15550100\""));
+        if !(6..=15).contains(&digits.len())
+            || !digits.bytes().all(|b| b.is_ascii_digit())
+            || digits.starts_with('0')
+        {
+            node.fault(format!("`{phone}` is not a phone number in E.164 form, such as \"+15550100\""));
         }
         Some(phone.to_owned())
     });
-    let slack = table.get("slack").and_then(|node| node.words()).map(str::to_owned);
     let roles = table.get("roles").map_or_else(BTreeSet::new, |node| role_names(&node));
     let away = table.tables("away", "a time away").iter().filter_map(read_away).collect();
+    let generation = table.get("generation").map_or(Some(1), |node| node.number(1, u32::MAX));
     let id = id?;
     let name = name.unwrap_or_else(|| id.to_string());
-    Some(Reviewer { id, name, email, phone, slack, roles, away })
+    Some(Reviewer { id, name, email, phone, roles, away, generation: generation? })
+}
+
+/// A local part and a host, without what would end a header or hide a second address.
+fn is_email(text: &str) -> bool {
+    let Some((local, host)) = text.rsplit_once('@') else { return false };
+    let odd = |c: char| c.is_whitespace() || c.is_control() || ",;:<>()[]\\\"@".contains(c);
+    (1..=64).contains(&local.len()) && !local.contains(odd) && !host.contains(odd) && host_only(host)
+}
+
+fn host_only(host: &str) -> bool {
+    HostPattern::parse(host).is_ok()
 }
 
 fn role_names<C: FromIterator<String>>(node: &Node<'_, '_>) -> C {
@@ -281,7 +383,7 @@ fn read_away(table: &Table<'_, '_>) -> Option<Absence> {
     let backup = table.get("backup").and_then(|node| parse_id(&node, ReviewerId::parse));
     let away = Absence { from_day: from_day?, until_day: until_day?, backup };
     if away.until_day < away.from_day {
-        table.fault("`until` is before `from`");
+        key_fault(table, "until", "`until` is before `from`");
     }
     Some(away)
 }
@@ -290,20 +392,16 @@ fn read_rule(
     table: &Table<'_, '_>,
     reviewers: &[Reviewer],
     clients: &[Client],
-    warnings: &Faults<'_>,
-    scrutiny: Strictness,
+    warnings: &Diagnostics<'_>,
+    strictness: Strictness,
 ) -> Option<Rule> {
-    let name = table.required("name").and_then(|node| {
-        let name = node.words()?;
-        if name.len() > 100 || name.contains(char::is_control) {
-            node.fault("a rule's name has at most 100 characters, on one line");
-            return None;
-        }
-        Some(name.to_owned())
-    });
+    let name = match table.required("name") {
+        Some(_) => read_name(table),
+        None => None,
+    };
     let when = match table.get("when") {
         None => Some(None),
-        Some(node) => node.text().and_then(|source| match (scrutiny.condition)(source) {
+        Some(node) => node.text().and_then(|source| match (strictness.condition)(source) {
             Ok(condition) => Some(Some(condition)),
             Err(messages) => {
                 for message in messages {
@@ -321,45 +419,49 @@ fn read_rule(
         }
         Some(seconds)
     });
+    table.refuse(
+        "on_timeout",
+        "`on_timeout` no longer exists: silence never approves, and a request that nobody answers expires",
+        "remove it; if a program should answer when people do not, put a queue as the last stage and let that program \
+         answer under its own name",
+    );
     let decide = table.get("decide").map(|node| decision(&node));
     let stages = table.get("stages");
-    let then = match (decide, stages) {
+    let action = match (decide, stages) {
         (Some(_), Some(stages)) => {
-            stages.fault("a rule has either `decide` or `stages`");
+            stages.fault("a rule has either `decide` or `stages`, not both");
             None
         }
         (Some(decision), None) => decision.map(RuleAction::Decide),
-        (None, Some(stages)) => read_terms(table, &stages, reviewers, clients, warnings).map(RuleAction::Ask),
+        (None, Some(stages)) => read_terms(table, &stages, reviewers, clients).map(RuleAction::Ask),
         (None, None) => {
-            table.fault("a rule needs `decide` or `stages`");
+            table.fault_with_help(
+                "a rule needs `decide` or `stages`",
+                "write `decide = \"approve\"`, `decide = \"reject\"`, or the stages that it asks",
+            );
             None
         }
     };
-    if let Some(RuleAction::Decide(_)) = then {
-        for key in ["approvals", "on_timeout", "owner_may_approve"] {
-            if let Some(node) = table.get(key) {
-                node.fault(format!("`{key}` means nothing in a rule that decides alone"));
-            }
-        }
-    } else {
-        // Named, so that a typo elsewhere in the rule lists every key that it could have been.
-        for key in ["approvals", "on_timeout", "owner_may_approve"] {
-            let _ = table.get(key);
+    for key in ["approvals", "owner_may_approve"] {
+        // Read here in any case, so that a typo elsewhere in the rule lists every key that it could have been.
+        let node = table.get(key);
+        if let (Some(RuleAction::Decide(_)), Some(node)) = (&action, node) {
+            node.fault(format!("`{key}` means nothing in a rule that decides alone"));
         }
     }
     let _ = table.get("examples");
-    let (name, when, then, valid_for_seconds) = (name?, when?, then?, valid_for_seconds?);
-    if when.is_none() && matches!(then, RuleAction::Decide(Decision::Approve)) {
-        warnings.add(table.at, format!("rule `{name}` approves everything that reaches it"));
+    let (name, when, action, valid_for_seconds) = (name?, when?, action?, valid_for_seconds?);
+    if when.is_none() && matches!(action, RuleAction::Decide(Decision::Approve)) {
+        warnings.add(table.span(), format!("rule `{name}` approves everything that reaches it"));
     }
-    Some(Rule { name, when, then, valid_for_seconds })
+    Some(Rule { name, when, action, valid_for_seconds })
 }
 
 fn decision(node: &Node<'_, '_>) -> Option<Decision> {
     let text = node.text()?;
     let decision = Decision::parse(text);
     if decision.is_none() {
-        node.fault(format!("`{text}` must be \"approve\" or \"reject\""));
+        node.fault(format!("expected \"approve\" or \"reject\", not `{text}`"));
     }
     decision
 }
@@ -369,16 +471,8 @@ fn read_terms(
     stages: &Node<'_, '_>,
     reviewers: &[Reviewer],
     clients: &[Client],
-    warnings: &Faults<'_>,
 ) -> Option<ApprovalTerms> {
     let approvals = table.get("approvals").map_or(Some(1), |node| node.number(1, 100));
-    let on_timeout = table.get("on_timeout").map_or(Some(Decision::Reject), |node| {
-        let decision = decision(&node);
-        if decision == Some(Decision::Approve) {
-            warnings.add(node.at, "`on_timeout = \"approve\"`: if nobody answers, the request is approved");
-        }
-        decision
-    });
     let owner_may_approve = table.get("owner_may_approve").map_or(Some(false), |node| node.flag());
     let items = stages.items();
     if items.is_empty() {
@@ -397,56 +491,79 @@ fn read_terms(
     let people = reviewers
         .iter()
         .filter(|reviewer| {
-            read.iter().any(|stage| matches!(&stage.ask, Assignees::Roles(roles) if reviewer.has_any(roles)))
+            read.iter()
+                .any(|stage| matches!(&stage.assignees, Assignees::Roles(roles) if reviewer.has_any(roles)))
         })
         .count();
-    let queue = read.iter().any(|stage| matches!(stage.ask, Assignees::Queue(_)));
+    let queue = read.iter().any(|stage| matches!(stage.assignees, Assignees::Queue(_)));
     if read.len() == items.len() && people < approvals as usize && !queue {
-        table.fault(format!("asks for {approvals} approvals, but its stages have {people} reviewers"));
+        key_fault(
+            table,
+            "approvals",
+            format!("the rule needs {approvals} approvals, but its stages have {people} reviewers"),
+        );
     }
     (read.len() == items.len()).then_some(())?;
-    Some(ApprovalTerms {
-        approvals,
-        stages: read,
-        on_timeout: on_timeout?,
-        owner_may_approve: owner_may_approve?,
-    })
+    Some(ApprovalTerms { approvals, stages: read, owner_may_approve: owner_may_approve? })
 }
 
 fn read_stage(node: &Node<'_, '_>, reviewers: &[Reviewer], clients: &[Client]) -> Option<Stage> {
     let table = node.table("a stage")?;
     let within_ms = table.required("within").and_then(|node| node.duration_ms());
-    let ask = match (table.get("ask"), table.get("queue")) {
+    let hours = table.get("hours").map(|node| {
+        let text = node.text()?;
+        Hours::parse(text).map_err(|why| node.fault(why)).ok()
+    });
+    let assignees = match (table.get("ask"), table.get("queue")) {
         (Some(node), None) => {
             let items = node.items();
-            let roles: Vec<String> = role_names(&node);
             if items.is_empty() {
                 node.fault("`ask` needs at least one role");
             }
-            for role in &roles {
+            let mut roles = Vec::new();
+            for item in &items {
+                let Some(role) = item.words() else { continue };
                 if !reviewers.iter().any(|reviewer| reviewer.roles.contains(role)) {
-                    node.fault(format!("no reviewer has the role `{role}`"));
+                    let known = reviewers.iter().flat_map(|reviewer| &reviewer.roles).map(String::as_str);
+                    let message = format!("no reviewer has the role `{role}`");
+                    match closest(role, known) {
+                        Some(meant) => item.fault_with_help(message, format!("did you mean `{meant}`?")),
+                        None => item.fault(message),
+                    }
                 }
+                roles.push(role.to_owned());
             }
             Some(Assignees::Roles(roles))
         }
         (None, Some(node)) => {
-            let name = node.words()?;
-            if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') || name.len() > 80 {
-                node.fault("a queue's name has 1 to 80 of `A-Za-z0-9_-`");
+            let name = queue_name(&node)?;
+            if !clients.iter().any(|client| client.has(ClientRole::Decider) && client.queues.contains(&name))
+            {
+                node.fault_with_help(
+                    format!("nobody can answer from the queue `{name}`"),
+                    format!("give a client `roles = [\"decider\"]` and `queues = [\"{name}\"]`"),
+                );
             }
-            if !clients.iter().any(|client| client.has(ClientRole::Decider)) {
-                node.fault("no client has the role `decider`, so nobody could answer from this queue");
-            }
-            Some(Assignees::Queue(name.to_owned()))
+            Some(Assignees::Queue(name))
         }
-        _ => {
-            table.fault("a stage has either `ask = [roles]` or `queue = \"name\"`");
+        (Some(_), Some(node)) => {
+            node.fault("a stage has either `ask = [roles]` or `queue = \"name\"`, not both");
+            None
+        }
+        (None, None) => {
+            table.fault("a stage needs `ask = [roles]` or `queue = \"name\"`");
             None
         }
     };
-    Some(Stage { ask: ask?, within_ms: within_ms? })
+    let hours = match hours {
+        Some(hours) => Some(hours?),
+        None => None,
+    };
+    Some(Stage { assignees: assignees?, within_ms: within_ms?, hours })
 }
+
+/// When examples that do not say otherwise are asked: a fixed time, so that a check always finds the same.
+const EXAMPLE_NOW: Timestamp = Timestamp::from_millis(1_767_268_800_000);
 
 fn check_examples(table: &Table<'_, '_>, rule: &Rule, policy: &Policy) {
     let empty = BTreeMap::new();
@@ -462,12 +579,14 @@ fn check_examples(table: &Table<'_, '_>, rule: &Rule, policy: &Policy) {
             example.fault("`payload` of an example must be a table");
             continue;
         };
-        let question = Question { client, action, summary, payload: &payload, metadata: &empty };
-        match policy.pick(&question) {
-            Some(hit) if hit.rule.name == rule.name && hit.doubt.is_none() => {}
+        let question =
+            Question { client, action, summary, payload: &payload, metadata: &empty, now: EXAMPLE_NOW };
+        match policy.evaluate(&question) {
+            Some(hit) if hit.rule.name == rule.name && hit.error.is_none() => {}
             Some(hit) => {
-                let why =
-                    hit.doubt.map_or_else(String::new, |why| format!(", which cannot be evaluated: {why}"));
+                let why = hit
+                    .error
+                    .map_or_else(String::new, |error| format!(", which cannot be evaluated: {error}"));
                 example.fault(format!(
                     "this example of rule `{}` hits rule `{}`{why}",
                     rule.name, hit.rule.name

@@ -1,93 +1,90 @@
-//! Walking a TOML document so that every fault is found, each with its line.
+//! Walking a TOML document so that every fault is found, each with its place.
 //!
 //! Knows TOML only; what the tables mean is in `read`.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use serde_json::{Map, Number, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::read::Diagnostic;
+use super::diagnostic::{Diagnostics, closest};
+use crate::grammar;
 
-/// What is wrong so far, and the text to find lines in.
-pub(super) struct Faults<'t> {
-    text: &'t str,
-    found: RefCell<Vec<Diagnostic>>,
-}
-
-impl<'t> Faults<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
-        Self { text, found: RefCell::new(Vec::new()) }
-    }
-
-    pub(super) fn add(&self, at: usize, message: impl Into<String>) {
-        let before = self.text.get(..at).unwrap_or(self.text);
-        let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
-        self.found.borrow_mut().push(Diagnostic { line, message: message.into() });
-    }
-
-    /// Everything found, in the order of the file.
-    pub(super) fn take(self) -> Vec<Diagnostic> {
-        let mut found = self.found.into_inner();
-        found.sort_by_key(|diagnostic| diagnostic.line);
-        found.dedup();
-        found
-    }
-}
-
-/// One value, and where it stands.
-#[derive(Clone, Copy)]
+/// One value, and where it is.
+#[derive(Clone)]
 pub(super) struct Node<'a, 'f> {
     value: &'a DeValue<'a>,
-    pub(super) at: usize,
-    faults: &'f Faults<'f>,
+    span: Range<usize>,
+    faults: &'f Diagnostics<'f>,
 }
 
 /// One table. When it is dropped, the keys that nobody asked for are faults.
 pub(super) struct Table<'a, 'f> {
     entries: &'a DeTable<'a>,
-    pub(super) at: usize,
-    faults: &'f Faults<'f>,
+    span: Range<usize>,
+    faults: &'f Diagnostics<'f>,
     name: &'static str,
     known: RefCell<BTreeSet<&'static str>>,
 }
 
 impl<'a, 'f> Table<'a, 'f> {
-    pub(super) fn root(table: &'a Spanned<DeTable<'a>>, faults: &'f Faults<'f>) -> Self {
-        Self { entries: table.get_ref(), at: 0, faults, name: "the policy", known: RefCell::default() }
+    pub(super) fn root(table: &'a Spanned<DeTable<'a>>, faults: &'f Diagnostics<'f>) -> Self {
+        Self { entries: table.get_ref(), span: 0..0, faults, name: "the policy", known: RefCell::default() }
+    }
+
+    pub(super) fn span(&self) -> Range<usize> {
+        self.span.clone()
     }
 
     pub(super) fn fault(&self, message: impl Into<String>) {
-        self.faults.add(self.at, message);
+        self.faults.add(self.span(), message);
     }
 
-    pub(super) fn fault_at(&self, at: usize, message: impl Into<String>) {
-        self.faults.add(at, message);
+    pub(super) fn fault_with_help(&self, message: impl Into<String>, help: impl Into<String>) {
+        self.faults.add_with_help(self.span(), message, Some(help.into()));
     }
 
     pub(super) fn get(&self, key: &'static str) -> Option<Node<'a, 'f>> {
         self.known.borrow_mut().insert(key);
         self.entries.get(key).map(|value| Node {
             value: value.get_ref(),
-            at: value.span().start,
+            span: value.span(),
             faults: self.faults,
         })
+    }
+
+    /// Where a key that must not be there is: it gets a diagnostic of its own.
+    pub(super) fn refuse(&self, key: &'static str, message: impl Into<String>, help: impl Into<String>) {
+        if let Some((name, _)) = self.entries.iter().find(|(name, _)| name.get_ref() == key) {
+            self.faults.add_with_help(name.span(), message, Some(help.into()));
+            // Known, so that it is told once; dropped from the list of what could be written.
+            self.known.borrow_mut().insert(key);
+        }
     }
 
     pub(super) fn required(&self, key: &'static str) -> Option<Node<'a, 'f>> {
         let node = self.get(key);
         if node.is_none() {
-            self.fault(format!("{} has no `{key}`", self.name));
+            self.fault(format!("{} needs the key `{key}`", self.name));
         }
         node
     }
 
     /// The tables of an array of tables; none where the key is missing.
     pub(super) fn tables(&self, key: &'static str, name: &'static str) -> Vec<Table<'a, 'f>> {
-        let items = self.get(key).map(|node| node.items()).unwrap_or_default();
-        items.into_iter().filter_map(|item| item.table(name)).collect()
+        let Some(node) = self.get(key) else { return Vec::new() };
+        if node.value.is_table() {
+            node.faults.add_with_help(
+                node.span.clone(),
+                format!("`{key}` must be a list of tables, but this is one table"),
+                Some(format!("write `[[{key}]]` with two brackets on each side, once for {name}")),
+            );
+            return Vec::new();
+        }
+        node.items().into_iter().filter_map(|item| item.table(name)).collect()
     }
 }
 
@@ -95,24 +92,54 @@ impl Drop for Table<'_, '_> {
     fn drop(&mut self) {
         let known = self.known.borrow();
         for key in self.entries.keys() {
-            if !known.contains(key.get_ref().as_ref()) {
-                let keys: Vec<_> = known.iter().map(|key| format!("`{key}`")).collect();
-                self.faults.add(
-                    key.span().start,
-                    format!("{} has no key `{}`; there are {}", self.name, key.get_ref(), keys.join(", ")),
-                );
+            let word = key.get_ref().as_ref();
+            if known.contains(word) {
+                continue;
             }
+            let keys: Vec<_> = known.iter().map(|key| format!("`{key}`")).collect();
+            let help = closest(word, known.iter().copied()).map_or_else(
+                || format!("expected one of {}", keys.join(", ")),
+                |meant| format!("did you mean `{meant}`?"),
+            );
+            self.faults.add_with_help(key.span(), format!("{} has no key `{word}`", self.name), Some(help));
         }
     }
 }
 
 impl<'a, 'f> Node<'a, 'f> {
+    pub(super) fn span(&self) -> Range<usize> {
+        self.span.clone()
+    }
+
     pub(super) fn fault(&self, message: impl Into<String>) {
-        self.faults.add(self.at, message);
+        self.faults.add(self.span(), message);
+    }
+
+    pub(super) fn fault_with_help(&self, message: impl Into<String>, help: impl Into<String>) {
+        self.faults.add_with_help(self.span(), message, Some(help.into()));
+    }
+
+    /// A fault of a part of this value, in bytes of the whole file.
+    pub(super) fn fault_at(&self, span: Range<usize>, message: impl Into<String>, help: Option<String>) {
+        self.faults.add_with_help(span, message, help);
+    }
+
+    /// The text of the file from which this value was read.
+    pub(super) fn raw(&self) -> &'f str {
+        self.faults.text().get(self.span()).unwrap_or_default()
     }
 
     fn expected<T>(&self, what: &str) -> Option<T> {
-        self.fault(format!("must be {what}, not {}", self.value.type_str()));
+        let found = match self.value {
+            DeValue::String(_) => "a string",
+            DeValue::Integer(_) => "a whole number",
+            DeValue::Float(_) => "a number with a fraction",
+            DeValue::Boolean(_) => "true or false",
+            DeValue::Datetime(_) => "a date or time",
+            DeValue::Array(_) => "a list",
+            DeValue::Table(_) => "a table",
+        };
+        self.fault(format!("expected {what}, but this is {found}"));
         None
     }
 
@@ -140,30 +167,14 @@ impl<'a, 'f> Node<'a, 'f> {
         let value = u32::from_str_radix(number.as_str(), number.radix()).ok();
         let value = value.filter(|value| (least..=most).contains(value));
         if value.is_none() {
-            self.fault(format!("must be from {least} to {most}"));
+            self.fault(format!("expected a whole number from {least} to {most}"));
         }
         value
     }
 
     /// A duration such as `90s`, `10m`, `24h` or `7d`, in milliseconds.
     pub(super) fn duration_ms(&self) -> Option<i64> {
-        let text = self.text()?;
-        let parsed = (|| {
-            let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-            let (number, unit_ms) = match (unit, number.strip_suffix('m')) {
-                ("s", Some(number)) => (number, 1),
-                ("s", None) => (number, 1000),
-                ("m", _) => (number, 60_000),
-                ("h", _) => (number, 3_600_000),
-                ("d", _) => (number, crate::time::DAY_MS),
-                _ => return None,
-            };
-            number.parse::<i64>().ok().filter(|n| *n > 0)?.checked_mul(unit_ms)
-        })();
-        if parsed.is_none() {
-            self.fault(format!("`{text}` must be a duration such as `90s`, `10m`, `24h` or `7d`"));
-        }
-        parsed
+        grammar::duration_ms(self.text()?).map_err(|why| self.fault(why)).ok()
     }
 
     /// A date, as days since 1970-01-01.
@@ -181,13 +192,19 @@ impl<'a, 'f> Node<'a, 'f> {
         };
         items
             .iter()
-            .map(|item| Node { value: item.get_ref(), at: item.span().start, faults: self.faults })
+            .map(|item| Node { value: item.get_ref(), span: item.span(), faults: self.faults })
             .collect()
     }
 
     pub(super) fn table(&self, name: &'static str) -> Option<Table<'a, 'f>> {
         let Some(table) = self.value.as_table() else { return self.expected("a table") };
-        Some(Table { entries: table, at: self.at, faults: self.faults, name, known: RefCell::default() })
+        Some(Table {
+            entries: table,
+            span: self.span(),
+            faults: self.faults,
+            name,
+            known: RefCell::default(),
+        })
     }
 
     /// The value as JSON, for examples.

