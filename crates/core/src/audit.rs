@@ -177,7 +177,10 @@ pub struct AuditEntry {
 
 impl AuditEntry {
     /// The hash that this entry must have: SHA-256 of its canonical JSON (RFC 8785) without the field `hash`.
-    #[expect(clippy::expect_used, reason = "an entry is texts, numbers and booleans, which always have canonical JSON")]
+    #[expect(
+        clippy::expect_used,
+        reason = "an entry is texts, numbers and booleans, which always have canonical JSON"
+    )]
     pub fn computed_hash(&self) -> String {
         let unsealed = Self { hash: String::new(), ..self.clone() };
         sha256_hex(serde_json_canonicalizer::to_string(&unsealed).expect("an entry is JSON").as_bytes())

@@ -140,7 +140,9 @@ impl InboxLink {
     ) -> Option<&'r ReviewerId> {
         let epoch = keys.epoch(self.epoch)?;
         reviewers
-            .filter(|(reviewer, generation)| bool::from(inbox_mac(epoch, reviewer, *generation).ct_eq(&self.mac)))
+            .filter(|(reviewer, generation)| {
+                bool::from(inbox_mac(epoch, reviewer, *generation).ct_eq(&self.mac))
+            })
             .fold(None, |found, (reviewer, _)| found.or(Some(reviewer)))
     }
 }

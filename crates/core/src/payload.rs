@@ -43,6 +43,11 @@ impl Payload {
         Ok(Self(text.into()))
     }
 
+    /// A payload whose canonical text a store has kept.
+    pub(crate) fn from_canonical(text: &str) -> Self {
+        Self(text.into())
+    }
+
     /// The canonical text (RFC 8785).
     pub fn as_str(&self) -> &str {
         &self.0

@@ -76,6 +76,14 @@ pub enum Refusal {
     /// Fields are missing or wrong; all of them are listed.
     #[error("the request is not valid")]
     InvalidRequest(Vec<FieldError>),
+    /// Too many of this client's requests wait.
+    #[error(
+        "{max_pending} requests of this client are pending, which is the most; try again when some have ended"
+    )]
+    TooManyPending {
+        /// The limit.
+        max_pending: u32,
+    },
     /// Too many requests by this client in this minute.
     #[error("too many requests; try again in {retry_after_seconds} s")]
     RateLimited {
@@ -105,7 +113,7 @@ impl Refusal {
             Self::LinkExpired => "link_expired",
             Self::PayloadTooLarge { .. } => "payload_too_large",
             Self::InvalidRequest(_) => "invalid_request",
-            Self::RateLimited { .. } => "rate_limited",
+            Self::RateLimited { .. } | Self::TooManyPending { .. } => "rate_limited",
             Self::NoPolicy => "no_policy",
         }
     }

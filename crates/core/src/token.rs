@@ -60,6 +60,8 @@ pub struct Claims {
     pub decided_by: Vec<String>,
     /// The rule that applied; absent when none matched.
     pub rule: Option<String>,
+    /// Version of the policy that the rule is from.
+    pub policy: u32,
 }
 
 /// Why a token is not good for what is asked.
@@ -141,6 +143,17 @@ pub fn mint(claims: &Claims, key: &MintKey<'_>) -> Result<String, Error> {
     };
     let header = Header { typ: Some(TYPE.into()), alg: algorithm, kid, ..Header::default() };
     jsonwebtoken::encode(&header, claims, &key)
+}
+
+/// The `aud` that a token claims to have. Nothing is checked: only for choosing the keys to check it with.
+pub fn unverified_audience(unverified: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Audience {
+        aud: String,
+    }
+    let claims = unverified.split('.').nth(1).filter(|part| part.len() <= MAX_BYTES)?;
+    let claims = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, claims).ok()?;
+    serde_json::from_slice::<Audience>(&claims).ok().map(|claims| claims.aud)
 }
 
 /// Reads a token that one of the keys signed. Time, audience and payload are not looked at yet.

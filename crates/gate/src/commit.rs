@@ -132,14 +132,14 @@ impl Gate {
         transition: Transition,
         policy: &Policy,
         quota: Option<Quota>,
-        write: impl FnOnce(Arc<ApprovalRequest>, placet_core::request::RequestState) -> (RequestWrite, Request) + Send,
+        write: impl FnOnce(Arc<ApprovalRequest>, placet_core::request::RequestState) -> (RequestWrite, Request)
+        + Send,
     ) -> Result<Prepared, Error> {
         let now = self.clock.now();
         let keyring = self.keys.keyring().await?;
         let ends = transition.ends();
         let (not_at_or_after, policy_version) = (transition.not_at_or_after(), transition.policy());
-        let outbox =
-            self.messages(&asked, transition.next(), transition.effects(), policy, now).await?;
+        let outbox = self.messages(&asked, transition.next(), transition.effects(), policy, now).await?;
         let chained = transition.chain(&asked, |claims| mint(claims, &asked, policy, &keyring, None))?;
         let (request, next) = write(asked, chained.state);
         let commit = Commit {

@@ -23,11 +23,8 @@ impl Gate {
             if request.asked().approval_id != approval_id {
                 return Ok(Step::Leave);
             }
-            let given_up = GivenUp {
-                client: receiver.clone(),
-                message: message.id.clone(),
-                reason: reason.to_owned(),
-            };
+            let given_up =
+                GivenUp { client: receiver.clone(), message: message.id.clone(), reason: reason.to_owned() };
             Ok(Step::Write(Box::new(request.give_up(given_up, now))))
         })
         .await?;

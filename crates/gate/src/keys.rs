@@ -23,10 +23,8 @@ impl Gate {
         };
         // The first epoch is no rotation, so the chain is one entry shorter than the epochs. A rotation is recorded at
         // least once by whoever made it; what finds its entry there leaves it at that.
-        self.append(SUBJECT, async |_, chain| {
-            Ok((chain.seq < epoch.saturating_sub(1)).then(|| act.clone()))
-        })
-        .await
-        .map(drop)
+        self.append(SUBJECT, async |_, chain| Ok((chain.seq < epoch.saturating_sub(1)).then(|| act.clone())))
+            .await
+            .map(drop)
     }
 }

@@ -158,15 +158,15 @@ impl Gate {
                     payloads.extend(self.hooked(asked, HookEvent::Requested, policy).await?);
                 }
                 Effect::Decided => {
-                    payloads.extend((0..next.callbacks().len()).map(|number| OutboxPayload::Callback { number }));
+                    payloads
+                        .extend((0..next.callbacks().len()).map(|number| OutboxPayload::Callback { number }));
                     payloads.extend(self.hooked(asked, HookEvent::Decided, policy).await?);
                 }
                 Effect::CallBack { number } => payloads.push(OutboxPayload::Callback { number: *number }),
                 Effect::Alert(alert) => payloads.push(OutboxPayload::Alert(alert_about(asked, alert))),
             }
         }
-        let subject =
-            OutboxSubject::Approval { key: asked.key(), approval_id: asked.approval_id.clone() };
+        let subject = OutboxSubject::Approval { key: asked.key(), approval_id: asked.approval_id.clone() };
         Ok(payloads.into_iter().map(|payload| OutboxMessage::new(subject.clone(), payload, now)).collect())
     }
 
@@ -182,7 +182,11 @@ impl Gate {
                 || policy.client(&hook.client).is_some_and(|client| client.has(ClientRole::Auditor));
             hook.events.contains(&event) && (hook.client == asked.client || auditor())
         };
-        Ok(hooks.iter().filter(hears).map(|hook| OutboxPayload::Hook { hook: hook.id.clone(), event }).collect())
+        Ok(hooks
+            .iter()
+            .filter(hears)
+            .map(|hook| OutboxPayload::Hook { hook: hook.id.clone(), event })
+            .collect())
     }
 }
 

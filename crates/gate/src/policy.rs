@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use placet_core::Refusal;
 use placet_core::audit::AuditEventKind;
 use placet_core::policy::{Diagnostic, Policy};
-use placet_core::Refusal;
 
 use crate::cached::Freshness;
 use crate::commit::GateAct;

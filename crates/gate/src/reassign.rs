@@ -32,7 +32,9 @@ impl Gate {
                 }
                 let result = self
                     .change_loaded(request, &policy, |request, policy, now| {
-                        Ok(request.reassign(policy, now).map_or(Step::Leave, |change| Step::Write(Box::new(change))))
+                        Ok(request
+                            .reassign(policy, now)
+                            .map_or(Step::Leave, |change| Step::Write(Box::new(change))))
                     })
                     .await;
                 match result {

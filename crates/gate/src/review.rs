@@ -9,7 +9,9 @@ use placet_core::keys::Epoch;
 use placet_core::link::Link;
 use placet_core::policy::{Decision, Policy};
 use placet_core::refusal::Refusal;
-use placet_core::request::{ApprovalRequest, Foreseen, Request, RequestState, Standing, VoteInput, VoteOutcome};
+use placet_core::request::{
+    ApprovalRequest, Foreseen, Request, RequestState, Standing, VoteInput, VoteOutcome,
+};
 
 use crate::commit::Step;
 use crate::{Error, Gate};
@@ -97,7 +99,9 @@ impl Gate {
             .change_loaded(request, &policy, |request, policy, now| {
                 // Between two tries the request could have been purged and asked anew: the link is of the old one.
                 // And a policy that has just come into force may have voided the link.
-                if request.asked().approval_id != approval || !is_of(&link, &epoch, &approval, &reviewer, policy) {
+                if request.asked().approval_id != approval
+                    || !is_of(&link, &epoch, &approval, &reviewer, policy)
+                {
                     return Err(Refusal::LinkExpired);
                 }
                 Ok(match request.vote(&input, policy, now)? {

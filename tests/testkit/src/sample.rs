@@ -64,7 +64,11 @@ pub fn asked_to_pay(
         rule: Some("payments".into()),
         terms: Some(ApprovalTerms {
             approvals: 1,
-            stages: vec![Stage { hours: None, assignees: Assignees::Roles(vec!["finance".into()]), within_ms: 600_000 }],
+            stages: vec![Stage {
+                hours: None,
+                assignees: Assignees::Roles(vec!["finance".into()]),
+                within_ms: 600_000,
+            }],
             owner_may_approve: false,
         }),
         first_stage: 0,

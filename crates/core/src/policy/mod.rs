@@ -342,6 +342,15 @@ impl Policy {
         asked
     }
 
+    /// The next moment, after `now`, at which somebody goes away or comes back: the set of people who are asked changes.
+    pub fn next_absence_change(&self, now: Timestamp) -> Option<Timestamp> {
+        let absences = self.reviewers.iter().flat_map(|reviewer| &reviewer.away);
+        let days = absences.flat_map(|away| [away.from_day, away.until_day.saturating_add(1)]);
+        days.filter(|day| *day > now.day())
+            .min()
+            .map(|day| Timestamp::from_millis(day.saturating_mul(crate::time::DAY_MS)))
+    }
+
     fn present<'p>(&'p self, reviewer: &'p Reviewer, at: Timestamp) -> Option<&'p Reviewer> {
         let mut candidate = reviewer;
         // As many steps as there are people: a circle of backups ends with nobody.
@@ -357,6 +366,26 @@ impl Reviewer {
     /// Whether they have one of those roles.
     pub fn has_any(&self, roles: &[String]) -> bool {
         roles.iter().any(|role| self.roles.contains(role))
+    }
+
+    /// Names of the channels by which they are told: one for each address, at worst the operator's terminal.
+    pub fn channels(&self) -> Vec<&'static str> {
+        let addresses = [("email", &self.email), ("sms", &self.phone)];
+        let mut channels: Vec<&'static str> =
+            addresses.into_iter().filter_map(|(name, address)| address.as_ref().map(|_| name)).collect();
+        if channels.is_empty() {
+            channels.push("terminal");
+        }
+        channels
+    }
+
+    /// Their address for that channel; none for the terminal.
+    pub fn address(&self, channel: &str) -> Option<&str> {
+        match channel {
+            "email" => self.email.as_deref(),
+            "sms" => self.phone.as_deref(),
+            _ => None,
+        }
     }
 
     fn away_at(&self, at: Timestamp) -> Option<&Absence> {

@@ -404,7 +404,12 @@ impl Request {
     /// This request as it was when it was asked: what the event `approval.requested` tells, however late it is sent.
     pub fn as_asked(&self) -> RequestState {
         let stage = self.asked.first_stage;
-        let pending = Pending { stage, closes_at: self.asked.stage_closes_at(stage), asked: Vec::new(), deserted: false };
+        let pending = Pending {
+            stage,
+            closes_at: self.asked.stage_closes_at(stage),
+            asked: Vec::new(),
+            deserted: false,
+        };
         RequestState::new(Phase::Pending(pending), Vec::new(), self.asked.created_at)
     }
 }

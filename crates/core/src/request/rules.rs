@@ -158,8 +158,10 @@ impl Request {
             Some(RuleAction::Ask(terms)) => Some(terms.clone()),
             Some(RuleAction::Decide(_)) | None => None,
         };
-        let natural_ms =
-            terms.iter().flat_map(|terms| &terms.stages).fold(0, |sum: i64, stage| sum.saturating_add(stage.within_ms));
+        let natural_ms = terms
+            .iter()
+            .flat_map(|terms| &terms.stages)
+            .fold(0, |sum: i64, stage| sum.saturating_add(stage.within_ms));
         let limit_ms = new.timeout_ms.map_or(natural_ms, |limit| limit.min(natural_ms));
         let mut asked = ApprovalRequest {
             approval_id: new.approval_id,
@@ -232,7 +234,8 @@ impl Request {
     ///
     /// `Ok(None)` where there is nothing new to remember. Refuses more than [`MAX_CALLBACKS`] callers.
     pub fn join(&self, callback_url: Option<&str>, now: Timestamp) -> Result<Option<Transition>, Refusal> {
-        let Some(url) = callback_url.filter(|url| !self.state.callbacks.iter().any(|known| known == url)) else {
+        let Some(url) = callback_url.filter(|url| !self.state.callbacks.iter().any(|known| known == url))
+        else {
             return Ok(None);
         };
         let number = self.state.callbacks.len();
@@ -278,9 +281,9 @@ impl Request {
             | (Standing::Decide, Decision::Approve | Decision::Reject) => {}
         }
         let earlier = self.state.votes.iter().position(|vote| vote.reviewer == input.reviewer);
-        let repeats = earlier.and_then(|index| self.state.votes.get(index)).is_some_and(|vote| {
-            vote.decision == input.decision && counts(&self.asked, vote, policy)
-        });
+        let repeats = earlier
+            .and_then(|index| self.state.votes.get(index))
+            .is_some_and(|vote| vote.decision == input.decision && counts(&self.asked, vote, policy));
         let enough = |votes: &[Vote]| {
             let approvers: Vec<Decider> = approvers(&self.asked, votes, policy)
                 .map(|vote| Decider::Reviewer(vote.reviewer.clone()))
@@ -352,7 +355,8 @@ impl Request {
         if at >= pending.closes_at {
             return Err(Refusal::NotFound);
         }
-        let owner_barred = decider.owner.as_ref().is_some_and(|owner| is_owner_barred(&self.asked, owner, policy));
+        let owner_barred =
+            decider.owner.as_ref().is_some_and(|owner| is_owner_barred(&self.asked, owner, policy));
         if decision == Decision::Approve && owner_barred {
             return Err(Refusal::Forbidden(
                 "the deciding client has the same owner as the asking one, and the policy wants somebody else to approve",
@@ -424,7 +428,10 @@ impl Request {
         if !self.asked.somebody_may_approve(pending.stage, &asked_now, policy) {
             let alert = Effect::Alert(RequestAlert::NobodyLeft { stage: pending.stage });
             let passed = AuditEvent {
-                detail: Some(format!("nobody who may approve stage {} is left", pending.stage.saturating_add(1))),
+                detail: Some(format!(
+                    "nobody who may approve stage {} is left",
+                    pending.stage.saturating_add(1)
+                )),
                 ..event(at, AuditEventKind::StageDeserted, "gate".into(), Channel::Gate)
             };
             if let Some(next) = self.asked.open_stage_from(pending.stage.saturating_add(1), policy, at) {
@@ -436,7 +443,8 @@ impl Request {
             let next = Pending { asked: asked_now, deserted: true, ..pending.clone() };
             return Some(self.pending_change(next, vec![passed], vec![alert], at));
         }
-        let is_in = |who: &Assignee, list: &[Assignee]| list.iter().any(|other| other.reviewer == who.reviewer);
+        let is_in =
+            |who: &Assignee, list: &[Assignee]| list.iter().any(|other| other.reviewer == who.reviewer);
         let new: Vec<Assignee> =
             asked_now.iter().filter(|who| !is_in(who, &pending.asked)).cloned().collect();
         let left: Vec<&Assignee> = pending.asked.iter().filter(|who| !is_in(who, &asked_now)).collect();
@@ -561,12 +569,17 @@ impl Request {
         effects: Vec<Effect>,
         at: Timestamp,
     ) -> Transition {
-        let state =
-            RequestState { phase: Phase::Pending(next), updated_at: at, ..self.state.clone() };
+        let state = RequestState { phase: Phase::Pending(next), updated_at: at, ..self.state.clone() };
         Transition { state, events, effects, not_at_or_after: None, policy: None }
     }
 
-    fn end(&self, outcome: Outcome, at: Timestamp, channel: Channel, before: Option<Timestamp>) -> Transition {
+    fn end(
+        &self,
+        outcome: Outcome,
+        at: Timestamp,
+        channel: Channel,
+        before: Option<Timestamp>,
+    ) -> Transition {
         let events = vec![end_event(&outcome, at, channel)];
         let state = RequestState { phase: Phase::Ended(outcome), updated_at: at, ..self.state.clone() };
         Transition { state, events, effects: vec![Effect::Decided], not_at_or_after: before, policy: None }
@@ -581,7 +594,9 @@ fn standing(
     policy: &Policy,
     at: Timestamp,
 ) -> Standing {
-    state.pending().map_or(Standing::Nothing, |pending| standing_in(asked, pending.stage, reviewer, policy, at))
+    state
+        .pending()
+        .map_or(Standing::Nothing, |pending| standing_in(asked, pending.stage, reviewer, policy, at))
 }
 
 /// [`standing`] in a stage, whether it waits or has passed.
@@ -594,8 +609,8 @@ fn standing_in(
 ) -> Standing {
     let roles = asked.stage_roles(stage);
     let Some(person) = policy.reviewer(reviewer) else { return Standing::Nothing };
-    let has_authority =
-        person.has_any(roles) || policy.asked(roles, at).iter().any(|assignee| assignee.reviewer == *reviewer);
+    let has_authority = person.has_any(roles)
+        || policy.asked(roles, at).iter().any(|assignee| assignee.reviewer == *reviewer);
     match (has_authority, is_owner_barred(asked, reviewer, policy)) {
         (false, _) => Standing::Nothing,
         (true, true) => Standing::RejectOnly,
@@ -613,10 +628,10 @@ fn is_owner_barred(asked: &ApprovalRequest, reviewer: &ReviewerId, policy: &Poli
 /// Whether a vote still counts: by the policy in force, for the stage and the time in which it was cast.
 fn counts(asked: &ApprovalRequest, vote: &Vote, policy: &Policy) -> bool {
     match (standing_in(asked, vote.stage, &vote.reviewer, policy, vote.voted_at), vote.decision) {
-        (Standing::Decide, Decision::Approve | Decision::Reject) | (Standing::RejectOnly, Decision::Reject) => true,
-        (Standing::RejectOnly, Decision::Approve) | (Standing::Nothing, Decision::Approve | Decision::Reject) => {
-            false
-        }
+        (Standing::Decide, Decision::Approve | Decision::Reject)
+        | (Standing::RejectOnly, Decision::Reject) => true,
+        (Standing::RejectOnly, Decision::Approve)
+        | (Standing::Nothing, Decision::Approve | Decision::Reject) => false,
     }
 }
 

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ApprovalRequest, Decider, Outcome, Pending, Phase, Redemption, Request, RequestState, Status, Vote};
+use super::{
+    ApprovalRequest, Decider, Outcome, Pending, Phase, Redemption, Request, RequestState, Status, Vote,
+};
 use crate::Timestamp;
 use crate::audit::ChainHead;
 use crate::id::{ApprovalId, ClientId, RequestId, ReviewerId};
@@ -92,7 +94,8 @@ fn read_question(text: &str) -> Result<ApprovalRequest, Unreadable> {
     Ok(ApprovalRequest {
         approval_id: ApprovalId::parse(&stored.approval_id)
             .map_err(|_| Unreadable::Impossible("`approval_id` is not a ULID"))?,
-        client: ClientId::parse(&stored.client).map_err(|_| Unreadable::Impossible("`client` is not an id"))?,
+        client: ClientId::parse(&stored.client)
+            .map_err(|_| Unreadable::Impossible("`client` is not an id"))?,
         request_id: RequestId::parse(&stored.request_id)
             .map_err(|_| Unreadable::Impossible("`request_id` is not an id"))?,
         action: stored.action.into(),
@@ -322,7 +325,12 @@ impl StoredPending {
             reviewer: asked.reviewer.to_string(),
             in_place_of: asked.in_place_of.as_ref().map(ToString::to_string),
         });
-        Self { stage: pending.stage, closes_at: pending.closes_at.millis(), asked: asked.collect(), deserted: pending.deserted }
+        Self {
+            stage: pending.stage,
+            closes_at: pending.closes_at.millis(),
+            asked: asked.collect(),
+            deserted: pending.deserted,
+        }
     }
 
     fn read(self) -> Result<Pending, Unreadable> {
