@@ -48,3 +48,13 @@ pub enum Error {
     #[error(transparent)]
     Fault(#[from] Fault),
 }
+
+impl Error {
+    /// What failed, with all its causes, in one line for the log.
+    pub fn chain(&self) -> String {
+        match self {
+            Self::Fault(fault) => fault.chain(),
+            Self::Refused(_) | Self::Ended(_) => self.to_string(),
+        }
+    }
+}

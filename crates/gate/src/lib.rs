@@ -24,6 +24,7 @@ mod redeem;
 mod review;
 mod settle;
 mod tokens;
+mod view;
 mod wait;
 
 use std::sync::Arc;
@@ -38,6 +39,7 @@ pub use policy::Installed;
 pub use redeem::{Redeemed, Verified};
 pub use review::{Review, ReviewOptions};
 pub use settle::Swept;
+pub use view::ApprovalView;
 
 use alert::AlertThrottle;
 use hooks::Hook;

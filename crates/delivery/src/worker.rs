@@ -1,0 +1,343 @@
+//! From an outbox row to the channel, and what follows: acknowledge, put off, or give up.
+
+use std::sync::Arc;
+
+use placet_core::Timestamp;
+use placet_core::id::ClientId;
+use placet_core::request::{Request, RequestState, Standing};
+use placet_gate::alert::Alert;
+use placet_gate::hooks::HookEvent;
+use placet_gate::outbox::{OutboxMessage, OutboxPayload, OutboxSubject};
+use placet_gate::ports::{Measurement, Store};
+use placet_gate::{ApprovalView, Error, Gate, secrets_of};
+
+use crate::alert::{AlertNotice, AlertSink};
+use crate::callback::{DeliveryOutcome, WebhookDelivery, Webhooks};
+use crate::channel::{Channels, Notification, SendOutcome};
+use crate::queue::{QueueItem, Queues};
+use crate::retry::wait_ms;
+use crate::wording::words;
+
+/// After how many failed tries to tell a reviewer or a queue operators are alerted.
+const ALERT_AFTER: u32 = 3;
+
+/// How working off one message went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing of it is left, or somebody else has it.
+    Done,
+    /// It must be tried again when it is due. With the message as it now lies in the outbox.
+    RetryAt(OutboxMessage),
+}
+
+/// What a callback or hook says.
+#[derive(Clone, Copy)]
+pub struct WebhookEvent<'a> {
+    /// What happened.
+    pub event: HookEvent,
+    /// When.
+    pub happened_at: Timestamp,
+    /// The approval.
+    pub view: ApprovalView<'a>,
+}
+
+/// How the bodies of messages to programs are written: the JSON names are the HTTP crate's.
+#[derive(Clone, Copy)]
+pub struct Bodies {
+    /// Of a callback or hook.
+    pub event: fn(&WebhookEvent<'_>) -> String,
+    /// Of a queue's message.
+    pub queue_item: fn(&QueueItem<'_>) -> String,
+}
+
+/// What a worker tells by.
+pub struct Parts {
+    /// How people are told.
+    pub channels: Channels,
+    /// How heavyweight systems are told.
+    pub queues: Arc<dyn Queues>,
+    /// How callers and subscribers are told.
+    pub webhooks: Webhooks,
+    /// How operators are told.
+    pub alerts: Vec<Arc<dyn AlertSink>>,
+    /// How bodies are written.
+    pub bodies: Bodies,
+}
+
+/// Works off outbox messages.
+pub struct Worker {
+    gate: Arc<Gate>,
+    parts: Parts,
+}
+
+impl Worker {
+    /// A worker for that gate's outbox.
+    pub const fn new(gate: Arc<Gate>, parts: Parts) -> Self {
+        Self { gate, parts }
+    }
+
+    /// The gate whose outbox this works off.
+    pub const fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    /// Claims a message, if nobody else has, and works it off: what a queue delivers.
+    ///
+    /// `seen` must be as it was committed or put off: its attempt and its time are the claim.
+    pub async fn claim_and_run(
+        &self,
+        seen: &OutboxMessage,
+        request: Option<&Request>,
+    ) -> Result<Progress, Error> {
+        match self.gate.claim(seen).await? {
+            Some(claimed) => self.run(&claimed, request).await,
+            None => Ok(Progress::Done),
+        }
+    }
+
+    /// Works off one message. The caller holds it: by having committed it, or by a claim.
+    ///
+    /// `request` saves a read where the caller has it. What nobody needs any more is dropped: a reviewer's message
+    /// after the end, a hook that was removed.
+    pub async fn run(&self, message: &OutboxMessage, request: Option<&Request>) -> Result<Progress, Error> {
+        match (&message.payload, &message.subject) {
+            (OutboxPayload::Alert(alert), _) => self.alert(message, alert).await,
+            (OutboxPayload::Reassign { policy }, _) => match self.gate.reassign_pending(*policy).await? {
+                Some(again_at) => self.put_off(message, message.attempt, again_at).await,
+                None => self.ack(message).await,
+            },
+            (
+                OutboxPayload::Notify { .. }
+                | OutboxPayload::Publish { .. }
+                | OutboxPayload::Callback { .. }
+                | OutboxPayload::Hook { .. },
+                OutboxSubject::Gate,
+            ) => self.ack(message).await,
+            (
+                OutboxPayload::Notify { .. }
+                | OutboxPayload::Publish { .. }
+                | OutboxPayload::Callback { .. }
+                | OutboxPayload::Hook { .. },
+                OutboxSubject::Approval { key, approval_id },
+            ) => {
+                let loaded = match request {
+                    Some(_) => None,
+                    None => self.store().load(*key).await?,
+                };
+                match request.or(loaded.as_ref()) {
+                    Some(request) if request.asked().approval_id == *approval_id => {
+                        self.tell(message, request).await
+                    }
+                    Some(_) | None => self.ack(message).await,
+                }
+            }
+        }
+    }
+
+    async fn tell(&self, message: &OutboxMessage, request: &Request) -> Result<Progress, Error> {
+        match &message.payload {
+            OutboxPayload::Notify { stage, reviewer, channel } => {
+                let policy = self.gate.policy().await?;
+                let (Some(person), true) = (policy.reviewer(reviewer), waits_in(request, *stage)) else {
+                    return self.ack(message).await;
+                };
+                let standing = request.standing(reviewer, &policy, self.gate.now());
+                if standing == Standing::Nothing {
+                    return self.ack(message).await;
+                }
+                let asked = request.asked();
+                let link = self.gate.link(asked, reviewer, &policy).await?;
+                let url = format!("{}/r/{link}", self.gate.base_url(&policy));
+                let client_name = policy
+                    .client(&asked.client)
+                    .map_or_else(|| asked.client.to_string(), |client| client.name.clone());
+                let words = words(asked, *stage, person, standing, &client_name, channel, &url);
+                let notification = Notification {
+                    id: message.id.clone(),
+                    approval_id: asked.approval_id.clone(),
+                    stage: stage.saturating_add(1),
+                    reviewer: reviewer.clone(),
+                    channel: channel.clone(),
+                    address: person.address(channel).map(str::to_owned),
+                    subject: words.subject,
+                    text: words.text,
+                    url,
+                };
+                match self.parts.channels.send(&notification).await {
+                    SendOutcome::Delivered => self.told(message).await,
+                    SendOutcome::Retry(reason) | SendOutcome::Unreachable(reason) => {
+                        self.tell_later(message, &reason).await
+                    }
+                }
+            }
+            OutboxPayload::Publish { stage, queue } => {
+                if !waits_in(request, *stage) {
+                    return self.ack(message).await;
+                }
+                let policy = self.gate.policy().await?;
+                let base_url = self.gate.base_url(&policy);
+                let item = QueueItem { stage: *stage, view: view(request, request.state(), None, &base_url) };
+                let body = (self.parts.bodies.queue_item)(&item);
+                match self.parts.queues.publish(queue, &message.id, &body).await {
+                    Ok(()) => self.told(message).await,
+                    Err(fault) => self.tell_later(message, &fault.chain()).await,
+                }
+            }
+            OutboxPayload::Callback { number } => {
+                let asker = request.asked().client.clone();
+                let url = request.state().callbacks().get(*number).cloned();
+                self.post(message, request, HookEvent::Decided, &asker, url.as_deref()).await
+            }
+            OutboxPayload::Hook { hook, event } => match self.gate.hook(hook).await? {
+                Some(hook) => self.post(message, request, *event, &hook.client, Some(&hook.url)).await,
+                None => self.ack(message).await,
+            },
+            OutboxPayload::Alert(_) | OutboxPayload::Reassign { .. } => self.ack(message).await,
+        }
+    }
+
+    async fn post(
+        &self,
+        message: &OutboxMessage,
+        request: &Request,
+        event: HookEvent,
+        receiver: &ClientId,
+        url: Option<&str>,
+    ) -> Result<Progress, Error> {
+        let policy = self.gate.policy().await?;
+        // A client that has left the policy is told nothing more.
+        let (Some(url), Some(client)) = (url, policy.client(receiver)) else {
+            return self.ack(message).await;
+        };
+        let asked = request.asked();
+        let keyring = self.gate.keyring_with(asked.epoch).await?;
+        let as_asked;
+        let (state, token) = match event {
+            HookEvent::Requested => {
+                as_asked = request.as_asked();
+                (&as_asked, None)
+            }
+            // A subscriber that is not the asker sees the outcome, but never holds its token.
+            HookEvent::Decided if *receiver == asked.client => {
+                (request.state(), self.gate.token_for_asker(request, &policy).await?)
+            }
+            HookEvent::Decided => (request.state(), None),
+        };
+        let base_url = self.gate.base_url(&policy);
+        let happened_at = state.outcome().map_or(asked.created_at, |outcome| outcome.decided_at);
+        let view = view(request, state, token.as_deref(), &base_url);
+        let body = (self.parts.bodies.event)(&WebhookEvent { event, happened_at, view });
+        let outcome = self
+            .parts
+            .webhooks
+            .post(&WebhookDelivery {
+                id: &message.id,
+                body: &body,
+                url,
+                callback_hosts: &client.callback_hosts,
+                secrets: &secrets_of(client, &keyring),
+                now: self.gate.now(),
+                attempt: message.attempt,
+                first_at: message.created_at,
+            })
+            .await;
+        match outcome {
+            DeliveryOutcome::Delivered => self.ack(message).await,
+            DeliveryOutcome::ReceiverGone(reason) => {
+                tracing::info!(approval.id = %asked.approval_id, reason, "a callback had nobody to wake");
+                self.ack(message).await
+            }
+            DeliveryOutcome::Retry { in_ms: Some(wait), reason } => {
+                tracing::info!(
+                    approval.id = %asked.approval_id,
+                    attempt = message.attempt,
+                    reason,
+                    wait_ms = wait,
+                    "a callback was not taken; it will be retried"
+                );
+                let due_at = self.gate.now().plus_millis(wait);
+                self.put_off(message, message.attempt.saturating_add(1), due_at).await
+            }
+            DeliveryOutcome::Retry { in_ms: None, reason } | DeliveryOutcome::Stop(reason) => {
+                self.gate.give_up(request.clone(), message, receiver, &reason).await?;
+                self.ack(message).await
+            }
+        }
+    }
+
+    async fn alert(&self, message: &OutboxMessage, alert: &Alert) -> Result<Progress, Error> {
+        let notice = AlertNotice::of(alert);
+        for sink in &self.parts.alerts {
+            if let Err(fault) = sink.alert(&notice).await {
+                tracing::error!(alert = notice.kind, error = fault.chain(), "an alert was not taken");
+                let attempt = message.attempt.saturating_add(1);
+                let due_at = self.gate.now().plus_millis(wait_ms(attempt));
+                return self.put_off(message, attempt, due_at).await;
+            }
+        }
+        self.ack(message).await
+    }
+
+    async fn told(&self, message: &OutboxMessage) -> Result<Progress, Error> {
+        let after_ms = self.gate.now().millis_since(message.created_at);
+        self.gate.metrics().record(&Measurement::Notified { after_ms });
+        self.ack(message).await
+    }
+
+    /// A reviewer or a queue could not be told: later again, for as long as their stage waits.
+    async fn tell_later(&self, message: &OutboxMessage, reason: &str) -> Result<Progress, Error> {
+        let attempt = message.attempt.saturating_add(1);
+        tracing::warn!(
+            message.id = %message.id,
+            attempt,
+            error = reason,
+            "a reviewer or queue could not be told; the message will be retried"
+        );
+        let due_at = self.gate.now().plus_millis(wait_ms(attempt));
+        let progress = self.put_off(message, attempt, due_at).await?;
+        if attempt == ALERT_AFTER
+            && let OutboxSubject::Approval { approval_id, .. } = &message.subject
+        {
+            let alert = Alert::NotTold {
+                approval_id: approval_id.clone(),
+                message: message.id.clone(),
+                attempt,
+            };
+            self.gate.alert(message.subject.clone(), alert).await?;
+        }
+        Ok(progress)
+    }
+
+    async fn put_off(
+        &self,
+        message: &OutboxMessage,
+        attempt: u32,
+        due_at: Timestamp,
+    ) -> Result<Progress, Error> {
+        let moved = self.store().claim(message, attempt, due_at).await?;
+        let next = OutboxMessage { attempt, due_at, ..message.clone() };
+        Ok(if moved { Progress::RetryAt(next) } else { Progress::Done })
+    }
+
+    async fn ack(&self, message: &OutboxMessage) -> Result<Progress, Error> {
+        self.store().ack(&message.id).await?;
+        Ok(Progress::Done)
+    }
+
+    fn store(&self) -> &Arc<dyn Store> {
+        self.gate.store()
+    }
+}
+
+fn waits_in(request: &Request, stage: usize) -> bool {
+    request.pending().is_some_and(|pending| pending.stage == stage)
+}
+
+fn view<'a>(
+    request: &'a Request,
+    state: &'a RequestState,
+    token: Option<&'a str>,
+    base_url: &'a str,
+) -> ApprovalView<'a> {
+    ApprovalView { asked: request.asked(), state, token, base_url }
+}
