@@ -292,12 +292,16 @@ pub(crate) struct ClaimsView {
     jti: String,
     iat: i64,
     exp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nbf: Option<i64>,
     status: String,
     approved: bool,
     action: String,
     payload_sha256: String,
     decided_by: Vec<String>,
     rule: Option<String>,
+    /// Version of the policy that the rule is from.
+    policy: u32,
 }
 
 impl From<Claims> for ClaimsView {
@@ -309,14 +313,31 @@ impl From<Claims> for ClaimsView {
             jti,
             iat,
             exp,
+            nbf,
             status,
             approved,
             action,
             payload_sha256,
             decided_by,
             rule,
+            policy,
         } = claims;
-        Self { iss, sub, aud, jti, iat, exp, status, approved, action, payload_sha256, decided_by, rule }
+        Self {
+            iss,
+            sub,
+            aud,
+            jti,
+            iat,
+            exp,
+            nbf,
+            status,
+            approved,
+            action,
+            payload_sha256,
+            decided_by,
+            rule,
+            policy,
+        }
     }
 }
 

@@ -328,12 +328,14 @@ impl Request {
             jti: self.asked.approval_id.to_string(),
             iat,
             exp: iat.saturating_add(self.asked.valid_for_seconds),
+            nbf: None,
             status: outcome.status.as_str().to_owned(),
             approved: outcome.status == Status::Approved,
             action: self.asked.action.clone(),
             payload_sha256: self.asked.payload_sha256.clone(),
             decided_by: outcome.decided_by.iter().map(ToString::to_string).collect(),
             rule: self.asked.rule.clone(),
+            policy: 0,
         })
     }
 
