@@ -12,7 +12,6 @@ use http_body_util::Full;
 use placet_core::Refusal;
 use placet_core::policy::ClientRole;
 use placet_gate::{Credentials, Error, Gate};
-use placet_http::Problem;
 use placet_mcp::{Answer, Call, Reply, Upstream};
 
 use crate::api::{Api, Transport};
@@ -39,11 +38,14 @@ async fn let_in(gate: &Gate, request: Request, next: Next) -> Response {
         Ok(()) => next.run(request).await,
         Err(error) => {
             let refused = matches!(error, Error::Refused(Refusal::InvalidSignature | Refusal::UnknownClient));
-            let mut response = Problem::from(error).into_response();
-            if refused {
-                response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            // Without a key, no error: the caller has not failed, it has not tried (RFC 6750, section 3.1).
+            if refused && key.is_none() {
+                let mut response = placet_http::bearer_problem(error).into_response();
+                let challenge = HeaderValue::from_static(r#"Bearer realm="placet""#);
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+                return response;
             }
-            response
+            placet_http::bearer_problem(error).into_response()
         }
     }
 }
