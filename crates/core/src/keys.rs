@@ -237,7 +237,10 @@ mod tests {
     fn two_gates_name_their_keys_differently() {
         let ring = |byte| Keyring::first(secret(1), secret(byte), Timestamp::from_millis(0));
         assert_ne!(ring(2).current.kid(), ring(3).current.kid());
-        assert_eq!(ring(2).current.kid(), ring(2).rotated(secret(4), secret(5), Timestamp::from_millis(1)).previous.unwrap().kid());
+        assert_eq!(
+            ring(2).current.kid(),
+            ring(2).rotated(secret(4), secret(5), Timestamp::from_millis(1)).previous.unwrap().kid()
+        );
     }
 
     #[test]

@@ -172,7 +172,10 @@ impl<'a> Claim<'a> {
             )
         } else {
             let (what, verb) = (missing.join(" and "), if missing.len() == 1 { "is" } else { "are" });
-            malformed(Challenge::Signature { error: Some("invalid_request") }, format!("{what} {verb} missing"))
+            malformed(
+                Challenge::Signature { error: Some("invalid_request") },
+                format!("{what} {verb} missing"),
+            )
         })
     }
 }
@@ -257,16 +260,38 @@ fn signature_problem(error: Error) -> Problem {
     }
 }
 
-/// What a caller hears whose bearer key is not taken.
-pub fn bearer_problem(error: Error) -> Problem {
+fn bearer_problem(error: Error) -> Problem {
     match error {
         Error::Refused(refusal) => {
             let wrong = matches!(refusal, Refusal::InvalidSignature);
             let problem =
                 Problem::from(refusal).challenging(Challenge::Bearer { error: Some("invalid_token") });
-            if wrong { problem.explained("the bearer key holds another secret than this client's") } else { problem }
+            if wrong {
+                problem.explained("the bearer key holds another secret than this client's")
+            } else {
+                problem
+            }
         }
         other => other.into(),
+    }
+}
+
+/// Finds out who calls where a bearer key alone is taken, as for MCP.
+pub async fn bearer_caller(gate: &Gate, headers: &HeaderMap) -> Result<Caller, Problem> {
+    let error = |error| Challenge::BearerAlone { error };
+    match Claim::read(headers) {
+        Ok(Claim::Bearer(key)) => match gate.authenticate(Credentials::Bearer(key)).await {
+            Ok(caller) => Ok(caller),
+            Err(refused) => Err(bearer_problem(refused).challenging(error(Some("invalid_token")))),
+        },
+        Err(problem) if headers.contains_key(header::AUTHORIZATION) => {
+            Err(problem.challenging(error(Some("invalid_request"))))
+        }
+        // No error: this caller has not failed, it has not tried (RFC 6750, section 3.1).
+        Ok(Claim::Signature(_)) | Err(_) => Err(malformed(
+            error(None),
+            "the request has no key: send `Authorization: Bearer <client id>.<secret>`",
+        )),
     }
 }
 

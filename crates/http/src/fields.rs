@@ -252,9 +252,15 @@ mod tests {
         };
         let rows: [(&[u8], &str); 17] = [
             (b"{\"a\":1,\n \"a\":2}", "is JSON that programs read differently: the key `a`"),
-            (b"{\"a\":1e999}", "is not valid JSON: the number is larger than a double can hold; send it as a string (line 1, "),
+            (
+                b"{\"a\":1e999}",
+                "is not valid JSON: the number is larger than a double can hold; send it as a string (line 1, ",
+            ),
             (b"{\"a\":", "is not valid JSON: it ends too early, at line 1, column 5"),
-            (b"{\"a\":\n 01}", "is not valid JSON: a number is not written as JSON writes numbers (line 2, column 3)"),
+            (
+                b"{\"a\":\n 01}",
+                "is not valid JSON: a number is not written as JSON writes numbers (line 2, column 3)",
+            ),
             (b"{\"a\":1,}", "is not valid JSON: there is a comma after the last item (line 1, column 8)"),
             (b"{} {}", "is not valid JSON: something follows after the end of the JSON (line 1, column 4)"),
             (b"{\"a\":\"\n\"}", "is not valid JSON: a text holds a control character"),
@@ -294,7 +300,10 @@ mod tests {
     #[test]
     fn null_is_not_the_same_as_left_out_where_that_matters() {
         let mut fields = Fields::read(br#"{"a":null,"b":null}"#).unwrap();
-        assert_eq!((fields.object("a"), fields.object_or_absent("b"), fields.object_or_absent("c")), (None, None, None));
+        assert_eq!(
+            (fields.object("a"), fields.object_or_absent("b"), fields.object_or_absent("c")),
+            (None, None, None)
+        );
         let Err(Refusal::InvalidRequest(errors)) = fields.finish() else { panic!("taken") };
         assert_eq!(errors.iter().map(|error| error.field.as_str()).collect::<Vec<_>>(), ["b"]);
     }

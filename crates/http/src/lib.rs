@@ -23,7 +23,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Router};
 use placet_gate::Gate;
 
-pub use call::bearer_problem;
+pub use call::bearer_caller;
 pub use openapi::document as openapi_document;
 pub use problem::{BadField, Problem};
 

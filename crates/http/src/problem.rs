@@ -64,6 +64,11 @@ pub(crate) enum Challenge {
         /// The error code of RFC 6750.
         error: Option<&'static str>,
     },
+    /// A bearer key, where nothing else is taken.
+    BearerAlone {
+        /// The error code of RFC 6750.
+        error: Option<&'static str>,
+    },
     /// A signature.
     Signature {
         /// What was wrong: a code of the contract.
@@ -100,6 +105,7 @@ impl Challenge {
         let text = match self {
             Self::Both => format!("{BEARER}, {SIGNATURE}"),
             Self::Bearer { error } => format!("{}, {SIGNATURE}", with_error(BEARER, error)),
+            Self::BearerAlone { error } => with_error(BEARER, error),
             Self::Signature { error } => format!("{}, {BEARER}", with_error(SIGNATURE, error)),
         };
         HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(BEARER))
@@ -347,7 +353,10 @@ mod tests {
             r#"Bearer realm="placet", error="invalid_token", error_description="a 'b' '", Placet-HMAC realm="placet", "#
         ));
         let signature = text(Challenge::Signature { error: Some("clock_skew") });
-        assert!(signature.starts_with(r#"Placet-HMAC realm="placet", "#) && signature.ends_with(r#", Bearer realm="placet""#));
+        assert!(
+            signature.starts_with(r#"Placet-HMAC realm="placet", "#)
+                && signature.ends_with(r#", Bearer realm="placet""#)
+        );
         assert!(!text(Challenge::Both).contains("error"));
     }
 

@@ -188,11 +188,7 @@ pub(crate) async fn cancel(State(gate): State<Arc<Gate>>, Name(name): Name, call
         (status = 200, description = "recorded", body = Approval),
         (status = 404, description = "`not_found`", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`already_decided`, with the recorded outcome", body = Problem, content_type = "application/problem+json")))]
-pub(crate) async fn decision(
-    State(gate): State<Arc<Gate>>,
-    Name(name): Name,
-    call: Call<Asker>,
-) -> Answer {
+pub(crate) async fn decision(State(gate): State<Arc<Gate>>, Name(name): Name, call: Call<Asker>) -> Answer {
     let mut fields = Fields::read(&call.body)?;
     let word = fields.required_text("decision", 1, 16);
     let decision =
