@@ -4,11 +4,11 @@
 
 use std::fmt;
 
-use ed25519_dalek::SigningKey;
+use ed25519_dalek::{SigningKey, VerifyingKey};
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -102,10 +102,21 @@ impl Epoch {
         SigningKey::from_bytes(self.signing_seed.expose())
     }
 
-    /// `kid` of this epoch's signing key.
+    /// `kid` of this epoch's signing key: its [`thumbprint`].
+    ///
+    /// A number would be the same in every new gate, and a cached key of another gate would be taken for this one's.
     pub fn kid(&self) -> String {
-        format!("placet-{}", self.number)
+        thumbprint(&self.signing_key().verifying_key())
     }
+}
+
+/// The JWK thumbprint of an Ed25519 public key (RFC 7638, with the members of RFC 8037, section 2): 43 letters of
+/// base64url.
+pub fn thumbprint(public: &VerifyingKey) -> String {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let x = URL_SAFE_NO_PAD.encode(public.as_bytes());
+    URL_SAFE_NO_PAD.encode(Sha256::digest(format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#)))
 }
 
 /// A client's secret as printed: `whsec_` and 64 hex digits.
@@ -209,6 +220,26 @@ mod tests {
         assert_eq!(
             hex(&hmac_sha256(b"Jefe", &[b"what do ya want ", b"for nothing?"])),
             "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
+    }
+
+    #[test]
+    fn the_thumbprint_is_the_one_of_rfc_8037() {
+        use base64::Engine as _;
+        use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+        // Appendix A.2 (the key) and A.3 (its thumbprint).
+        let x = URL_SAFE_NO_PAD.decode("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo").unwrap_or_default();
+        let public = VerifyingKey::try_from(x.as_slice()).unwrap();
+        assert_eq!(thumbprint(&public), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+    }
+
+    #[test]
+    fn two_gates_name_their_keys_differently() {
+        let ring = |byte| Keyring::first(secret(1), secret(byte), Timestamp::from_millis(0));
+        assert_ne!(ring(2).current.kid(), ring(3).current.kid());
+        assert_eq!(
+            ring(2).current.kid(),
+            ring(2).rotated(secret(4), secret(5), Timestamp::from_millis(1)).previous.unwrap().kid()
         );
     }
 

@@ -4,16 +4,19 @@
 
 use std::sync::Once;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 use subtle::ConstantTimeEq;
 
 use crate::Timestamp;
-use crate::keys::{ClientSecret, hmac_sha256};
-use crate::payload::sha256_hex;
+use crate::keys::{ClientSecret, hmac_sha256, thumbprint};
+use crate::payload::{parse_strict, sha256_hex};
 
 /// `typ` of the header, so that no other JWT of the same key is taken for a decision (RFC 8725, section 3.11).
 pub const TYPE: &str = "placet+jwt";
@@ -24,11 +27,11 @@ const MAX_BYTES: usize = 16 * 1024;
 /// Which algorithm a client's tokens are signed with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TokenKind {
-    /// HMAC with the client's own secret: asker and executor are one program.
-    #[default]
+    /// HMAC with the client's own secret: asker and executor are one program, which could also mint.
     #[serde(rename = "HS256")]
     Hs256,
-    /// Ed25519 with the gate's key, published in the JWKS: the executor holds no secret.
+    /// Ed25519 with the gate's key, published in the JWKS: whoever holds a token cannot mint one.
+    #[default]
     #[serde(rename = "EdDSA")]
     EdDsa,
 }
@@ -48,6 +51,9 @@ pub struct Claims {
     pub iat: i64,
     /// Until when it may be acted on, in Unix seconds.
     pub exp: i64,
+    /// From when on it may be acted on, in Unix seconds. The gate sets none, and believes one that is there.
+    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    pub nbf: Option<i64>,
     /// `approved`, `rejected`, `expired` or `cancelled`.
     pub status: String,
     /// True only for `approved`.
@@ -60,8 +66,13 @@ pub struct Claims {
     pub decided_by: Vec<String>,
     /// The rule that applied; absent when none matched.
     pub rule: Option<String>,
-    /// Version of the policy that the rule is from.
+    /// Version of the policy that the rule is from. Every token names one.
     pub policy: u32,
+}
+
+/// A value that must be one if it is there: `null` is not.
+fn some<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
 }
 
 /// Why a token is not good for what is asked.
@@ -82,6 +93,9 @@ pub enum TokenProblem {
     /// For another client.
     #[error("the token is for another client")]
     WrongAudience,
+    /// Too early.
+    #[error("the token is not valid yet")]
+    NotYetValid,
     /// Too late.
     #[error("the approval was valid for a limited time, and that is over")]
     Expired,
@@ -105,6 +119,7 @@ impl TokenProblem {
             Self::InvalidSignature => "invalid_signature",
             Self::WrongIssuer => "wrong_issuer",
             Self::WrongAudience => "wrong_audience",
+            Self::NotYetValid => "token_not_yet_valid",
             Self::Expired => "token_expired",
             Self::PayloadMismatch => "payload_mismatch",
             Self::NotApproved => "not_approved",
@@ -162,13 +177,22 @@ pub fn read(unverified: &str, keys: &[VerifyKey]) -> Result<Claims, TokenProblem
     if unverified.len() > MAX_BYTES {
         return Err(TokenProblem::Malformed);
     }
+    let mut parts = unverified.split('.');
+    let (Some(head), Some(claims), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(TokenProblem::Malformed);
+    };
+    let head = read_part(head).ok_or(TokenProblem::Malformed)?;
+    if FORBIDDEN_PARAMETERS.iter().any(|name| head.contains_key(*name)) {
+        return Err(TokenProblem::Malformed);
+    }
     let header = jsonwebtoken::decode_header(unverified).map_err(|_| TokenProblem::Malformed)?;
     if header.typ.as_deref() != Some(TYPE) {
         return Err(TokenProblem::Malformed);
     }
     let mut problem = TokenProblem::WrongAlgorithm;
-    for key in keys {
-        let (algorithm, key) = match key {
+    for held in keys {
+        let (algorithm, key) = match held {
             VerifyKey::Hs256(secret) => {
                 (Algorithm::HS256, DecodingKey::from_secret(secret.expose().as_bytes()))
             }
@@ -177,12 +201,18 @@ pub fn read(unverified: &str, keys: &[VerifyKey]) -> Result<Claims, TokenProblem
         if header.alg != algorithm {
             continue;
         }
+        if !names(header.kid.as_deref(), held) {
+            problem = TokenProblem::InvalidSignature;
+            continue;
+        }
         let mut validation = Validation::new(algorithm);
         // Time and audience are checked by `Claims::check`, against a time that is passed in.
         validation.validate_exp = false;
         validation.validate_aud = false;
         validation.set_required_spec_claims::<&str>(&[]);
         match jsonwebtoken::decode::<Claims>(unverified, &key, &validation) {
+            // What names a claim twice could say another thing to the next reader, whoever signed it.
+            Ok(_) if read_part(claims).is_none() => return Err(TokenProblem::Malformed),
             Ok(token) => return Ok(token.claims),
             Err(error) => {
                 problem = match error.kind() {
@@ -196,6 +226,27 @@ pub fn read(unverified: &str, keys: &[VerifyKey]) -> Result<Claims, TokenProblem
         }
     }
     Err(problem)
+}
+
+/// Header parameters that would change how the rest is to be understood: `crit` names extensions, and none is known here
+/// (RFC 7515, section 4.1.11); `b64` turns off base64, which a JWT must not (RFC 7797, section 7).
+const FORBIDDEN_PARAMETERS: [&str; 2] = ["crit", "b64"];
+
+/// One of the first two parts: base64url in its only spelling, of a JSON object that names no key twice.
+fn read_part(part: &str) -> Option<Map<String, Value>> {
+    let bytes = URL_SAFE_NO_PAD.decode(part).ok()?;
+    match parse_strict(&bytes) {
+        Ok(Value::Object(object)) => Some(object),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+/// Whether a token that names its key may mean this one. Secrets have no names.
+fn names(kid: Option<&str>, key: &VerifyKey) -> bool {
+    match key {
+        VerifyKey::Hs256(_) => true,
+        VerifyKey::EdDsa(public) => kid.is_none_or(|kid| kid == thumbprint(public)),
+    }
 }
 
 /// What the holder of a token expects it to say.
@@ -228,6 +279,9 @@ impl Claims {
         }
         if !self.approved || self.status != "approved" {
             return Err(TokenProblem::NotApproved);
+        }
+        if self.nbf.is_some_and(|from| expected.now.seconds() < from) {
+            return Err(TokenProblem::NotYetValid);
         }
         // Last: whoever may overlook the time, as a retry of a redemption does, overlooks nothing else.
         if expected.now.seconds() >= self.exp {
@@ -364,6 +418,8 @@ mod tests {
             payload_sha256: sha256_hex(b"{}"),
             decided_by: vec!["bob".into()],
             rule: Some("payments".into()),
+            policy: 7,
+            nbf: None,
         }
     }
 
@@ -417,6 +473,9 @@ mod tests {
         ];
         for (expected, result) in rows {
             assert_eq!(claims().check(&expected), result, "{expected:?}");
+        }
+        for (nbf, result) in [(1_700_000_000, Ok(())), (1_700_000_001, Err(TokenProblem::NotYetValid))] {
+            assert_eq!(Claims { nbf: Some(nbf), ..claims() }.check(&ok), result, "{nbf}");
         }
         let rejected = Claims { approved: false, status: "rejected".into(), ..claims() };
         assert_eq!(rejected.check(&ok), Err(TokenProblem::NotApproved));

@@ -50,6 +50,7 @@ impl Gate {
                 Err(
                     problem @ (TokenProblem::WrongAudience
                     | TokenProblem::WrongIssuer
+                    | TokenProblem::NotYetValid
                     | TokenProblem::Expired),
                 ) => Some(problem),
                 Ok(()) | Err(_) => Some(TokenProblem::UnknownApproval),
@@ -161,6 +162,7 @@ fn refusal(problem: TokenProblem) -> Refusal {
         | TokenProblem::InvalidSignature
         | TokenProblem::WrongIssuer
         | TokenProblem::WrongAudience
+        | TokenProblem::NotYetValid
         | TokenProblem::UnknownApproval => Refusal::field("token", problem.to_string()),
     }
 }

@@ -1,5 +1,8 @@
 //! One call of a client: who it is, what it sent.
+//!
+//! Whatever can be refused by the head of a request is refused before its body is read: a stranger's body holds no memory.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -10,39 +13,89 @@ use axum::http::{HeaderMap, Request, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use placet_core::Refusal;
+use placet_core::id::ClientId;
 use placet_core::refusal::FieldError;
-use placet_gate::{Caller, Credentials, Gate};
+use placet_core::signature::MAX_SKEW_SECONDS;
+use placet_gate::{Caller, Credentials, Error, Gate};
 
-use crate::problem::Problem;
+use crate::places::{Places, WaitPlace};
+use crate::problem::{Challenge, Problem};
 
 /// The largest body that is read, in bytes: a full payload with every character escaped, and the rest.
 const BODY_LIMIT: usize = 512 * 1024;
 
-/// A call by a client that has proved who it is.
-pub(crate) struct Call {
+/// The headers of a signed request, in the order of [`Signature`]'s fields.
+const SIGNATURE_HEADERS: [&str; 3] = ["X-Placet-Client", "X-Placet-Timestamp", "X-Signature"];
+
+/// The query parameters that a route takes. All others are refused: a misspelt one would be overlooked.
+pub(crate) trait Parameters {
+    /// Their names.
+    const NAMES: &'static [&'static str];
+}
+
+/// No query parameters.
+pub(crate) struct NoParameters;
+
+impl Parameters for NoParameters {
+    const NAMES: &'static [&'static str] = &[];
+}
+
+/// A call by a client that has proved who it is, to a route that takes the query parameters `P`.
+pub(crate) struct Call<P = NoParameters> {
     /// Who.
     pub(crate) caller: Caller,
     /// The raw body.
     pub(crate) body: Bytes,
     query: Vec<(String, String)>,
+    places: Option<Arc<Places>>,
+    parameters: PhantomData<P>,
 }
 
-impl FromRequest<Arc<Gate>> for Call {
+impl<P: Parameters> FromRequest<Arc<Gate>> for Call<P> {
     type Rejection = Problem;
 
     async fn from_request(request: Request<Body>, gate: &Arc<Gate>) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let body = read_body(body, BODY_LIMIT).await?;
-        let path_and_query = parts.uri.path_and_query().map_or("/", |text| text.as_str());
-        let credentials = credentials(&parts.headers, parts.method.as_str(), path_and_query, &body);
-        let caller = gate.authenticate(credentials).await?;
-        let query =
+        let (caller, body) = match Claim::read(&parts.headers)? {
+            Claim::Bearer(key) => {
+                let caller = gate.authenticate(Credentials::Bearer(key)).await.map_err(bearer_problem)?;
+                refuse_encoded(&parts.headers)?;
+                (caller, read_body(body, BODY_LIMIT).await?)
+            }
+            Claim::Signature(signature) => {
+                signature.check_unsigned(gate).await?;
+                refuse_encoded(&parts.headers)?;
+                let body = read_body(body, BODY_LIMIT).await?;
+                let credentials = signature.credentials(&parts, &body);
+                let caller = gate.authenticate(credentials).await.map_err(signature_problem)?;
+                (caller, body)
+            }
+        };
+        let query: Vec<(String, String)> =
             form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
-        Ok(Self { caller, body, query })
+        let unknown = query.iter().filter(|(name, _)| !P::NAMES.contains(&name.as_str()));
+        let errors: Vec<_> = unknown.map(|(name, _)| unknown_parameter(name, P::NAMES)).collect();
+        if !errors.is_empty() {
+            return Err(Refusal::InvalidRequest(errors).into());
+        }
+        let places = parts.extensions.get::<Arc<Places>>().cloned();
+        Ok(Self { caller, body, query, places, parameters: PhantomData })
     }
 }
 
-impl Call {
+fn unknown_parameter(name: &str, known: &[&str]) -> FieldError {
+    let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+    FieldError::new(
+        name,
+        match known.as_slice() {
+            [] => "is not a query parameter of this path, which takes none".to_owned(),
+            [only] => format!("is not a query parameter of this path, which takes {only}"),
+            several => format!("is not a query parameter of this path, which takes {}", several.join(", ")),
+        },
+    )
+}
+
+impl<P> Call<P> {
     /// A query parameter. Given twice, it is refused: two readers could take different ones.
     pub(crate) fn parameter(&self, name: &str) -> Result<Option<&str>, Refusal> {
         let mut values = self.query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
@@ -56,7 +109,9 @@ impl Call {
     /// A whole number in the query.
     pub(crate) fn number(&self, name: &str, least: u32, most: u32) -> Result<Option<u32>, Refusal> {
         let Some(text) = self.parameter(name)? else { return Ok(None) };
-        let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+        // `parse` takes a plus sign, which in a query is a space.
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse().ok().filter(|number| digits && (least..=most).contains(number));
         number.map(Some).ok_or_else(|| {
             Refusal::InvalidRequest(vec![FieldError::new(
                 name,
@@ -64,6 +119,192 @@ impl Call {
             )])
         })
     }
+
+    /// A place to wait in, until it is dropped; none if this client's calls have taken all of theirs.
+    pub(crate) fn place_to_wait(&self) -> Option<WaitPlace> {
+        match &self.places {
+            Some(places) => places.wait(&self.caller.client.id),
+            // Where nobody counts, as behind a platform that does, everybody may wait.
+            None => Some(WaitPlace::uncounted()),
+        }
+    }
+}
+
+/// Who a caller says it is. Nothing of it is verified.
+enum Claim<'a> {
+    Bearer(&'a str),
+    Signature(Signature<'a>),
+}
+
+/// The three headers of a signed request.
+struct Signature<'a> {
+    client: &'a str,
+    timestamp: &'a str,
+    signature: &'a str,
+}
+
+impl<'a> Claim<'a> {
+    fn read(headers: &'a HeaderMap) -> Result<Self, Problem> {
+        let mut signed = [None; 3];
+        for (slot, name) in signed.iter_mut().zip(SIGNATURE_HEADERS) {
+            *slot = single(headers, name)?;
+        }
+        if let [Some(client), Some(timestamp), Some(signature)] = signed {
+            return Ok(Self::Signature(Signature { client, timestamp, signature }));
+        }
+        if let Some(value) = single(headers, "Authorization")? {
+            let key = value.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+            return match key.map(|(_, key)| key.trim()) {
+                Some(key) if key.contains('.') => Ok(Self::Bearer(key)),
+                _ => Err(malformed(
+                    Challenge::Bearer { error: Some("invalid_request") },
+                    "`Authorization` must be `Bearer <client id>.<secret>`",
+                )),
+            };
+        }
+        let missing = signed.iter().zip(SIGNATURE_HEADERS).filter(|(value, _)| value.is_none());
+        let missing: Vec<String> = missing.map(|(_, name)| format!("`{name}`")).collect();
+        Err(if missing.len() == SIGNATURE_HEADERS.len() {
+            malformed(
+                Challenge::Both,
+                "the request has no credentials: sign it (`X-Placet-Client`, `X-Placet-Timestamp`, `X-Signature`), or \
+                 send `Authorization: Bearer <client id>.<secret>` where the policy allows it",
+            )
+        } else {
+            let (what, verb) = (missing.join(" and "), if missing.len() == 1 { "is" } else { "are" });
+            malformed(
+                Challenge::Signature { error: Some("invalid_request") },
+                format!("{what} {verb} missing"),
+            )
+        })
+    }
+}
+
+/// The one value of a header. Given twice, it is refused: two readers could take different ones.
+fn single<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, Problem> {
+    let challenge = || match name {
+        "Authorization" => Challenge::Bearer { error: Some("invalid_request") },
+        _ => Challenge::Signature { error: Some("invalid_request") },
+    };
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(malformed(challenge(), format!("`{name}` must be sent once")));
+    }
+    let text = value.to_str().map_err(|_| malformed(challenge(), format!("`{name}` must be plain ASCII")))?;
+    Ok(Some(text))
+}
+
+fn malformed(challenge: Challenge, detail: impl Into<String>) -> Problem {
+    Problem::from(Refusal::InvalidSignature).explained(detail).challenging(challenge)
+}
+
+impl<'a> Signature<'a> {
+    /// What can be refused without the body: an unknown client, a clock that is off, a signature of another form.
+    async fn check_unsigned(&self, gate: &Gate) -> Result<(), Problem> {
+        let policy = gate.policy().await?;
+        let known = ClientId::parse(self.client).is_ok_and(|id| policy.client(&id).is_some());
+        if !known {
+            return Err(signature_problem(Refusal::UnknownClient.into()));
+        }
+        let digits = self.timestamp.strip_prefix('-').unwrap_or(self.timestamp);
+        let timestamp = Some(self.timestamp)
+            .filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()))
+            .and_then(|text| text.parse::<i64>().ok());
+        let Some(timestamp) = timestamp else {
+            return Err(malformed(
+                Challenge::Signature { error: Some("invalid_request") },
+                "`X-Placet-Timestamp` must be the time in whole Unix seconds, such as 1767225600",
+            ));
+        };
+        let off_by_seconds = gate.now().seconds().saturating_sub(timestamp);
+        if off_by_seconds.saturating_abs() > MAX_SKEW_SECONDS {
+            return Err(signature_problem(Refusal::ClockSkew { off_by_seconds }.into()));
+        }
+        if !self.signature.split(',').any(|value| value.trim().starts_with("v1=")) {
+            return Err(malformed(
+                Challenge::Signature { error: Some("invalid_request") },
+                "`X-Signature` must be `v1=<64 lower-case hex digits>`",
+            ));
+        }
+        Ok(())
+    }
+
+    fn credentials(&self, parts: &'a Parts, body: &'a [u8]) -> Credentials<'a> {
+        Credentials::Signature {
+            client: self.client,
+            timestamp: self.timestamp,
+            signature: self.signature,
+            method: parts.method.as_str(),
+            path_and_query: parts.uri.path_and_query().map_or("/", |text| text.as_str()),
+            body,
+        }
+    }
+}
+
+fn signature_problem(error: Error) -> Problem {
+    match error {
+        Error::Refused(refusal) => {
+            let challenge = Challenge::Signature { error: Some(refusal.code()) };
+            let wrong = matches!(refusal, Refusal::InvalidSignature);
+            let problem = Problem::from(refusal).challenging(challenge);
+            if !wrong {
+                return problem;
+            }
+            problem.explained(
+                "the signature does not match: another secret signed it, or it covers another method, path and query, \
+                 time or body than were received",
+            )
+        }
+        other => other.into(),
+    }
+}
+
+fn bearer_problem(error: Error) -> Problem {
+    match error {
+        Error::Refused(refusal) => {
+            let wrong = matches!(refusal, Refusal::InvalidSignature);
+            let problem =
+                Problem::from(refusal).challenging(Challenge::Bearer { error: Some("invalid_token") });
+            if wrong {
+                problem.explained("the bearer key holds another secret than this client's")
+            } else {
+                problem
+            }
+        }
+        other => other.into(),
+    }
+}
+
+/// Finds out who calls where a bearer key alone is taken, as for MCP.
+pub async fn bearer_caller(gate: &Gate, headers: &HeaderMap) -> Result<Caller, Problem> {
+    let error = |error| Challenge::BearerAlone { error };
+    match Claim::read(headers) {
+        Ok(Claim::Bearer(key)) => match gate.authenticate(Credentials::Bearer(key)).await {
+            Ok(caller) => Ok(caller),
+            Err(refused) => Err(bearer_problem(refused).challenging(error(Some("invalid_token")))),
+        },
+        Err(problem) if headers.contains_key(header::AUTHORIZATION) => {
+            Err(problem.challenging(error(Some("invalid_request"))))
+        }
+        // No error: this caller has not failed, it has not tried (RFC 6750, section 3.1).
+        Ok(Claim::Signature(_)) | Err(_) => Err(malformed(
+            error(None),
+            "the request has no key: send `Authorization: Bearer <client id>.<secret>`",
+        )),
+    }
+}
+
+/// Refuses a body that was compressed: signatures and digests cover what was sent, and a few bytes of it could unfold
+/// to any size.
+pub(crate) fn refuse_encoded(headers: &HeaderMap) -> Result<(), Problem> {
+    let codings = headers.get_all(header::CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("?"));
+    for coding in codings.flat_map(|value| value.split(',')).map(str::trim) {
+        if !coding.is_empty() && !coding.eq_ignore_ascii_case("identity") {
+            return Err(Problem::unsupported_encoding());
+        }
+    }
+    Ok(())
 }
 
 /// Reads a body up to a limit, in bytes.
@@ -73,27 +314,8 @@ pub(crate) async fn read_body(body: Body, limit_bytes: usize) -> Result<Bytes, P
         Err(error) if error.is::<LengthLimitError>() => {
             Err(Refusal::PayloadTooLarge { what: "body", limit_bytes }.into())
         }
-        Err(_) => Err(Refusal::field("body", "was not sent to its end").into()),
+        Err(error) => Err(Problem::unread_body(error.as_ref())),
     }
-}
-
-fn credentials<'a>(
-    headers: &'a HeaderMap,
-    method: &'a str,
-    path_and_query: &'a str,
-    body: &'a [u8],
-) -> Credentials<'a> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    if let (Some(client), Some(timestamp), Some(signature)) =
-        (text("x-placet-client"), text("x-placet-timestamp"), text("x-signature"))
-    {
-        return Credentials::Signature { client, timestamp, signature, method, path_and_query, body };
-    }
-    let bearer = text(header::AUTHORIZATION.as_str()).and_then(|value| {
-        let (scheme, key) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
-    });
-    bearer.map_or(Credentials::None, Credentials::Bearer)
 }
 
 /// The one variable part of a path, decoded. What cannot be decoded names nothing.

@@ -22,9 +22,7 @@ impl Fields {
         match parse_strict(body) {
             Ok(Value::Object(left)) => Ok(Self { left, errors: Vec::new() }),
             Ok(_) => Err(Refusal::field("body", "must be a JSON object")),
-            Err(error) => {
-                Err(Refusal::field("body", format!("is not JSON that can be read one way only: {error}")))
-            }
+            Err(error) => Err(Refusal::field("body", json_fault(body, &error))),
         }
     }
 
@@ -96,6 +94,21 @@ impl Fields {
         None
     }
 
+    /// A JSON object, or nothing at all. `null` is neither: whoever sends it may mean something that was lost on the way.
+    pub(crate) fn object_or_absent(&mut self, name: &str) -> Option<Map<String, Value>> {
+        match self.left.remove(name)? {
+            Value::Object(object) => Some(object),
+            Value::Null => {
+                self.fault(name, "must be a JSON object, not null; leave it out if there is none");
+                None
+            }
+            _ => {
+                self.fault(name, "must be a JSON object");
+                None
+            }
+        }
+    }
+
     /// A map from strings to strings.
     pub(crate) fn string_map(&mut self, name: &str) -> BTreeMap<String, String> {
         let mut map = BTreeMap::new();
@@ -160,6 +173,46 @@ impl Fields {
     }
 }
 
+/// What is wrong with a body that is not JSON, and where, for somebody who did not write a parser.
+///
+/// The parser's own words are matched by what they begin with; those of a later version that are not known here are
+/// passed on as they are.
+fn json_fault(body: &[u8], error: &serde_json::Error) -> String {
+    if let Err(error) = std::str::from_utf8(body) {
+        return format!("is not UTF-8: the byte at offset {} belongs to no character", error.valid_up_to());
+    }
+    if body.starts_with(b"\xef\xbb\xbf") {
+        return "begins with a byte order mark, which JSON does not allow; send it without".to_owned();
+    }
+    let said = error.to_string();
+    let said = said.split(" at line ").next().unwrap_or_default();
+    let at = format!("line {}, column {}", error.line(), error.column());
+    if error.is_eof() {
+        return format!("is not valid JSON: it ends too early, at {at}");
+    }
+    if error.is_data() {
+        // What `parse_strict` itself refuses: a key that comes twice, a number that no double holds.
+        return format!("is JSON that programs read differently: {said} ({at})");
+    }
+    const KNOWN: [(&str, &str); 12] = [
+        ("number out of range", "the number is larger than a double can hold; send it as a string"),
+        ("invalid number", "a number is not written as JSON writes numbers"),
+        ("trailing comma", "there is a comma after the last item"),
+        ("trailing characters", "something follows after the end of the JSON"),
+        ("control character", "a text holds a control character (such as a line break) that is not escaped"),
+        ("invalid escape", "a text holds a backslash that begins no escape of JSON"),
+        ("lone leading surrogate", "a text holds half a surrogate pair"),
+        ("unexpected end of hex escape", "a text holds half a surrogate pair"),
+        ("invalid unicode code point", "a text holds half a surrogate pair"),
+        ("recursion limit exceeded", "it is nested more than 127 levels deep"),
+        ("key must be a string", "a key is not in double quotes"),
+        ("expected ident", "a word is neither `true`, `false` nor `null`"),
+    ];
+    let words = KNOWN.iter().find(|(theirs, _)| said.starts_with(theirs)).map_or(said, |(_, ours)| *ours);
+    let words = if words == "expected value" { "a value was expected here" } else { words };
+    format!("is not valid JSON: {words} ({at})")
+}
+
 trait FindExact {
     fn find_exact(&self, value: &Value) -> Option<u32>;
 }
@@ -189,6 +242,70 @@ mod tests {
         let Err(Refusal::InvalidRequest(errors)) = fields.finish() else { panic!("taken") };
         let named: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
         assert_eq!(named, ["a", "b", "n", "m.k", "z"]);
+    }
+
+    #[test]
+    fn each_fault_of_json_has_its_own_words_and_its_place() {
+        let message = |body: &[u8]| match Fields::read(body).map(|_| ()) {
+            Err(Refusal::InvalidRequest(errors)) => errors[0].message.clone(),
+            other => panic!("{other:?}"),
+        };
+        let rows: [(&[u8], &str); 17] = [
+            (b"{\"a\":1,\n \"a\":2}", "is JSON that programs read differently: the key `a`"),
+            (
+                b"{\"a\":1e999}",
+                "is not valid JSON: the number is larger than a double can hold; send it as a string (line 1, ",
+            ),
+            (b"{\"a\":", "is not valid JSON: it ends too early, at line 1, column 5"),
+            (
+                b"{\"a\":\n 01}",
+                "is not valid JSON: a number is not written as JSON writes numbers (line 2, column 3)",
+            ),
+            (b"{\"a\":1,}", "is not valid JSON: there is a comma after the last item (line 1, column 8)"),
+            (b"{} {}", "is not valid JSON: something follows after the end of the JSON (line 1, column 4)"),
+            (b"{\"a\":\"\n\"}", "is not valid JSON: a text holds a control character"),
+            (b"{\"a\":\"\\x\"}", "is not valid JSON: a text holds a backslash"),
+            (b"{\"a\":\"\\ud800\"}", "is not valid JSON: a text holds half a surrogate pair"),
+            (b"{\"a\":\"\\udc00\"}", "is not valid JSON: a text holds half a surrogate pair"),
+            (b"{\"a\":\"\\ud800\\n\"}", "is not valid JSON: a text holds half a surrogate pair"),
+            (b"{a:1}", "is not valid JSON: a key is not in double quotes (line 1, column 2)"),
+            (b"{\"a\":nul}", "is not valid JSON: a word is neither `true`, `false` nor `null`"),
+            (b"{\"a\":NaN}", "is not valid JSON: a value was expected here (line 1, column 6)"),
+            (b"\xef\xbb\xbf{}", "begins with a byte order mark"),
+            (b"{\"a\":\"\xff\"}", "is not UTF-8: the byte at offset 6 "),
+            (b"{'a':1}", "is not valid JSON: a key is not in double quotes"),
+        ];
+        let others: Vec<_> = rows
+            .iter()
+            .filter(|(body, words)| !message(body).starts_with(words))
+            .map(|(body, _)| (String::from_utf8_lossy(body), message(body)))
+            .collect();
+        assert!(others.is_empty(), "{others:#?}");
+        let deep = [b"{\"a\":".as_slice(), &[b'['; 200]].concat();
+        assert!(message(&deep).starts_with("is not valid JSON: it is nested more than 127 levels deep"));
+    }
+
+    #[test]
+    fn texts_are_measured_in_characters() {
+        let read = |text: &str| {
+            let mut fields = Fields::read(serde_json::json!({"t": text}).to_string().as_bytes()).unwrap();
+            fields.required_text("t", 1, 3)
+        };
+        for text in ["\u{1f600}\u{1f600}\u{1f600}", "\u{e9}\u{e9}\u{e9}", "e\u{301}x"] {
+            assert_eq!(read(text).as_deref(), Some(text));
+            assert_eq!(read(&format!("{text}x")), None);
+        }
+    }
+
+    #[test]
+    fn null_is_not_the_same_as_left_out_where_that_matters() {
+        let mut fields = Fields::read(br#"{"a":null,"b":null}"#).unwrap();
+        assert_eq!(
+            (fields.object("a"), fields.object_or_absent("b"), fields.object_or_absent("c")),
+            (None, None, None)
+        );
+        let Err(Refusal::InvalidRequest(errors)) = fields.finish() else { panic!("taken") };
+        assert_eq!(errors.iter().map(|error| error.field.as_str()).collect::<Vec<_>>(), ["b"]);
     }
 
     #[test]

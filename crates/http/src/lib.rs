@@ -10,16 +10,20 @@ mod client;
 mod fields;
 mod openapi;
 pub mod pages;
+mod places;
 mod problem;
 mod reviewer;
+mod routes;
 pub mod wire;
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::response::IntoResponse as _;
+use axum::http::{HeaderMap, Uri};
+use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Router};
 use placet_gate::Gate;
 
+pub use call::bearer_caller;
 pub use openapi::document as openapi_document;
 pub use problem::{BadField, Problem};
 
@@ -40,7 +44,20 @@ pub fn reviewer_app(gate: Arc<Gate>) -> Router {
 
 fn with_fallbacks(router: Router<Arc<Gate>>, gate: Arc<Gate>) -> Router {
     router
-        .fallback(|| async { Problem::from(placet_core::Refusal::NotFound).into_response() })
-        .method_not_allowed_fallback(|| async { Problem::method_not_allowed().into_response() })
+        .fallback(async |uri: Uri, headers: HeaderMap| {
+            refused(&uri, &headers, placet_core::Refusal::NotFound.into())
+        })
+        .method_not_allowed_fallback(async |uri: Uri, headers: HeaderMap| {
+            refused(&uri, &headers, Problem::method_not_allowed())
+        })
+        .layer(Extension(Arc::new(places::Places::default())))
         .with_state(gate)
+}
+
+/// A problem; a page where a person looks for one.
+fn refused(uri: &Uri, headers: &HeaderMap, problem: Problem) -> Response {
+    match uri.path().split('/').nth(1) {
+        Some("r" | "inbox") => reviewer::refused(problem, headers),
+        _ => problem.into_response(),
+    }
 }

@@ -28,11 +28,14 @@ use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, ResponseB
 struct Base;
 
 /// Problems that every call by a client can meet.
-const COMMON: [(&str, &str); 4] = [
+const COMMON: [(&str, &str); 7] = [
+    ("400", "`bad_request`: not HTTP as it must be, or a body that ends too early"),
     ("401", "`invalid_signature`, `unknown_client` or `clock_skew`"),
     ("403", "`forbidden`"),
-    ("422", "`invalid_request`; every bad field is listed under `errors`"),
-    ("503", "`no_policy` or `unavailable`; nothing was approved"),
+    ("408", "`request_timeout`: the body did not arrive in time"),
+    ("415", "`unsupported_media_type`: the body has a `Content-Encoding`"),
+    ("422", "`invalid_request`; every bad field or query parameter is listed under `errors`"),
+    ("503", "`no_policy` or `unavailable`; nothing was approved; see `Retry-After` where there is one"),
 ];
 
 /// The document as JSON text, with a newline at the end: what is checked in. The copy that is checked in is served.

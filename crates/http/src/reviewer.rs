@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
 use maud::Markup;
 use placet_core::Refusal;
 use placet_core::policy::{Decision, Policy};
@@ -15,13 +13,11 @@ use placet_core::refusal::FieldError;
 use placet_core::request::{Decider, Request, Status};
 use placet_gate::{Error, Gate, Review, ReviewOf, Waiting};
 
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
-
-use crate::call::{Name, read_body};
+use crate::call::{Name, read_body, refuse_encoded};
 use crate::client::{approval_under, json};
 use crate::pages;
 use crate::problem::Problem;
+use crate::routes::route_table;
 use crate::wire::{Approval, DecisionForm};
 
 /// The largest form that is read, in bytes.
@@ -30,14 +26,9 @@ const FORM_LIMIT: usize = 16 * 1024;
 /// The longest reason, in characters.
 const REASON_CHARS: usize = 500;
 
-/// The routes with their descriptions: what the document is made from. [`router`] serves the same.
-pub(crate) fn described() -> OpenApiRouter<Arc<Gate>> {
-    OpenApiRouter::new().routes(routes!(show, decide)).routes(routes!(inbox))
-}
-
-/// The routes alone.
-pub(crate) fn router() -> Router<Arc<Gate>> {
-    Router::new().route("/r/{link}", get(show).post(decide)).route("/inbox/{link}", get(inbox))
+route_table! {
+    "/r/{link}" => get self::show, post self::decide;
+    "/inbox/{link}" => get self::inbox;
 }
 
 /// Shows a request to its reviewer. Changes nothing, on `HEAD` as on `GET`.
@@ -77,6 +68,9 @@ pub(crate) async fn decide(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
+    if let Err(problem) = refuse_encoded(&headers) {
+        return refused(problem, &headers);
+    }
     let form = match read_body(body, FORM_LIMIT).await {
         Ok(body) => Form::read(&body),
         Err(problem) => return refused(problem, &headers),
@@ -200,7 +194,8 @@ async fn again(gate: &Gate, link: &str, headers: &HeaderMap, refusal: Refusal) -
     }
 }
 
-fn refused(problem: Problem, headers: &HeaderMap) -> Response {
+/// A problem as a page; as JSON for whoever asks for that.
+pub(crate) fn refused(problem: Problem, headers: &HeaderMap) -> Response {
     if wants_json(headers) {
         return problem.into_response();
     }
@@ -216,6 +211,12 @@ fn refused(problem: Problem, headers: &HeaderMap) -> Response {
         ),
         StatusCode::PAYLOAD_TOO_LARGE => {
             ("That was too long", "Nothing was decided. Please shorten the reason.")
+        }
+        StatusCode::METHOD_NOT_ALLOWED
+        | StatusCode::UNSUPPORTED_MEDIA_TYPE
+        | StatusCode::BAD_REQUEST
+        | StatusCode::REQUEST_TIMEOUT => {
+            ("That did not arrive as it should", "Nothing was decided. Please open your link again.")
         }
         _ => (
             "The gate cannot do this at the moment",

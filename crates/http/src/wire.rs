@@ -190,6 +190,7 @@ pub(crate) struct NewRequest {
     )]
     action: Option<String>,
     /// What will be done: at most 64 KiB of JSON. Its digest is in the token. Integers beyond 2^53-1 are refused.
+    #[schema(nullable = false)]
     payload: Option<serde_json::Map<String, Value>>,
     /// How long the asker can wait for the outcome; the rule caps it.
     #[schema(minimum = 1, maximum = 2_592_000)]
@@ -246,6 +247,7 @@ pub(crate) struct TokenQuestion {
     /// The token.
     token: String,
     /// The payload that is about to be used.
+    #[schema(nullable = false)]
     payload: Option<serde_json::Map<String, Value>>,
 }
 
@@ -268,6 +270,7 @@ pub(crate) struct NewRedemption {
     /// The token.
     token: String,
     /// The payload that is about to be used.
+    #[schema(nullable = false)]
     payload: Option<serde_json::Map<String, Value>>,
     /// Who uses it: the run, or the machine. The same name again is a retry.
     #[schema(min_length = 1, max_length = 200)]
@@ -292,12 +295,16 @@ pub(crate) struct ClaimsView {
     jti: String,
     iat: i64,
     exp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nbf: Option<i64>,
     status: String,
     approved: bool,
     action: String,
     payload_sha256: String,
     decided_by: Vec<String>,
     rule: Option<String>,
+    /// Version of the policy that the rule is from.
+    policy: u32,
 }
 
 impl From<Claims> for ClaimsView {
@@ -309,14 +316,31 @@ impl From<Claims> for ClaimsView {
             jti,
             iat,
             exp,
+            nbf,
             status,
             approved,
             action,
             payload_sha256,
             decided_by,
             rule,
+            policy,
         } = claims;
-        Self { iss, sub, aud, jti, iat, exp, status, approved, action, payload_sha256, decided_by, rule }
+        Self {
+            iss,
+            sub,
+            aud,
+            jti,
+            iat,
+            exp,
+            nbf,
+            status,
+            approved,
+            action,
+            payload_sha256,
+            decided_by,
+            rule,
+            policy,
+        }
     }
 }
 

@@ -133,6 +133,10 @@ pub(crate) struct Serve {
     /// The address that links and tokens name, if it is not the policy's `issuer`
     #[arg(long, value_name = "URL")]
     pub(crate) public_url: Option<String>,
+    /// How long an idle connection is kept; longer than a proxy in front reuses one
+    #[arg(long, value_name = "SECONDS", env = "PLACET_KEEP_ALIVE_SECONDS", default_value_t = crate::server::KEEP_ALIVE_SECONDS,
+        value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(crate) keep_alive_seconds: u32,
 }
 
 #[derive(Args, Debug)]

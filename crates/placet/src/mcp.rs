@@ -7,11 +7,10 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use http::{HeaderValue, header};
+use http::header;
 use http_body_util::Full;
-use placet_core::Refusal;
 use placet_core::policy::ClientRole;
-use placet_gate::{Credentials, Error, Gate};
+use placet_gate::Gate;
 use placet_http::Problem;
 use placet_mcp::{Answer, Call, Reply, Upstream};
 
@@ -30,21 +29,10 @@ pub(crate) fn app(gate: Arc<Gate>) -> Router {
 
 /// Refuses whoever has no key before a message is read. What a client may do, each call checks again.
 async fn let_in(gate: &Gate, request: Request, next: Next) -> Response {
-    let key = request.headers().get(header::AUTHORIZATION).and_then(|value| {
-        let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
-    });
-    let caller = gate.authenticate(key.map_or(Credentials::None, Credentials::Bearer)).await;
-    match caller.and_then(|caller| caller.must_be(ClientRole::Requester).map_err(Error::from)) {
+    let caller = placet_http::bearer_caller(gate, request.headers()).await;
+    match caller.and_then(|caller| caller.must_be(ClientRole::Requester).map_err(Problem::from)) {
         Ok(()) => next.run(request).await,
-        Err(error) => {
-            let refused = matches!(error, Error::Refused(Refusal::InvalidSignature | Refusal::UnknownClient));
-            let mut response = Problem::from(error).into_response();
-            if refused {
-                response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
-            response
-        }
+        Err(problem) => problem.into_response(),
     }
 }
 

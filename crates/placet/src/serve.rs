@@ -45,6 +45,8 @@ pub(crate) struct Options {
     pub(crate) listen: String,
     /// What links and `iss` say, instead of the policy's `issuer`.
     pub(crate) public_url: Option<String>,
+    /// How long an idle connection is kept.
+    pub(crate) keep_alive_seconds: u32,
     /// Who it tells, beside the files in its folder.
     pub(crate) voices: Voices,
 }
@@ -121,7 +123,9 @@ pub(crate) async fn start(options: Options) -> Result<Running, Failure> {
     }
 
     let (stop, stopped) = watch::channel(false);
-    let server = tokio::spawn(server::serve(listener, crate::mcp::app(Arc::clone(&local.gate)), stopped));
+    let limits = server::Limits::of_this_machine(options.keep_alive_seconds);
+    let server =
+        tokio::spawn(server::serve(listener, crate::mcp::app(Arc::clone(&local.gate)), limits, stopped));
     let serving = folder.serve_at(&url)?;
     let chores = vec![
         tokio::spawn(keep_time(&local, Arc::clone(&timers))),

@@ -18,7 +18,7 @@ use crate::wire::{HookView, NewHook};
 
 /// Subscribes a URL to events of the client's own requests; an auditor's hears of all.
 #[utoipa::path(post, path = "/v1/hooks", tag = "hooks", request_body = NewHook,
-    responses((status = 201, body = HookView)))]
+    responses((status = 201, description = "subscribed", body = HookView)))]
 pub(crate) async fn subscribe(State(gate): State<Arc<Gate>>, call: Call) -> Result<Response, Problem> {
     let mut fields = Fields::read(&call.body)?;
     let url = fields.required_text("url", 1, 2048);

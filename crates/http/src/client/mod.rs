@@ -5,61 +5,35 @@ mod open;
 mod requests;
 mod tokens;
 
-use std::sync::Arc;
-
-use axum::Router;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
 use placet_core::keys::EpochNumber;
 use placet_core::policy::Policy;
 use placet_core::request::Request;
 use placet_gate::ports::View;
-use placet_gate::{Error, Gate};
+use placet_gate::{Caller, Error, Gate};
 use serde::Serialize;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use crate::call::Call;
 use crate::problem::Problem;
+use crate::routes::route_table;
 use crate::wire::Approval;
 
-/// The routes with their descriptions: what the document is made from. [`router`] serves the same.
-pub(crate) fn described() -> OpenApiRouter<Arc<Gate>> {
-    OpenApiRouter::new()
-        .routes(routes!(requests::ask, requests::list))
-        .routes(routes!(requests::get))
-        .routes(routes!(requests::cancel))
-        .routes(routes!(requests::decision))
-        .routes(routes!(tokens::verify))
-        .routes(routes!(tokens::redeem))
-        .routes(routes!(hooks::subscribe))
-        .routes(routes!(hooks::unsubscribe))
-        .routes(routes!(open::jwks))
-        .routes(routes!(open::healthz))
-        .routes(routes!(open::openapi))
-}
-
-/// The routes alone. Not taken out of [`described`]: a Lambda would make the whole document at every start, and be a
-/// third of a megabyte larger.
-pub(crate) fn router() -> Router<Arc<Gate>> {
-    Router::new()
-        .route("/v1/requests", post(requests::ask).get(requests::list))
-        .route("/v1/requests/{request_id}", get(requests::get))
-        .route("/v1/requests/{request_id}/cancel", post(requests::cancel))
-        .route("/v1/requests/{request_id}/decision", post(requests::decision))
-        .route("/v1/tokens/verify", post(tokens::verify))
-        .route("/v1/tokens/redeem", post(tokens::redeem))
-        .route("/v1/hooks", post(hooks::subscribe))
-        .route("/v1/hooks/{hook_id}", delete(hooks::unsubscribe))
-        .route("/.well-known/jwks.json", get(open::jwks))
-        .route("/healthz", get(open::healthz))
-        .route("/openapi.json", get(open::openapi))
+route_table! {
+    "/v1/requests" => post requests::ask, get requests::list;
+    "/v1/requests/{request_id}" => get requests::get;
+    "/v1/requests/{request_id}/cancel" => post requests::cancel;
+    "/v1/requests/{request_id}/decision" => post requests::decision;
+    "/v1/tokens/verify" => post tokens::verify;
+    "/v1/tokens/redeem" => post tokens::redeem;
+    "/v1/hooks" => post hooks::subscribe;
+    "/v1/hooks/{hook_id}" => delete hooks::unsubscribe;
+    "/.well-known/jwks.json" => get open::jwks;
+    "/healthz" => get open::healthz;
+    "/openapi.json" => get open::openapi;
 }
 
 /// The approval, with its token under the secret that the caller holds, if it is the asker.
-async fn approval(gate: &Gate, call: &Call, request: &Request) -> Result<Approval, Problem> {
-    let caller = &call.caller;
+async fn approval(gate: &Gate, caller: &Caller, request: &Request) -> Result<Approval, Problem> {
     let epoch = (caller.client.id == request.asked.client).then_some(caller.epoch);
     approval_under(gate, &caller.policy, request, epoch).await
 }
@@ -76,9 +50,9 @@ pub(crate) async fn approval_under(
 }
 
 /// An error; where the request has ended, with how it did.
-async fn problem(gate: &Gate, call: &Call, error: Error) -> Problem {
+async fn problem(gate: &Gate, caller: &Caller, error: Error) -> Problem {
     match error {
-        Error::Ended(request) => match approval(gate, call, &request).await {
+        Error::Ended(request) => match approval(gate, caller, &request).await {
             Ok(approval) => Problem::already_decided(approval),
             Err(problem) => problem,
         },

@@ -13,7 +13,7 @@ use placet_core::policy::{Decision, MAX_WAIT_MS};
 use placet_gate::{Gate, ListQuery, RequestFields};
 
 use super::{approval, json, problem};
-use crate::call::{Call, Name};
+use crate::call::{Call, Name, Parameters};
 use crate::fields::Fields;
 use crate::problem::Problem;
 use crate::wire::{Approval, ApprovalList, NewDecision, NewRequest};
@@ -25,6 +25,27 @@ const MAX_POLL_SECONDS: u32 = 25;
 const STATES: [&str; 5] = ["pending", "approved", "rejected", "expired", "cancelled"];
 
 type Answer = Result<Response, Problem>;
+
+/// What a look takes.
+pub(crate) struct Wait;
+
+impl Parameters for Wait {
+    const NAMES: &'static [&'static str] = &["wait_seconds"];
+}
+
+/// What a list takes.
+pub(crate) struct Page;
+
+impl Parameters for Page {
+    const NAMES: &'static [&'static str] = &["status", "limit", "cursor"];
+}
+
+/// What a decision takes.
+pub(crate) struct Asker;
+
+impl Parameters for Asker {
+    const NAMES: &'static [&'static str] = &["client"];
+}
 
 /// Asks for an approval.
 ///
@@ -41,10 +62,12 @@ pub(crate) async fn ask(State(gate): State<Arc<Gate>>, call: Call) -> Answer {
     let request_id = fields.request_id.clone();
     let asking = gate.ask(&call.caller, fields).await?;
     let mut request = asking.request;
-    if wait > 0 && request.outcome().is_none() {
+    // The question is recorded by now: with no place left to wait in, the answer is what is known now.
+    let place = if wait > 0 && request.outcome().is_none() { call.place_to_wait() } else { None };
+    if place.is_some() {
         request = gate.wait(&call.caller, &request_id, Duration::from_secs(wait.into())).await?;
     }
-    let mut body = approval(&gate, &call, &request).await?;
+    let mut body = approval(&gate, &call.caller, &request).await?;
     body.pending_twin = asking.pending_twin.map(|id| id.to_string());
     Ok(json(if asking.is_new { StatusCode::CREATED } else { StatusCode::OK }, &body))
 }
@@ -61,7 +84,7 @@ fn read_ask(
     if !is_dotted_name(&action) {
         fields.fault("action", "must be a dotted name of `A-Za-z0-9_:-`, such as `invoice.pay`");
     }
-    let payload = fields.object("payload").unwrap_or_default();
+    let payload = fields.object_or_absent("payload").unwrap_or_default();
     let payload = fields.absorb(Payload::new(&payload))?;
     let longest = u32::try_from(MAX_WAIT_MS / 1000).unwrap_or(u32::MAX);
     let timeout_seconds = fields.number("timeout_seconds", 1, longest);
@@ -100,12 +123,17 @@ fn is_dotted_name(text: &str) -> bool {
     params(("request_id" = String, Path, description = "the client's name for it"),
         ("wait_seconds" = Option<u32>, Query, description = "how long to wait for the end", minimum = 0, maximum = 25)),
     responses(
-        (status = 200, body = Approval),
-        (status = 404, description = "`not_found`", body = Problem, content_type = "application/problem+json")))]
-pub(crate) async fn get(State(gate): State<Arc<Gate>>, Name(name): Name, call: Call) -> Answer {
+        (status = 200, description = "the approval, ended or pending", body = Approval),
+        (status = 404, description = "`not_found`", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "`rate_limited`: too many calls of this client wait already; see `Retry-After`", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn get(State(gate): State<Arc<Gate>>, Name(name): Name, call: Call<Wait>) -> Answer {
     let wait = call.number("wait_seconds", 0, MAX_POLL_SECONDS)?.unwrap_or(0);
+    let _place = match wait {
+        0 => None,
+        _ => Some(call.place_to_wait().ok_or_else(Problem::too_many_waits)?),
+    };
     let request = gate.wait(&call.caller, &request_id(&name)?, Duration::from_secs(wait.into())).await?;
-    Ok(json(StatusCode::OK, &approval(&gate, &call, &request).await?))
+    Ok(json(StatusCode::OK, &approval(&gate, &call.caller, &request).await?))
 }
 
 /// The client's own requests, newest first.
@@ -113,8 +141,8 @@ pub(crate) async fn get(State(gate): State<Arc<Gate>>, Name(name): Name, call: C
     params(("status" = inline(Option<crate::wire::Status>), Query, description = "only these"),
         ("limit" = Option<u32>, Query, description = "at most so many; 20 if left out", minimum = 1, maximum = 100),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before")),
-    responses((status = 200, body = ApprovalList)))]
-pub(crate) async fn list(State(gate): State<Arc<Gate>>, call: Call) -> Answer {
+    responses((status = 200, description = "one page of them", body = ApprovalList)))]
+pub(crate) async fn list(State(gate): State<Arc<Gate>>, call: Call<Page>) -> Answer {
     let limit = call.number("limit", 1, 100)?.unwrap_or(20);
     let status = call.parameter("status")?.map(str::to_owned);
     if status.as_ref().is_some_and(|status| !STATES.contains(&status.as_str())) {
@@ -131,7 +159,7 @@ pub(crate) async fn list(State(gate): State<Arc<Gate>>, call: Call) -> Answer {
     let (requests, next) = gate.list(&call.caller, query).await?;
     let mut page = Vec::with_capacity(requests.len());
     for request in &requests {
-        page.push(approval(&gate, &call, request).await?);
+        page.push(approval(&gate, &call.caller, request).await?);
     }
     let body = ApprovalList { requests: page, next_cursor: next.map(|id| id.to_string()) };
     Ok(json(StatusCode::OK, &body))
@@ -141,14 +169,14 @@ pub(crate) async fn list(State(gate): State<Arc<Gate>>, call: Call) -> Answer {
 #[utoipa::path(post, path = "/v1/requests/{request_id}/cancel", tag = "requests",
     params(("request_id" = String, Path, description = "the client's name for it")),
     responses(
-        (status = 200, body = Approval),
+        (status = 200, description = "withdrawn", body = Approval),
         (status = 404, description = "`not_found`", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`already_decided`, with the recorded outcome", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn cancel(State(gate): State<Arc<Gate>>, Name(name): Name, call: Call) -> Answer {
     Fields::read(&call.body)?.finish()?;
     match gate.cancel(&call.caller, &request_id(&name)?).await {
-        Ok(request) => Ok(json(StatusCode::OK, &approval(&gate, &call, &request).await?)),
-        Err(error) => Err(problem(&gate, &call, error).await),
+        Ok(request) => Ok(json(StatusCode::OK, &approval(&gate, &call.caller, &request).await?)),
+        Err(error) => Err(problem(&gate, &call.caller, error).await),
     }
 }
 
@@ -157,10 +185,10 @@ pub(crate) async fn cancel(State(gate): State<Arc<Gate>>, Name(name): Name, call
     params(("request_id" = String, Path, description = "the asking client's name for it"),
         ("client" = Option<String>, Query, description = "whose request is meant, where several clients use this `request_id`")),
     responses(
-        (status = 200, body = Approval),
+        (status = 200, description = "recorded", body = Approval),
         (status = 404, description = "`not_found`", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`already_decided`, with the recorded outcome", body = Problem, content_type = "application/problem+json")))]
-pub(crate) async fn decision(State(gate): State<Arc<Gate>>, Name(name): Name, call: Call) -> Answer {
+pub(crate) async fn decision(State(gate): State<Arc<Gate>>, Name(name): Name, call: Call<Asker>) -> Answer {
     let mut fields = Fields::read(&call.body)?;
     let word = fields.required_text("decision", 1, 16);
     let decision =
@@ -174,8 +202,8 @@ pub(crate) async fn decision(State(gate): State<Arc<Gate>>, Name(name): Name, ca
     fields.finish()?;
     let Some(decision) = decision else { return Err(Refusal::field("decision", "is required").into()) };
     match gate.answer(&call.caller, &request_id(&name)?, client.as_ref(), decision, reason).await {
-        Ok(request) => Ok(json(StatusCode::OK, &approval(&gate, &call, &request).await?)),
-        Err(error) => Err(problem(&gate, &call, error).await),
+        Ok(request) => Ok(json(StatusCode::OK, &approval(&gate, &call.caller, &request).await?)),
+        Err(error) => Err(problem(&gate, &call.caller, error).await),
     }
 }
 

@@ -50,7 +50,7 @@ pub(crate) async fn redeem(State(gate): State<Arc<Gate>>, call: Call) -> Result<
 
 fn token_and_digest(fields: &mut Fields) -> Result<(String, Option<String>), Refusal> {
     let token = fields.required_text("token", 0, usize::MAX).unwrap_or_default();
-    let digest = match fields.object("payload") {
+    let digest = match fields.object_or_absent("payload") {
         Some(payload) => fields.absorb(Payload::new(&payload))?.map(|payload| payload.sha256()),
         None => None,
     };

@@ -54,6 +54,7 @@ pub(crate) async fn run(globals: &Globals, options: Demo) -> Result<Exit, Failur
         policy: Some(PolicySource::Text(SAMPLE)),
         listen: options.listen.clone(),
         public_url: None,
+        keep_alive_seconds: crate::server::KEEP_ALIVE_SECONDS,
         voices: Voices::default(),
     })
     .await?;

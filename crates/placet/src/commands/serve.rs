@@ -26,6 +26,7 @@ pub(crate) async fn run(globals: &Globals, options: Serve) -> Result<Exit, Failu
         policy: globals.policy.clone().map(PolicySource::File),
         listen: options.listen,
         public_url: options.public_url,
+        keep_alive_seconds: options.keep_alive_seconds,
         voices: Voices { terminal: Some(terminal.clone()), mailer: Mailer::from_environment()? },
     })
     .await?;
