@@ -23,5 +23,5 @@ mod worker;
 pub use alert::{AlertNotice, AlertSink};
 pub use callback::Webhooks;
 pub use channel::{Channel, Channels, Notification, SendOutcome};
-pub use queue::{QueueItem, Queues};
-pub use worker::{Bodies, Parts, Progress, WebhookEvent, Worker};
+pub use queue::Queues;
+pub use worker::{Bodies, Parts, Progress, Worker};

@@ -1,16 +1,7 @@
 //! How a heavyweight system is told: a message in the queue that its stage names.
 
 use async_trait::async_trait;
-use placet_gate::{ApprovalView, Fault};
-
-/// A request for a queue.
-#[derive(Clone, Copy)]
-pub struct QueueItem<'a> {
-    /// Index of the stage.
-    pub stage: usize,
-    /// The request.
-    pub view: ApprovalView<'a>,
-}
+use placet_gate::Fault;
 
 /// The queues of a gate: files on one machine, SQS on AWS.
 #[async_trait]

@@ -9,12 +9,12 @@ use placet_gate::alert::Alert;
 use placet_gate::hooks::HookEvent;
 use placet_gate::outbox::{OutboxMessage, OutboxPayload, OutboxSubject};
 use placet_gate::ports::{Measurement, Store};
-use placet_gate::{ApprovalView, Error, Gate, secrets_of};
+use placet_gate::{ApprovalView, Error, Gate, QueueItem, WebhookEvent, secrets_of};
 
 use crate::alert::{AlertNotice, AlertSink};
 use crate::callback::{DeliveryOutcome, WebhookDelivery, Webhooks};
 use crate::channel::{Channels, Notification, SendOutcome};
-use crate::queue::{QueueItem, Queues};
+use crate::queue::Queues;
 use crate::retry::wait_ms;
 use crate::wording::words;
 
@@ -28,17 +28,6 @@ pub enum Progress {
     Done,
     /// It must be tried again when it is due. With the message as it now lies in the outbox.
     RetryAt(OutboxMessage),
-}
-
-/// What a callback or hook says.
-#[derive(Clone, Copy)]
-pub struct WebhookEvent<'a> {
-    /// What happened.
-    pub event: HookEvent,
-    /// When.
-    pub happened_at: Timestamp,
-    /// The approval.
-    pub view: ApprovalView<'a>,
 }
 
 /// How the bodies of messages to programs are written: the JSON names are the HTTP crate's.

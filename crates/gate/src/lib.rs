@@ -39,7 +39,7 @@ pub use policy::Installed;
 pub use redeem::{Redeemed, Verified};
 pub use review::{Review, ReviewOptions};
 pub use settle::Swept;
-pub use view::ApprovalView;
+pub use view::{ApprovalView, QueueItem, WebhookEvent};
 
 use alert::AlertThrottle;
 use hooks::Hook;

@@ -1,6 +1,9 @@
 //! A request with what is made from it: all that the API's one shape of an approval needs.
 
+use placet_core::Timestamp;
 use placet_core::request::{ApprovalRequest, Foreseen, Request, RequestState};
+
+use crate::hooks::HookEvent;
 
 /// A request as it is shown to somebody.
 #[derive(Clone, Copy, Debug)]
@@ -25,4 +28,24 @@ impl<'a> ApprovalView<'a> {
     pub fn foreseen(request: &'a Foreseen, base_url: &'a str) -> Self {
         Self { asked: request.asked(), state: request.state(), token: None, base_url }
     }
+}
+
+/// What a callback or hook says.
+#[derive(Clone, Copy, Debug)]
+pub struct WebhookEvent<'a> {
+    /// What happened.
+    pub event: HookEvent,
+    /// When.
+    pub happened_at: Timestamp,
+    /// The approval.
+    pub view: ApprovalView<'a>,
+}
+
+/// A request for the system behind a queue.
+#[derive(Clone, Copy, Debug)]
+pub struct QueueItem<'a> {
+    /// Index of the stage.
+    pub stage: usize,
+    /// The request.
+    pub view: ApprovalView<'a>,
 }

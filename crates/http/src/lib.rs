@@ -1,11 +1,10 @@
-//! Placet over HTTP: the routes that clients and reviewers use, the callbacks, the JSON names, the pages and the OpenAPI
+//! Placet over HTTP: the routes that clients and reviewers use, the JSON names, the pages and the OpenAPI
 //! document.
 //!
 //! The only crate that knows status codes, JSON names and HTML. It decides nothing: it reads, calls one use case of
 //! the gate, and writes the answer.
 
 mod call;
-pub mod callbacks;
 mod client;
 mod fields;
 mod openapi;

@@ -257,7 +257,7 @@ impl From<Refusal> for Problem {
             Refusal::LinkExpired => StatusCode::GONE,
             Refusal::PayloadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::InvalidRequest(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Refusal::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::RateLimited { .. } | Refusal::TooManyPending { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::NoPolicy => StatusCode::SERVICE_UNAVAILABLE,
         };
         let mut problem = Self::new(status, refusal.code(), refusal.to_string());

@@ -10,11 +10,11 @@ use maud::Markup;
 use placet_core::Refusal;
 use placet_core::policy::{Decision, Policy};
 use placet_core::refusal::FieldError;
-use placet_core::request::{Decider, Request, Status};
-use placet_gate::{Error, Gate, Review, ReviewOf, Waiting};
+use placet_core::request::{Decider, Foreseen, Status};
+use placet_gate::{ApprovalView, Error, Gate, InboxItem, Review, ReviewOptions};
 
 use crate::call::{Name, read_body, refuse_encoded};
-use crate::client::{approval_under, json};
+use crate::client::json;
 use crate::pages;
 use crate::problem::Problem;
 use crate::routes::route_table;
@@ -42,7 +42,7 @@ route_table! {
         (status = 503, description = "`no_policy` or `unavailable`", content((String = "text/html"), (Problem = "application/problem+json")))))]
 pub(crate) async fn show(State(gate): State<Arc<Gate>>, Name(link): Name, headers: HeaderMap) -> Response {
     match gate.review(&link).await {
-        Ok(review) if wants_json(&headers) => as_json(&gate, &review.policy, &review.request).await,
+        Ok(review) if wants_json(&headers) => as_json(&gate, &review),
         Ok(review) => page(StatusCode::OK, &pages::review(&view(&review, None, None))),
         Err(error) => refused(error.into(), &headers),
     }
@@ -80,12 +80,11 @@ pub(crate) async fn decide(
         Err(refusal) => return again(&gate, &link, &headers, refusal).await,
     };
     match gate.decide(&link, &form.nonce, decision, form.reason).await {
-        Ok(review) if wants_json(&headers) => as_json(&gate, &review.policy, &review.request).await,
+        Ok(review) if wants_json(&headers) => as_json(&gate, &review),
         Ok(review) => page(StatusCode::OK, &pages::review(&view(&review, Some(decision), None))),
-        Err(Error::Ended(request)) => match gate.review(&link).await {
+        Err(Error::Ended(_)) => match gate.review(&link).await {
             Ok(review) if wants_json(&headers) => {
-                let approval = approval_under(&gate, &review.policy, &request, None).await;
-                approval.map_or_else(|problem| problem, Problem::already_decided).into_response()
+                Problem::already_decided(approval(&gate, &review)).into_response()
             }
             Ok(review) => page(StatusCode::CONFLICT, &pages::review(&late_view(&review, decision))),
             Err(error) => refused(error.into(), &headers),
@@ -106,21 +105,21 @@ pub(crate) async fn decide(
         (status = 410, description = "`link_expired`", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 503, description = "`no_policy` or `unavailable`", content((String = "text/html"), (Problem = "application/problem+json")))))]
 pub(crate) async fn inbox(State(gate): State<Arc<Gate>>, Name(link): Name, headers: HeaderMap) -> Response {
-    let (reviewer, waiting, policy) = match gate.inbox(&link).await {
+    let inbox = match gate.inbox(&link).await {
         Ok(inbox) => inbox,
         Err(error) => return refused(error.into(), &headers),
     };
-    let name = display_name(&policy, reviewer.as_str());
-    let items = waiting.iter().map(inbox_item).collect();
-    let view = pages::Inbox { reviewer_name: name, now_ms: gate.now().millis(), items };
+    let name = display_name(&inbox.policy, inbox.reviewer.as_str());
+    let items = inbox.items.iter().map(inbox_item).collect();
+    let view = pages::Inbox { reviewer_name: name, now_ms: gate.now().millis(), items, more: inbox.more };
     let mut response = page(StatusCode::OK, &pages::inbox(&view));
     let policy = HeaderValue::from_static(pages::inbox_content_security_policy());
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     response
 }
 
-fn inbox_item(waiting: &Waiting) -> pages::InboxItem {
-    let asked = &waiting.request.asked;
+fn inbox_item(waiting: &InboxItem) -> pages::InboxItem {
+    let asked = waiting.request.asked();
     pages::InboxItem {
         client: asked.client.to_string(),
         action: asked.action.clone(),
@@ -226,11 +225,13 @@ pub(crate) fn refused(problem: Problem, headers: &HeaderMap) -> Response {
     page(status, &pages::notice(title, text))
 }
 
-async fn as_json(gate: &Gate, policy: &Policy, request: &Request) -> Response {
-    match approval_under(gate, policy, request, None).await {
-        Ok(approval) => json(StatusCode::OK, &approval),
-        Err(problem) => problem.into_response(),
-    }
+fn as_json(gate: &Gate, review: &Review) -> Response {
+    json(StatusCode::OK, &approval(gate, review))
+}
+
+/// The approval as a reviewer sees it: without the token, which is the asker's.
+fn approval(gate: &Gate, review: &Review) -> Approval {
+    Approval::of(&ApprovalView::foreseen(&review.request, &gate.base_url(&review.policy)))
 }
 
 fn wants_json(headers: &HeaderMap) -> bool {
@@ -266,15 +267,15 @@ fn late_view(review: &Review, pressed: Decision) -> pages::Review {
 
 /// What the page shows. `pressed` is what the reader has just pressed, with success.
 fn view(review: &Review, pressed: Option<Decision>, notice: Option<String>) -> pages::Review {
-    let Review { reviewer, request, policy, standing, nonce, now } = review;
-    let asked = &request.asked;
-    let stage_deadline_ms = request.pending().map_or(0, |pending| pending.closes_at.millis());
-    let state = match (standing, request.outcome()) {
+    let Review { reviewer, request, policy, options, nonce, now } = review;
+    let (asked, current) = (request.asked(), request.state());
+    let stage_deadline_ms = current.pending().map_or(0, |pending| pending.closes_at.millis());
+    let state = match (options, current.outcome()) {
         (_, Some(outcome)) => pages::ReviewState::Ended {
-            status: match outcome.status {
+            status: match outcome.status() {
                 Status::Approved => pages::Ended::Approved,
                 Status::Rejected => pages::Ended::Rejected,
-                Status::Expired => pages::Ended::Expired,
+                Status::Expired | Status::Pending => pages::Ended::Expired,
                 Status::Cancelled => pages::Ended::Cancelled,
             },
             by: outcome.decided_by.iter().map(|decider| decider_name(policy, decider)).collect(),
@@ -283,21 +284,21 @@ fn view(review: &Review, pressed: Option<Decision>, notice: Option<String>) -> p
             just_now: pressed.map(choice),
             late: None,
         },
-        (ReviewOf::MovedOn | ReviewOf::Ended, None) => {
+        (ReviewOptions::MovedOn | ReviewOptions::Ended, None) => {
             pages::ReviewState::MovedOn { to: asked_now(policy, request) }
         }
-        (ReviewOf::Approved, None) if notice.is_none() => pages::ReviewState::VoteOutcome {
+        (ReviewOptions::Approved, None) if notice.is_none() => pages::ReviewState::VoteOutcome {
             nonce: nonce.clone(),
             now_ms: now.millis(),
             stage_deadline_ms,
             choice: pages::Choice::Approve,
         },
-        (ReviewOf::Open { .. } | ReviewOf::Approved, None) => pages::ReviewState::Open {
+        (ReviewOptions::Open { .. } | ReviewOptions::Approved, None) => pages::ReviewState::Open {
             nonce: nonce.clone(),
             now_ms: now.millis(),
             stage_deadline_ms,
-            may: match standing {
-                ReviewOf::Open { may_approve: false } => pages::May::RejectOnly,
+            may: match options {
+                ReviewOptions::Open { may_approve: false } => pages::May::RejectOnly,
                 _ => pages::May::Both,
             },
             notice,
@@ -314,9 +315,8 @@ fn view(review: &Review, pressed: Option<Decision>, notice: Option<String>) -> p
         rule: asked.rule.clone().unwrap_or_default(),
         created_at_ms: asked.created_at.millis(),
         approvals_needed: asked.approvals_needed(),
-        votes: request
-            .life
-            .votes
+        votes: current
+            .votes()
             .iter()
             .map(|vote| pages::VoteLine {
                 name: display_name(policy, vote.reviewer.as_str()),
@@ -355,12 +355,13 @@ fn decider_name(policy: &Policy, decider: &Decider) -> String {
         Decider::Policy(_) => "the policy".to_owned(),
         Decider::Timeout(_) => "the deadline".to_owned(),
         Decider::Client(id) => id.to_string(),
+        Decider::Operator => "the operator".to_owned(),
     }
 }
 
-fn asked_now(policy: &Policy, request: &Request) -> String {
-    let Some(pending) = request.pending() else { return String::new() };
-    if request.asked.stage_queue(pending.stage).is_some() {
+fn asked_now(policy: &Policy, request: &Foreseen) -> String {
+    let Some(pending) = request.state().pending() else { return String::new() };
+    if request.asked().stage_queue(pending.stage).is_some() {
         return "another system".to_owned();
     }
     let names: Vec<_> =

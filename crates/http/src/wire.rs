@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use placet_core::request::{Decider, Vote};
+use placet_core::request::{Decider, Status, Vote};
 use placet_core::token::Claims;
-use placet_gate::ports::{Hook, Post, View};
+use placet_gate::{ApprovalView, QueueItem, WebhookEvent};
+use placet_gate::hooks::Hook;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::Type;
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
 
 /// An approval: what every response, callback and hook carries.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -19,12 +22,14 @@ pub struct Approval {
     /// Who asked.
     pub client: String,
     /// `pending`, `approved`, `rejected`, `expired` or `cancelled`.
-    #[schema(value_type = Status)]
+    #[schema(value_type = StatusName)]
     pub status: &'static str,
     /// True only for `approved`.
     pub approved: bool,
     /// Dotted name of what will be done.
     pub action: String,
+    /// The gate's own words for it, made from the payload.
+    pub title: String,
     /// The agent's own words.
     pub summary: String,
     /// Hex SHA-256 of the payload's canonical JSON (RFC 8785).
@@ -61,16 +66,23 @@ pub struct Approval {
     pub pending_twin: Option<String>,
 }
 
-/// The states of a request.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[expect(dead_code, reason = "names the values of `status` in the OpenAPI document")]
-pub(crate) enum Status {
-    Pending,
-    Approved,
-    Rejected,
-    Expired,
-    Cancelled,
+/// The states of a request, for the OpenAPI document: the list is [`Status::ALL`].
+pub(crate) struct StatusName;
+
+impl utoipa::PartialSchema for StatusName {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("Where a request stands."))
+            .enum_values(Some(Status::ALL.map(Status::as_str)))
+            .into()
+    }
+}
+
+impl ToSchema for StatusName {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "Status".into()
+    }
 }
 
 /// One reviewer's word.
@@ -100,27 +112,28 @@ impl From<&Vote> for VoteView {
 
 impl Approval {
     /// The shape of that request.
-    pub fn of(view: &View<'_>) -> Self {
-        let View { request, token, base_url } = view;
-        let (asked, outcome) = (&request.asked, request.outcome());
+    pub fn of(view: &ApprovalView<'_>) -> Self {
+        let ApprovalView { asked, state, token, base_url } = view;
+        let (status, outcome) = (state.status(), state.outcome());
         Self {
             request_id: asked.request_id.to_string(),
             approval_id: asked.approval_id.to_string(),
             client: asked.client.to_string(),
-            status: request.status(),
-            approved: request.status() == "approved",
+            status: status.as_str(),
+            approved: status == Status::Approved,
             action: asked.action.clone(),
+            title: placet_core::summary::headline(&asked.action, &asked.payload.value()),
             summary: asked.summary.clone(),
             payload_sha256: asked.payload_sha256.clone(),
             metadata: asked.metadata.clone(),
             rule: asked.rule.clone(),
-            stage: request.stage().map(|stage| stage.saturating_add(1)),
+            stage: state.stage().map(|stage| stage.saturating_add(1)),
             created_at: asked.created_at.to_string(),
             deadline: asked.deadline.map(|at| at.to_string()),
             decided_at: outcome.map(|outcome| outcome.decided_at.to_string()),
             decided_by: outcome.map(|outcome| names(&outcome.decided_by)).unwrap_or_default(),
             reason: outcome.and_then(|outcome| outcome.reason.clone()),
-            votes: request.life.votes.iter().map(VoteView::from).collect(),
+            votes: state.votes().iter().map(VoteView::from).collect(),
             token: token.map(str::to_owned),
             status_url: format!("{base_url}/v1/requests/{}", asked.request_id),
             pending_twin: None,
@@ -133,29 +146,32 @@ fn names(deciders: &[Decider]) -> Vec<String> {
 }
 
 /// [`Approval`] as JSON.
-pub fn approval(view: &View<'_>) -> Value {
-    serde_json::to_value(Approval::of(view)).unwrap_or_default()
+pub fn approval(view: &ApprovalView<'_>) -> Value {
+    json!(Approval::of(view))
 }
 
 /// The body of a callback or hook: Standard Webhooks' `type`, `timestamp` and `data`.
-pub fn event(post: &Post<'_>) -> Value {
+pub fn event(event: &WebhookEvent<'_>) -> String {
     json!({
-        "type": post.event.as_str(),
-        "timestamp": post.happened_at.to_string(),
-        "data": approval(&post.view),
+        "type": event.event.as_str(),
+        "timestamp": event.happened_at.to_string(),
+        "data": approval(&event.view),
     })
+    .to_string()
 }
 
 /// What a queue's reader gets: the approval, the payload, and where to answer.
-pub fn queue_message(stage: usize, view: &View<'_>) -> Value {
-    let asked = &view.request.asked;
+pub fn queue_item(item: &QueueItem<'_>) -> String {
+    let QueueItem { stage, view } = item;
+    let asked = view.asked;
     json!({
         "approval": approval(view),
         "payload": asked.payload.value(),
         "stage": stage.saturating_add(1),
-        "answer_until": asked.stage_closes_at(stage).to_string(),
+        "answer_until": asked.stage_closes_at(*stage).to_string(),
         "decision_url": format!("{}/v1/requests/{}/decision?client={}", view.base_url, asked.request_id, asked.client),
     })
+    .to_string()
 }
 
 /// The answer to a list.

@@ -262,6 +262,7 @@ impl ApprovalRequest {
             aud: self.client.to_string(),
             jti: self.approval_id.to_string(),
             iat,
+            nbf: None,
             exp: iat.saturating_add(self.valid_for_seconds),
             status: outcome.status.as_str().to_owned(),
             approved: outcome.status == Status::Approved,

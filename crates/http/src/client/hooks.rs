@@ -8,9 +8,9 @@ use axum::response::{IntoResponse as _, Response};
 use placet_core::Refusal;
 use placet_core::id::HookId;
 use placet_gate::Gate;
-use placet_gate::ports::HookEvent;
+use placet_gate::hooks::HookEvent;
 
-use super::json;
+use super::{check_callback_url, json};
 use crate::call::{Call, Name};
 use crate::fields::Fields;
 use crate::problem::Problem;
@@ -22,7 +22,7 @@ use crate::wire::{HookView, NewHook};
 pub(crate) async fn subscribe(State(gate): State<Arc<Gate>>, call: Call) -> Result<Response, Problem> {
     let mut fields = Fields::read(&call.body)?;
     let url = fields.required_text("url", 1, 2048);
-    let url = fields.parsed("url", url, |url| gate.check_url(&call.caller, url).map(|()| url.to_owned()));
+    let url = fields.parsed("url", url, |url| check_callback_url(url, &call.caller).map(|()| url.to_owned()));
     let mut events =
         fields.required_list("events", HookEvent::parse, "`approval.requested`, `approval.decided`");
     fields.finish()?;

@@ -7,11 +7,9 @@ mod tokens;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use placet_core::keys::EpochNumber;
-use placet_core::policy::Policy;
 use placet_core::request::Request;
-use placet_gate::ports::View;
-use placet_gate::{Caller, Error, Gate};
+use placet_gate::{ApprovalView, Caller, Error, Gate};
+use placet_webhook::Target;
 use serde::Serialize;
 
 use crate::problem::Problem;
@@ -32,21 +30,11 @@ route_table! {
     "/openapi.json" => get open::openapi;
 }
 
-/// The approval, with its token under the secret that the caller holds, if it is the asker.
+/// The approval, with its token if the caller is the asker or one of its executors.
 async fn approval(gate: &Gate, caller: &Caller, request: &Request) -> Result<Approval, Problem> {
-    let epoch = (caller.client.id == request.asked.client).then_some(caller.epoch);
-    approval_under(gate, &caller.policy, request, epoch).await
-}
-
-/// The approval, with its token under the secret of that epoch; without one, under the one that the asker signed with.
-pub(crate) async fn approval_under(
-    gate: &Gate,
-    policy: &Policy,
-    request: &Request,
-    epoch: Option<EpochNumber>,
-) -> Result<Approval, Problem> {
-    let token = gate.token(request, policy, epoch).await?;
-    Ok(Approval::of(&View { request, token: token.as_deref(), base_url: &gate.base_url(policy) }))
+    let token = gate.token(request, caller).await?;
+    let base_url = gate.base_url(&caller.policy);
+    Ok(Approval::of(&ApprovalView::of(request, token.as_deref(), &base_url)))
 }
 
 /// An error; where the request has ended, with how it did.
@@ -58,6 +46,11 @@ async fn problem(gate: &Gate, caller: &Caller, error: Error) -> Problem {
         },
         other => other.into(),
     }
+}
+
+/// Whether this client's callbacks may ever go to that address; the reason if not.
+fn check_callback_url(url: &str, caller: &Caller) -> Result<(), String> {
+    Target::parse(url, &caller.client.callback_hosts).map(drop).map_err(|problem| problem.to_string())
 }
 
 /// A JSON answer that nobody may store.

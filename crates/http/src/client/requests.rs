@@ -10,9 +10,10 @@ use placet_core::Refusal;
 use placet_core::id::{ApprovalId, ClientId, RequestId};
 use placet_core::payload::Payload;
 use placet_core::policy::{Decision, MAX_WAIT_MS};
+use placet_core::request::Status;
 use placet_gate::{Gate, ListQuery, RequestFields};
 
-use super::{approval, json, problem};
+use super::{approval, check_callback_url, json, problem};
 use crate::call::{Call, Name, Parameters};
 use crate::fields::Fields;
 use crate::problem::Problem;
@@ -20,9 +21,6 @@ use crate::wire::{Approval, ApprovalList, NewDecision, NewRequest};
 
 /// The longest that one call may wait, in seconds: below API Gateway's limit of 30.
 const MAX_POLL_SECONDS: u32 = 25;
-
-/// The states that a list can be narrowed to.
-const STATES: [&str; 5] = ["pending", "approved", "rejected", "expired", "cancelled"];
 
 type Answer = Result<Response, Problem>;
 
@@ -58,7 +56,7 @@ impl Parameters for Asker {
         (status = 413, description = "`payload_too_large`", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "`rate_limited`; see `Retry-After`", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn ask(State(gate): State<Arc<Gate>>, call: Call) -> Answer {
-    let (fields, wait) = read_ask(&call.body, |url| gate.check_url(&call.caller, url))?;
+    let (fields, wait) = read_ask(&call.body, |url| check_callback_url(url, &call.caller))?;
     let request_id = fields.request_id.clone();
     let asking = gate.ask(&call.caller, fields).await?;
     let mut request = asking.request;
@@ -138,16 +136,18 @@ pub(crate) async fn get(State(gate): State<Arc<Gate>>, Name(name): Name, call: C
 
 /// The client's own requests, newest first.
 #[utoipa::path(get, path = "/v1/requests", tag = "requests",
-    params(("status" = inline(Option<crate::wire::Status>), Query, description = "only these"),
+    params(("status" = inline(Option<crate::wire::StatusName>), Query, description = "only these"),
         ("limit" = Option<u32>, Query, description = "at most so many; 20 if left out", minimum = 1, maximum = 100),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before")),
     responses((status = 200, description = "one page of them", body = ApprovalList)))]
 pub(crate) async fn list(State(gate): State<Arc<Gate>>, call: Call<Page>) -> Answer {
     let limit = call.number("limit", 1, 100)?.unwrap_or(20);
-    let status = call.parameter("status")?.map(str::to_owned);
-    if status.as_ref().is_some_and(|status| !STATES.contains(&status.as_str())) {
-        return Err(Refusal::field("status", format!("must be one of {}", STATES.join(", "))).into());
-    }
+    let status = match call.parameter("status")? {
+        None => None,
+        Some(text) => Some(Status::parse(text).ok_or_else(|| {
+            Refusal::field("status", format!("must be one of {}", Status::ALL.map(Status::as_str).join(", ")))
+        })?),
+    };
     let before = match call.parameter("cursor")? {
         None => None,
         Some(text) => Some(

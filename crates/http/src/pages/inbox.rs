@@ -21,6 +21,9 @@ pub fn inbox(view: &Inbox) -> Markup {
         h1 { "Your inbox" }
         p #count role="status" { (count) }
         ul #list.inbox { @for item in &view.items { (entry(item, view.now_ms)) } }
+        @if view.more > 0 {
+            p.hint { "And " (view.more) " more, with later deadlines: they appear here as you decide." }
+        }
         p #trouble.notice role="alert" hidden { "Connection lost. Trying again; this list may be out of date." }
         p.hint { "New requests appear here by themselves." }
     };
@@ -74,7 +77,7 @@ mod tests {
     }
 
     fn html(items: Vec<InboxItem>) -> String {
-        inbox(&Inbox { reviewer_name: "Bob".to_owned(), now_ms: 1_795_430_060_000, items }).into_string()
+        inbox(&Inbox { reviewer_name: "Bob".to_owned(), now_ms: 1_795_430_060_000, items, more: 0 }).into_string()
     }
 
     #[test]

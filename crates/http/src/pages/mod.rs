@@ -153,6 +153,8 @@ pub struct Inbox {
     pub now_ms: i64,
     /// What waits, in the order to show.
     pub items: Vec<InboxItem>,
+    /// How many more wait, which are not shown.
+    pub more: usize,
 }
 
 /// One waiting request.
