@@ -51,7 +51,7 @@ impl Parts {
     /// Opens them; makes them where they are missing.
     pub(crate) fn open(folder: Folder) -> Result<Self, Failure> {
         let clock = Arc::new(SystemClock);
-        let keys = Arc::new(FileKeys::open(folder.path(), clock.now())?);
+        let keys = Arc::new(crate::keys::open(&folder, clock.now())?);
         let database = folder.database();
         let store = SqliteStore::open(&database, Arc::clone(&clock) as Arc<dyn Clock>).map_err(|fault| {
             Failure::from(fault)
@@ -99,14 +99,10 @@ impl Parts {
 }
 
 impl LocalGate {
-    /// A gate for one command. Messages go out before the command ends.
+    /// A gate for one command. It tells nobody: what it commits, a serving gate sends.
     pub(crate) fn for_command(folder: Folder) -> Result<Self, Failure> {
-        let timers = Arc::new(InlineTimers::default());
-        let voices = Voices { terminal: None, mailer: Mailer::from_environment()? };
         let public_url = folder.public_url();
-        let local = Parts::open(folder)?.gate(public_url, voices, Arc::clone(&timers) as _);
-        timers.belong_to(&local.gate);
-        Ok(local)
+        Ok(Parts::open(folder)?.gate(public_url, Voices::default(), Arc::new(InlineTimers)))
     }
 
     /// Puts the policy file, if one is given, in force.

@@ -76,7 +76,8 @@ impl Notify for LocalNotify {
         // death of the machine, the reviewer's inbox and `placet link` still have what was asked.
         replace(&self.outbox.join(name), &content)
             .map_err(|error| Fault::new("a letter cannot be put into the outbox", error))?;
-        if let Some(terminal) = &self.terminal {
+        // Whoever has an address gets the link there, and nobody else reads it.
+        if let (Some(terminal), Via::Terminal) = (&self.terminal, letter.channel) {
             terminal.put(letter_lines(letter));
         }
         if let (Some(mailer), Via::Email, Some(address)) = (&self.mailer, letter.channel, &letter.address) {

@@ -74,6 +74,7 @@ pub(crate) struct Running {
 pub(crate) async fn start(options: Options) -> Result<Running, Failure> {
     server::raise_file_limit();
     let folder = Folder::open(&options.data)?;
+    let claim = folder.claim()?;
     // The port comes first: a second gate by mistake must not install a policy before it fails.
     let listener = server::listen(&options.listen).await?;
     let address = listener
@@ -121,8 +122,8 @@ pub(crate) async fn start(options: Options) -> Result<Running, Failure> {
     }
 
     let (stop, stopped) = watch::channel(false);
-    let server = tokio::spawn(server::serve(listener, crate::mcp::app(Arc::clone(&local.gate)), stopped));
-    let serving = folder.serve_at(&url)?;
+    let server = tokio::spawn(server::serve(listener, crate::pages::app(&local), stopped));
+    let serving = claim.serve_at(&url)?;
     let chores = vec![
         tokio::spawn(keep_time(&local, Arc::clone(&timers))),
         tokio::spawn(follow_files(&local, file.map(|file| Followed::new(file, text)))),

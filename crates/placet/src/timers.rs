@@ -264,39 +264,16 @@ async fn deliver(gate: &Gate, parcel: &Parcel) {
     }
 }
 
-/// Sends messages before the command goes on: for commands that end, while no gate may be serving.
-#[derive(Default)]
-pub(crate) struct InlineTimers {
-    gate: OnceLock<Weak<Gate>>,
-}
-
-impl InlineTimers {
-    /// Says whose messages these are.
-    pub(crate) fn belong_to(&self, gate: &Arc<Gate>) {
-        let _ = self.gate.set(Arc::downgrade(gate));
-    }
-}
+/// Sends nothing: for commands that end. A serving gate finds in the store what they have committed.
+pub(crate) struct InlineTimers;
 
 #[async_trait]
 impl Timers for InlineTimers {
-    /// Nothing: a serving gate looks into the store every second, and a command that waits sweeps by itself.
     async fn wake_at(&self, _key: RequestKey, _at: Timestamp) {}
 
-    /// Nothing, for the same reason.
     async fn retry(&self, _message: &OutboxMessage) {}
 
-    async fn dispatch(&self, request: &Request, outgoing: Vec<OutboxMessage>) {
-        let Some(gate) = self.gate.get().and_then(Weak::upgrade) else { return };
-        for message in outgoing {
-            if let Err(error) = gate.deliver(&message, Some(request)).await {
-                tracing::error!(
-                    approval.id = %message.approval_id,
-                    error = chain(&error),
-                    "a message could not be sent or recorded; a serving gate tries it again"
-                );
-            }
-        }
-    }
+    async fn dispatch(&self, _request: &Request, _outgoing: Vec<OutboxMessage>) {}
 }
 
 /// An error with its causes, in one line.
