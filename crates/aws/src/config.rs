@@ -5,19 +5,6 @@ use std::fmt;
 
 use tracing::Level;
 
-/// The four functions: each needs some of the variables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Function {
-    /// What clients call.
-    Request,
-    /// What reviewers call.
-    Decide,
-    /// The schedule and the deadline queue.
-    TimeoutSweep,
-    /// Secrets Manager's rotation.
-    RotateSecret,
-}
-
 /// How a function, or the operator's command, reaches AWS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
@@ -40,35 +27,51 @@ pub enum Roots {
     File(String),
 }
 
-/// What a gate on AWS is made of.
+/// What every function needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
+pub struct Base {
     /// The gate's name in metrics and alerts.
     pub gate: String,
+    /// Where jobs are handed over.
+    pub deadline_queue_url: String,
+    /// From which level on is logged.
+    pub log_level: Level,
+    /// How AWS is reached.
+    pub access: Access,
+}
+
+/// What a function with a gate in it needs: `request` and `decide`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GateConfig {
+    /// What every function needs.
+    pub base: Base,
     /// The table of requests.
     pub requests_table: String,
     /// The table of the audit trail.
     pub audit_table: String,
     /// The keyring's secret: ARN or name.
     pub keyring_secret: String,
-    /// Where deadlines and messages are handed over.
-    pub deadline_queue_url: Option<String>,
-    /// URLs of the queues that a policy may name.
-    pub queues: BTreeMap<String, String>,
-    /// The topic of reviewers' mails.
-    pub email_topic_arn: Option<String>,
-    /// The topic of alerts. Functions that the world calls have none: theirs go through the queue.
-    pub alert_topic_arn: Option<String>,
     /// What links and `iss` say.
     pub public_url: Option<String>,
     /// How long an ended request is kept, in days.
     pub request_retention_days: u16,
     /// How long the trail of a request is kept, in days.
     pub audit_retention_days: u16,
+}
+
+/// What `timeout-sweep` needs: a gate, and everybody whom it tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SweepConfig {
+    /// Its gate.
+    pub gate: GateConfig,
+    /// URLs of the queues that a policy may name.
+    pub queues: BTreeMap<String, String>,
+    /// The topic of reviewers' mails.
+    pub email_topic_arn: String,
+    /// The topic of alerts.
+    pub alert_topic_arn: String,
     /// The sender that a text shows, where the country allows one.
     pub sms_sender_id: Option<String>,
-    /// From which level on is logged.
-    pub log_level: Level,
 }
 
 /// Everything that is wrong with the environment.
@@ -90,41 +93,57 @@ impl Access {
     }
 }
 
-impl Config {
-    /// Reads the environment of that function by `variable`. Faults of [`Access`] are among those reported.
-    pub fn read(
-        function: Function,
-        variable: impl Fn(&str) -> Option<String>,
-    ) -> Result<(Self, Access), ConfigFaults> {
+impl Base {
+    /// Reads the environment by `variable`: all that `rotate-secret` needs.
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigFaults> {
         let mut reader = Reader::new(variable);
-        let tells = function == Function::TimeoutSweep;
+        let base = base(&mut reader);
+        reader.finish(base)
+    }
+}
+
+impl GateConfig {
+    /// Reads the environment by `variable`.
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigFaults> {
+        let mut reader = Reader::new(variable);
+        let config = gate(&mut reader);
+        reader.finish(config)
+    }
+}
+
+impl SweepConfig {
+    /// Reads the environment by `variable`.
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigFaults> {
+        let mut reader = Reader::new(variable);
         let config = Self {
-            gate: reader.optional("PLACET_GATE").unwrap_or_else(|| "placet".to_owned()),
-            requests_table: reader.required("PLACET_REQUESTS_TABLE"),
-            audit_table: reader.required("PLACET_AUDIT_TABLE"),
-            keyring_secret: reader.required("PLACET_KEYRING_SECRET"),
-            deadline_queue_url: match function {
-                Function::Request | Function::Decide | Function::TimeoutSweep => {
-                    Some(reader.required_url("PLACET_DEADLINE_QUEUE_URL"))
-                }
-                Function::RotateSecret => None,
-            },
-            queues: if tells { reader.queues("PLACET_QUEUES") } else { BTreeMap::new() },
-            email_topic_arn: tells.then(|| reader.required("PLACET_EMAIL_TOPIC_ARN")),
-            alert_topic_arn: match function {
-                Function::TimeoutSweep | Function::RotateSecret => {
-                    Some(reader.required("PLACET_ALERT_TOPIC_ARN"))
-                }
-                Function::Request | Function::Decide => None,
-            },
-            public_url: reader.url("PLACET_PUBLIC_URL"),
-            request_retention_days: reader.days("PLACET_REQUEST_RETENTION_DAYS", 90),
-            audit_retention_days: reader.days("PLACET_AUDIT_RETENTION_DAYS", 2557),
+            gate: gate(&mut reader),
+            queues: reader.queues("PLACET_QUEUES"),
+            email_topic_arn: reader.required("PLACET_EMAIL_TOPIC_ARN"),
+            alert_topic_arn: reader.required("PLACET_ALERT_TOPIC_ARN"),
             sms_sender_id: reader.optional("PLACET_SMS_SENDER_ID"),
-            log_level: reader.level("PLACET_LOG"),
         };
-        let access = access(&mut reader);
-        reader.finish((config, access))
+        reader.finish(config)
+    }
+}
+
+fn base<V: Fn(&str) -> Option<String>>(reader: &mut Reader<V>) -> Base {
+    Base {
+        gate: reader.optional("PLACET_GATE").unwrap_or_else(|| "placet".to_owned()),
+        deadline_queue_url: reader.required_url("PLACET_DEADLINE_QUEUE_URL"),
+        log_level: reader.level("PLACET_LOG"),
+        access: access(reader),
+    }
+}
+
+fn gate<V: Fn(&str) -> Option<String>>(reader: &mut Reader<V>) -> GateConfig {
+    GateConfig {
+        base: base(reader),
+        requests_table: reader.required("PLACET_REQUESTS_TABLE"),
+        audit_table: reader.required("PLACET_AUDIT_TABLE"),
+        keyring_secret: reader.required("PLACET_KEYRING_SECRET"),
+        public_url: reader.url("PLACET_PUBLIC_URL"),
+        request_retention_days: reader.days("PLACET_REQUEST_RETENTION_DAYS", 90),
+        audit_retention_days: reader.days("PLACET_AUDIT_RETENTION_DAYS", 2557),
     }
 }
 
@@ -255,16 +274,14 @@ mod tests {
 
     #[test]
     fn a_complete_environment_is_read() {
-        let (config, access) = Config::read(Function::TimeoutSweep, complete).unwrap();
+        let config = SweepConfig::read(complete).unwrap();
         assert_eq!(config.queues.keys().collect::<Vec<_>>(), ["backup", "jira"]);
-        assert_eq!(config.public_url.as_deref(), Some("https://gate.example.com"));
-        assert_eq!((config.request_retention_days, config.audit_retention_days), (90, 2557));
-        assert_eq!(
-            access,
-            Access { region: "eu-central-1".into(), endpoint_url: None, roots: Roots::Amazon }
-        );
-        let (config, _) = Config::read(Function::RotateSecret, complete).unwrap();
-        assert_eq!((config.deadline_queue_url, config.email_topic_arn), (None, None));
+        assert_eq!(config.gate.public_url.as_deref(), Some("https://gate.example.com"));
+        assert_eq!((config.gate.request_retention_days, config.gate.audit_retention_days), (90, 2557));
+        let access = Access { region: "eu-central-1".into(), endpoint_url: None, roots: Roots::Amazon };
+        assert_eq!(config.gate.base.access, access);
+        assert_eq!(GateConfig::read(complete).unwrap(), config.gate);
+        assert_eq!(Base::read(complete).unwrap(), config.gate.base);
     }
 
     #[test]
@@ -278,19 +295,19 @@ mod tests {
             "AWS_REGION" | "PLACET_ALERT_TOPIC_ARN" => None,
             name => complete(name),
         };
-        let ConfigFaults(faults) = Config::read(Function::TimeoutSweep, broken).unwrap_err();
+        let ConfigFaults(faults) = SweepConfig::read(broken).unwrap_err();
         let starts: Vec<&str> = faults.iter().filter_map(|fault| fault.split(' ').next()).collect();
         assert_eq!(
             starts,
             [
                 "PLACET_DEADLINE_QUEUE_URL",
-                "PLACET_QUEUES",
-                "PLACET_QUEUES",
-                "PLACET_ALERT_TOPIC_ARN",
-                "PLACET_AUDIT_RETENTION_DAYS",
                 "PLACET_LOG",
                 "PLACET_TLS_ROOTS",
                 "AWS_REGION",
+                "PLACET_AUDIT_RETENTION_DAYS",
+                "PLACET_QUEUES",
+                "PLACET_QUEUES",
+                "PLACET_ALERT_TOPIC_ARN",
             ]
         );
     }

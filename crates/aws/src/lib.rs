@@ -1,43 +1,61 @@
 //! Placet on AWS. The only crate that knows Secrets Manager, SNS and SQS.
 //!
-//! - `config`: the environment, read once, with all its faults together.
+//! - `config`: the environment, read once, with all its faults together; one struct a function.
 //! - `connect`: one HTTP client, and the SDK's clients over it. Nothing is called before the first event.
-//! - `keys`: the keyring in Secrets Manager; `rotation`: its four steps.
-//! - `notify`: reviewers, queues and callbacks; `alerts`: operators.
-//! - `errand`: what goes through the deadline queue; `timers` puts it there, `sweeper` takes it out.
-//! - `telemetry`: JSON logs, and numbers in CloudWatch's embedded metric format.
 //! - `lambda`: a function from its start to its last event; `answer`: what it answers the API.
+//! - `functions`: what `request`, `decide` and `timeout-sweep` are put together from (feature `gate`).
+//! - `keyring`: how the keyring lies in its secret; `keys`: the gate's port over it; `rotation`: its four steps.
+//! - `channels`: how reviewers, queues and operators are told.
+//! - `deadline_queue`, `job`: what is handed to `timeout-sweep`; `dispatcher` puts it there, `sweeper` takes it out.
+//! - `telemetry`: JSON logs, and numbers in CloudWatch's embedded metric format.
 //! - `operator`: what the operator's command does here (feature `operator`).
 //!
 //! No rule lives here, and no table's layout: those are `core`'s, `gate`'s and `dynamodb`'s.
 
-mod alerts;
+#[cfg(feature = "gate")]
 mod answer;
+#[cfg(feature = "gate")]
+mod channels;
 pub mod config;
 pub mod connect;
-mod errand;
+mod deadline_queue;
+#[cfg(feature = "gate")]
+mod dispatcher;
+#[cfg(feature = "gate")]
+pub mod functions;
+#[cfg(feature = "gate")]
+mod job;
+mod keyring;
+#[cfg(feature = "gate")]
 pub mod keys;
-pub mod lambda;
-mod notify;
+mod lambda;
 #[cfg(feature = "operator")]
 pub mod operator;
-mod rotation;
+pub mod rotation;
+mod rotation_job;
+#[cfg(feature = "gate")]
 mod sweeper;
 mod telemetry;
-mod timers;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use placet_core::Timestamp;
-use placet_gate::ports::Clock;
 
 /// The machine's clock, which AWS keeps right.
+#[expect(clippy::disallowed_methods, reason = "the one place where a function reads the clock")]
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// The machine's clock, as the gate's port.
+#[cfg(feature = "gate")]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
-impl Clock for SystemClock {
+#[cfg(feature = "gate")]
+impl placet_gate::ports::Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        now()
     }
 }

@@ -2,17 +2,22 @@
 //!
 //! Source: <https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_lambda-functions.html>.
 
+use std::process::ExitCode;
+
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use placet_core::keys::{Keyring, Secret};
-use placet_gate::alert::Alert;
-use placet_gate::ports::{Clock as _, Notify};
-use placet_gate::{Fault, Gate};
+use placet_core::Fault;
+use lambda_runtime::{LambdaEvent, service_fn};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::SystemClock;
-use crate::keys::read;
+use crate::config::Base;
+use crate::deadline_queue::DeadlineQueue;
+use crate::keyring::read;
+use crate::lambda::{failed, run, variable};
+use crate::now;
+use crate::rotation_job::{Envelope, RotationJob};
 
 const CURRENT: &str = "AWSCURRENT";
 const PENDING: &str = "AWSPENDING";
@@ -20,7 +25,7 @@ const PENDING: &str = "AWSPENDING";
 /// What Secrets Manager sends.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct Event {
+struct Event {
     step: Step,
     secret_id: String,
     client_request_token: String,
@@ -52,13 +57,27 @@ impl Step {
 
 /// Nothing: Secrets Manager reads no answer.
 #[derive(Debug, Serialize)]
-pub(crate) struct Answer {}
+struct Answer {}
 
 /// The function's work.
-pub(crate) struct Rotation<'a> {
-    pub(crate) client: &'a Client,
-    pub(crate) gate: &'a Gate,
-    pub(crate) notify: &'a dyn Notify,
+struct Rotation {
+    client: Client,
+    queue: DeadlineQueue,
+}
+
+/// Answers Secrets Manager. It reaches the secret and the deadline queue, and nothing else: what must be recorded and
+/// told is `timeout-sweep`'s.
+pub fn rotate_secret() -> ExitCode {
+    run(Base::read(variable), |base| base, async |base, sdk| {
+        let rotation = Rotation {
+            client: Client::new(&sdk),
+            queue: DeadlineQueue::new(aws_sdk_sqs::Client::new(&sdk), base.deadline_queue_url),
+        };
+        lambda_runtime::run(service_fn(async |event: LambdaEvent<Event>| {
+            rotation.answer(&event.payload).await.map_err(|fault| failed(&fault))
+        }))
+        .await
+    })
 }
 
 /// Where the version that is being made stands.
@@ -70,14 +89,17 @@ enum Standing {
     Pending,
 }
 
-impl Rotation<'_> {
+impl Rotation {
     /// Does one step. A failure is alerted, and Secrets Manager tries again.
-    pub(crate) async fn answer(&self, event: &Event) -> Result<Answer, Fault> {
+    async fn answer(&self, event: &Event) -> Result<Answer, Fault> {
         match self.step(event).await {
             Ok(()) => Ok(Answer {}),
             Err(fault) => {
                 let step = event.step.as_str().to_owned();
-                self.notify.alert(&Alert::RotationFailed { step, reason: fault.to_string() }).await;
+                let told = self.hand_over(&RotationJob::Failed { step, reason: fault.to_string() }).await;
+                if let Err(untold) = told {
+                    tracing::error!(error = untold.chain(), "a failed rotation could not be handed over");
+                }
                 Err(fault)
             }
         }
@@ -86,9 +108,13 @@ impl Rotation<'_> {
     async fn step(&self, event: &Event) -> Result<(), Fault> {
         let standing = self.standing(event).await?;
         if standing == Standing::Current {
-            // The last answer was lost. The record of it may be missing as well; a second one does no harm.
             tracing::info!(step = event.step.as_str(), "this version of the keyring is current already");
-            return Ok(());
+            // The last answer was lost, and what was handed over may be as well: a rotation is recorded once, however
+            // often it is handed over. Where a first deployment tests its only version, there is nothing to record.
+            return match event.step {
+                Step::Finish => self.finished(event).await,
+                Step::Create | Step::Set | Step::Test => Ok(()),
+            };
         }
         match event.step {
             Step::Create => self.create(event).await,
@@ -121,7 +147,7 @@ impl Rotation<'_> {
         if self.made(event).await?.is_some() {
             return Ok(());
         }
-        let next = self.current(event).await?.rotated(random_secret()?, random_secret()?, SystemClock.now());
+        let next = self.current(event).await?.rotated(random_secret()?, random_secret()?, now());
         let text = serde_json::to_string(&next)
             .map(Zeroizing::new)
             .map_err(|error| Fault::new("the next keyring cannot be written as JSON", error))?;
@@ -159,7 +185,6 @@ impl Rotation<'_> {
     async fn finish(&self, event: &Event) -> Result<(), Fault> {
         // What was not made and tested must not become current.
         self.test(event).await?;
-        let epoch = self.pending(event).await?.current.number;
         let current = self.value(event, None).await?;
         let current = current.ok_or(Fault::bare("the secret has no current version"))?;
         self.client
@@ -171,7 +196,17 @@ impl Rotation<'_> {
             .send()
             .await
             .map_err(|error| Fault::new("the next keyring cannot be made current", error))?;
-        self.gate.record_rotation(epoch, "rotation").await
+        self.finished(event).await
+    }
+
+    /// Hands over that the version of this event is current.
+    async fn finished(&self, event: &Event) -> Result<(), Fault> {
+        let epoch = self.current(event).await?.current.number;
+        self.hand_over(&RotationJob::Finished { epoch }).await
+    }
+
+    async fn hand_over(&self, job: &RotationJob) -> Result<(), Fault> {
+        self.queue.put(&[(Envelope { rotation: job }, 0)]).await
     }
 
     async fn current(&self, event: &Event) -> Result<Keyring, Fault> {

@@ -1,28 +1,31 @@
 //! The function behind the schedule and the deadline queue: it settles deadlines and sends messages.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use placet_core::Timestamp;
-use placet_core::id::RequestKey;
 use placet_core::request::Request;
-use placet_gate::ports::{Clock as _, OutboxMessage, Store, Timers};
-use placet_gate::{Error, Fault, Gate};
+use placet_delivery::{Progress, Worker};
+use placet_gate::alert::Alert;
+use placet_gate::outbox::OutboxSubject;
+use placet_gate::ports::{Clock as _, Dispatch, Dispatcher, OutboxMessage};
+use placet_gate::{Error, Fault};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::SystemClock;
-use crate::alerts::{AlertTopic, Raise as _};
-use crate::errand::{DeadlineQueue, Errand};
+use crate::deadline_queue::DeadlineQueue;
+use crate::job::Job;
+use crate::rotation_job::RotationJob;
 
 /// Messages under way at once.
 const AT_ONCE: usize = 32;
 
-/// How long an errand is waited for here; what is due later goes back into the queue.
+/// How long a job is waited for here; what is due later goes back into the queue.
 const SHORT_WAIT_MS: i64 = 2_000;
 
 /// For how long after an event began a message's next try may be part of it. A receiver that hangs would otherwise hold
@@ -62,144 +65,92 @@ struct Failure {
     item_identifier: String,
 }
 
-/// Timers that send here and now, beside each other; what is later goes into the queue.
-pub(crate) struct HereAndNow {
-    gate: OnceLock<Weak<Gate>>,
-    queue: DeadlineQueue,
-    under_way: Mutex<JoinSet<()>>,
-    slots: Arc<Semaphore>,
-    /// When the event began that is being answered: Lambda hands a process one at a time.
-    event_began: Mutex<Instant>,
+/// A message to work off, with its request if that is known.
+struct Waiting {
+    message: OutboxMessage,
+    request: Option<Arc<Request>>,
+    held: Held,
 }
 
-impl HereAndNow {
-    /// Call [`HereAndNow::belong_to`] before anything is sent.
-    pub(crate) fn new(queue: DeadlineQueue) -> Arc<Self> {
-        Arc::new(Self {
-            gate: OnceLock::new(),
-            queue,
-            under_way: Mutex::default(),
-            slots: Arc::new(Semaphore::new(AT_ONCE)),
-            event_began: Mutex::new(Instant::now()),
-        })
+/// Whether a message is this process's already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Held {
+    /// This process committed or claimed it.
+    Ours,
+    /// The queue delivered it: it must be claimed first.
+    Unclaimed,
+}
+
+/// The dispatcher of this function: messages are worked off within the event; what is later goes into the queue.
+pub(crate) struct EventDispatcher {
+    queue: DeadlineQueue,
+    waiting: Mutex<Vec<Waiting>>,
+}
+
+impl EventDispatcher {
+    pub(crate) fn new(queue: DeadlineQueue) -> Self {
+        Self { queue, waiting: Mutex::default() }
     }
 
-    /// Says whose messages these are.
-    pub(crate) fn belong_to(&self, gate: &Arc<Gate>) {
-        let _ = self.gate.set(Arc::downgrade(gate));
+    fn enqueue(&self, waiting: Waiting) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(waiting);
     }
 
-    /// Does something beside the rest, with at most [`AT_ONCE`] others.
-    fn begin<F: Future<Output = Result<(), Error>> + Send + 'static>(
-        &self,
-        what: impl FnOnce(Arc<Gate>) -> F,
-    ) {
-        let Some(gate) = self.gate.get().and_then(Weak::upgrade) else { return };
-        let (work, slots) = (what(gate), Arc::clone(&self.slots));
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).spawn(async move {
-            let Ok(_slot) = slots.acquire_owned().await else { return };
-            if let Err(error) = work.await {
-                tracing::error!(
-                    error = chain(&error),
-                    "a message could not be sent or recorded; it is tried again"
-                );
-            }
-        });
+    fn take(&self) -> Vec<Waiting> {
+        std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Waits until nothing is under way any more, until that time.
-    async fn finish(&self, until: Instant) {
-        loop {
-            let mut batch =
-                std::mem::take(&mut *self.under_way.lock().unwrap_or_else(PoisonError::into_inner));
-            if batch.is_empty() {
-                return;
-            }
-            // What is broken off here has a lease: the sweep takes it up again.
-            while let Ok(Some(_)) = timeout_at(until, batch.join_next()).await {}
-            if Instant::now() >= until {
-                return;
-            }
-        }
-    }
-
-    async fn put(&self, errand: Option<Errand>, now: Timestamp) {
-        let Some(errand) = errand else { return };
-        if let Err(fault) = self.queue.put(&[errand], now).await {
-            tracing::error!(
-                error = fault.chain(),
-                "an errand was not taken; the sweep does it within two minutes"
-            );
+    async fn put(&self, job: Option<Job>, now: Timestamp) {
+        let Some(job) = job else { return };
+        if let Err(fault) = self.queue.put(&[job.delayed(now)]).await {
+            tracing::error!(error = fault.chain(), "a job was not taken; the sweep does it within two minutes");
         }
     }
 }
 
 #[async_trait]
-impl Timers for HereAndNow {
-    async fn wake_at(&self, key: RequestKey, at: Timestamp) {
+impl Dispatcher for EventDispatcher {
+    async fn dispatch(&self, work: Dispatch) {
         let now = SystemClock.now();
-        self.put(Errand::wake(key, at, now), now).await;
-    }
-
-    /// A receiver that is not ready for some milliseconds, as n8n is, gets its next try from here.
-    async fn retry(&self, message: &OutboxMessage) {
-        let now = SystemClock.now();
-        let began = *self.event_began.lock().unwrap_or_else(PoisonError::into_inner);
-        if message.due_at.millis_since(now) > SHORT_WAIT_MS || began.elapsed() > SHORT_EVENT {
-            return self.put(Errand::retry(message, now), now).await;
-        }
-        let message = message.clone();
-        self.begin(|gate| async move {
-            sleep_until(message.due_at).await;
-            gate.take_up(&message, None).await
-        });
-    }
-
-    async fn dispatch(&self, request: &Request, outgoing: Vec<OutboxMessage>) {
-        let now = SystemClock.now();
-        if let Some(pending) = request.pending() {
-            self.put(Errand::wake(request.asked.key(), pending.closes_at, now), now).await;
-        }
-        let request = Arc::new(request.clone());
-        for message in outgoing {
-            let request = Arc::clone(&request);
-            self.begin(|gate| async move { gate.deliver(&message, Some(&request)).await });
+        self.put(work.closing.and_then(|closing| Job::wake(closing, now)), now).await;
+        for message in work.messages {
+            self.enqueue(Waiting { message, request: work.request.clone(), held: Held::Ours });
         }
     }
 }
 
 /// The function's work.
 pub(crate) struct Sweeper {
-    /// The gate.
-    pub(crate) gate: Arc<Gate>,
-    /// Its store.
-    pub(crate) store: Arc<dyn Store>,
-    /// Its timers.
-    pub(crate) timers: Arc<HereAndNow>,
-    /// Where alerts of the other functions go.
-    pub(crate) alerts: Arc<AlertTopic>,
+    /// Who works off messages.
+    pub(crate) worker: Arc<Worker>,
+    /// What the worker's gate hands over to.
+    pub(crate) dispatcher: Arc<EventDispatcher>,
 }
 
 impl Sweeper {
     /// Answers one event. An error makes the schedule, or the queue, try again.
     pub(crate) async fn answer(&self, event: Event) -> Result<Answer, Fault> {
-        let now = Instant::now();
-        *self.timers.event_began.lock().unwrap_or_else(PoisonError::into_inner) = now;
-        let until = now + PATIENCE;
+        let began = Instant::now();
+        let until = began + PATIENCE;
         let answer = match event.records {
-            Some(records) => Ok(self.do_errands(records).await),
+            Some(records) => Ok(self.do_jobs(records).await),
             None => self.sweep(until).await.map(|()| Answer::default()),
         };
-        self.timers.finish(until).await;
+        self.work_off(began, until).await;
         answer
     }
 
     async fn sweep(&self, until: Instant) -> Result<(), Fault> {
         loop {
-            match self.gate.sweep().await {
+            match self.worker.gate().sweep().await {
                 Ok(swept) if swept.more && Instant::now() < until => {}
                 Ok(swept) => {
-                    tracing::info!(settled = swept.settled, sent = swept.sent, more = swept.more, "swept");
+                    tracing::info!(
+                        settled = swept.settled,
+                        dispatched = swept.dispatched,
+                        more = swept.more,
+                        "swept"
+                    );
                     return Ok(());
                 }
                 // Without a policy there is nothing to sweep.
@@ -213,45 +164,102 @@ impl Sweeper {
         }
     }
 
-    async fn do_errands(&self, records: Vec<Record>) -> Answer {
+    /// Works off what was handed over, and what that hands over in turn, until nothing is left or time is up.
+    async fn work_off(&self, began: Instant, until: Instant) {
+        let slots = Arc::new(Semaphore::new(AT_ONCE));
+        let mut under_way = JoinSet::new();
+        loop {
+            for waiting in self.dispatcher.take() {
+                let (worker, dispatcher) = (Arc::clone(&self.worker), Arc::clone(&self.dispatcher));
+                let slots = Arc::clone(&slots);
+                under_way.spawn(async move {
+                    let Ok(_slot) = slots.acquire_owned().await else { return };
+                    deliver(&worker, &dispatcher, waiting, began).await;
+                });
+            }
+            // What is broken off here has a lease: the sweep claims it again.
+            match timeout_at(until, under_way.join_next()).await {
+                Ok(Some(_)) => {}
+                Ok(None) if self.dispatcher.waiting.lock().is_ok_and(|waiting| waiting.is_empty()) => return,
+                Ok(None) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    async fn do_jobs(&self, records: Vec<Record>) -> Answer {
         let mut answer = Answer::default();
         // One after another waits for each one's rest of a second; beside each other they wait together.
         let done = records.into_iter().map(|record| async move {
-            let result = self.do_errand(&record.body).await;
+            let result = self.do_job(&record.body).await;
             (record.message_id, result)
         });
         for (message_id, result) in join_all(done).await {
             if let Err(error) = result {
-                tracing::error!(
-                    sqs.message_id = message_id,
-                    error = chain(&error),
-                    "an errand failed; it comes again"
-                );
+                tracing::error!(sqs.message_id = message_id, error = error.chain(), "a job failed; it comes again");
                 answer.batch_item_failures.push(Failure { item_identifier: message_id });
             }
         }
         answer
     }
 
-    async fn do_errand(&self, body: &str) -> Result<(), Error> {
-        let errand: Errand = serde_json::from_str(body)
+    async fn do_job(&self, body: &str) -> Result<(), Error> {
+        let job: Job = serde_json::from_str(body)
             .map_err(|error| Fault::new("a message of the deadline queue cannot be read", error))?;
         let now = SystemClock.now();
-        if errand.due_at().millis_since(now) > SHORT_WAIT_MS {
-            return Ok(self.timers.queue.put(&[errand], now).await?);
+        if job.due_at().millis_since(now) > SHORT_WAIT_MS {
+            return Ok(self.dispatcher.queue.put(&[job.delayed(now)]).await?);
         }
-        sleep_until(errand.due_at()).await;
-        match errand {
-            Errand::Wake { key, .. } => self.gate.wake(key).await,
-            Errand::Alert { kind, text } => Ok(self.alerts.raise(&kind, &text).await?),
-            Errand::Send { messages, .. } => {
-                let Some(first) = messages.first() else { return Ok(()) };
-                let request = self.store.load(first.key).await?.map(Arc::new);
+        sleep_until(job.due_at()).await;
+        let gate = self.worker.gate();
+        match job {
+            Job::Wake { key, .. } => gate.wake(key).await,
+            Job::Rotation(RotationJob::Finished { epoch }) => Ok(gate.record_rotation(epoch, "rotation").await?),
+            Job::Rotation(RotationJob::Failed { step, reason }) => {
+                Ok(gate.alert(OutboxSubject::Gate, Alert::RotationFailed { step, reason }).await?)
+            }
+            Job::Deliver { messages, .. } => {
+                let key = messages.first().and_then(|first| first.subject.key());
+                let request = match key {
+                    Some(key) => gate.store().load(key).await?.map(Arc::new),
+                    None => None,
+                };
                 for message in messages {
-                    let request = request.clone();
-                    self.timers.begin(|gate| async move { gate.take_up(&message, request.as_deref()).await });
+                    self.dispatcher.enqueue(Waiting { message, request: request.clone(), held: Held::Unclaimed });
                 }
                 Ok(())
+            }
+        }
+    }
+}
+
+/// Delivers one message. A receiver that is not ready for some milliseconds, as n8n is, gets its next try from here;
+/// what is later goes into the queue.
+async fn deliver(worker: &Worker, dispatcher: &EventDispatcher, waiting: Waiting, began: Instant) {
+    let Waiting { mut message, request, held } = waiting;
+    let mut progress = match held {
+        Held::Ours => worker.run(&message, request.as_deref()).await,
+        Held::Unclaimed => worker.claim_and_run(&message, request.as_deref()).await,
+    };
+    loop {
+        match progress {
+            Ok(Progress::Done) => return,
+            Ok(Progress::RetryAt(next)) => {
+                let now = SystemClock.now();
+                if next.due_at.millis_since(now) > SHORT_WAIT_MS || began.elapsed() > SHORT_EVENT {
+                    return dispatcher.put(Job::retry(&next, now), now).await;
+                }
+                sleep_until(next.due_at).await;
+                message = next;
+                progress = worker.claim_and_run(&message, None).await;
+            }
+            Err(error) => {
+                tracing::error!(
+                    message.id = message.id,
+                    error = error.chain(),
+                    "a message could not be sent or recorded; it will be retried"
+                );
+                return;
             }
         }
     }
@@ -260,12 +268,4 @@ impl Sweeper {
 async fn sleep_until(at: Timestamp) {
     let left_ms = u64::try_from(at.millis_since(SystemClock.now())).unwrap_or(0);
     tokio::time::sleep(Duration::from_millis(left_ms)).await;
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &Error) -> String {
-    match error {
-        Error::Fault(fault) => fault.chain(),
-        Error::Refused(_) | Error::Ended(_) => error.to_string(),
-    }
 }

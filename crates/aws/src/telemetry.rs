@@ -2,7 +2,10 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
 
-use placet_gate::ports::{Clock as _, Measurement, Metrics};
+#[cfg(feature = "gate")]
+use placet_core::request::Status;
+#[cfg(feature = "gate")]
+use placet_gate::ports::{Measurement, Metrics};
 use serde_json::{Map, Value, json};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
@@ -10,14 +13,14 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::SystemClock;
+use crate::now;
 
 /// The namespace of all metrics.
 const NAMESPACE: &str = "Placet";
 
 /// Writes numbers of one gate.
 #[derive(Clone, Debug)]
-pub(crate) struct EmfMeter {
+pub(crate) struct EmfMetrics {
     gate: String,
 }
 
@@ -28,7 +31,7 @@ pub(crate) fn start(level: Level, gate: &str) {
     let _ = tracing_subscriber::registry()
         .with(ours(level))
         .with(lines)
-        .with(FaultCounter(EmfMeter::new(gate)))
+        .with(FaultCounter(EmfMetrics::new(gate)))
         .try_init();
 }
 
@@ -39,7 +42,7 @@ fn ours(level: Level) -> Targets {
     Targets::new().with_default(others).with_target("placet", level)
 }
 
-struct FaultCounter(EmfMeter);
+struct FaultCounter(EmfMetrics);
 
 impl<S: Subscriber> Layer<S> for FaultCounter {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
@@ -49,7 +52,7 @@ impl<S: Subscriber> Layer<S> for FaultCounter {
     }
 }
 
-impl EmfMeter {
+impl EmfMetrics {
     pub(crate) fn new(gate: &str) -> Self {
         Self { gate: gate.to_owned() }
     }
@@ -60,7 +63,7 @@ impl EmfMeter {
 
     #[expect(clippy::print_stdout, reason = "the log is where CloudWatch reads metrics")]
     fn write(&self, metrics: &[(&'static str, &'static str, i64)], dimensions: &[(&'static str, &str)]) {
-        println!("{}", self.line(metrics, dimensions, SystemClock.now().millis()));
+        println!("{}", self.line(metrics, dimensions, now().millis()));
     }
 
     fn line(
@@ -87,20 +90,23 @@ impl EmfMeter {
     }
 }
 
-impl Metrics for EmfMeter {
-    fn record(&self, what: &Measurement<'_>) {
-        match what {
+#[cfg(feature = "gate")]
+impl Metrics for EmfMetrics {
+    fn record(&self, measurement: &Measurement<'_>) {
+        match measurement {
             Measurement::Asked => self.count("ApprovalRequest"),
-            Measurement::Told { after_ms } => self.write(&[("TimeToNotify", "Milliseconds", *after_ms)], &[]),
+            Measurement::Notified { after_ms } => {
+                self.write(&[("TimeToNotify", "Milliseconds", *after_ms)], &[]);
+            }
             Measurement::Ended { rule, status, after_ms } => {
-                let dimensions = [("Rule", rule.unwrap_or("none")), ("Status", *status)];
+                let dimensions = [("Rule", rule.unwrap_or("none")), ("Status", status.as_str())];
                 self.write(&[("Outcomes", "Count", 1)], &dimensions);
-                match *status {
-                    "approved" | "rejected" => {
+                match status {
+                    Status::Approved | Status::Rejected => {
                         self.write(&[("TimeToDecide", "Milliseconds", *after_ms)], &[]);
                     }
-                    "expired" => self.count("Expired"),
-                    _ => {}
+                    Status::Expired => self.count("Expired"),
+                    Status::Cancelled | Status::Pending => {}
                 }
             }
             Measurement::BadSignature => self.count("BadSignatures"),
@@ -124,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_line_says_what_cloudwatch_wants_to_know() {
-        let meter = EmfMeter::new("prod");
+        let meter = EmfMetrics::new("prod");
         let line = meter.line(
             &[("Outcomes", "Count", 1)],
             &[("Rule", "small refunds"), ("Status", "approved")],

@@ -4,6 +4,7 @@
 //! bytes are passed in, and the callers wrap the rules in conditional writes.
 
 pub mod audit;
+mod fault;
 #[cfg(feature = "grammar")]
 pub mod grammar;
 pub mod id;
@@ -18,5 +19,6 @@ pub mod summary;
 pub mod time;
 pub mod token;
 
+pub use fault::Fault;
 pub use refusal::Refusal;
 pub use time::Timestamp;

@@ -133,7 +133,12 @@ struct Seen {
 impl Gate {
     /// Puts an alert that belongs to no transition into the outbox.
     pub async fn alert(&self, subject: OutboxSubject, alert: Alert) -> Result<(), Fault> {
-        let message = OutboxMessage::new(subject, OutboxPayload::Alert(alert), self.clock.now());
+        let message = OutboxMessage::new(
+            subject,
+            OutboxPayload::Alert(alert),
+            self.clock.now(),
+            self.dispatcher.lease_ms(),
+        );
         let commit = crate::ports::Commit { outbox: vec![message.clone()], ..Default::default() };
         self.store.commit(commit).await?;
         self.dispatcher.dispatch(Dispatch { messages: vec![message], ..Dispatch::default() }).await;

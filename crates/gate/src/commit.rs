@@ -213,7 +213,7 @@ impl Gate {
             let outbox: Vec<OutboxMessage> = act
                 .messages
                 .iter()
-                .map(|payload| OutboxMessage::new(OutboxSubject::Gate, payload.clone(), now))
+                .map(|payload| OutboxMessage::new(OutboxSubject::Gate, payload.clone(), now, self.dispatcher.lease_ms()))
                 .collect();
             let commit = Commit {
                 audit: vec![entry],

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alert::Alert;
 use crate::hooks::{Hook, HookEvent};
-use crate::{Fault, Gate, LEASE_MS};
+use crate::{Fault, Gate};
 
 /// A message that must go out, at least once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,14 +123,19 @@ impl OutboxPayload {
 
 impl OutboxMessage {
     /// A new message, leased to whoever commits it.
-    pub(crate) fn new(subject: OutboxSubject, payload: OutboxPayload, now: Timestamp) -> Self {
+    pub(crate) fn new(
+        subject: OutboxSubject,
+        payload: OutboxPayload,
+        now: Timestamp,
+        lease_ms: i64,
+    ) -> Self {
         Self {
             id: format!("{}{}", subject.prefix(), payload.name()),
             subject,
             payload,
             attempt: 0,
             created_at: now,
-            due_at: now.plus_millis(LEASE_MS),
+            due_at: now.plus_millis(lease_ms),
         }
     }
 }
@@ -167,7 +172,7 @@ impl Gate {
             }
         }
         let subject = OutboxSubject::Approval { key: asked.key(), approval_id: asked.approval_id.clone() };
-        Ok(payloads.into_iter().map(|payload| OutboxMessage::new(subject.clone(), payload, now)).collect())
+        Ok(payloads.into_iter().map(|payload| OutboxMessage::new(subject.clone(), payload, now, self.dispatcher.lease_ms())).collect())
     }
 
     async fn hooked(

@@ -199,6 +199,11 @@ pub struct StoreQuery {
 pub trait Dispatcher: Send + Sync + 'static {
     /// Takes over what follows a commit.
     async fn dispatch(&self, work: Dispatch);
+
+    /// How long a new message is left to whoever gets it from here before the sweep takes it, in milliseconds.
+    fn lease_ms(&self) -> i64 {
+        crate::LEASE_MS
+    }
 }
 
 /// What follows a commit.

@@ -25,6 +25,9 @@ const ANSWER_BYTES: usize = 4 * 1024 * 1024;
 /// How long an answer may take, beside the time that the gate was asked to wait.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Requests in one answer of a list, at most.
+const PAGE: usize = 100;
+
 type Network = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// A gate, as one reaches it.
@@ -64,8 +67,7 @@ impl Transport {
         tcp.enforce_http(false);
         tcp.set_connect_timeout(Some(Duration::from_secs(5)));
         let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
-            .map_err(|error| Failure::fault(format!("TLS cannot be set up: {error}")))?
+            .with_tls_config(crate::trust::client_config()?)
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
@@ -155,6 +157,47 @@ impl Api {
         answer.accept().map_err(CallFailure::Final)
     }
 
+    /// Withdraws a request.
+    pub(crate) async fn cancel(&self, request_id: &str) -> Result<Withdrawn, Failure> {
+        let path = format!("/v1/requests/{request_id}/cancel");
+        let answer = self.call(Method::POST, &path, None).await?;
+        let problem = answer.json();
+        match (answer.status, problem.get("code").and_then(Value::as_str)) {
+            (404, Some("not_found")) => Ok(Withdrawn::Unknown),
+            (409, Some("already_decided")) => {
+                Ok(Withdrawn::HadEnded(problem.get("approval").cloned().unwrap_or_default()))
+            }
+            _ => answer.accept().map(Withdrawn::Now),
+        }
+    }
+
+    /// A request as it stands.
+    pub(crate) async fn get(&self, request_id: &str) -> Result<Value, Failure> {
+        self.call(Method::GET, &format!("/v1/requests/{request_id}"), None).await?.accept()
+    }
+
+    /// The newest requests of this client.
+    pub(crate) async fn list(&self, status: Option<&str>, limit: usize) -> Result<Vec<Value>, Failure> {
+        let status = status.map_or_else(String::new, |status| format!("&status={status}"));
+        let (mut found, mut cursor) = (Vec::new(), String::new());
+        while found.len() < limit {
+            let page = limit.saturating_sub(found.len()).min(PAGE);
+            let path = format!("/v1/requests?limit={page}{status}{cursor}");
+            let mut answer = self.call(Method::GET, &path, None).await?.accept()?;
+            if let Some(Value::Array(requests)) = answer.get_mut("requests").map(Value::take) {
+                found.extend(requests);
+            }
+            match answer.get("next_cursor").and_then(Value::as_str) {
+                Some(next) => {
+                    let next: String = url::form_urlencoded::byte_serialize(next.as_bytes()).collect();
+                    cursor = format!("&cursor={next}");
+                }
+                None => break,
+            }
+        }
+        Ok(found)
+    }
+
     /// Checks a token.
     pub(crate) async fn verify(&self, token: &str, payload: Option<&Value>) -> Result<Value, Failure> {
         let mut question = json!({ "token": token });
@@ -209,6 +252,17 @@ fn add_payload(question: &mut Value, payload: Option<&Value>) {
     }
 }
 
+/// What became of a withdrawal.
+#[derive(Debug)]
+pub(crate) enum Withdrawn {
+    /// It is withdrawn.
+    Now(Value),
+    /// It had ended before, so.
+    HadEnded(Value),
+    /// There is no such request.
+    Unknown,
+}
+
 /// A call that a waiting command may, or may not, try again.
 #[derive(Debug)]
 pub(crate) enum CallFailure {
@@ -248,6 +302,7 @@ impl Answer {
         };
         let message = format!("{} ({code})", word("detail").or(word("title")).unwrap_or("refused"));
         let failure = if self.status >= 500 { Failure::fault(message) } else { Failure::refused(message) };
+        let failure = failure.with_code(code);
         let fields: Vec<String> = problem
             .get("errors")
             .and_then(Value::as_array)

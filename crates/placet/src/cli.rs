@@ -14,9 +14,10 @@ const DATA_VARIABLE: &str = "PLACET_DATA";
 
 /// A person approves before a program acts.
 ///
-/// Exit codes: 0 done or approved, 1 refused (rejected, expired, not valid), 2 usage, 3 fault.
+/// Exit codes: 0 done or approved, 1 refused (rejected, expired, not valid), 2 usage, 3 fault; 130 and 143 where
+/// Ctrl-C or SIGTERM ended it.
 #[derive(Debug, Parser)]
-#[command(name = "placet", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(name = "placet", version, propagate_version = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) globals: Globals,
@@ -36,7 +37,7 @@ pub(crate) struct Globals {
     /// The address of a running gate; without a data folder here, `PLACET_SECRET` is the client's secret
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) url: Option<String>,
-    /// Print results as JSON
+    /// Print results as JSON, errors included, on standard output
     #[arg(long, global = true)]
     pub(crate) json: bool,
 }
@@ -82,11 +83,92 @@ pub(crate) enum Command {
     /// Check or use the token of a decision
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Show one request, with its history
+    Show(OneRequest),
+    /// Withdraw a request, as the operator
+    Cancel(OneRequest),
+    /// List requests, the newest first: what was asked, and how it ended
+    List(List),
+    /// Copy the data folder with its keyring into one file, while the gate serves
+    Backup(Backup),
+    /// Make a data folder from a backup
+    Restore {
+        /// The backup; `-` for standard input
+        file: PathBuf,
+    },
     /// Check a deployment, and say what is missing
     Doctor {
         #[command(flatten)]
         on: Deployment,
     },
+    /// Print the completions for a shell
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write one for each command
+    Man {
+        /// The command, such as `policy check` [default: placet itself]
+        command: Vec<String>,
+        /// Write every page into this folder
+        #[arg(long, value_name = "DIR", conflicts_with = "command")]
+        all: Option<PathBuf>,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct OneRequest {
+    /// The request
+    pub(crate) request_id: String,
+    /// Whose request [default: whoever has one of that name]
+    #[arg(long, value_name = "ID")]
+    pub(crate) client: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct List {
+    /// Only this client's requests
+    #[arg(long, value_name = "ID")]
+    pub(crate) client: Option<String>,
+    /// Only those with this status
+    #[arg(long, value_enum, value_name = "STATUS")]
+    pub(crate) status: Option<ListedStatus>,
+    /// At most so many
+    #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) on: Deployment,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListedStatus {
+    Pending,
+    Approved,
+    Rejected,
+    Expired,
+    Cancelled,
+}
+
+impl ListedStatus {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Approved => "approved",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Backup {
+    /// The file to write; `-` for standard output
+    pub(crate) file: PathBuf,
+    /// Overwrite a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// Which gate is meant: the one of the data folder, or one on AWS.
@@ -137,6 +219,9 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "SECONDS", env = "PLACET_KEEP_ALIVE_SECONDS", default_value_t = crate::server::KEEP_ALIVE_SECONDS,
         value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub(crate) keep_alive_seconds: u32,
+    /// Make a new keyring beside records whose keyring is lost; all secrets and links of before are void
+    #[arg(long)]
+    pub(crate) new_keyring: bool,
 }
 
 #[derive(Args, Debug)]
@@ -186,6 +271,9 @@ pub(crate) enum ClientCommand {
 pub(crate) enum KeysCommand {
     /// Begin a new epoch; what was made in the one before it stays valid until the next rotation
     Rotate {
+        /// Rotate although what the last rotation left behind is still in use
+        #[arg(long, conflicts_with = "aws")]
+        force: bool,
         #[command(flatten)]
         on: Deployment,
     },
@@ -212,9 +300,12 @@ pub(crate) struct Request {
     /// How long to wait for an answer at most, such as 90s, 10m, 1h; the rule may say less
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
-    /// Wait for the decision; the exit code says which
+    /// Wait for the decision; the exit code says which. Ctrl-C and SIGTERM withdraw the request
     #[arg(long)]
     pub(crate) wait: bool,
+    /// Leave the request open when Ctrl-C or SIGTERM ends the waiting
+    #[arg(long, requires = "wait")]
+    pub(crate) keep: bool,
 }
 
 #[derive(Args, Debug)]

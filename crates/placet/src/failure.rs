@@ -4,6 +4,7 @@ use std::fmt;
 
 use placet_core::Refusal;
 use placet_gate::{Error, Fault};
+use serde_json::{Value, json};
 
 /// How a command that ran to its end went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,8 +13,10 @@ pub(crate) enum Exit {
     Done,
     /// Refused: rejected, expired, not valid: 1.
     Refused,
-    /// Stopped by Ctrl-C while it waited: 130, as shells expect.
+    /// Stopped by Ctrl-C: 130, as shells expect.
     Interrupted,
+    /// Stopped by SIGTERM: 143, as shells and containers expect.
+    Terminated,
 }
 
 impl Exit {
@@ -23,6 +26,7 @@ impl Exit {
             Self::Done => 0,
             Self::Refused => 1,
             Self::Interrupted => 130,
+            Self::Terminated => 143,
         }
     }
 }
@@ -33,6 +37,8 @@ pub(crate) struct Failure {
     kind: Kind,
     message: String,
     advice: Option<String>,
+    /// The gate's own code, where it was the gate that refused.
+    code: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,17 +51,17 @@ enum Kind {
 impl Failure {
     /// The gate, or the policy, says no: exit 1.
     pub(crate) fn refused(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Refused, message: message.into(), advice: None }
+        Self { kind: Kind::Refused, message: message.into(), advice: None, code: None }
     }
 
     /// The command line is not as it must be: exit 2.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Usage, message: message.into(), advice: None }
+        Self { kind: Kind::Usage, message: message.into(), advice: None, code: None }
     }
 
     /// Something broke: exit 3.
     pub(crate) fn fault(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Fault, message: message.into(), advice: None }
+        Self { kind: Kind::Fault, message: message.into(), advice: None, code: None }
     }
 
     /// A file or folder that could not be used: exit 3.
@@ -67,6 +73,28 @@ impl Failure {
     #[must_use]
     pub(crate) fn advise(self, advice: impl Into<String>) -> Self {
         Self { advice: Some(advice.into()), ..self }
+    }
+
+    /// Adds the gate's code for it (DESIGN section 4).
+    #[must_use]
+    pub(crate) fn with_code(self, code: &str) -> Self {
+        Self { code: Some(code.to_owned()), ..self }
+    }
+
+    /// As JSON, for `--json`: what a program reads in place of a result.
+    pub(crate) fn to_json(&self) -> Value {
+        let kind = match self.kind {
+            Kind::Refused => "refused",
+            Kind::Usage => "usage",
+            Kind::Fault => "fault",
+        };
+        json!({ "error": {
+            "kind": kind,
+            "code": self.code,
+            "message": self.message,
+            "advice": self.advice,
+            "exit": self.code(),
+        } })
     }
 
     /// The number for the shell.
@@ -107,7 +135,7 @@ impl From<Error> for Failure {
                     faults.iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect();
                 Self::refused("the request is not valid").advise(lines.join("\n"))
             }
-            Error::Refused(refusal) => Self::refused(refusal.to_string()),
+            Error::Refused(refusal) => Self::refused(refusal.to_string()).with_code(refusal.code()),
             Error::Ended(request) => {
                 Self::refused(format!("the request has already ended: {}", request.status()))
             }

@@ -10,15 +10,19 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use placet_core::Timestamp;
-use placet_core::keys::{Keyring, Secret};
+use placet_core::keys::{EpochNumber, Keyring, Secret};
 use placet_gate::Fault;
 use placet_gate::ports::Keys;
+use placet_sqlite::has_records;
 use zeroize::Zeroizing;
+
+use crate::failure::Failure;
+use crate::folder::{Folder, is_root};
 
 /// The keyring's name in the data folder.
 pub(crate) const FILE: &str = "keyring.json";
 
-const LOCK: &str = "keyring.lock";
+pub(crate) const LOCK: &str = "keyring.lock";
 
 /// The keyring of a data folder.
 pub(crate) struct FileKeys {
@@ -39,24 +43,48 @@ struct Stamp {
     modified: (i64, i64),
 }
 
+/// Why a rotation did not happen.
+#[derive(Debug)]
+pub(crate) enum NotRotated {
+    /// The keyring belongs to that user, whose gate could not read one that this process makes.
+    BelongsTo(u32),
+    /// It could not be read or written.
+    Fault(Fault),
+}
+
+impl From<Fault> for NotRotated {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
 impl FileKeys {
-    /// Opens the folder's keyring; makes the first one where there is none.
-    pub(crate) fn open(folder: &Path, now: Timestamp) -> Result<Self, Fault> {
-        let held = match read(folder) {
-            Ok(held) => held,
-            Err(Trouble::Missing) => {
-                let _lock = lock(folder)?;
-                // Another process may have been faster.
-                match read(folder) {
-                    Err(Trouble::Missing) => {
-                        write(folder, &Keyring::first(random_secret()?, random_secret()?, now))?;
-                        read(folder).map_err(Trouble::into_fault)?
-                    }
-                    held => held.map_err(Trouble::into_fault)?,
-                }
-            }
-            Err(trouble) => return Err(trouble.into_fault()),
-        };
+    /// Opens the folder's keyring; `None` where there is none.
+    pub(crate) fn existing(folder: &Path) -> Result<Option<Self>, Fault> {
+        match read(folder) {
+            Ok(held) => Ok(Some(Self { folder: folder.to_owned(), held: RwLock::new(held) })),
+            Err(Trouble::Missing) => Ok(None),
+            Err(trouble) => Err(trouble.into_fault()),
+        }
+    }
+
+    /// Opens the folder's keyring; makes one where there is none.
+    ///
+    /// Only where nothing was ever recorded, or the operator says so: all links and secrets come from the keyring.
+    /// `epoch` is its first epoch's number: higher than any that records tell of.
+    pub(crate) fn open_or_make(folder: &Path, epoch: EpochNumber, now: Timestamp) -> Result<Self, Fault> {
+        if let Some(keys) = Self::existing(folder)? {
+            return Ok(keys);
+        }
+        let _lock = lock(folder)?;
+        // Another process may have been faster.
+        if let Some(keys) = Self::existing(folder)? {
+            return Ok(keys);
+        }
+        let mut first = Keyring::first(random_secret()?, random_secret()?, now);
+        first.current.number = epoch;
+        write(folder, &first)?;
+        let held = read(folder).map_err(Trouble::into_fault)?;
         Ok(Self { folder: folder.to_owned(), held: RwLock::new(held) })
     }
 
@@ -66,11 +94,15 @@ impl FileKeys {
     }
 
     /// Begins a new epoch. Everybody else who rotates at the same time waits for their turn.
-    pub(crate) fn rotate(&self, now: Timestamp) -> Result<Arc<Keyring>, Fault> {
+    pub(crate) fn rotate(&self, now: Timestamp) -> Result<Arc<Keyring>, NotRotated> {
+        let owner = fs::metadata(self.folder.join(FILE)).map(|file| file.uid()).unwrap_or_default();
+        if !is_root() && owner != rustix::process::geteuid().as_raw() {
+            return Err(NotRotated::BelongsTo(owner));
+        }
         let _lock = lock(&self.folder)?;
         let present = read(&self.folder).map_err(Trouble::into_fault)?;
         write(&self.folder, &present.keyring.rotated(random_secret()?, random_secret()?, now))?;
-        self.reread()
+        Ok(self.reread()?)
     }
 
     /// Reads the file again if it is another one than the one that was read. `true` if it was.
@@ -94,6 +126,30 @@ impl FileKeys {
         }
         Ok(Arc::clone(&held.keyring))
     }
+}
+
+/// Opens the keyring of a folder. Makes the first one where nothing was ever recorded; refuses where records have lost
+/// theirs: with a new keyring every client's secret, every link and every token of theirs would be void.
+pub(crate) fn open(folder: &Folder, now: Timestamp) -> Result<FileKeys, Failure> {
+    if let Some(keys) = FileKeys::existing(folder.path())? {
+        return Ok(keys);
+    }
+    if has_records(&folder.database())? {
+        return Err(lost(folder.path()));
+    }
+    Ok(FileKeys::open_or_make(folder.path(), 1, now)?)
+}
+
+/// The keyring is lost.
+pub(crate) fn lost(folder: &Path) -> Failure {
+    Failure::refused(format!(
+        "`{}` is missing, and the records beside it were made with its keys",
+        folder.join(FILE).display()
+    ))
+    .advise(
+        "put it back from your backup (`placet restore`), or begin anew with `placet serve --new-keyring`:\n\
+         then every client's secret, every link and every token of before is void",
+    )
 }
 
 #[async_trait]
@@ -146,11 +202,11 @@ fn read(folder: &Path) -> Result<Held, Trouble> {
     Ok(Held { keyring: Arc::new(keyring), stamp })
 }
 
-/// Held until it is dropped, or its process dies.
-fn lock(folder: &Path) -> Result<File, Fault> {
-    let open =
-        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(folder.join(LOCK));
-    open.and_then(|file| file.lock().map(|()| file))
+/// Keeps everybody from changing the keyring until it is dropped, or its process dies.
+pub(crate) fn lock(folder: &Path) -> Result<File, Fault> {
+    Folder::at(folder)
+        .private_file(LOCK)
+        .and_then(|file| file.lock().map(|()| file))
         .map_err(|error| Fault::new("the keyring's lock cannot be taken", error))
 }
 
@@ -168,6 +224,8 @@ fn write(folder: &Path, keyring: &Keyring) -> Result<(), Fault> {
     let mut file =
         OpenOptions::new().create_new(true).write(true).mode(0o600).open(&unfinished).map_err(fault)?;
     file.write_all(text.as_bytes()).map_err(fault)?;
+    // A gate that runs as another user must go on reading it, also when root rotates.
+    Folder::at(folder).give_to_owner(&unfinished).map_err(fault)?;
     file.sync_all().map_err(fault)?;
     fs::rename(&unfinished, folder.join(FILE)).map_err(fault)?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(fault)
@@ -192,19 +250,29 @@ mod tests {
     #[test]
     fn the_first_opener_makes_the_keyring_and_the_next_one_reads_it() {
         let scratch = Scratch::new("keys").unwrap();
-        let first = FileKeys::open(scratch.path(), NOW).unwrap();
-        let second = FileKeys::open(scratch.path(), NOW).unwrap();
+        let first = FileKeys::open_or_make(scratch.path(), 1, NOW).unwrap();
+        let second = FileKeys::open_or_make(scratch.path(), 1, NOW).unwrap();
         assert_eq!(first.held().current.master.expose(), second.held().current.master.expose());
         let mode = fs::metadata(scratch.path().join(FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]
+    fn a_keyring_that_is_missing_is_made_only_where_that_is_asked_for() {
+        let scratch = Scratch::new("keys").unwrap();
+        assert!(FileKeys::existing(scratch.path()).unwrap().is_none());
+        assert!(!scratch.path().join(FILE).exists());
+        let made = FileKeys::open_or_make(scratch.path(), 7, NOW).unwrap();
+        assert_eq!(made.held().current.number, 7);
+        assert!(FileKeys::existing(scratch.path()).unwrap().is_some());
+    }
+
+    #[test]
     fn a_rotation_by_another_process_is_noticed() {
         let scratch = Scratch::new("keys").unwrap();
-        let gate = FileKeys::open(scratch.path(), NOW).unwrap();
+        let gate = FileKeys::open_or_make(scratch.path(), 1, NOW).unwrap();
         assert!(!gate.reread_if_changed().unwrap());
-        let operator = FileKeys::open(scratch.path(), NOW).unwrap();
+        let operator = FileKeys::open_or_make(scratch.path(), 1, NOW).unwrap();
         let rotated = operator.rotate(NOW.plus_millis(1)).unwrap();
         assert!(gate.reread_if_changed().unwrap());
         assert_eq!(gate.held().current.master.expose(), rotated.current.master.expose());
@@ -215,7 +283,7 @@ mod tests {
     fn a_damaged_keyring_is_reported_and_never_replaced() {
         let scratch = Scratch::new("keys").unwrap();
         fs::write(scratch.path().join(FILE), "{").unwrap();
-        let fault = FileKeys::open(scratch.path(), NOW).err().unwrap();
+        let fault = FileKeys::open_or_make(scratch.path(), 1, NOW).err().unwrap();
         assert!(fault.chain().starts_with("`keyring.json` is not a keyring"), "{}", fault.chain());
         assert_eq!(fs::read_to_string(scratch.path().join(FILE)).unwrap(), "{");
     }
@@ -223,12 +291,12 @@ mod tests {
     #[test]
     fn rotations_at_the_same_time_each_count() {
         let scratch = Scratch::new("keys").unwrap();
-        FileKeys::open(scratch.path(), NOW).unwrap();
+        FileKeys::open_or_make(scratch.path(), 1, NOW).unwrap();
         std::thread::scope(|scope| {
             for _ in 0..8 {
-                scope.spawn(|| FileKeys::open(scratch.path(), NOW).unwrap().rotate(NOW).unwrap());
+                scope.spawn(|| FileKeys::open_or_make(scratch.path(), 1, NOW).unwrap().rotate(NOW).unwrap());
             }
         });
-        assert_eq!(FileKeys::open(scratch.path(), NOW).unwrap().held().current.number, 9);
+        assert_eq!(FileKeys::open_or_make(scratch.path(), 1, NOW).unwrap().held().current.number, 9);
     }
 }

@@ -5,9 +5,13 @@ use std::sync::Arc;
 
 use placet_core::Timestamp;
 use placet_core::policy::{Diagnostic, Policy};
-use placet_gate::ports::{Clock, NoopMetrics, Store, Timers};
+use placet_delivery::alert::LogAlerts;
+use placet_delivery::{Channels, Webhooks, Worker};
+use placet_gate::ports::{Clock, Dispatcher, NoopMetrics, Store};
 use placet_gate::{Gate, Installed, Ports, Settings};
+use placet_http::wire;
 use placet_sqlite::SqliteStore;
+use placet_webhook::Sender;
 
 use crate::clock::SystemClock;
 use crate::console::Lossy;
@@ -15,8 +19,8 @@ use crate::failure::Failure;
 use crate::folder::Folder;
 use crate::keys::FileKeys;
 use crate::mail::Mailer;
-use crate::outbox::LocalNotify;
-use crate::timers::InlineTimers;
+use crate::files::{OutboxFiles, QueueFiles, Terminal};
+use crate::scheduler::LeaveForServe;
 
 /// A gate and the parts that the command line also uses by themselves.
 pub(crate) struct LocalGate {
@@ -51,7 +55,7 @@ impl Parts {
     /// Opens them; makes them where they are missing.
     pub(crate) fn open(folder: Folder) -> Result<Self, Failure> {
         let clock = Arc::new(SystemClock);
-        let keys = Arc::new(FileKeys::open(folder.path(), clock.now())?);
+        let keys = Arc::new(crate::keys::open(&folder, clock.now())?);
         let database = folder.database();
         let store = SqliteStore::open(&database, Arc::clone(&clock) as Arc<dyn Clock>).map_err(|fault| {
             Failure::from(fault)
@@ -76,20 +80,13 @@ impl Parts {
     }
 
     /// Puts a gate together. `public_url` overrides the policy's `issuer`.
-    pub(crate) fn gate(
-        self,
-        public_url: Option<String>,
-        voices: Voices,
-        timers: Arc<dyn Timers>,
-    ) -> LocalGate {
-        let notify = LocalNotify::new(&self.folder, voices.terminal, voices.mailer);
+    pub(crate) fn gate(self, public_url: Option<String>, dispatcher: Arc<dyn Dispatcher>) -> LocalGate {
         let ports = Ports {
             store: Arc::clone(&self.store) as _,
-            notify: Arc::new(notify),
-            timers,
+            dispatcher,
             keys: Arc::clone(&self.keys) as _,
             clock: self.clock,
-            meter: Arc::new(NoopMetrics),
+            metrics: Arc::new(NoopMetrics),
         };
         // Whoever holds this gate calls `reload_policy`.
         let settings = Settings { public_url, ..Settings::default() };
@@ -99,14 +96,31 @@ impl Parts {
 }
 
 impl LocalGate {
-    /// A gate for one command. Messages go out before the command ends.
+    /// A gate for one command. It tells nobody: what it commits, a serving gate sends.
     pub(crate) fn for_command(folder: Folder) -> Result<Self, Failure> {
-        let timers = Arc::new(InlineTimers::default());
-        let voices = Voices { terminal: None, mailer: Mailer::from_environment()? };
         let public_url = folder.public_url();
-        let local = Parts::open(folder)?.gate(public_url, voices, Arc::clone(&timers) as _);
-        timers.belong_to(&local.gate);
-        Ok(local)
+        Ok(Parts::open(folder)?.gate(public_url, Arc::new(LeaveForServe)))
+    }
+
+    /// Who works off this gate's outbox. Each message is a file as well, whatever its channel.
+    pub(crate) fn worker(&self, voices: Voices, sender: Sender) -> Worker {
+        let files = || Arc::new(OutboxFiles(self.folder.outbox()));
+        let mut channels = Channels::default()
+            .with_name("email", files())
+            .with_name("sms", files())
+            .with_name("terminal", files())
+            .with(Arc::new(Terminal(voices.terminal.clone())));
+        if let Some(mailer) = voices.mailer {
+            channels = channels.with(Arc::new(mailer));
+        }
+        let parts = placet_delivery::Parts {
+            channels,
+            queues: Arc::new(QueueFiles { folder: self.folder.queues(), terminal: voices.terminal }),
+            webhooks: Webhooks::new(sender),
+            alerts: vec![Arc::new(LogAlerts)],
+            bodies: placet_delivery::Bodies { event: wire::event, queue_item: wire::queue_item },
+        };
+        Worker::new(Arc::clone(&self.gate), parts)
     }
 
     /// Puts the policy file, if one is given, in force.

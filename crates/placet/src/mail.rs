@@ -5,8 +5,9 @@ use std::time::Duration;
 use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
+use async_trait::async_trait;
+use placet_delivery::{Channel, Notification, SendOutcome};
 use placet_gate::Fault;
-use placet_gate::ports::Notification;
 use tokio::sync::Semaphore;
 
 use crate::failure::Failure;
@@ -61,7 +62,7 @@ impl Mailer {
     }
 
     /// Mails a letter. A second try has the same `Message-ID`.
-    pub(crate) async fn send(&self, letter: &Notification, to: &str) -> Result<(), Fault> {
+    async fn mail(&self, letter: &Notification, to: &str) -> Result<(), Fault> {
         let to: Mailbox = to
             .parse()
             .map(|address| Mailbox::new(None, address))
@@ -83,6 +84,23 @@ impl Mailer {
             .await
             .map(drop)
             .map_err(|error| Fault::new("the mail server did not take a letter", error))
+    }
+}
+
+#[async_trait]
+impl Channel for Mailer {
+    fn name(&self) -> &'static str {
+        "email"
+    }
+
+    async fn send(&self, notification: &Notification) -> SendOutcome {
+        let Some(address) = &notification.address else {
+            return SendOutcome::Unreachable("the reviewer has no mail address".into());
+        };
+        match self.mail(notification, address).await {
+            Ok(()) => SendOutcome::Delivered,
+            Err(fault) => SendOutcome::Retry(fault.chain()),
+        }
     }
 }
 

@@ -3,24 +3,30 @@
 //! What is decided, and how, is `placet-core`'s and `placet-gate`'s; here are the parts of one machine (folder, keys,
 //! timers, files, terminal) and one file a verb under `commands`.
 
+#[cfg(not(unix))]
+compile_error!("placet runs on Linux and macOS; on Windows, run it in WSL or in a container");
+
 mod api;
+mod backup;
 mod cli;
 mod clock;
 mod commands;
 mod console;
 mod failure;
+mod files;
 mod folder;
 mod keys;
-mod lanes;
 mod local;
 mod logs;
 mod mail;
 mod mcp;
-mod outbox;
+mod pages;
+mod scheduler;
 mod serve;
 mod server;
+mod signals;
 mod text;
-mod timers;
+mod trust;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -37,7 +43,11 @@ const WORKERS: usize = 2;
 const END_TIMEOUT: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return not_a_command(&error),
+    };
+    let json = cli.globals.json;
     let log = logs::start(match cli.command {
         Command::Serve(_) => tracing::Level::INFO,
         _ => tracing::Level::WARN,
@@ -50,10 +60,36 @@ fn main() -> ExitCode {
     match result {
         Ok(exit) => ExitCode::from(exit.code()),
         Err(failure) => {
-            console::note(&failure.to_string());
+            report(&failure, json);
             ExitCode::from(failure.code())
         }
     }
+}
+
+/// With `--json` a program reads standard output, whether the command did what it was asked or not.
+fn report(failure: &Failure, json: bool) {
+    if json {
+        console::print(&format!("{:#}\n", failure.to_json()));
+    } else {
+        console::note(&failure.to_string());
+    }
+}
+
+/// What clap says of a command line that it cannot read; `--help` and `--version` come this way too.
+fn not_a_command(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().skip(1).take_while(|word| word != "--").any(|word| word == "--json");
+    if !error.use_stderr() || !json {
+        // A reader that has gone is no fault.
+        let _ = error.print();
+        return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+    }
+    let text = error.render().to_string();
+    let text = text.trim().trim_start_matches("error: ");
+    let (message, advice) = text.split_once("\n\n").unwrap_or((text, ""));
+    let failure = Failure::usage(message.trim());
+    let advice = advice.trim();
+    report(&if advice.is_empty() { failure } else { failure.advise(advice) }, true);
+    ExitCode::from(2)
 }
 
 fn run(cli: Cli) -> Result<Exit, Failure> {

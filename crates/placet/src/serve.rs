@@ -15,9 +15,10 @@ use crate::clock::SystemClock;
 use crate::failure::Failure;
 use crate::folder::{Folder, Serving};
 use crate::local::{LocalGate, Parts, Voices, broken_policy, no_policy, read_policy_file};
-use crate::outbox::prune;
+use crate::files::prune;
+use crate::scheduler::{LocalDispatcher, Scheduler};
 use crate::server;
-use crate::timers::LocalTimers;
+
 
 /// How often files are looked at: the policy's, the keyring, and what other processes installed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -32,7 +33,7 @@ const PURGE_LIMIT: usize = 256;
 /// How long an ended request is kept, in milliseconds: 90 days. Its audit entries stay.
 const KEEP_ENDED_MS: i64 = 90 * placet_core::time::DAY_MS;
 
-/// How long letters and callbacks on their way may still take at the end. What is left goes out at the next start.
+/// How long messages in flight may still take at the end. What is left goes out at the next start.
 const QUIET_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a gate is started with.
@@ -65,10 +66,10 @@ pub(crate) struct Running {
     pub(crate) local: LocalGate,
     /// Where it listens, as this machine reaches it.
     pub(crate) url: String,
-    timers: Arc<LocalTimers>,
+    dispatcher: Arc<LocalDispatcher>,
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
-    chores: Vec<JoinHandle<()>>,
+    background: Vec<JoinHandle<()>>,
     _serving: Serving,
 }
 
@@ -76,15 +77,13 @@ pub(crate) struct Running {
 pub(crate) async fn start(options: Options) -> Result<Running, Failure> {
     server::raise_file_limit();
     let folder = Folder::open(&options.data)?;
+    let claim = folder.claim()?;
     // The port comes first: a second gate by mistake must not install a policy before it fails.
     let listener = server::listen(&options.listen).await?;
     let address = listener
         .local_addr()
         .map_err(|error| Failure::fault(format!("the listener has no address: {error}")))?;
     let url = server::local_url(address);
-    let timers = LocalTimers::start()
-        .map_err(|error| Failure::fault(format!("the thread for letters cannot be started: {error}")))?;
-
     let parts = Parts::open(folder.clone())?;
     let (file, text) = match options.policy {
         Some(PolicySource::File(file)) => {
@@ -99,8 +98,11 @@ pub(crate) async fn start(options: Options) -> Result<Running, Failure> {
         None => parts.installed_policy().await?.ok_or_else(|| no_policy(folder.path()))?,
     };
     let public_url = public_url(options.public_url.as_deref(), &in_force, &url)?;
-    let local = parts.gate(public_url.clone(), options.voices, Arc::clone(&timers) as _);
-    timers.belong_to(&local.gate);
+    let (dispatcher, queues) = LocalDispatcher::new();
+    let local = parts.gate(public_url.clone(), Arc::clone(&dispatcher) as _);
+    let worker = local.worker(options.voices, crate::trust::webhook_sender()?);
+    let (scheduler, deliveries) = Scheduler::start(worker, Arc::clone(&dispatcher), queues)
+        .map_err(|error| Failure::fault(format!("the thread for notifications cannot be started: {error}")))?;
     if let Some(text) = &text {
         let named = file.as_deref().unwrap_or(Path::new("built in"));
         match local.gate.install_policy(text, "operator").await? {
@@ -124,15 +126,15 @@ pub(crate) async fn start(options: Options) -> Result<Running, Failure> {
 
     let (stop, stopped) = watch::channel(false);
     let limits = server::Limits::of_this_machine(options.keep_alive_seconds);
-    let server =
-        tokio::spawn(server::serve(listener, crate::mcp::app(Arc::clone(&local.gate)), limits, stopped));
-    let serving = folder.serve_at(&url)?;
-    let chores = vec![
-        tokio::spawn(keep_time(&local, Arc::clone(&timers))),
+    let server = tokio::spawn(server::serve(listener, crate::pages::app(&local), limits, stopped));
+    let serving = claim.serve_at(&url)?;
+    let background = vec![
+        deliveries,
+        tokio::spawn(async move { scheduler.run().await }),
         tokio::spawn(follow_files(&local, file.map(|file| Followed::new(file, text)))),
         tokio::spawn(purge(&local)),
     ];
-    Ok(Running { local, url, timers, stop, server, chores, _serving: serving })
+    Ok(Running { local, url, dispatcher, stop, server, background, _serving: serving })
 }
 
 impl Running {
@@ -140,10 +142,10 @@ impl Running {
     pub(crate) async fn stop(self) {
         let _ = self.stop.send(true);
         let _ = self.server.await;
-        for chore in &self.chores {
-            chore.abort();
+        self.dispatcher.quiet(QUIET_TIMEOUT).await;
+        for task in &self.background {
+            task.abort();
         }
-        self.timers.quiet(QUIET_TIMEOUT).await;
         tracing::info!("the gate has ended");
     }
 }
@@ -180,21 +182,6 @@ fn say_installed(installed: &Installed, text: &str) {
     }
     for warning in Policy::check(text).warnings {
         tracing::warn!(line = warning.line, "the policy: {}", warning.message);
-    }
-}
-
-fn keep_time(local: &LocalGate, timers: Arc<LocalTimers>) -> impl Future<Output = ()> + use<> {
-    let (gate, store) = (Arc::clone(&local.gate), Arc::clone(&local.store));
-    async move {
-        match timers.send_orphans(store.as_ref(), gate.now()).await {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "messages that an earlier process left unsent go out now"),
-            Err(fault) => tracing::error!(
-                error = fault.chain(),
-                "messages that an earlier process left unsent cannot be read; the sweep tries them again"
-            ),
-        }
-        timers.keep_time(&gate).await;
     }
 }
 

@@ -3,6 +3,7 @@
 //! One thread writes (`writer`), a few connections read (`readers`), and waiters are woken after each commit
 //! (`watchers`). Several processes may use one file at once. No rule lives here: what a commit means is `core`'s.
 
+mod operate;
 mod readers;
 mod rows;
 mod schema;
@@ -24,6 +25,7 @@ use placet_gate::ports::{
     Clock, Closing, Commit, Committed, Hook, OutboxMessage, PolicyRecord, Store, StoreQuery, Watch,
 };
 
+pub use operate::{OpenFromBefore, check_database, copy_database, has_records};
 use readers::Readers;
 use watchers::Watchers;
 use writer::Writer;

@@ -73,7 +73,8 @@ fn create_private(path: &Path) -> std::io::Result<()> {
     options.open(path).map(drop)
 }
 
-fn check_is_ours(connection: &Connection) -> Result<(), Fault> {
+/// Whether the file is one of placet's, and not of a newer version.
+pub(crate) fn check_is_ours(connection: &Connection) -> Result<(), Fault> {
     let failed = |error| Fault::new("the database could not be read", error);
     let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let tables: i64 =

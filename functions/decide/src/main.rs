@@ -2,9 +2,6 @@
 
 use std::process::ExitCode;
 
-use placet_aws::config::Function;
-use placet_aws::lambda;
-
 fn main() -> ExitCode {
-    lambda::run(Function::Decide, lambda::decide)
+    placet_aws::functions::decide()
 }

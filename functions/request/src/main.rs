@@ -2,9 +2,6 @@
 
 use std::process::ExitCode;
 
-use placet_aws::config::Function;
-use placet_aws::lambda;
-
 fn main() -> ExitCode {
-    lambda::run(Function::Request, lambda::request)
+    placet_aws::functions::request()
 }

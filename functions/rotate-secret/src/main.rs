@@ -2,9 +2,6 @@
 
 use std::process::ExitCode;
 
-use placet_aws::config::Function;
-use placet_aws::lambda;
-
 fn main() -> ExitCode {
-    lambda::run(Function::RotateSecret, lambda::rotate_secret)
+    placet_aws::rotation::rotate_secret()
 }

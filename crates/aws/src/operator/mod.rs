@@ -3,10 +3,10 @@
 mod checks;
 mod reviewers;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use aws_config::BehaviorVersion;
+use aws_config::{BehaviorVersion, SdkConfig};
 use placet_core::keys::Keyring;
 use placet_dynamodb::DynamoStore;
 use placet_gate::ports::Keys as _;
@@ -15,13 +15,14 @@ use placet_gate::{Fault, Gate};
 pub use checks::Finding;
 pub use reviewers::Synced;
 
-use crate::config::{Access, Config};
+use crate::config::{Access, Base, GateConfig, Roots};
 use crate::connect::{http_client, timeouts};
-use crate::lambda::Deployed;
+use crate::functions;
 
 /// A deployed stack, found by its name, with the operator's own credentials.
 pub struct Stack {
-    deployed: Deployed,
+    config: GateConfig,
+    sdk: SdkConfig,
     outputs: HashMap<String, String>,
 }
 
@@ -55,29 +56,29 @@ impl Stack {
             .filter_map(|output| Some((output.output_key?, output.output_value?)))
             .collect();
         let config = config(name, &outputs)?;
-        Ok(Self { deployed: Deployed { config, sdk }, outputs })
+        Ok(Self { config, sdk, outputs })
     }
 
     /// A gate over the stack's tables and keys. What it puts off goes into the stack's own queue.
     pub fn gate(&self) -> Arc<Gate> {
-        self.deployed.gate()
+        functions::deployed_gate(&self.config, &self.sdk)
     }
 
     /// The stack's store.
     pub fn store(&self) -> DynamoStore {
-        self.deployed.store()
+        functions::store(&self.config, &self.sdk)
     }
 
     /// The stack's keyring, as it stands.
     pub async fn keyring(&self) -> Result<Arc<Keyring>, Fault> {
-        self.deployed.keys().keyring().await
+        functions::keys(&self.config, &self.sdk).keyring().await
     }
 
     /// Asks Secrets Manager to rotate the keyring now. It calls the stack's function, which takes some seconds.
     pub async fn rotate(&self) -> Result<(), Fault> {
-        aws_sdk_secretsmanager::Client::new(&self.deployed.sdk)
+        aws_sdk_secretsmanager::Client::new(&self.sdk)
             .rotate_secret()
-            .secret_id(&self.deployed.config.keyring_secret)
+            .secret_id(&self.config.keyring_secret)
             .send()
             .await
             .map(drop)
@@ -95,7 +96,7 @@ impl Stack {
 }
 
 /// The functions' configuration, as far as the operator needs it, from what the template puts out.
-fn config(stack: &str, outputs: &HashMap<String, String>) -> Result<Config, Fault> {
+fn config(stack: &str, outputs: &HashMap<String, String>) -> Result<GateConfig, Fault> {
     let mut missing = Vec::new();
     let mut output = |name: &'static str| {
         outputs.get(name).cloned().unwrap_or_else(|| {
@@ -104,21 +105,24 @@ fn config(stack: &str, outputs: &HashMap<String, String>) -> Result<Config, Faul
         })
     };
     let url = output("ApiUrl");
-    let config = Config {
-        gate: stack.to_owned(),
+    let config = GateConfig {
         requests_table: output("RequestsTable"),
         audit_table: output("AuditTable"),
         keyring_secret: output("KeyringSecretArn"),
-        deadline_queue_url: Some(output("DeadlineQueueUrl")),
-        queues: BTreeMap::from([("backup".to_owned(), output("BackupQueueUrl"))]),
-        email_topic_arn: Some(output("EmailTopicArn")),
-        alert_topic_arn: Some(output("AlertTopicArn")),
+        base: Base {
+            gate: stack.to_owned(),
+            deadline_queue_url: output("DeadlineQueueUrl"),
+            log_level: tracing::Level::WARN,
+            // The client has been made already, with the operator's own profile.
+            access: Access { region: String::new(), endpoint_url: None, roots: Roots::System },
+        },
         public_url: Some(url.trim_end_matches('/').to_owned()),
         request_retention_days: 90,
         audit_retention_days: 2557,
-        sms_sender_id: None,
-        log_level: tracing::Level::WARN,
     };
+    for name in ["BackupQueueUrl", "EmailTopicArn", "AlertTopicArn"] {
+        let _ = output(name);
+    }
     if missing.is_empty() {
         return Ok(config);
     }

@@ -12,7 +12,7 @@ use placet_gate::Fault;
 use serde_json::{Value, json};
 
 use super::Stack;
-use crate::notify::REVIEWER;
+use crate::channels::REVIEWER;
 
 const UNSUBSCRIBED: &str = "a subscription to the topic of mails could not be changed";
 const FILTER: &str = "FilterPolicy";

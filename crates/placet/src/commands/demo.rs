@@ -19,6 +19,7 @@ use crate::failure::{Exit, Failure};
 use crate::folder::{Folder, Scratch};
 use crate::local::{Parts, Voices};
 use crate::serve::{Options, PolicySource, Running, start};
+use crate::signals::Signals;
 use crate::text::{millis, span};
 
 /// The sample policy's asker and first reviewer.
@@ -31,8 +32,20 @@ const SUMMARY: &str = "Pay ACME's invoice 4711. I compared it with the order, an
 /// How long the demo waits for the letter to its reviewer.
 const LETTER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Asks, shows the link, waits, shows the decision and what its token proves.
+/// Asks, shows the link, waits, shows the decision and what its token proves. A signal ends it at once.
 pub(crate) async fn run(globals: &Globals, options: Demo) -> Result<Exit, Failure> {
+    // Before anything else: process 1 of a container has no default for signals.
+    let mut signals = Signals::catch()?;
+    tokio::select! {
+        shown = show(globals, options) => shown,
+        exit = signals.next() => {
+            note("\nstopped: nothing was approved");
+            Ok(exit)
+        }
+    }
+}
+
+async fn show(globals: &Globals, options: Demo) -> Result<Exit, Failure> {
     if globals.url.is_some() {
         return Err(Failure::usage("--url is for a gate that runs; this starts one")
             .advise("say where with --listen"));
@@ -126,15 +139,9 @@ async fn tell(globals: &Globals, options: &Demo, running: &Running) -> Result<Ex
         say(&format!("     {decide} Waiting {} at most.\n", span(until(&asked, running))));
         None
     };
-    let ended = tokio::select! {
-        ended = client => ended,
-        _ = tokio::signal::ctrl_c() => {
-            note("\nstopped: nothing was approved");
-            return Ok(Exit::Interrupted);
-        }
-    };
-    let (approval, released_at) =
-        ended.map_err(|error| Failure::fault(format!("the waiting client failed: {error}")))??;
+    let (approval, released_at) = client
+        .await
+        .map_err(|error| Failure::fault(format!("the waiting client failed: {error}")))??;
     let released = pressed_at.map(|at| released_at.saturating_duration_since(at));
     say(&describe_decision(style, &approval, asking_took, released));
 

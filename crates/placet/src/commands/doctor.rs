@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use lettre::{AsyncSmtpTransport, Tokio1Executor};
 use placet_core::policy::{Assignees, ClientRole, Policy, RuleAction};
-use placet_gate::ports::{Clock as _, Store as _, StoreQuery};
+use placet_gate::ports::{Clock as _, Store as _};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 
@@ -20,8 +22,16 @@ use crate::local::Parts;
 use crate::mail;
 use crate::text::span;
 
-/// How far records may lie in the future before the clock is called wrong, in milliseconds.
-const CLOCK_TOLERANCE_MS: i64 = 5_000;
+/// How long the mail server may take to answer.
+const MAIL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Free bytes below which the disk is nearly full, and full.
+const LITTLE_SPACE: u64 = 256 * 1024 * 1024;
+const NO_SPACE: u64 = 16 * 1024 * 1024;
+
+/// How many files are looked at for their owner and mode, and how many are named.
+const FILES_LOOKED_AT: usize = 10_000;
+const FILES_NAMED: usize = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Grade {
@@ -116,34 +126,111 @@ async fn check_folder(globals: &Globals, found: &mut Findings) -> Result<(), Fai
     }
     let folder = Folder::open(path)?;
     check_access(&folder, found);
-    check_keyring(path, found);
+    check_files(&folder, found);
+    check_space(&folder, found);
+    check_keyring(&folder, found);
     let installed = match check_database(&folder, found) {
         Some(parts) => check_records(&parts, found).await,
         None => None,
     };
-    let served_at = folder.served_at();
-    match &served_at {
-        Some(url) if super::request::is_healthy(url).await => {
-            found.ok(format!("a gate serves from here at {url}"));
-        }
-        Some(url) => found.fail(format!("a gate serves from here, but does not answer at {url}")),
-        None => found.warn("no gate serves from here at the moment: start one with `placet serve`"),
-    }
+    check_serving(&folder, found).await;
     if let Some(policy) = file_policy.or(installed) {
         check_public_url(&folder, &policy, found);
         check_people(&policy, found);
         check_clients(&policy, found);
     }
-    match mail::Mailer::from_environment() {
-        Ok(Some(_)) => found.ok(format!("mail goes out by {}", mail::URL_VARIABLE)),
-        Ok(None) => found.warn(format!(
-            "{} is not set here: reviewers are told on the terminal and in `{}` only",
-            mail::URL_VARIABLE,
-            folder.outbox().display()
+    check_mail(&folder, found).await;
+    match crate::trust::extra_roots() {
+        Ok(certificates) if certificates.is_empty() => {}
+        Ok(certificates) => found.ok(format!(
+            "{} certificates are trusted besides the built-in list (SSL_CERT_FILE, SSL_CERT_DIR, PLACET_TRUST)",
+            certificates.len()
         )),
         Err(failure) => found.fail(one_line(&failure)),
     }
     Ok(())
+}
+
+async fn check_serving(folder: &Folder, found: &mut Findings) {
+    let Some(by) = folder.served_by() else {
+        found.warn("no gate serves from here at the moment: start one with `placet serve`");
+        return;
+    };
+    let process = by.process.map_or_else(String::new, |process| format!(" (process {process})"));
+    match by.url {
+        Some(url) if super::request::is_healthy(&url).await => {
+            found.ok(format!("a gate serves from here at {url}{process}"));
+            if !super::request::answers(&url, "/readyz").await {
+                found.fail(format!("the gate at {url} is not ready: it cannot record requests; its log says why"));
+            }
+        }
+        Some(url) => found.fail(format!("a gate{process} serves from here, but does not answer at {url}")),
+        None => found.warn(format!("a gate{process} is starting here")),
+    }
+}
+
+/// Connects, says EHLO, and logs in where the URL names a user, exactly as the gate would.
+async fn check_mail(folder: &Folder, found: &mut Findings) {
+    match mail::Mailer::from_environment() {
+        Ok(Some(_)) => {}
+        Ok(None) => {
+            found.warn(format!(
+                "{} is not set here: reviewers are told on the terminal and in `{}` only",
+                mail::URL_VARIABLE,
+                folder.outbox().display()
+            ));
+            return;
+        }
+        Err(failure) => {
+            found.fail(one_line(&failure));
+            return;
+        }
+    }
+    let text = std::env::var(mail::URL_VARIABLE).unwrap_or_default();
+    let place = url::Url::parse(&text).ok().and_then(|url| {
+        let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+        Some(format!("{}://{}{port}", url.scheme(), url.host_str()?))
+    });
+    let place = place.unwrap_or_else(|| "the mail server".to_owned());
+    // The cause could quote the URL, and with it the password.
+    let Ok(builder) = AsyncSmtpTransport::<Tokio1Executor>::from_url(&text) else {
+        found.fail(format!("{} is not the URL of a mail server", mail::URL_VARIABLE));
+        return;
+    };
+    let transport: AsyncSmtpTransport<Tokio1Executor> = builder.timeout(Some(MAIL_TIMEOUT)).build();
+    match tokio::time::timeout(MAIL_TIMEOUT * 2, transport.test_connection()).await {
+        Ok(Ok(true)) => found.ok(format!("the mail server at {place} answers")),
+        Ok(Ok(false)) => found.fail(format!("the mail server at {place} ends the connection: no reviewer gets mail")),
+        Ok(Err(error)) => found.fail(format!(
+            "the mail server at {place} cannot be used: {}{}",
+            chain(&error),
+            mail_advice(&text)
+        )),
+        Err(_) => found.fail(format!("the mail server at {place} does not answer in time: no reviewer gets mail")),
+    }
+}
+
+fn mail_advice(url: &str) -> &'static str {
+    match url::Url::parse(url) {
+        Ok(url) if url.password().is_some() => {
+            "; if user or password hold `@`, `/`, `:` or `%`, they must be percent-encoded in the URL (`@` as %40)"
+        }
+        Ok(url) if url.scheme() == "smtps" => "; port 465 speaks TLS at once, port 587 wants smtp:// and ?tls=required",
+        Ok(_) | Err(_) => "; is it running, and may this machine reach its port?",
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            let _ = write!(text, ": {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
 }
 
 fn check_policy_file(file: &Path, found: &mut Findings) -> Option<Policy> {
@@ -174,8 +261,7 @@ fn check_policy_file(file: &Path, found: &mut Findings) -> Option<Policy> {
 
 fn check_access(folder: &Folder, found: &mut Findings) {
     let path = folder.path();
-    let probe = path.join(format!(".doctor.{}", std::process::id()));
-    match fs::write(&probe, b"").and_then(|()| fs::remove_file(&probe)) {
+    match folder.check_writable() {
         Ok(()) => found.ok(format!("the data folder `{}` can be written", path.display())),
         Err(error) => {
             found.fail(format!("the data folder `{}` cannot be written: {error}", path.display()));
@@ -190,10 +276,88 @@ fn check_access(folder: &Folder, found: &mut Findings) {
     }
 }
 
-fn check_keyring(path: &Path, found: &mut Findings) {
+/// Everything here must be its owner's alone, and of one owner: a file of root's is one that the gate cannot read.
+fn check_files(folder: &Folder, found: &mut Findings) {
+    let Some(owner) = folder.owner() else { return };
+    let (mut foreign, mut open) = (Vec::new(), Vec::new());
+    let mut folders = vec![folder.path().to_owned()];
+    let mut looked_at = 0_usize;
+    while let Some(place) = folders.pop() {
+        for entry in fs::read_dir(&place).into_iter().flatten().flatten() {
+            looked_at = looked_at.saturating_add(1);
+            let Ok(metadata) = entry.metadata() else { continue };
+            if looked_at > FILES_LOOKED_AT || entry.file_name() == "lost+found" {
+                continue;
+            }
+            if metadata.uid() != owner.user {
+                foreign.push(entry.path());
+            }
+            if metadata.is_dir() {
+                folders.push(entry.path());
+            } else if metadata.permissions().mode() & 0o077 != 0 && entry.file_name() != keys::FILE {
+                open.push(entry.path());
+            }
+        }
+    }
+    if !foreign.is_empty() {
+        found.fail(format!(
+            "{} not belong to user {}, whose gate this is, and may not be readable for it: chown -R {}:{} {}",
+            named(&foreign, "does", "do"),
+            owner.user,
+            owner.user,
+            owner.group,
+            folder.path().display()
+        ));
+    }
+    let me = rustix::process::geteuid().as_raw();
+    if me != owner.user && me != 0 {
+        found.warn(format!("the folder is user {}'s, and you are user {me}: run this as the user of the gate", owner.user));
+    }
+    if !open.is_empty() {
+        found.warn(format!(
+            "{} readable for others on this machine: chmod -R go= {}",
+            named(&open, "is", "are"),
+            folder.path().display()
+        ));
+    }
+}
+
+fn named(paths: &[PathBuf], one: &str, many: &str) -> String {
+    let names: Vec<String> = paths.iter().take(FILES_NAMED).map(|path| format!("`{}`", path.display())).collect();
+    let rest = paths.len().saturating_sub(names.len());
+    let rest = if rest == 0 { String::new() } else { format!(" and {rest} more") };
+    let verb = if paths.len() == 1 { one } else { many };
+    format!("{}{rest} {verb}", names.join(", "))
+}
+
+fn check_space(folder: &Folder, found: &mut Findings) {
+    let Ok(disk) = rustix::fs::statvfs(folder.path()) else {
+        found.warn("how much space the disk has left cannot be read");
+        return;
+    };
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let mebibytes = free / 1024 / 1024;
+    // Some file systems count no files.
+    let no_files = disk.f_files > 0 && disk.f_favail == 0;
+    if free < NO_SPACE || no_files {
+        found.fail(format!("the disk is full ({mebibytes} MiB free): the gate cannot record anything"));
+    } else if free < LITTLE_SPACE {
+        found.warn(format!("the disk is nearly full: {mebibytes} MiB are free"));
+    } else {
+        found.ok(format!("the disk has {mebibytes} MiB free"));
+    }
+}
+
+fn check_keyring(folder: &Folder, found: &mut Findings) {
+    let path = folder.path();
     let file = path.join(keys::FILE);
     let Ok(metadata) = fs::metadata(&file) else {
-        found.warn("there is no keyring yet; it is made when it is first needed");
+        // A database that cannot be read is told of where it is looked at.
+        if placet_sqlite::has_records(&folder.database()).unwrap_or(false) {
+            found.fail(one_line(&keys::lost(path)));
+        } else {
+            found.warn("there is no keyring yet; it is made when it is first needed");
+        }
         return;
     };
     let mode = metadata.permissions().mode() & 0o777;
@@ -206,8 +370,9 @@ fn check_keyring(path: &Path, found: &mut Findings) {
         found.ok(format!("the keyring is for its owner only (mode {mode:o})"));
     }
     let now = SystemClock.now();
-    match keys::FileKeys::open(path, now) {
-        Ok(keys) => {
+    match keys::FileKeys::existing(path) {
+        Ok(None) => {}
+        Ok(Some(keys)) => {
             let current = keys.held().current.clone();
             let age = now.millis_since(current.created_at);
             if age > 120 * placet_core::time::DAY_MS {
@@ -237,6 +402,10 @@ fn check_database(folder: &Folder, found: &mut Findings) -> Option<Parts> {
             found.fail(format!("the database cannot be read: {error}"));
             return None;
         }
+    }
+    if !folder.path().join(keys::FILE).exists() {
+        // That has been told, and here is none to be made.
+        return None;
     }
     match Parts::open(folder.clone()) {
         Ok(parts) => Some(parts),
@@ -272,20 +441,22 @@ async fn check_records(parts: &Parts, found: &mut Findings) -> Option<Policy> {
         }
     };
     found.ok(format!("version {} of the policy is installed", record.version));
-    let mut newest = record.installed_at;
-    for client in &policy.clients {
-        let query = StoreQuery { client: client.id.clone(), status: None, limit: 1, before: None };
-        let last = store.list(&query).await.ok().and_then(|requests| requests.into_iter().next());
-        newest = last.map_or(newest, |request| newest.max(request.life.updated_at));
+    for warning in Policy::check(&record.text).warnings {
+        found.warn(format!("the installed policy, {warning}"));
     }
-    let ahead = newest.millis_since(SystemClock.now());
-    if ahead > CLOCK_TOLERANCE_MS {
-        found.fail(format!(
-            "the clock is {} behind the newest record: deadlines would pass late; set the clock",
-            span(ahead)
-        ));
-    } else {
-        found.ok("the clock agrees with the records");
+    match store.newest_record().await {
+        Ok(newest) => {
+            let behind = newest.map_or(0, |newest| newest.millis_since(SystemClock.now()));
+            if behind > super::serve::CLOCK_TOLERANCE_MS {
+                found.fail(format!(
+                    "the clock is {} behind the newest record: deadlines would pass late; set the clock",
+                    span(behind)
+                ));
+            } else {
+                found.ok("the clock agrees with the records");
+            }
+        }
+        Err(fault) => found.fail(fault.chain()),
     }
     Some(policy)
 }

@@ -5,6 +5,7 @@ mod aws;
 #[cfg(not(feature = "aws"))]
 #[path = "aws_absent.rs"]
 mod aws;
+mod backup;
 mod client;
 mod demo;
 mod doctor;
@@ -12,10 +13,13 @@ mod inbox;
 mod init;
 mod keys;
 mod link;
+mod list;
+mod manual;
 mod mcp;
 mod policy;
 mod request;
 mod serve;
+mod show;
 mod token;
 
 use std::path::{Path, PathBuf};
@@ -32,6 +36,7 @@ use crate::api::{Api, Transport};
 use crate::cli::{
     Cli, ClientCommand, Command, Deployment, Globals, KeysCommand, PolicyCommand, TokenCommand,
 };
+use crate::console::note;
 use crate::failure::{Exit, Failure};
 use crate::folder::Folder;
 use crate::local::{LocalGate, broken_policy, read_policy_file};
@@ -42,6 +47,10 @@ const SECRET_VARIABLE: &str = "PLACET_SECRET";
 /// Runs what was typed.
 pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
     let globals = &cli.globals;
+    // Those take back what they began; all others end where they are.
+    if !matches!(cli.command, Command::Demo(_) | Command::Serve(_) | Command::Request(_)) {
+        crate::signals::end_at_once()?;
+    }
     match cli.command {
         Command::Demo(options) => demo::run(globals, options).await,
         Command::Serve(options) => serve::run(globals, options).await,
@@ -58,8 +67,8 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
             aws::secret(globals, &id, &on.stack).await
         }
         Command::Client(ClientCommand::Secret { id, .. }) => client::secret(globals, &id).await,
-        Command::Keys(KeysCommand::Rotate { on }) if on.aws => aws::rotate(globals, &on.stack).await,
-        Command::Keys(KeysCommand::Rotate { .. }) => keys::rotate(globals).await,
+        Command::Keys(KeysCommand::Rotate { on, .. }) if on.aws => aws::rotate(globals, &on.stack).await,
+        Command::Keys(KeysCommand::Rotate { force, .. }) => keys::rotate(globals, force).await,
         Command::Request(options) => request::run(globals, options).await,
         Command::Inbox(options) => inbox::run(globals, options).await,
         Command::Link(options) => link::run(globals, options).await,
@@ -68,6 +77,13 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Token(TokenCommand::Redeem { token, of, by }) => {
             token::redeem(globals, &token, &of, &by).await
         }
+        Command::Show(options) => show::run(globals, options).await,
+        Command::Cancel(options) => show::cancel(globals, options).await,
+        Command::List(options) => list::run(globals, options).await,
+        Command::Backup(options) => backup::write(globals, &options),
+        Command::Restore { file } => backup::restore(globals, &file),
+        Command::Completions { shell } => Ok(manual::completions(shell)),
+        Command::Man { command, all } => manual::pages(globals, &command, all.as_deref()),
         Command::Doctor { on } if on.aws => aws::doctor(globals, &on.stack).await,
         Command::Doctor { .. } => doctor::run(globals).await,
     }
@@ -96,6 +112,16 @@ impl Opened {
         let local = LocalGate::for_command(Folder::existing(globals.data())?)?;
         let policy = local.policy().await?;
         Ok(Self { gate: local.gate, store: local.store, policy })
+    }
+}
+
+/// Only a serving gate tells anybody. Says so, where none serves: what was committed waits for one.
+fn say_who_will_tell(folder: &Folder) {
+    if folder.served_by().is_none() {
+        note(&format!(
+            "no gate serves from `{}`: everybody concerned is told when one starts (`placet serve`)",
+            folder.path().display()
+        ));
     }
 }
 

@@ -10,18 +10,19 @@ use placet_gate::Installed;
 use placet_gate::ports::Store as _;
 use serde_json::{Value, json};
 
-use crate::api::{Api, CallFailure, Transport};
+use crate::api::{Api, CallFailure, Transport, Withdrawn};
 use crate::cli::{Globals, Request};
 use crate::console::{Style, harmless, note, print};
 use crate::failure::{Exit, Failure};
 use crate::folder::Folder;
 use crate::local::LocalGate;
+use crate::signals::Signals;
 use crate::text::{clock_time, span};
 
 /// How long one question to a gate at an address waits.
 const SLICE: Duration = Duration::from_secs(25);
 
-/// How long one question to a gate in this process waits: in between, deadlines and retries are swept.
+/// How long one question to a gate in this process waits: each one settles what is past its deadline.
 const OWN_SLICE: Duration = Duration::from_secs(1);
 
 /// How long it waits before it asks a gate again that did not answer.
@@ -29,6 +30,24 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a gate may be unreachable before the command ends.
 const PATIENCE: Duration = Duration::from_mins(2);
+
+/// How long a withdrawal may take when a signal ends the command.
+const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How the waiting ended.
+enum Waited {
+    /// The request has ended.
+    Ended(Value),
+    /// A signal came before that.
+    StoppedBy(Exit),
+}
+
+fn not_withdrawn(request_id: &str, why: &str) -> String {
+    format!(
+        "stopped waiting, but the request could not be withdrawn: {}\n  withdraw it with `placet cancel {request_id}`",
+        why.trim_start_matches("placet: ")
+    )
+}
 
 /// Asks.
 pub(crate) async fn run(globals: &Globals, options: Request) -> Result<Exit, Failure> {
@@ -52,19 +71,29 @@ pub(crate) async fn run(globals: &Globals, options: Request) -> Result<Exit, Fai
         question.insert("timeout_seconds".into(), timeout.as_secs().into());
     }
 
+    // From here on a signal takes the question back, however early it comes.
+    let mut signals = Signals::catch()?;
     let asking = Asking::prepare(globals, &options).await?;
-    let mut approval = asking.api.ask(&question).await?;
+    let asked = tokio::select! {
+        asked = asking.api.ask(&question) => asked,
+        exit = signals.next() => {
+            return asking.end_by(exit, &request_id, &options, globals, &mut signals).await;
+        }
+    };
+    let mut approval = asked?;
     if let Some(twin) = approval.get("pending_twin").and_then(Value::as_str) {
         note(&format!("the same action with the same payload already waits, as {}", harmless(twin)));
     }
+    if is_pending(&approval) {
+        asking.say_who_will_tell();
+    }
     if options.wait && is_pending(&approval) {
-        let Some(ended) = asking.wait(&request_id, approval).await? else {
-            note(&format!(
-                "stopped waiting; the request still waits. Wait again with the same command and --request-id {request_id}"
-            ));
-            return Ok(Exit::Interrupted);
-        };
-        approval = ended;
+        match asking.wait(&request_id, approval, &mut signals).await? {
+            Waited::Ended(ended) => approval = ended,
+            Waited::StoppedBy(exit) => {
+                return asking.end_by(exit, &request_id, &options, globals, &mut signals).await;
+            }
+        }
     } else if is_pending(&approval) && !globals.json {
         asking.say_who_is_asked(&approval).await;
     }
@@ -111,13 +140,64 @@ impl Asking {
         Ok(Self { api, local: Some(local), gate_is_here: serving.is_none() })
     }
 
-    /// Waits until the request has ended; `None` after Ctrl-C.
-    async fn wait(&self, request_id: &str, mut approval: Value) -> Result<Option<Value>, Failure> {
-        if self.gate_is_here && self.local.as_ref().is_some_and(|local| local.folder.served_at().is_none()) {
-            note(
-                "no gate serves from this data folder: start `placet serve` so that the reviewers' links open",
-            );
+    /// Only a serving gate tells anybody: what this command commits while none serves waits for one.
+    fn say_who_will_tell(&self) {
+        if let Some(local) = self.local.as_ref().filter(|_| self.gate_is_here) {
+            super::say_who_will_tell(&local.folder);
         }
+    }
+
+    /// Ends the command after a signal: the question is withdrawn, unless it is to be kept.
+    ///
+    /// Whoever asked has gone: an approval that nobody uses would only cost a reviewer's time, and could be used later.
+    async fn end_by(
+        &self,
+        exit: Exit,
+        request_id: &str,
+        options: &Request,
+        globals: &Globals,
+        signals: &mut Signals,
+    ) -> Result<Exit, Failure> {
+        if options.keep {
+            note(&format!(
+                "stopped waiting; the request still waits. Wait again with the same command and --request-id {request_id}"
+            ));
+            return Ok(exit);
+        }
+        let withdrawn = tokio::select! {
+            withdrawn = tokio::time::timeout(WITHDRAW_TIMEOUT, self.api.cancel(request_id)) => withdrawn,
+            // Whoever asks twice does not want to wait.
+            exit = signals.next() => {
+                note(&format!("ended at once; the request {request_id} may still wait: `placet cancel {request_id}`"));
+                return Ok(exit);
+            }
+        };
+        match withdrawn {
+            Ok(Ok(Withdrawn::Now(approval))) => {
+                note(&format!("stopped waiting; the request {request_id} is withdrawn"));
+                self.say_who_will_tell();
+                if globals.json {
+                    print(&super::pretty(&approval));
+                }
+            }
+            Ok(Ok(Withdrawn::HadEnded(approval))) => {
+                note(&format!("stopped waiting; the request {request_id} had already ended"));
+                print(&if globals.json { super::pretty(&approval) } else { describe(&approval) });
+            }
+            Ok(Ok(Withdrawn::Unknown)) => note("stopped before anything was asked"),
+            Ok(Err(failure)) => note(&not_withdrawn(request_id, &failure.to_string())),
+            Err(_) => note(&not_withdrawn(request_id, "the gate does not answer")),
+        }
+        Ok(exit)
+    }
+
+    /// Waits until the request has ended, or a signal comes.
+    async fn wait(
+        &self,
+        request_id: &str,
+        mut approval: Value,
+        signals: &mut Signals,
+    ) -> Result<Waited, Failure> {
         let mut progress = Progress::start();
         let mut out_of_reach: Option<Instant> = None;
         let mut ticks = tokio::time::interval(Duration::from_secs(1));
@@ -133,9 +213,9 @@ impl Asking {
                     tokio::select! {
                         answer = &mut answer => break answer,
                         _ = ticks.tick() => {}
-                        _ = tokio::signal::ctrl_c() => {
+                        exit = signals.next() => {
                             progress.end();
-                            return Ok(None);
+                            return Ok(Waited::StoppedBy(exit));
                         }
                     }
                 }
@@ -146,7 +226,7 @@ impl Asking {
                     approval = fresh;
                     if !is_pending(&approval) {
                         progress.end();
-                        return Ok(Some(approval));
+                        return Ok(Waited::Ended(approval));
                     }
                 }
                 Err(CallFailure::Final(failure)) => {
@@ -161,11 +241,14 @@ impl Asking {
                                 "the request may still be decided; ask again with --request-id {request_id}"
                             )));
                     }
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(PAUSE) => {}
+                        exit = signals.next() => {
+                            progress.end();
+                            return Ok(Waited::StoppedBy(exit));
+                        }
+                    }
                 }
-            }
-            if let Some(local) = self.local.as_ref().filter(|_| self.gate_is_here) {
-                local.gate.sweep().await?;
             }
         }
     }
@@ -205,8 +288,13 @@ impl Asking {
 
 /// Whether a gate answers there.
 pub(crate) async fn is_healthy(url: &str) -> bool {
+    answers(url, "/healthz").await
+}
+
+/// Whether that path of a gate answers 200.
+pub(crate) async fn answers(url: &str, path: &str) -> bool {
     let Ok(transport) = Transport::network(url) else { return false };
-    let request = http::Request::get("/healthz").body(http_body_util::Full::default());
+    let request = http::Request::get(path).body(http_body_util::Full::default());
     let Ok(request) = request else { return false };
     let answer = tokio::time::timeout(Duration::from_secs(2), transport.send(request)).await;
     matches!(answer, Ok(Ok(answer)) if answer.status == 200)

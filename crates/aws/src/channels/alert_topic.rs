@@ -1,0 +1,36 @@
+//! Alerts by an SNS topic, to whoever is subscribed to it.
+
+use async_trait::async_trait;
+use placet_core::Fault;
+use placet_delivery::{AlertNotice, AlertSink};
+
+use super::{attribute, subject};
+
+/// The message attribute that names an alert's kind.
+const KIND: &str = "alert";
+
+/// The topic of alerts.
+pub(crate) struct AlertTopic {
+    pub(crate) sns: aws_sdk_sns::Client,
+    pub(crate) arn: String,
+    /// The gate's name.
+    pub(crate) gate: String,
+}
+
+#[async_trait]
+impl AlertSink for AlertTopic {
+    async fn alert(&self, notice: &AlertNotice) -> Result<(), Fault> {
+        let AlertNotice { kind, text } = notice;
+        tracing::warn!(alert = kind, "{text}");
+        self.sns
+            .publish()
+            .topic_arn(&self.arn)
+            .subject(subject(&format!("[Placet {}] {}", self.gate, kind.replace('_', " "))))
+            .message(format!("{text}\n\nGate: {}\nAlert: {kind}\n", self.gate))
+            .message_attributes(KIND, attribute(kind)?)
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| Fault::new("SNS did not take an alert", error))
+    }
+}

@@ -1,0 +1,48 @@
+//! How people, systems and operators are told on AWS: one file each, each with the one client it needs.
+
+mod alert_topic;
+mod email;
+mod queues;
+mod sms;
+
+use aws_sdk_sns::types::MessageAttributeValue;
+use placet_core::Fault;
+
+pub(crate) use alert_topic::AlertTopic;
+pub(crate) use email::{EmailTopic, REVIEWER};
+pub(crate) use queues::SqsQueues;
+pub(crate) use sms::Sms;
+
+/// SNS takes a subject of less than 100 characters of ASCII.
+/// Source: <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>.
+const SUBJECT_CHARS: usize = 99;
+
+fn attribute(value: &str) -> Result<MessageAttributeValue, Fault> {
+    MessageAttributeValue::builder()
+        .data_type("String")
+        .string_value(value)
+        .build()
+        .map_err(|error| Fault::new("a message's attribute cannot be made", error))
+}
+
+/// A subject as SNS takes it. The whole words are in the text.
+fn subject(text: &str) -> String {
+    let plain = |character: char| match character {
+        ' '..='~' => character,
+        _ => '?',
+    };
+    text.chars().map(plain).take(SUBJECT_CHARS).collect::<String>().trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_is_short_printable_ascii() {
+        assert_eq!(subject("Approve? Pay 5,000 EUR"), "Approve? Pay 5,000 EUR");
+        assert_eq!(subject("Approve? Zahle Müller\n12 €"), "Approve? Zahle M?ller?12 ?");
+        let long = subject(&"é".repeat(300));
+        assert_eq!((long.len(), long.is_ascii()), (99, true));
+    }
+}

@@ -1,0 +1,144 @@
+//! `placet show` and `placet cancel`: one request, by its name.
+
+use std::fmt::Write as _;
+
+use placet_core::audit::AuditEntry;
+use placet_core::id::{ClientId, RequestId, RequestKey};
+use placet_core::policy::{ClientRole, Policy};
+use placet_core::request::Request;
+use placet_gate::ports::{Store as _, View};
+use serde_json::{Value, json};
+
+use crate::api::{Api, Transport, Withdrawn};
+use crate::cli::{Globals, OneRequest};
+use crate::console::{Style, harmless, note, print};
+use crate::failure::{Exit, Failure};
+use crate::folder::Folder;
+use crate::local::LocalGate;
+use crate::text::clock_time;
+
+/// Shows a request with its history: who asked, who was asked, who said what, and when.
+pub(crate) async fn run(globals: &Globals, options: OneRequest) -> Result<Exit, Failure> {
+    let id = parse(&options.request_id)?;
+    if let Some(api) = at_an_address(globals, &options).await? {
+        let approval = api.get(id.as_str()).await?;
+        print(&if globals.json {
+            super::pretty(&json!({ "approval": approval }))
+        } else {
+            super::request::describe(&approval)
+        });
+        return Ok(Exit::Done);
+    }
+    let local = LocalGate::for_command(Folder::existing(globals.data())?)?;
+    let policy = local.policy().await?;
+    let request = find(&local, &policy, options.client.as_deref(), &id).await?;
+    let history = local.store.audit_of(request.asked.approval_id.as_str()).await?;
+    let base_url = local.gate.base_url(&policy);
+    let approval = placet_http::wire::approval(&View { request: &request, token: None, base_url: &base_url });
+    if globals.json {
+        let payload = &request.asked.payload;
+        print(&super::pretty(&json!({ "approval": approval, "payload": payload, "history": history })));
+        return Ok(Exit::Done);
+    }
+    let mut text = super::request::describe(&approval);
+    let style = Style::of_stdout();
+    let _ = writeln!(text, "  {}  {}", style.dim("client  "), harmless(request.asked.client.as_str()));
+    let _ = writeln!(text, "  {}  “{}”", style.dim("summary "), harmless(&request.asked.summary));
+    let _ = writeln!(text, "\n{}", style.bold("history"));
+    for entry in &history {
+        let _ = writeln!(text, "  {}", line(entry));
+    }
+    print(&text);
+    Ok(Exit::Done)
+}
+
+fn line(entry: &AuditEntry) -> String {
+    let word = |value: Value| value.as_str().unwrap_or_default().to_owned();
+    let event = word(json!(entry.event));
+    let channel = word(json!(entry.channel));
+    let detail = entry.detail.as_deref().map_or_else(String::new, |detail| format!(": {}", harmless(detail)));
+    format!("{}  {event} by {} ({channel}){detail}", clock_time(entry.timestamp), harmless(&entry.actor))
+}
+
+/// Withdraws a request, in its client's name. Refused if it has ended.
+pub(crate) async fn cancel(globals: &Globals, options: OneRequest) -> Result<Exit, Failure> {
+    let id = parse(&options.request_id)?;
+    let (api, local) = match at_an_address(globals, &options).await? {
+        Some(api) => (api, None),
+        None => {
+            let local = LocalGate::for_command(Folder::existing(globals.data())?)?;
+            let policy = local.policy().await?;
+            let request = find(&local, &policy, options.client.as_deref(), &id).await?;
+            let client = super::known_client(request.asked.client.as_str(), &policy)?;
+            let api = match local.folder.served_at() {
+                Some(url) if super::request::is_healthy(&url).await => {
+                    super::api_over(Transport::network(&url)?, &local, client)
+                }
+                Some(_) | None => super::api_here(&local, client),
+            };
+            (api, Some(local))
+        }
+    };
+    match api.cancel(id.as_str()).await? {
+        Withdrawn::Now(approval) => {
+            if let Some(local) = &local {
+                super::say_who_will_tell(&local.folder);
+            }
+            print(&if globals.json { super::pretty(&approval) } else { super::request::describe(&approval) });
+            Ok(Exit::Done)
+        }
+        Withdrawn::HadEnded(approval) => {
+            if globals.json {
+                print(&super::pretty(&approval));
+            } else {
+                note(&format!("the request {id} had already ended"));
+                print(&super::request::describe(&approval));
+            }
+            Ok(Exit::Refused)
+        }
+        Withdrawn::Unknown => Err(Failure::refused(format!("this client has no request `{id}`"))),
+    }
+}
+
+fn parse(text: &str) -> Result<RequestId, Failure> {
+    RequestId::parse(text).map_err(|error| Failure::usage(format!("`{text}`: a request id {error}")))
+}
+
+/// The gate at `--url`, where there is no folder of it here.
+async fn at_an_address(globals: &Globals, options: &OneRequest) -> Result<Option<Api>, Failure> {
+    match &globals.url {
+        Some(url) if !globals.data().is_dir() => {
+            Ok(Some(super::api_at(url, globals, options.client.as_deref()).await?.0))
+        }
+        Some(_) | None => Ok(None),
+    }
+}
+
+/// The request of that name: of the named client, or of the only one that has one.
+async fn find(
+    local: &LocalGate,
+    policy: &Policy,
+    client: Option<&str>,
+    id: &RequestId,
+) -> Result<Request, Failure> {
+    let clients: Vec<ClientId> = match client {
+        // A client that has left the policy may be named: its requests are still there.
+        Some(client) => vec![super::client::parse_id(client)?],
+        None => {
+            let asking = policy.clients.iter().filter(|client| client.has(ClientRole::Requester));
+            asking.map(|client| client.id.clone()).collect()
+        }
+    };
+    let mut found = Vec::new();
+    for client in &clients {
+        found.extend(local.store.load(RequestKey::of(client, id)).await?);
+    }
+    let names: Vec<String> = found.iter().map(|request| request.asked.client.to_string()).collect();
+    match (found.pop(), found.is_empty()) {
+        (Some(only), true) => Ok(only),
+        (Some(_), false) => Err(Failure::usage(format!("several clients have a request `{id}`"))
+            .advise(format!("name one with --client: {}", names.join(", ")))),
+        (None, _) => Err(Failure::refused(format!("there is no request `{id}`"))
+            .advise("`placet list` shows the last ones; --client names a client that has left the policy")),
+    }
+}

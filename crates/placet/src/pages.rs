@@ -1,0 +1,129 @@
+//! What the local gate serves beside the gate's routes: `/`, for whoever opens its address, and `/readyz`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use placet_gate::{Error, Fault, Gate};
+use placet_http::{Problem, pages};
+use placet_sqlite::SqliteStore;
+use serde_json::json;
+use tokio::sync::Mutex;
+
+use crate::folder::Folder;
+use crate::local::LocalGate;
+
+/// How long one look counts: strangers may ask, and each look waits for the disk.
+const LOOK_COUNTS: Duration = Duration::from_secs(1);
+
+/// How long a look may take before the disk counts as not working.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// All routes of the local gate.
+pub(crate) fn app(local: &LocalGate) -> Router {
+    let ready = Arc::new(Readiness {
+        gate: Arc::clone(&local.gate),
+        store: Arc::clone(&local.store),
+        folder: local.folder.clone(),
+        last: Mutex::new(None),
+    });
+    let own = Router::new().route("/", get(home)).route("/readyz", get(readyz)).with_state(ready);
+    crate::mcp::app(Arc::clone(&local.gate)).merge(own)
+}
+
+/// Whether the gate could record a request now.
+struct Readiness {
+    gate: Arc<Gate>,
+    store: Arc<SqliteStore>,
+    folder: Folder,
+    last: Mutex<Option<(Instant, Result<(), NotReady>)>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NotReady {
+    NoPolicy,
+    CannotWrite,
+}
+
+impl Readiness {
+    /// Looks, unless somebody just has.
+    async fn check(&self) -> Result<(), NotReady> {
+        let mut last = self.last.lock().await;
+        if let Some((_, known)) = last.filter(|(at, _)| at.elapsed() < LOOK_COUNTS) {
+            return known;
+        }
+        let found = self.look().await;
+        let before = last.replace((Instant::now(), found)).map_or(Ok(()), |(_, before)| before);
+        if found.is_ok() && before.is_err() {
+            tracing::info!("the gate is ready again");
+        }
+        found
+    }
+
+    async fn look(&self) -> Result<(), NotReady> {
+        let written = tokio::time::timeout(LOOK_TIMEOUT, self.write()).await;
+        let fault = match written {
+            Ok(Ok(())) => return self.gate.policy().await.map(drop).map_err(|_| NotReady::NoPolicy),
+            Ok(Err(fault)) => fault.chain(),
+            Err(_) => "the disk does not answer in time".to_owned(),
+        };
+        tracing::error!(error = fault, "the gate is not ready: nothing can be recorded");
+        Err(NotReady::CannotWrite)
+    }
+
+    async fn write(&self) -> Result<(), Fault> {
+        self.store.check_writable().await?;
+        let folder = self.folder.clone();
+        tokio::task::spawn_blocking(move || folder.check_writable())
+            .await
+            .map_err(|error| Fault::new("the folder's check did not finish", error))?
+            .map_err(|error| Fault::new("the data folder cannot be written", error))
+    }
+}
+
+async fn readyz(State(ready): State<Arc<Readiness>>) -> Response {
+    let mut response = match ready.check().await {
+        Ok(()) => axum::Json(json!({ "ready": true })).into_response(),
+        Err(NotReady::NoPolicy) => Problem::from(placet_core::Refusal::NoPolicy).into_response(),
+        Err(NotReady::CannotWrite) => {
+            Problem::from(Error::Fault(Fault::bare("nothing can be recorded"))).into_response()
+        }
+    };
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A page for a person who opens the gate's address; it shows nothing that a stranger must not know.
+async fn home(State(ready): State<Arc<Readiness>>, headers: HeaderMap) -> Response {
+    let is_ready = ready.check().await.is_ok();
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if accept.contains("application/json") && !accept.contains("text/html") {
+        return axum::Json(json!({ "name": "placet", "ready": is_ready, "openapi": "/openapi.json" })).into_response();
+    }
+    let health = if is_ready {
+        "This gate is ready."
+    } else {
+        "This gate is not ready: it cannot take requests at the moment. Its operator finds the reason in its log, or with `placet doctor`."
+    };
+    let text = format!(
+        "{health} Programs ask it before they do something that matters, and a person decides. Nothing can be decided on \
+         this page: if you were asked to approve something, open the link in the message that you got. Its programming \
+         interface is described at /openapi.json."
+    );
+    let mut response = (StatusCode::OK, pages::notice("A Placet gate", &text).into_string()).into_response();
+    for (name, value) in [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, pages::content_security_policy()),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
