@@ -13,10 +13,10 @@ interface Exception {
 
 const EXCEPTIONS: readonly Exception[] = [
   {
-    resources: ['DefaultRoute', 'ReviewRoute', 'InboxRoute', 'SlackRoute'],
+    resources: ['DefaultRoute', 'ReviewRoute', 'InboxRoute'],
     id: 'AwsSolutions::AwsSolutions-APIG4',
     reason:
-      "The functions check the caller: a client's signature, a reviewer's link, Slack's signature. Health, keys and contract are public.",
+      "The functions check the caller: a client's signature, a reviewer's link. Health, keys and contract are public.",
   },
   {
     resources: ['DeadlineDeadLetterQueue', 'BackupDeadLetterQueue', 'InvocationDeadLetterQueue'],

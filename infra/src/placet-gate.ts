@@ -21,7 +21,7 @@ const RULES_ON_PARAMETERS = ['DomainAndCertificate', 'CertificateAndDomain', 'Ho
 export interface PlacetFunctions {
   /** What clients call. */
   readonly request: IFunction;
-  /** What reviewers and Slack call. */
+  /** What reviewers' browsers call. */
   readonly decide: IFunction;
   /** Deadlines, letters and callbacks. */
   readonly timeoutSweep: IFunction;
@@ -45,7 +45,7 @@ export class PlacetGate extends Construct {
   readonly keyring: ISecret;
   /** Where reviewers' mails are published. */
   readonly emailTopic: ITopic;
-  /** Alerts and alarms: subscribe email, PagerDuty or Slack. */
+  /** Alerts and alarms: subscribe whoever must hear of them. */
   readonly alertTopic: ITopic;
   /** Deadlines and outgoing messages. */
   readonly deadlineQueue: IQueue;

@@ -23,7 +23,6 @@ test('every exception still excuses something', () => {
     'AwsSolutions-APIG4 DefaultRoute',
     'AwsSolutions-APIG4 InboxRoute',
     'AwsSolutions-APIG4 ReviewRoute',
-    'AwsSolutions-APIG4 SlackRoute',
     'AwsSolutions-SQS3 BackupDeadLetterQueue',
     'AwsSolutions-SQS3 DeadlineDeadLetterQueue',
     'AwsSolutions-SQS3 InvocationDeadLetterQueue',

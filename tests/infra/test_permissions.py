@@ -33,7 +33,8 @@ GRANTS = {
     },
     "DecideRole": {
         "RequestsTable": {
-            f"dynamodb:{action}" for action in ("GetItem", "Query", "BatchGetItem", "PutItem", "UpdateItem")
+            f"dynamodb:{action}"
+            for action in ("GetItem", "Query", "BatchGetItem", "ConditionCheckItem", "PutItem", "UpdateItem")
         },
         **INDEXES,
         "AuditTable": {"dynamodb:PutItem"},
@@ -44,10 +45,11 @@ GRANTS = {
     },
     "TimeoutSweepRole": {
         "RequestsTable": {
-            f"dynamodb:{action}" for action in ("GetItem", "Query", "PutItem", "UpdateItem", "DeleteItem")
+            f"dynamodb:{action}"
+            for action in ("GetItem", "Query", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem")
         },
         **INDEXES,
-        "AuditTable": {"dynamodb:PutItem"},
+        "AuditTable": {"dynamodb:Query", "dynamodb:PutItem"},
         "KeyringSecret": {"secretsmanager:GetSecretValue"},
         "DeadlineQueue": {"sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
         "BackupQueue": {"sqs:SendMessage"},
@@ -63,9 +65,7 @@ GRANTS = {
             f"secretsmanager:{action}"
             for action in ("DescribeSecret", "GetSecretValue", "PutSecretValue", "UpdateSecretVersionStage")
         },
-        "AuditTable": {"dynamodb:Query", "dynamodb:PutItem"},
-        "RequestsTable": {"dynamodb:PutItem"},
-        "AlertTopic": {"sns:Publish"},
+        "DeadlineQueue": {"sqs:SendMessage"},
         "InvocationDeadLetterQueue": {"sqs:SendMessage"},
         "RotateSecretLog": {"logs:CreateLogStream", "logs:PutLogEvents"},
         "traces": {"xray:PutTraceSegments", "xray:PutTelemetryRecords"},
