@@ -23,6 +23,7 @@ mod reassign;
 mod redeem;
 mod review;
 mod settle;
+pub mod stored;
 mod tokens;
 mod view;
 mod wait;

@@ -61,8 +61,8 @@ pub struct PlacedEntry {
 /// How much a store has written since it was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// Acts: commits, and what was sent, moved, added or removed.
-    pub acts: u64,
+    /// Commits, and single rows that were changed: messages claimed or acknowledged, subscriptions, marks.
+    pub ops: u64,
     /// Transactions that they shared, each with one sync of the disk.
     pub batches: u64,
 }
@@ -99,7 +99,7 @@ impl SqliteStore {
     /// How much has been written through these handles.
     pub fn written(&self) -> Written {
         let tally = &self.0.writer.tally;
-        Written { acts: tally.acts.load(Ordering::Relaxed), batches: tally.batches.load(Ordering::Relaxed) }
+        Written { ops: tally.ops.load(Ordering::Relaxed), batches: tally.batches.load(Ordering::Relaxed) }
     }
 
     /// Runs a read that may go through many rows on a thread that may block.
@@ -132,24 +132,20 @@ impl Store for SqliteStore {
         self.0.points.read(|tables| rows::closing(tables, until, limit))
     }
 
-    async fn due_outgoing(&self, now: Timestamp, limit: usize) -> Result<Vec<OutboxMessage>, Fault> {
-        self.0.points.read(|tables| rows::due_outgoing(tables, now, limit))
+    async fn due_messages(&self, now: Timestamp, limit: usize) -> Result<Vec<OutboxMessage>, Fault> {
+        self.0.points.read(|tables| rows::due_messages(tables, now, limit))
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, Fault> {
         self.0.points.read(rows::next_due)
     }
 
-    async fn outgoing_of(&self, key: RequestKey) -> Result<Vec<OutboxMessage>, Fault> {
-        self.0.points.read(|tables| rows::outgoing_of(tables, key))
+    async fn claim(&self, seen: &OutboxMessage, attempt: u32, due_at: Timestamp) -> Result<bool, Fault> {
+        self.0.writer.run(writes::Claim { seen: seen.clone(), attempt, due_at }).await
     }
 
-    async fn reschedule(&self, seen: &OutboxMessage, attempt: u32, due_at: Timestamp) -> Result<bool, Fault> {
-        self.0.writer.run(writes::Reschedule { seen: seen.clone(), attempt, due_at }).await
-    }
-
-    async fn sent(&self, id: &str) -> Result<(), Fault> {
-        self.0.writer.run(writes::Sent { id: id.to_owned() }).await
+    async fn ack(&self, id: &str) -> Result<(), Fault> {
+        self.0.writer.run(writes::Ack { id: id.to_owned() }).await
     }
 
     async fn list(&self, query: &StoreQuery) -> Result<Vec<Request>, Fault> {
@@ -157,8 +153,8 @@ impl Store for SqliteStore {
         self.scan(move |tables| rows::list(tables, &query)).await
     }
 
-    async fn pending(&self, limit: usize) -> Result<Vec<Request>, Fault> {
-        self.scan(move |tables| rows::pending(tables, limit)).await
+    async fn pending(&self, after: Option<Closing>, limit: usize) -> Result<Vec<Request>, Fault> {
+        self.scan(move |tables| rows::pending(tables, after, limit)).await
     }
 
     // Not cached: the table is small, its pages are in memory, and another process may have written it just now.
@@ -180,6 +176,10 @@ impl Store for SqliteStore {
 
     async fn chain(&self, subject: &str) -> Result<ChainHead, Fault> {
         self.0.points.read(|tables| rows::chain(tables, subject))
+    }
+
+    async fn mark(&self, name: &str, until: Timestamp) -> Result<bool, Fault> {
+        self.0.writer.run(writes::Mark { name: name.to_owned(), until }).await
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use placet_gate::Fault;
 use rusqlite::Connection;
 
-use crate::schema;
+use crate::{rows, schema};
 
 /// Connections that only read. Each read takes one, and sees every commit that returned before.
 pub(crate) struct Readers {
@@ -27,7 +27,7 @@ impl Readers {
         let Some(connection) = &taken.connection else {
             return Err(Fault::bare("no database connection is left"));
         };
-        read(connection).map_err(|error| Fault::new("the database could not be read", error))
+        read(connection).map_err(|error| rows::fault("the database could not be read", &error))
     }
 
     fn take(&self) -> Taken<'_> {

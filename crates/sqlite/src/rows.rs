@@ -3,20 +3,26 @@
 use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, ChainHead};
 use placet_core::id::{ApprovalId, RequestId, RequestKey};
-use placet_core::request::{ApprovalRequest, Request};
-use placet_gate::ports::{Closing, Hook, OutboxMessage, PolicyRecord, Quota, StoreQuery};
+use placet_core::request::stored::{self as requests, Unreadable};
+use placet_core::request::{ApprovalRequest, Request, Status};
+use placet_gate::Fault;
+use placet_gate::ports::{Closing, Hook, OutboxMessage, OutboxSubject, PolicyRecord, Quota, StoreQuery};
+use placet_gate::stored;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use serde::de::DeserializeOwned;
 
 use crate::PlacedEntry;
+use crate::schema::Newer;
 
 /// Sorts after every ULID.
 const AFTER_ALL: &str = "~";
 
 pub(crate) fn request_of(tables: &Connection, key: RequestKey) -> rusqlite::Result<Option<Request>> {
     tables
-        .prepare_cached("SELECT version, life, asked FROM requests JOIN asked USING (id) WHERE key = ?1")?
+        .prepare_cached(
+            "SELECT version, state, question FROM requests JOIN questions USING (id) WHERE key = ?1",
+        )?
         .query_row([key.as_bytes()], request)
         .optional()
 }
@@ -35,7 +41,7 @@ pub(crate) fn pending_twin(
 ) -> rusqlite::Result<Option<RequestId>> {
     tables
         .prepare_cached(
-            "SELECT json_extract(asked, '$.request_id') FROM requests JOIN asked USING (id) \
+            "SELECT json_extract(question, '$.request_id') FROM requests JOIN questions USING (id) \
              WHERE status = 'pending' AND payload_sha256 = ?1 AND client = ?2 AND action = ?3 \
              ORDER BY id LIMIT 1",
         )?
@@ -49,7 +55,7 @@ pub(crate) fn closing(tables: &Connection, until: Timestamp, limit: usize) -> ru
     many(
         tables,
         "SELECT key, closes_at FROM requests WHERE status = 'pending' AND closes_at <= ?1 \
-         ORDER BY closes_at LIMIT ?2",
+         ORDER BY closes_at, key LIMIT ?2",
         params![until.millis(), at_most(limit)],
         |row| {
             Ok(Closing {
@@ -60,27 +66,17 @@ pub(crate) fn closing(tables: &Connection, until: Timestamp, limit: usize) -> ru
     )
 }
 
-pub(crate) fn due_outgoing(
+pub(crate) fn due_messages(
     tables: &Connection,
     now: Timestamp,
     limit: usize,
 ) -> rusqlite::Result<Vec<OutboxMessage>> {
     many(
         tables,
-        "SELECT id, key, approval_id, what, attempt, created_at, due_at FROM outgoing \
+        "SELECT id, v, key, approval_id, payload, attempt, created_at, due_at FROM outbox \
          WHERE due_at <= ?1 ORDER BY due_at LIMIT ?2",
         params![now.millis(), at_most(limit)],
-        outgoing,
-    )
-}
-
-pub(crate) fn outgoing_of(tables: &Connection, key: RequestKey) -> rusqlite::Result<Vec<OutboxMessage>> {
-    many(
-        tables,
-        "SELECT id, key, approval_id, what, attempt, created_at, due_at FROM outgoing \
-         WHERE key = ?1 ORDER BY due_at, id",
-        [key.as_bytes()],
-        outgoing,
+        message,
     )
 }
 
@@ -89,60 +85,83 @@ pub(crate) fn next_due(tables: &Connection) -> rusqlite::Result<Option<Timestamp
     let (closing, due): (Option<i64>, Option<i64>) = tables
         .prepare_cached(
             "SELECT (SELECT min(closes_at) FROM requests WHERE status = 'pending'), \
-             (SELECT min(due_at) FROM outgoing)",
+             (SELECT min(due_at) FROM outbox)",
         )?
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(closing.into_iter().chain(due).min().map(Timestamp::from_millis))
 }
 
+/// The index has the client and the status before the id, so that it serves the lists of one status, too: a list of
+/// several reads at most `limit` entries of each, from the newest. There are few clients.
 pub(crate) fn list(tables: &Connection, query: &StoreQuery) -> rusqlite::Result<Vec<Request>> {
-    let client = query.client.as_str();
+    let clients = match &query.client {
+        Some(client) => vec![client.to_string()],
+        None => clients(tables)?,
+    };
     let before = query.before.as_ref().map_or(AFTER_ALL, ApprovalId::as_str);
-    let limit = at_most(query.limit);
-    match &query.status {
-        Some(status) => many(
-            tables,
-            "SELECT version, life, asked FROM requests JOIN asked USING (id) \
-             WHERE client = ?1 AND status = ?4 AND approval_id < ?2 ORDER BY approval_id DESC LIMIT ?3",
-            params![client, before, limit, status],
-            request,
-        ),
-        // The index has the status before the id, so that one index serves both lists: each branch reads at most
-        // `limit` entries, from the newest.
-        None => many(
-            tables,
-            "SELECT version, life, asked FROM ( \
-             SELECT * FROM (SELECT id, approval_id FROM requests WHERE client = ?1 AND status = 'pending' \
-             AND approval_id < ?2 ORDER BY approval_id DESC LIMIT ?3) \
-             UNION ALL SELECT * FROM (SELECT id, approval_id FROM requests WHERE client = ?1 AND status = 'approved' \
-             AND approval_id < ?2 ORDER BY approval_id DESC LIMIT ?3) \
-             UNION ALL SELECT * FROM (SELECT id, approval_id FROM requests WHERE client = ?1 AND status = 'rejected' \
-             AND approval_id < ?2 ORDER BY approval_id DESC LIMIT ?3) \
-             UNION ALL SELECT * FROM (SELECT id, approval_id FROM requests WHERE client = ?1 AND status = 'expired' \
-             AND approval_id < ?2 ORDER BY approval_id DESC LIMIT ?3) \
-             UNION ALL SELECT * FROM (SELECT id, approval_id FROM requests WHERE client = ?1 AND status = 'cancelled' \
-             AND approval_id < ?2 ORDER BY approval_id DESC LIMIT ?3) \
-             ORDER BY approval_id DESC LIMIT ?3) AS newest \
-             JOIN requests USING (id) JOIN asked USING (id) ORDER BY newest.approval_id DESC",
-            params![client, before, limit],
-            request,
-        ),
+    let mut newest: Vec<(String, i64)> = Vec::new();
+    for client in &clients {
+        for status in Status::ALL.iter().filter(|status| query.status.is_none_or(|only| only == **status)) {
+            newest.extend(many(
+                tables,
+                "SELECT approval_id, id FROM requests WHERE client = ?1 AND status = ?2 AND approval_id < ?3 \
+                 ORDER BY approval_id DESC LIMIT ?4",
+                params![client, status.as_str(), before, at_most(query.limit)],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )?);
+        }
+    }
+    newest.sort_by(|one, other| other.cmp(one));
+    newest.truncate(query.limit);
+    let mut by_id = tables.prepare_cached(
+        "SELECT version, state, question FROM requests JOIN questions USING (id) WHERE requests.id = ?1",
+    )?;
+    newest.iter().map(|(_, id)| by_id.query_row([id], request)).collect()
+}
+
+/// Every client that has a request: one look into the index for each, however many requests there are.
+fn clients(tables: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut clients: Vec<String> = Vec::new();
+    let mut next = tables.prepare_cached("SELECT min(client) FROM requests WHERE client > ?1")?;
+    loop {
+        let last = clients.last().map_or("", String::as_str);
+        match next.query_row([last], |row| row.get(0))? {
+            Some(client) => clients.push(client),
+            None => return Ok(clients),
+        }
     }
 }
 
-pub(crate) fn pending(tables: &Connection, limit: usize) -> rusqlite::Result<Vec<Request>> {
+pub(crate) fn pending(
+    tables: &Connection,
+    after: Option<Closing>,
+    limit: usize,
+) -> rusqlite::Result<Vec<Request>> {
+    let (closes_at, key) =
+        after.map_or((i64::MIN, [0; 16]), |after| (after.closes_at.millis(), *after.key.as_bytes()));
     many(
         tables,
-        "SELECT version, life, asked FROM (SELECT id, approval_id FROM requests WHERE status = 'pending' \
-         ORDER BY approval_id LIMIT ?1) AS oldest \
-         JOIN requests USING (id) JOIN asked USING (id) ORDER BY oldest.approval_id",
-        [at_most(limit)],
+        "SELECT version, state, question FROM (SELECT id, closes_at, key FROM requests \
+         WHERE status = 'pending' AND (closes_at, key) > (?1, ?2) ORDER BY closes_at, key LIMIT ?3) AS page \
+         JOIN requests USING (id) JOIN questions USING (id) ORDER BY page.closes_at, page.key",
+        params![closes_at, key, at_most(limit)],
         request,
     )
 }
 
+/// How many of a client's requests wait, counted no further than `most`.
+pub(crate) fn pending_of(tables: &Connection, client: &str, most: u32) -> rusqlite::Result<u32> {
+    tables
+        .prepare_cached(
+            "SELECT count(*) FROM (SELECT 1 FROM requests WHERE client = ?1 AND status = 'pending' LIMIT ?2)",
+        )?
+        .query_row(params![client, most], |row| row.get(0))
+}
+
 pub(crate) fn hooks(tables: &Connection) -> rusqlite::Result<Vec<Hook>> {
-    many(tables, "SELECT hook FROM hooks ORDER BY id", [], |row| json(row, 0))
+    many(tables, "SELECT v, hook FROM hooks ORDER BY id", [], |row| {
+        stored::read_hook(row.get(0)?, row.get_ref(1)?.as_str()?).map_err(|error| unreadable(1, error))
+    })
 }
 
 pub(crate) fn latest_policy(tables: &Connection) -> rusqlite::Result<Option<PolicyRecord>> {
@@ -163,6 +182,10 @@ pub(crate) fn latest_policy(tables: &Connection) -> rusqlite::Result<Option<Poli
 
 pub(crate) fn has_policy(tables: &Connection, version: u32) -> rusqlite::Result<bool> {
     tables.prepare_cached("SELECT 1 FROM policies WHERE version = ?1")?.exists([version])
+}
+
+pub(crate) fn latest_policy_version(tables: &Connection) -> rusqlite::Result<u32> {
+    tables.prepare_cached("SELECT coalesce(max(version), 0) FROM policies")?.query_row([], |row| row.get(0))
 }
 
 pub(crate) fn quota_used(tables: &Connection, quota: &Quota) -> rusqlite::Result<i64> {
@@ -222,19 +245,42 @@ pub(crate) fn many<T>(
 fn request(row: &Row<'_>) -> rusqlite::Result<Request> {
     let version: i64 = row.get(0)?;
     let version = u64::try_from(version).map_err(|error| unreadable(0, error))?;
-    Ok(Request { version, life: json(row, 1)?, asked: json(row, 2)? })
+    let (state, question) = (row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?);
+    requests::read(question, state, version).map_err(|error| unreadable(1, error))
 }
 
-fn outgoing(row: &Row<'_>) -> rusqlite::Result<OutboxMessage> {
+fn message(row: &Row<'_>) -> rusqlite::Result<OutboxMessage> {
+    let key: Option<[u8; 16]> = row.get(2)?;
+    let subject = match key {
+        Some(key) => OutboxSubject::Approval {
+            key: RequestKey::from_bytes(key),
+            approval_id: parsed(row, 3, ApprovalId::parse)?,
+        },
+        None => OutboxSubject::Gate,
+    };
+    let payload = stored::read_payload(row.get(1)?, row.get_ref(4)?.as_str()?);
     Ok(OutboxMessage {
         id: row.get(0)?,
-        key: row.get(1).map(RequestKey::from_bytes)?,
-        approval_id: parsed(row, 2, ApprovalId::parse)?,
-        what: json(row, 3)?,
-        attempt: row.get(4)?,
-        created_at: row.get(5).map(Timestamp::from_millis)?,
-        due_at: row.get(6).map(Timestamp::from_millis)?,
+        subject,
+        payload: payload.map_err(|error| unreadable(4, error))?,
+        attempt: row.get(5)?,
+        created_at: row.get(6).map(Timestamp::from_millis)?,
+        due_at: row.get(7).map(Timestamp::from_millis)?,
     })
+}
+
+/// An error of the database's as a fault. What a newer version of Placet has written is named as that.
+pub(crate) fn fault(what: &'static str, error: &rusqlite::Error) -> Fault {
+    use rusqlite::Error::{FromSqlConversionFailure, ToSqlConversionFailure};
+    let what = match error {
+        FromSqlConversionFailure(_, _, cause) | ToSqlConversionFailure(cause)
+            if matches!(cause.downcast_ref(), Some(Unreadable::Newer(_))) || cause.is::<Newer>() =>
+        {
+            stored::NEWER
+        }
+        _ => what,
+    };
+    Fault::new(what, error.to_string())
 }
 
 fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use placet_gate::Fault;
+use placet_gate::stored::NEWER;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 /// `Plac`, so that `file` and a wrong path can tell whose database it is.
@@ -84,8 +85,33 @@ pub(crate) fn check_is_ours(connection: &Connection) -> Result<(), Fault> {
     if id != APPLICATION_ID && (id != 0 || tables > 0) {
         return Err(Fault::bare("the database file is not one of placet's"));
     }
-    if SCRIPTS.iter().all(|(known, _)| version > *known) {
-        return Err(Fault::bare("the database file was written by a newer version of placet"));
+    if version > newest() {
+        return Err(Fault::new(NEWER, Newer(version)));
+    }
+    Ok(())
+}
+
+fn newest() -> i64 {
+    SCRIPTS.iter().map(|(version, _)| *version).max().unwrap_or(0)
+}
+
+/// The file has tables of a newer version than this build knows.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Newer(i64);
+
+impl std::fmt::Display for Newer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "its tables have version {}; this version knows them up to {}", self.0, newest())
+    }
+}
+
+impl std::error::Error for Newer {}
+
+/// Fails where another process has brought the file to a newer version than this build knows.
+pub(crate) fn check_version(tables: &Connection) -> rusqlite::Result<()> {
+    let version: i64 = tables.prepare_cached("PRAGMA user_version")?.query_row([], |row| row.get(0))?;
+    if version > newest() {
+        return Err(rusqlite::Error::ToSqlConversionFailure(Box::new(Newer(version))));
     }
     Ok(())
 }
@@ -177,10 +203,25 @@ mod tests {
         let folder = folder();
         let path = folder.path().join("gate.db");
         open_to_write(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+        let fault = open_to_write(&path).unwrap_err();
+        assert_eq!(fault.to_string(), NEWER);
         assert_eq!(
-            open_to_write(&path).unwrap_err().chain(),
-            "the database file was written by a newer version of placet"
+            fault.chain(),
+            format!("{NEWER}: its tables have version 2; this version knows them up to 1")
         );
+    }
+
+    #[test]
+    fn each_version_s_script_runs_once_and_in_order() {
+        let versions: Vec<i64> = SCRIPTS.iter().map(|(version, _)| *version).collect();
+        assert_eq!(versions, (1..=newest()).collect::<Vec<_>>());
+        let folder = folder();
+        let path = folder.path().join("gate.db");
+        for _ in 0..2 {
+            let connection = open_to_write(&path).unwrap();
+            let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+            assert_eq!(version, newest());
+        }
     }
 
     #[test]
@@ -202,15 +243,15 @@ mod tests {
         connection
             .execute_batch(
                 "INSERT INTO audit (subject, seq, recorded_at, entry) VALUES ('policy', 1, 0, '{}');
-                 INSERT INTO asked (id, asked) VALUES (1, '{}');
-                 INSERT INTO requests (id, key, version, client, approval_id, action, payload_sha256, status, ended_at, life)
+                 INSERT INTO questions (id, question) VALUES (1, '{}');
+                 INSERT INTO requests (id, key, version, client, approval_id, action, payload_sha256, status, ended_at, state)
                  VALUES (1, x'00', 1, 'n8n', 'a', 'b', 'c', 'approved', 5, '{}');",
             )
             .unwrap();
         for (sql, refusal) in [
             ("UPDATE audit SET entry = 'x'", "the audit trail is append-only"),
             ("DELETE FROM audit", "the audit trail is append-only"),
-            ("UPDATE asked SET asked = 'x'", "what was asked never changes"),
+            ("UPDATE questions SET question = 'x'", "a question never changes"),
             ("UPDATE requests SET status = 'rejected'", "a request that has ended never changes"),
             (
                 "UPDATE requests SET status = 'pending', ended_at = NULL, closes_at = 1",

@@ -10,12 +10,12 @@ CREATE TABLE requests (
   status TEXT NOT NULL,
   closes_at INTEGER,
   ended_at INTEGER,
-  life TEXT NOT NULL,
+  state TEXT NOT NULL,
   CHECK ((status = 'pending') = (closes_at IS NOT NULL)),
   CHECK ((status = 'pending') = (ended_at IS NULL))
 ) STRICT;
 CREATE INDEX requests_listed ON requests (client, status, approval_id);
-CREATE INDEX requests_closing ON requests (closes_at) WHERE status = 'pending';
+CREATE INDEX requests_closing ON requests (closes_at, key) WHERE status = 'pending';
 CREATE INDEX requests_alike ON requests (payload_sha256, client, action) WHERE status = 'pending';
 CREATE INDEX requests_ended ON requests (ended_at) WHERE ended_at IS NOT NULL;
 
@@ -24,24 +24,27 @@ CREATE TRIGGER requests_end_once BEFORE UPDATE ON requests
 WHEN OLD.status <> 'pending' AND (NEW.status <> OLD.status OR NEW.ended_at IS NOT OLD.ended_at)
 BEGIN SELECT RAISE(ABORT, 'a request that has ended never changes'); END;
 
-CREATE TABLE asked (
+CREATE TABLE questions (
   id INTEGER PRIMARY KEY,
-  asked TEXT NOT NULL
+  question TEXT NOT NULL
 ) STRICT;
-CREATE TRIGGER asked_is_written_once BEFORE UPDATE ON asked
-BEGIN SELECT RAISE(ABORT, 'what was asked never changes'); END;
+CREATE TRIGGER questions_are_written_once BEFORE UPDATE ON questions
+BEGIN SELECT RAISE(ABORT, 'a question never changes'); END;
 
-CREATE TABLE outgoing (
+-- A message about the gate as a whole has no key. `v` is the version of what `payload` says.
+CREATE TABLE outbox (
   id TEXT PRIMARY KEY,
-  key BLOB NOT NULL,
-  approval_id TEXT NOT NULL,
-  what TEXT NOT NULL,
+  v INTEGER NOT NULL,
+  key BLOB,
+  approval_id TEXT,
+  payload TEXT NOT NULL,
   attempt INTEGER NOT NULL,
   created_at INTEGER NOT NULL,
-  due_at INTEGER NOT NULL
+  due_at INTEGER NOT NULL,
+  CHECK ((key IS NULL) = (approval_id IS NULL))
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX outgoing_due ON outgoing (due_at);
-CREATE INDEX outgoing_of ON outgoing (key);
+CREATE INDEX outbox_due ON outbox (due_at);
+CREATE INDEX outbox_of ON outbox (key) WHERE key IS NOT NULL;
 
 -- Nothing is ever deleted here, so the greatest position so far plus one has never been used: no AUTOINCREMENT,
 -- which would write one page more for each commit.
@@ -72,8 +75,15 @@ CREATE TABLE quotas (
   PRIMARY KEY (client, minute)
 ) STRICT, WITHOUT ROWID;
 
+-- Names that are remembered for a while.
+CREATE TABLE marks (
+  name TEXT PRIMARY KEY,
+  until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE hooks (
   id TEXT PRIMARY KEY,
+  v INTEGER NOT NULL,
   client TEXT NOT NULL,
   hook TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;

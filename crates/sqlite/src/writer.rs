@@ -14,7 +14,7 @@ use placet_gate::ports::Clock;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
-use crate::watchers::Watchers;
+use crate::{rows, schema, watchers::Watchers};
 
 /// How many jobs share one commit at most: bounds how long the first of them waits.
 const BATCH: usize = 256;
@@ -24,9 +24,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Something to write.
 ///
-/// An act first checks its conditions, by reading, and writes only if all of them hold: one that is refused leaves
+/// An operation first checks its conditions, by reading, and writes only if all of them hold: one that is refused leaves
 /// nothing behind in the transaction that it shares.
-pub(crate) trait Act: Send + 'static {
+pub(crate) trait WriteOp: Send + 'static {
     /// How it went.
     type Done: Send + 'static;
 
@@ -42,14 +42,14 @@ pub(crate) trait Act: Send + 'static {
 /// How much has been written since the store was opened.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    pub(crate) acts: AtomicU64,
+    pub(crate) ops: AtomicU64,
     pub(crate) batches: AtomicU64,
 }
 
 /// A handle on the writing thread. Dropping it finishes what is queued.
 pub(crate) struct Writer {
     pub(crate) tally: Arc<Tally>,
-    queue: Option<Sender<Box<dyn Job>>>,
+    queue: Option<Sender<Box<dyn Queued>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -62,19 +62,19 @@ impl Writer {
     ) -> Result<Self, Fault> {
         let (queue, jobs) = channel();
         let tally = Arc::new(Tally::default());
-        let mut desk = Desk::new(connection, clock, watchers, Arc::clone(&tally));
+        let mut worker = WriterThread::new(connection, clock, watchers, Arc::clone(&tally));
         let thread = std::thread::Builder::new()
             .name("placet-sqlite".into())
-            .spawn(move || desk.work(&jobs))
+            .spawn(move || worker.work(&jobs))
             .map_err(|error| Fault::new("the database's thread could not be started", error))?;
         Ok(Self { tally, queue: Some(queue), thread: Some(thread) })
     }
 
     /// Writes; returns once that is on the disk, or why it is not.
-    pub(crate) async fn run<A: Act>(&self, act: A) -> Result<A::Done, Fault> {
+    pub(crate) async fn run<W: WriteOp>(&self, op: W) -> Result<W::Done, Fault> {
         const CLOSED: Fault = Fault::bare("the database has been closed");
         let (answer, answered) = oneshot::channel();
-        let job = Box::new(Order { act, done: None, answer: Some(answer) });
+        let job = Box::new(Job { op, done: None, answer: Some(answer) });
         self.queue.as_ref().ok_or(CLOSED)?.send(job).map_err(|_| CLOSED)?;
         answered.await.map_err(|_| CLOSED)?
     }
@@ -90,27 +90,28 @@ impl Drop for Writer {
     }
 }
 
-/// An act of any kind, with whoever waits for it.
-trait Job: Send {
+/// A job of any kind.
+trait Queued: Send {
     fn apply(&mut self, tables: &Connection, clock: &dyn Clock) -> rusqlite::Result<()>;
     fn changed(&self) -> Option<RequestKey>;
     fn answer(&mut self, failed: Option<Fault>);
 }
 
-struct Order<A: Act> {
-    act: A,
-    done: Option<A::Done>,
-    answer: Option<oneshot::Sender<Result<A::Done, Fault>>>,
+/// An operation, with whoever waits for it.
+struct Job<W: WriteOp> {
+    op: W,
+    done: Option<W::Done>,
+    answer: Option<oneshot::Sender<Result<W::Done, Fault>>>,
 }
 
-impl<A: Act> Job for Order<A> {
+impl<W: WriteOp> Queued for Job<W> {
     fn apply(&mut self, tables: &Connection, clock: &dyn Clock) -> rusqlite::Result<()> {
-        self.done = Some(self.act.apply(tables, clock)?);
+        self.done = Some(self.op.apply(tables, clock)?);
         Ok(())
     }
 
     fn changed(&self) -> Option<RequestKey> {
-        self.done.as_ref().and_then(|done| self.act.changed(done))
+        self.done.as_ref().and_then(|done| self.op.changed(done))
     }
 
     fn answer(&mut self, failed: Option<Fault>) {
@@ -128,13 +129,13 @@ impl<A: Act> Job for Order<A> {
 
 /// Why a batch was not written.
 enum Unwritten {
-    /// One of its acts failed, or the transaction never began.
-    Act(rusqlite::Error),
+    /// One of its operations failed, or the transaction never began.
+    Op(rusqlite::Error),
     /// The commit itself failed: the disk is full or broken.
     Commit(rusqlite::Error),
 }
 
-struct Desk {
+struct WriterThread {
     connection: Connection,
     clock: Arc<dyn Clock>,
     watchers: Arc<Watchers>,
@@ -142,19 +143,19 @@ struct Desk {
     seen_version: i64,
 }
 
-impl Desk {
+impl WriterThread {
     fn new(
         connection: Connection,
         clock: Arc<dyn Clock>,
         watchers: Arc<Watchers>,
         tally: Arc<Tally>,
     ) -> Self {
-        let mut desk = Self { connection, clock, watchers, tally, seen_version: 0 };
-        desk.seen_version = desk.version();
-        desk
+        let mut new = Self { connection, clock, watchers, tally, seen_version: 0 };
+        new.seen_version = new.version();
+        new
     }
 
-    fn work(&mut self, jobs: &Receiver<Box<dyn Job>>) {
+    fn work(&mut self, jobs: &Receiver<Box<dyn Queued>>) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             match jobs.recv_timeout(LOOK_EVERY) {
@@ -174,10 +175,10 @@ impl Desk {
     }
 
     /// Writes a batch and answers everybody in it.
-    fn write(&mut self, batch: &mut [Box<dyn Job>]) {
+    fn write(&mut self, batch: &mut [Box<dyn Queued>]) {
         match self.attempt(batch) {
             Ok(()) => {
-                self.tally.acts.fetch_add(batch.len() as u64, Ordering::Relaxed);
+                self.tally.ops.fetch_add(batch.len() as u64, Ordering::Relaxed);
                 self.tally.batches.fetch_add(1, Ordering::Relaxed);
                 self.watchers.wake(batch.iter().filter_map(|job| job.changed()));
                 for job in batch {
@@ -185,24 +186,26 @@ impl Desk {
                 }
             }
             // One that fails must not take the others with it.
-            Err(Unwritten::Act(_)) if batch.len() > 1 => {
+            Err(Unwritten::Op(_)) if batch.len() > 1 => {
                 for job in batch {
                     self.write(std::slice::from_mut(job));
                 }
             }
-            Err(Unwritten::Act(error)) => answer_all(batch, "the database could not be written", &error),
+            Err(Unwritten::Op(error)) => answer_all(batch, "the database could not be written", &error),
             Err(Unwritten::Commit(error)) => answer_all(batch, "the database could not commit", &error),
         }
     }
 
-    fn attempt(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(), Unwritten> {
+    fn attempt(&mut self, batch: &mut [Box<dyn Queued>]) -> Result<(), Unwritten> {
         // Immediate: from here on no other process writes, so what the conditions read stands until the commit.
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(Unwritten::Act)?;
+            .map_err(Unwritten::Op)?;
+        // A newer version may have brought the file to its own form since this one opened it.
+        schema::check_version(&transaction).map_err(Unwritten::Op)?;
         for job in batch {
-            job.apply(&transaction, self.clock.as_ref()).map_err(Unwritten::Act)?;
+            job.apply(&transaction, self.clock.as_ref()).map_err(Unwritten::Op)?;
         }
         transaction.commit().map_err(Unwritten::Commit)
     }
@@ -225,9 +228,9 @@ impl Desk {
     }
 }
 
-fn answer_all(batch: &mut [Box<dyn Job>], what: &'static str, error: &rusqlite::Error) {
+fn answer_all(batch: &mut [Box<dyn Queued>], what: &'static str, error: &rusqlite::Error) {
     for job in batch {
-        job.answer(Some(Fault::new(what, error.to_string())));
+        job.answer(Some(rows::fault(what, error)));
     }
 }
 
@@ -238,7 +241,6 @@ mod tests {
     use placet_core::Timestamp;
 
     use super::*;
-    use crate::schema;
 
     struct StoppedClock;
 
@@ -251,7 +253,7 @@ mod tests {
     /// Runs a statement.
     struct Sql(&'static str);
 
-    impl Act for Sql {
+    impl WriteOp for Sql {
         type Done = ();
 
         fn apply(&self, tables: &Connection, _: &dyn Clock) -> rusqlite::Result<()> {
@@ -259,27 +261,28 @@ mod tests {
         }
     }
 
-    fn desk(path: &Path) -> Desk {
+    fn writer_thread(path: &Path) -> WriterThread {
         let connection = schema::open_to_write(path).unwrap();
-        Desk::new(connection, Arc::new(StoppedClock), Arc::default(), Arc::default())
+        WriterThread::new(connection, Arc::new(StoppedClock), Arc::default(), Arc::default())
     }
 
-    fn write(desk: &mut Desk, statements: &[&'static str]) -> Vec<Result<(), String>> {
-        let (mut batch, mut answers): (Vec<Box<dyn Job>>, Vec<_>) = (Vec::new(), Vec::new());
+    fn write(writer: &mut WriterThread, statements: &[&'static str]) -> Vec<Result<(), String>> {
+        let (mut batch, mut answers): (Vec<Box<dyn Queued>>, Vec<_>) = (Vec::new(), Vec::new());
         for sql in statements {
             let (answer, answered) = oneshot::channel();
-            batch.push(Box::new(Order { act: Sql(sql), done: None, answer: Some(answer) }));
+            batch.push(Box::new(Job { op: Sql(sql), done: None, answer: Some(answer) }));
             answers.push(answered);
         }
-        desk.write(&mut batch);
+        writer.write(&mut batch);
         answers
             .into_iter()
             .map(|mut answer| answer.try_recv().unwrap().map_err(|fault| fault.chain()))
             .collect()
     }
 
-    fn clients(desk: &Desk) -> String {
-        desk.connection
+    fn clients(writer: &WriterThread) -> String {
+        writer
+            .connection
             .query_row("SELECT group_concat(client, ' ' ORDER BY client) FROM quotas", [], |row| {
                 row.get::<_, Option<String>>(0)
             })
@@ -288,11 +291,11 @@ mod tests {
     }
 
     #[test]
-    fn an_act_that_fails_takes_nobody_with_it() {
+    fn an_operation_that_fails_takes_nobody_with_it() {
         let folder = tempfile::tempdir().unwrap();
-        let mut desk = desk(&folder.path().join("gate.db"));
+        let mut writer = writer_thread(&folder.path().join("gate.db"));
         let answers = write(
-            &mut desk,
+            &mut writer,
             &[
                 "INSERT INTO quotas VALUES ('a', 0, 0)",
                 "INSERT INTO quotas VALUES ('half', 0, 0); INSERT INTO nowhere VALUES (1)",
@@ -301,14 +304,15 @@ mod tests {
         );
         let failed = "the database could not be written: no such table: nowhere";
         assert_eq!(answers, [Ok(()), Err(failed.to_owned()), Ok(())]);
-        assert_eq!(clients(&desk), "a b");
+        assert_eq!(clients(&writer), "a b");
     }
 
     #[test]
     fn a_commit_that_fails_acknowledges_nobody() {
         let folder = tempfile::tempdir().unwrap();
-        let mut desk = desk(&folder.path().join("gate.db"));
-        desk.connection
+        let mut writer = writer_thread(&folder.path().join("gate.db"));
+        writer
+            .connection
             .execute_batch(
                 "PRAGMA foreign_keys = ON;
                  CREATE TABLE parents (id INTEGER PRIMARY KEY);
@@ -316,24 +320,24 @@ mod tests {
             )
             .unwrap();
         let answers =
-            write(&mut desk, &["INSERT INTO quotas VALUES ('a', 0, 0)", "INSERT INTO children VALUES (1)"]);
+            write(&mut writer, &["INSERT INTO quotas VALUES ('a', 0, 0)", "INSERT INTO children VALUES (1)"]);
         let failed = Err("the database could not commit: FOREIGN KEY constraint failed".to_owned());
         assert_eq!(answers, [failed.clone(), failed]);
-        assert_eq!(clients(&desk), "");
-        assert_eq!(write(&mut desk, &["INSERT INTO quotas VALUES ('b', 0, 0)"]), [Ok(())]);
-        assert_eq!(clients(&desk), "b");
+        assert_eq!(clients(&writer), "");
+        assert_eq!(write(&mut writer, &["INSERT INTO quotas VALUES ('b', 0, 0)"]), [Ok(())]);
+        assert_eq!(clients(&writer), "b");
     }
 
     #[test]
     fn a_full_disk_is_a_fault_and_passes() {
         let folder = tempfile::tempdir().unwrap();
-        let mut desk = desk(&folder.path().join("gate.db"));
-        let grow = "INSERT INTO asked (asked) VALUES (hex(zeroblob(100000)))";
-        desk.connection.execute_batch("PRAGMA max_page_count = 30").unwrap();
+        let mut writer = writer_thread(&folder.path().join("gate.db"));
+        let grow = "INSERT INTO questions (question) VALUES (hex(zeroblob(100000)))";
+        writer.connection.execute_batch("PRAGMA max_page_count = 30").unwrap();
         let full = Err("the database could not be written: database or disk is full".to_owned());
-        assert_eq!(write(&mut desk, &[grow, "INSERT INTO quotas VALUES ('a', 0, 0)"]), [full, Ok(())]);
-        desk.connection.execute_batch("PRAGMA max_page_count = 1000").unwrap();
-        assert_eq!(write(&mut desk, &[grow]), [Ok(())]);
-        assert_eq!(clients(&desk), "a");
+        assert_eq!(write(&mut writer, &[grow, "INSERT INTO quotas VALUES ('a', 0, 0)"]), [full, Ok(())]);
+        writer.connection.execute_batch("PRAGMA max_page_count = 1000").unwrap();
+        assert_eq!(write(&mut writer, &[grow]), [Ok(())]);
+        assert_eq!(clients(&writer), "a");
     }
 }

@@ -1,17 +1,20 @@
-//! What can be written: each act's conditions and its rows. What they mean is documented at the port.
+//! What can be written: each operation's conditions and its rows. What they mean is documented at the port.
 
 use std::sync::Arc;
 
 use placet_core::Timestamp;
 use placet_core::id::{ClientId, HookId, RequestId, RequestKey};
-use placet_core::request::{ApprovalRequest, Request, RequestState, State};
-use placet_gate::Fault;
-use placet_gate::ports::{Clock, Commit, Committed, Hook, OutboxMessage, PolicyRecord, Quota, RequestWrite};
+use placet_core::request::stored as requests;
+use placet_core::request::{ApprovalRequest, Phase, Request, RequestState};
+use placet_gate::ports::{
+    Clock, Commit, Committed, Hook, OutboxMessage, OutboxSubject, PolicyRecord, Quota, RequestWrite,
+};
+use placet_gate::{Fault, stored};
 use rusqlite::{Connection, params};
 use serde::Serialize;
 
 use crate::rows::{self, many};
-use crate::writer::Act;
+use crate::writer::WriteOp;
 
 /// Spent allowances are kept for so many minutes, so that a clock that is set back a little does not renew them.
 const QUOTA_MINUTES: i64 = 60;
@@ -20,18 +23,19 @@ const QUOTA_MINUTES: i64 = 60;
 pub(crate) struct WriteCommit {
     request: Option<RequestRow>,
     audit: Vec<AuditRow>,
-    outgoing: Vec<OutgoingRow>,
+    outbox: Vec<OutboxRow>,
     policy: Option<PolicyRecord>,
     quota: Option<Quota>,
     not_at_or_after: Option<Timestamp>,
+    policy_version: Option<u32>,
 }
 
 enum RequestRow {
-    Insert { key: RequestKey, asked: Arc<ApprovalRequest>, asked_json: String, life: LifeColumns },
-    Update { key: RequestKey, from_version: i64, life: LifeColumns },
+    Insert { key: RequestKey, asked: Arc<ApprovalRequest>, question: String, state: StateColumns },
+    Update { key: RequestKey, from_version: i64, state: StateColumns },
 }
 
-struct LifeColumns {
+struct StateColumns {
     status: &'static str,
     closes_at: Option<i64>,
     ended_at: Option<i64>,
@@ -45,9 +49,9 @@ struct AuditRow {
     json: String,
 }
 
-struct OutgoingRow {
-    outgoing: OutboxMessage,
-    what_json: String,
+struct OutboxRow {
+    message: OutboxMessage,
+    payload: String,
 }
 
 impl WriteCommit {
@@ -62,13 +66,13 @@ impl WriteCommit {
                 Ok(AuditRow { subject: entry.subject, seq: entry.seq, recorded_at: entry.timestamp, json })
             })
             .collect::<Result<_, Fault>>()?;
-        let outgoing = commit
-            .outgoing
+        let outbox = commit
+            .outbox
             .into_iter()
-            .map(|outgoing| Ok(OutgoingRow { what_json: to_json(&outgoing.what)?, outgoing }))
+            .map(|message| Ok(OutboxRow { payload: stored::write_payload(&message.payload)?, message }))
             .collect::<Result<_, Fault>>()?;
-        let Commit { policy, quota, not_at_or_after, .. } = commit;
-        Ok(Self { request, audit, outgoing, policy, quota, not_at_or_after })
+        let Commit { policy, quota, not_at_or_after, policy_version, .. } = commit;
+        Ok(Self { request, audit, outbox, policy, quota, not_at_or_after, policy_version })
     }
 
     /// Why it must not be written, if so. A lost race comes first: then nothing else matters to the loser.
@@ -81,6 +85,11 @@ impl WriteCommit {
         if self.not_at_or_after.is_some_and(|end| clock.now() >= end) {
             return Ok(Some(Committed::Late));
         }
+        if let Some(version) = self.policy_version
+            && rows::latest_policy_version(tables)? > version
+        {
+            return Ok(Some(Committed::PolicyMoved));
+        }
         for entry in &self.audit {
             if rows::has_audit(tables, &entry.subject, entry.seq)? {
                 return Ok(Some(Committed::ChainMoved));
@@ -91,16 +100,22 @@ impl WriteCommit {
         {
             return Ok(Some(Committed::ChainMoved));
         }
-        if let Some(quota) = &self.quota
-            && rows::quota_used(tables, quota)? >= i64::from(quota.limit)
-        {
-            return Ok(Some(Committed::OverQuota));
+        if let Some(quota) = &self.quota {
+            if rows::quota_used(tables, quota)? >= i64::from(quota.limit) {
+                return Ok(Some(Committed::OverQuota));
+            }
+            let waits = self.request.as_ref().is_some_and(RequestRow::waits);
+            if waits
+                && rows::pending_of(tables, quota.client.as_str(), quota.max_pending)? >= quota.max_pending
+            {
+                return Ok(Some(Committed::TooManyPending));
+            }
         }
         Ok(None)
     }
 }
 
-impl Act for WriteCommit {
+impl WriteOp for WriteCommit {
     type Done = Committed;
 
     fn apply(&self, tables: &Connection, clock: &dyn Clock) -> rusqlite::Result<Committed> {
@@ -118,7 +133,7 @@ impl Act for WriteCommit {
                 )?
                 .execute(params![entry.subject, entry.seq, entry.recorded_at.millis(), entry.json])?;
         }
-        for row in &self.outgoing {
+        for row in &self.outbox {
             row.write(tables)?;
         }
         if let Some(policy) = &self.policy {
@@ -140,7 +155,12 @@ impl Act for WriteCommit {
                 Some(*key)
             }
             (
-                Committed::Lost(_) | Committed::ChainMoved | Committed::Late | Committed::OverQuota,
+                Committed::Lost(_)
+                | Committed::ChainMoved
+                | Committed::PolicyMoved
+                | Committed::Late
+                | Committed::OverQuota
+                | Committed::TooManyPending,
                 RequestRow::Insert { .. } | RequestRow::Update { .. },
             ) => None,
         }
@@ -150,19 +170,26 @@ impl Act for WriteCommit {
 impl RequestRow {
     fn of(write: RequestWrite) -> Result<Self, Fault> {
         Ok(match write {
-            RequestWrite::Insert { asked, life } => Self::Insert {
+            RequestWrite::Insert { asked, state } => Self::Insert {
                 key: asked.key(),
-                asked_json: to_json(&*asked)?,
+                question: requests::write_question(&asked).map_err(unwritable)?,
                 asked,
-                life: LifeColumns::of(&life)?,
+                state: StateColumns::of(&state)?,
             },
-            RequestWrite::Update { key, life, from_version } => Self::Update {
-                key,
+            RequestWrite::Update { asked, state, from_version } => Self::Update {
+                key: asked.key(),
                 from_version: i64::try_from(from_version)
                     .map_err(|error| Fault::new("a version is too great to be stored", error))?,
-                life: LifeColumns::of(&life)?,
+                state: StateColumns::of(&state)?,
             },
         })
+    }
+
+    /// Whether it is a request that waits once it is written.
+    const fn waits(&self) -> bool {
+        match self {
+            Self::Insert { state, .. } | Self::Update { state, .. } => state.closes_at.is_some(),
+        }
     }
 
     /// Who was first, if somebody was.
@@ -181,12 +208,12 @@ impl RequestRow {
     /// Writes it. For a new one: an older one like it that still waits.
     fn write(&self, tables: &Connection) -> rusqlite::Result<Option<RequestId>> {
         match self {
-            Self::Insert { key, asked, asked_json, life } => {
+            Self::Insert { key, asked, question, state } => {
                 let twin = rows::pending_twin(tables, asked)?;
                 tables
                     .prepare_cached(
                         "INSERT INTO requests (key, version, client, approval_id, action, payload_sha256, status, \
-                         closes_at, ended_at, life) VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                         closes_at, ended_at, state) VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
                     )?
                     .execute(params![
                         key.as_bytes(),
@@ -194,59 +221,64 @@ impl RequestRow {
                         asked.approval_id.as_str(),
                         asked.action,
                         asked.payload_sha256,
-                        life.status,
-                        life.closes_at,
-                        life.ended_at,
-                        life.json
+                        state.status,
+                        state.closes_at,
+                        state.ended_at,
+                        state.json
                     ])?;
                 tables
-                    .prepare_cached("INSERT INTO asked (id, asked) VALUES (?1, ?2)")?
-                    .execute(params![tables.last_insert_rowid(), asked_json])?;
+                    .prepare_cached("INSERT INTO questions (id, question) VALUES (?1, ?2)")?
+                    .execute(params![tables.last_insert_rowid(), question])?;
                 Ok(twin)
             }
-            Self::Update { key, life, .. } => {
+            Self::Update { key, state, .. } => {
                 tables
                     .prepare_cached(
                         "UPDATE requests SET version = version + 1, status = ?2, closes_at = ?3, ended_at = ?4, \
-                         life = ?5 WHERE key = ?1",
+                         state = ?5 WHERE key = ?1",
                     )?
-                    .execute(params![key.as_bytes(), life.status, life.closes_at, life.ended_at, life.json])?;
+                    .execute(params![key.as_bytes(), state.status, state.closes_at, state.ended_at, state.json])?;
                 Ok(None)
             }
         }
     }
 }
 
-impl LifeColumns {
-    fn of(life: &RequestState) -> Result<Self, Fault> {
-        let json = to_json(life)?;
-        Ok(match &life.state {
-            State::Pending(pending) => {
-                Self { status: "pending", closes_at: Some(pending.closes_at.millis()), ended_at: None, json }
+impl StateColumns {
+    fn of(state: &RequestState) -> Result<Self, Fault> {
+        let json = requests::write_state(state).map_err(unwritable)?;
+        let status = state.status().as_str();
+        Ok(match state.phase() {
+            Phase::Pending(pending) => {
+                Self { status, closes_at: Some(pending.closes_at.millis()), ended_at: None, json }
             }
-            State::Ended(outcome) => Self {
-                status: outcome.status.as_str(),
-                closes_at: None,
-                ended_at: Some(outcome.decided_at.millis()),
-                json,
-            },
+            Phase::Ended(outcome) => {
+                Self { status, closes_at: None, ended_at: Some(outcome.decided_at.millis()), json }
+            }
         })
     }
 }
 
-impl OutgoingRow {
+impl OutboxRow {
     fn write(&self, tables: &Connection) -> rusqlite::Result<()> {
-        let OutboxMessage { id, key, approval_id, what: _, attempt, created_at, due_at } = &self.outgoing;
+        let OutboxMessage { id, subject, payload: _, attempt, created_at, due_at } = &self.message;
+        let (key, approval_id) = match subject {
+            OutboxSubject::Approval { key, approval_id } => {
+                (Some(key.as_bytes()), Some(approval_id.as_str()))
+            }
+            OutboxSubject::Gate => (None, None),
+        };
         tables
             .prepare_cached(
-                "INSERT OR REPLACE INTO outgoing (id, key, approval_id, what, attempt, created_at, due_at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT OR REPLACE INTO outbox (id, v, key, approval_id, payload, attempt, created_at, due_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?
             .execute(params![
                 id,
-                key.as_bytes(),
-                approval_id.as_str(),
-                self.what_json,
+                stored::FORMAT,
+                key,
+                approval_id,
+                self.payload,
                 attempt,
                 created_at.millis(),
                 due_at.millis()
@@ -270,20 +302,20 @@ fn use_up(tables: &Connection, quota: &Quota) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// A message is moved to another time.
-pub(crate) struct Reschedule {
+/// A message is claimed, or put off.
+pub(crate) struct Claim {
     pub(crate) seen: OutboxMessage,
     pub(crate) attempt: u32,
     pub(crate) due_at: Timestamp,
 }
 
-impl Act for Reschedule {
+impl WriteOp for Claim {
     type Done = bool;
 
     fn apply(&self, tables: &Connection, _: &dyn Clock) -> rusqlite::Result<bool> {
         let changed = tables
             .prepare_cached(
-                "UPDATE outgoing SET attempt = ?4, due_at = ?5 WHERE id = ?1 AND attempt = ?2 AND due_at = ?3",
+                "UPDATE outbox SET attempt = ?4, due_at = ?5 WHERE id = ?1 AND attempt = ?2 AND due_at = ?3",
             )?
             .execute(params![
                 self.seen.id,
@@ -296,16 +328,16 @@ impl Act for Reschedule {
     }
 }
 
-/// A message is forgotten.
-pub(crate) struct Sent {
+/// A message is acknowledged.
+pub(crate) struct Ack {
     pub(crate) id: String,
 }
 
-impl Act for Sent {
+impl WriteOp for Ack {
     type Done = ();
 
     fn apply(&self, tables: &Connection, _: &dyn Clock) -> rusqlite::Result<()> {
-        tables.prepare_cached("DELETE FROM outgoing WHERE id = ?1")?.execute([&self.id])?;
+        tables.prepare_cached("DELETE FROM outbox WHERE id = ?1")?.execute([&self.id])?;
         Ok(())
     }
 }
@@ -319,17 +351,17 @@ pub(crate) struct AddHook {
 impl AddHook {
     /// Writes the row out.
     pub(crate) fn prepare(hook: &Hook) -> Result<Self, Fault> {
-        Ok(Self { json: to_json(hook)?, hook: hook.clone() })
+        Ok(Self { json: stored::write_hook(hook)?, hook: hook.clone() })
     }
 }
 
-impl Act for AddHook {
+impl WriteOp for AddHook {
     type Done = ();
 
     fn apply(&self, tables: &Connection, _: &dyn Clock) -> rusqlite::Result<()> {
         tables
-            .prepare_cached("INSERT OR REPLACE INTO hooks (id, client, hook) VALUES (?1, ?2, ?3)")?
-            .execute(params![self.hook.id.as_str(), self.hook.client.as_str(), self.json])?;
+            .prepare_cached("INSERT OR REPLACE INTO hooks (id, v, client, hook) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![self.hook.id.as_str(), stored::FORMAT, self.hook.client.as_str(), self.json])?;
         Ok(())
     }
 }
@@ -340,7 +372,7 @@ pub(crate) struct RemoveHook {
     pub(crate) hook: HookId,
 }
 
-impl Act for RemoveHook {
+impl WriteOp for RemoveHook {
     type Done = bool;
 
     fn apply(&self, tables: &Connection, _: &dyn Clock) -> rusqlite::Result<bool> {
@@ -351,13 +383,31 @@ impl Act for RemoveHook {
     }
 }
 
+/// A name is remembered, unless it is already. What is over is forgotten.
+pub(crate) struct Mark {
+    pub(crate) name: String,
+    pub(crate) until: Timestamp,
+}
+
+impl WriteOp for Mark {
+    type Done = bool;
+
+    fn apply(&self, tables: &Connection, clock: &dyn Clock) -> rusqlite::Result<bool> {
+        tables.prepare_cached("DELETE FROM marks WHERE until <= ?1")?.execute([clock.now().millis()])?;
+        let new = tables
+            .prepare_cached("INSERT OR IGNORE INTO marks (name, until) VALUES (?1, ?2)")?
+            .execute(params![self.name, self.until.millis()])?;
+        Ok(new > 0)
+    }
+}
+
 /// Requests that ended long ago are forgotten.
 pub(crate) struct Purge {
     pub(crate) ended_before: Timestamp,
     pub(crate) limit: usize,
 }
 
-impl Act for Purge {
+impl WriteOp for Purge {
     type Done = usize;
 
     fn apply(&self, tables: &Connection, _: &dyn Clock) -> rusqlite::Result<usize> {
@@ -368,8 +418,8 @@ impl Act for Purge {
             |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
         for (id, key) in &old {
-            tables.prepare_cached("DELETE FROM outgoing WHERE key = ?1")?.execute([key])?;
-            tables.prepare_cached("DELETE FROM asked WHERE id = ?1")?.execute([id])?;
+            tables.prepare_cached("DELETE FROM outbox WHERE key = ?1")?.execute([key])?;
+            tables.prepare_cached("DELETE FROM questions WHERE id = ?1")?.execute([id])?;
             tables.prepare_cached("DELETE FROM requests WHERE id = ?1")?.execute([id])?;
         }
         Ok(old.len())
@@ -377,5 +427,9 @@ impl Act for Purge {
 }
 
 fn to_json<T: Serialize>(value: &T) -> Result<String, Fault> {
-    serde_json::to_string(value).map_err(|error| Fault::new("a record could not be written as JSON", error))
+    serde_json::to_string(value).map_err(unwritable)
+}
+
+fn unwritable(error: serde_json::Error) -> Fault {
+    Fault::new("a record could not be written as JSON", error)
 }

@@ -11,7 +11,9 @@
 
 mod clock;
 pub mod contract;
-pub mod history;
+pub mod golden;
+//pub mod history;
+mod memory;
 mod ports;
 pub mod sample;
 mod world;
@@ -23,7 +25,8 @@ use placet_core::audit::AuditEntry;
 use placet_gate::ports::Store;
 
 pub use clock::FixedClock;
-pub use ports::{HandKeys, Posting, RecordingNotify, RecordingTimers};
+pub use memory::{MemoryStore, a_store_in_memory};
+pub use ports::{HandKeys, RecordingDispatcher};
 pub use world::{World, question};
 
 /// A new, empty store to be tested.

@@ -1,18 +1,57 @@
-//! Samples: requests, lives, entries and messages as the gate would make them, without a gate.
+//! Samples: requests, states, entries and messages as the gate would make them, without a gate.
+//!
+//! A state cannot be built by hand, so each of these goes through the rules, under a policy that asks bob.
 
-use std::sync::Arc;
+use std::convert::Infallible;
+use std::sync::{Arc, LazyLock};
 
 use placet_core::Timestamp;
-use placet_core::audit::{AuditEntry, AuditEvent, AuditEventKind, ChainHead, Channel};
+use placet_core::audit::{AuditEvent, AuditEventKind, Channel};
 use placet_core::id::{ApprovalId, ClientId, HookId, RequestId, RequestKey, ReviewerId};
 use placet_core::payload::Payload;
-use placet_core::policy::{ApprovalTerms, Assignee, Assignees, Decision, Stage};
+use placet_core::policy::{Client, Decision, Policy};
 use placet_core::request::{
-    ApprovalRequest, Decider, Outcome, Pending, Request, RequestState, State, Status, Vote,
+    ApprovalRequest, Canceller, GivenUp, NewRequest, Opened, Request, RequestState, Status, Transition,
+    VoteInput, VoteOutcome,
 };
-use placet_core::token::TokenKind;
-use placet_gate::ports::{Commit, Hook, HookEvent, Message, OutboxMessage, PolicyRecord, RequestWrite, Via};
+use placet_gate::ports::{
+    Closing, Commit, Hook, HookEvent, OutboxMessage, OutboxPayload, OutboxSubject, PolicyRecord, RequestWrite,
+};
 use serde_json::json;
+
+/// How long a sample waits, in milliseconds.
+pub const WAITS_MS: i64 = 600_000;
+
+/// The summary with which policy approves a sample at once.
+pub const AT_ONCE: &str = "no question at all";
+
+const POLICY: &str = r#"
+issuer = "https://gate.example.com"
+[[clients]]
+id = "n8n"
+owner = "alice"
+token = "HS256"
+[[reviewers]]
+id = "alice"
+roles = ["finance"]
+[[reviewers]]
+id = "bob"
+roles = ["finance"]
+[[rules]]
+name = "at once"
+when = 'summary == "no question at all"'
+decide = "approve"
+[[rules]]
+name = "payments"
+stages = [{ ask = ["finance"], within = "20d" }]
+"#;
+
+static IN_FORCE: LazyLock<Policy> = LazyLock::new(|| Policy::load_trusted(POLICY, 1).unwrap());
+
+/// The policy that the samples are made under, as version 1.
+pub fn policy() -> &'static Policy {
+    &IN_FORCE
+}
 
 /// A client's id.
 pub fn client(id: &str) -> ClientId {
@@ -42,153 +81,183 @@ pub fn asked_to_pay(
     amount: u32,
 ) -> ApprovalRequest {
     let value = json!({ "amount": amount, "note": "Zoë \"quoted\" \u{1F4B6}" });
-    let payload = Payload::new(value.as_object().unwrap()).unwrap();
     let random = u128::from_le_bytes(*key(client_id, request_id).as_bytes());
-    ApprovalRequest {
+    let new = NewRequest {
         approval_id: ApprovalId::from_parts(created_at, random),
-        client: client(client_id),
         request_id: RequestId::parse(request_id).unwrap(),
-        question_sha256: payload.sha256(),
         action: "payment.send".into(),
         summary: "pay the invoice".into(),
-        payload_sha256: payload.sha256(),
-        payload,
+        payload: Payload::new(value.as_object().unwrap()).unwrap(),
         metadata: [("run".to_owned(), "7".to_owned())].into(),
         callback_url: Some("https://n8n.example.com/resume".into()),
-        created_at,
-        deadline: Some(created_at.plus_millis(600_000)),
+        timeout_ms: Some(WAITS_MS),
         issuer: "https://gate.example.com".into(),
-        owner: Some(reviewer("alice")),
-        token: TokenKind::Hs256,
         epoch: 1,
-        rule: Some("payments".into()),
-        terms: Some(ApprovalTerms {
-            approvals: 1,
-            stages: vec![Stage {
-                hours: None,
-                assignees: Assignees::Roles(vec!["finance".into()]),
-                within_ms: 600_000,
-            }],
-            owner_may_approve: false,
-        }),
-        first_stage: 0,
-        valid_for_seconds: 3600,
-        silence_refuses: false,
+    };
+    Arc::unwrap_or_clone(open(new, client_id, created_at).asked)
+}
+
+/// Takes a question under [`policy`], from whichever client.
+pub fn open(new: NewRequest, client_id: &str, now: Timestamp) -> Opened {
+    let template = policy().clients.first().unwrap();
+    let client = Client { id: client(client_id), ..template.clone() };
+    Request::open(new, &client, policy(), now)
+}
+
+/// The same question taken anew, with what may have been changed in it by a test.
+fn reopened(asked: &ApprovalRequest, timeout_ms: i64) -> Opened {
+    let new = NewRequest {
+        approval_id: asked.approval_id.clone(),
+        request_id: asked.request_id.clone(),
+        action: asked.action.clone(),
+        summary: asked.summary.clone(),
+        payload: asked.payload.clone(),
+        metadata: asked.metadata.clone(),
+        callback_url: Some("https://n8n.example.com/resume".into()),
+        timeout_ms: Some(timeout_ms),
+        issuer: asked.issuer.clone(),
+        epoch: asked.epoch,
+    };
+    open(new, asked.client.as_str(), asked.created_at)
+}
+
+/// A new request that waits, with its first entries and a message to bob.
+pub fn insert(asked: &ApprovalRequest) -> Commit {
+    insert_until(asked, asked.created_at.plus_millis(WAITS_MS))
+}
+
+/// A new request that waits until then, with its first entries and a message to bob.
+pub fn insert_until(asked: &ApprovalRequest, closes_at: Timestamp) -> Commit {
+    let opened = reopened(asked, closes_at.millis_since(asked.created_at));
+    let outbox = vec![notification(&opened.asked, asked.created_at.plus_millis(30_000))];
+    let asked = Arc::clone(&opened.asked);
+    let (state, audit) = chained(&asked, opened.transition);
+    Commit { request: Some(RequestWrite::Insert { asked, state }), audit, outbox, ..Commit::default() }
+}
+
+/// The request that an insert writes.
+pub fn inserted(commit: &Commit) -> Request {
+    match &commit.request {
+        Some(RequestWrite::Insert { asked, state }) => Request::inserted(Arc::clone(asked), state.clone()),
+        Some(RequestWrite::Update { .. }) | None => unreachable!("this commit inserts nothing"),
     }
 }
 
-/// The life of a request that waits for bob until then.
-pub fn waiting(asked: &ApprovalRequest, closes_at: Timestamp) -> RequestState {
-    RequestState {
-        state: State::Pending(Pending {
-            stage: 0,
-            closes_at,
-            asked: vec![Assignee { reviewer: reviewer("bob"), in_place_of: None }],
-            unheard: false,
-        }),
-        votes: Vec::new(),
-        redeemed: None,
-        chain: ChainHead::default(),
-        updated_at: asked.created_at,
+/// The request that an update writes.
+pub fn updated(request: &Request, commit: &Commit) -> Request {
+    match &commit.request {
+        Some(RequestWrite::Update { state, .. }) => request.committed(state.clone()),
+        Some(RequestWrite::Insert { .. }) | None => unreachable!("this commit updates nothing"),
     }
 }
 
-/// That life, ended by bob.
-pub fn ended(life: &RequestState, status: Status, at: Timestamp) -> RequestState {
-    let decision = if status == Status::Approved { Decision::Approve } else { Decision::Reject };
-    RequestState {
-        state: State::Ended(Outcome {
-            status,
-            decided_at: at,
-            decided_by: vec![Decider::Reviewer(reviewer("bob"))],
-            reason: Some("as agreed".into()),
-            stage: Some(0),
-        }),
-        votes: vec![Vote { reviewer: reviewer("bob"), decision, reason: None, voted_at: at }],
-        updated_at: at,
-        ..life.clone()
+/// What a rule wants written, without messages.
+pub fn update(request: &Request, transition: Transition) -> Commit {
+    let asked = Arc::clone(request.asked());
+    let (state, audit) = chained(&asked, transition);
+    let request = Some(RequestWrite::Update { asked, state, from_version: request.version() });
+    Commit { request, audit, ..Commit::default() }
+}
+
+/// Bob's word.
+pub fn vote(request: &Request, decision: Decision, at: Timestamp) -> Commit {
+    let input = VoteInput {
+        reviewer: reviewer("bob"),
+        decision,
+        reason: Some("as agreed".into()),
+        channel: Channel::Page,
+    };
+    match request.vote(&input, policy(), at).unwrap() {
+        VoteOutcome::Changed(transition) => update(request, *transition),
+        VoteOutcome::Unchanged => unreachable!("one approval is enough"),
     }
 }
 
-/// Puts an entry at the end of a life's chain.
-pub fn record(
-    asked: &ApprovalRequest,
-    life: &mut RequestState,
-    event: AuditEventKind,
-    at: Timestamp,
-) -> AuditEntry {
-    life.chain.append(asked.approval_id.as_str(), Some(&asked.about()), draft(event, at))
+/// The end of that request, with its entries and its callback. An expiry is at its deadline at the earliest.
+pub fn end(request: &Request, status: Status, at: Timestamp) -> Commit {
+    let commit = match status {
+        Status::Approved => vote(request, Decision::Approve, at),
+        Status::Rejected => vote(request, Decision::Reject, at),
+        Status::Cancelled => update(request, request.cancel(Canceller::Asker, at).unwrap()),
+        Status::Expired => {
+            let at = request.pending().map_or(at, |pending| at.max(pending.closes_at));
+            update(request, request.expire(policy(), at).unwrap())
+        }
+        Status::Pending => unreachable!("no request ends pending"),
+    };
+    Commit { outbox: vec![callback(request.asked(), at.plus_millis(30_000))], ..commit }
 }
 
-/// What an entry says.
-pub fn draft(event: AuditEventKind, timestamp: Timestamp) -> AuditEvent {
+/// A change that ends nothing, and can be made as often as one likes.
+pub fn small_change(request: &Request, at: Timestamp) -> Commit {
+    let given_up = GivenUp {
+        client: request.asked().client.clone(),
+        message: format!("msg_{}_callback_0", request.asked().approval_id),
+        reason: "410 Gone".into(),
+    };
+    update(request, request.give_up(given_up, at))
+}
+
+fn chained(
+    asked: &Arc<ApprovalRequest>,
+    transition: Transition,
+) -> (RequestState, Vec<placet_core::audit::AuditEntry>) {
+    let Ok(chained) = transition.chain(asked, |_| Ok::<_, Infallible>("a token".to_owned()));
+    (chained.state, chained.entries)
+}
+
+/// What an entry says that is no request's.
+pub fn event(kind: AuditEventKind, timestamp: Timestamp) -> AuditEvent {
     AuditEvent {
         timestamp,
-        event,
-        actor: "bob".into(),
-        channel: Channel::Page,
-        approved: event == AuditEventKind::Approved,
+        kind,
+        actor: "operator".into(),
+        channel: Channel::Operator,
+        approved: false,
+        approved_by: None,
         token_hash: None,
         detail: Some("a word".into()),
     }
 }
 
-/// A new request that waits, with its first entry and a letter to bob.
-pub fn insert(asked: &ApprovalRequest) -> Commit {
-    insert_until(asked, asked.created_at.plus_millis(600_000))
-}
-
-/// A new request that waits until then, with its first entry and a letter to bob.
-pub fn insert_until(asked: &ApprovalRequest, closes_at: Timestamp) -> Commit {
-    let mut life = waiting(asked, closes_at);
-    let audit = vec![record(asked, &mut life, AuditEventKind::Asked, asked.created_at)];
-    Commit {
-        request: Some(RequestWrite::Insert { asked: Arc::new(asked.clone()), life }),
-        audit,
-        outgoing: vec![letter(asked, asked.created_at.plus_millis(30_000))],
-        ..Commit::default()
-    }
-}
-
-/// The end of that request, with its entry and its callback.
-pub fn end(request: &Request, status: Status, at: Timestamp) -> Commit {
-    let event = match status {
-        Status::Approved => AuditEventKind::Approved,
-        Status::Rejected => AuditEventKind::Rejected,
-        Status::Expired => AuditEventKind::Expired,
-        Status::Cancelled => AuditEventKind::Cancelled,
-    };
-    let mut life = ended(&request.life, status, at);
-    let audit = vec![record(&request.asked, &mut life, event, at)];
-    Commit {
-        request: Some(RequestWrite::Update { key: request.asked.key(), life, from_version: request.version }),
-        audit,
-        outgoing: vec![callback(&request.asked, at.plus_millis(30_000))],
-        ..Commit::default()
-    }
-}
-
-/// A letter to bob that is due then.
-pub fn letter(asked: &ApprovalRequest, due_at: Timestamp) -> OutboxMessage {
-    let what = Message::Tell { stage: 0, reviewer: reviewer("bob"), channel: Via::Email };
-    message(asked, "tell_0_email_bob", what, due_at)
+/// A message to bob that is due then.
+pub fn notification(asked: &ApprovalRequest, due_at: Timestamp) -> OutboxMessage {
+    let payload = OutboxPayload::Notify { stage: 0, reviewer: reviewer("bob"), channel: "email".into() };
+    message(asked, "notify_0_email_bob", payload, due_at)
 }
 
 /// A callback that is due then.
 pub fn callback(asked: &ApprovalRequest, due_at: Timestamp) -> OutboxMessage {
-    message(asked, "callback", Message::Callback, due_at)
+    message(asked, "callback_0", OutboxPayload::Callback { number: 0 }, due_at)
 }
 
-fn message(asked: &ApprovalRequest, name: &str, what: Message, due_at: Timestamp) -> OutboxMessage {
+fn message(asked: &ApprovalRequest, name: &str, payload: OutboxPayload, due_at: Timestamp) -> OutboxMessage {
+    let subject = OutboxSubject::Approval { key: asked.key(), approval_id: asked.approval_id.clone() };
     OutboxMessage {
-        id: format!("msg_{}_{name}", asked.approval_id),
-        key: asked.key(),
-        approval_id: asked.approval_id.clone(),
-        what,
+        id: format!("{}{name}", subject.prefix()),
+        subject,
+        payload,
         attempt: 0,
         created_at: asked.created_at,
         due_at,
     }
+}
+
+/// A message about the gate as a whole: look again at what is open, under that version of the policy.
+pub fn gate_message(policy: u32, due_at: Timestamp) -> OutboxMessage {
+    OutboxMessage {
+        id: format!("{}reassign_{policy}", OutboxSubject::Gate.prefix()),
+        subject: OutboxSubject::Gate,
+        payload: OutboxPayload::Reassign { policy },
+        attempt: 0,
+        created_at: crate::FixedClock::START,
+        due_at,
+    }
+}
+
+/// The place of a request among those that wait.
+pub fn closing(request: &Request) -> Option<Closing> {
+    request.pending().map(|pending| Closing { closes_at: pending.closes_at, key: request.key() })
 }
 
 /// A subscription of that client; `number` makes it another one.

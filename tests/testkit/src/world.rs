@@ -7,13 +7,13 @@ use placet_core::payload::Payload;
 use placet_core::policy::Decision;
 use placet_core::request::Request;
 use placet_core::{Timestamp, id::RequestId};
-use placet_gate::ports::{Clock, NoopMetrics, Store};
+use placet_gate::ports::{Clock, NoopMetrics, OutboxMessage, OutboxPayload, Store};
 use placet_gate::{Caller, Credentials, Error, Gate, Ports, RequestFields, Review, Settings};
 use serde_json::Value;
 
-use crate::{FixedClock, HandKeys, RecordingNotify, RecordingTimers};
+use crate::{FixedClock, HandKeys, RecordingDispatcher};
 
-/// A gate over a store, with a clock, keys, timers and messages that the test holds in its hand.
+/// A gate over a store, with a clock, keys and a dispatcher that the test holds in its hand.
 pub struct World {
     /// The gate.
     pub gate: Gate,
@@ -21,10 +21,8 @@ pub struct World {
     pub store: Arc<dyn Store>,
     /// Its clock.
     pub clock: Arc<FixedClock>,
-    /// Whom it told.
-    pub notify: Arc<RecordingNotify>,
-    /// What it put off.
-    pub timers: Arc<RecordingTimers>,
+    /// What it handed over.
+    pub dispatcher: Arc<RecordingDispatcher>,
     /// Its keys.
     pub keys: Arc<HandKeys>,
 }
@@ -37,18 +35,16 @@ impl World {
 
     /// A gate in other surroundings, that has no policy yet.
     pub fn with_settings(store: Arc<dyn Store>, clock: Arc<FixedClock>, settings: Settings) -> Self {
-        let notify = Arc::new(RecordingNotify::default());
-        let timers = Arc::new(RecordingTimers::default());
+        let dispatcher = Arc::new(RecordingDispatcher::default());
         let keys = Arc::new(HandKeys::new(clock.now()));
         let ports = Ports {
             store: Arc::clone(&store),
-            notify: Arc::clone(&notify) as _,
-            timers: Arc::clone(&timers) as _,
+            dispatcher: Arc::clone(&dispatcher) as _,
             keys: Arc::clone(&keys) as _,
             clock: Arc::clone(&clock) as _,
-            meter: Arc::new(NoopMetrics),
+            metrics: Arc::new(NoopMetrics),
         };
-        Self { gate: Gate::new(ports, settings), store, clock, notify, timers, keys }
+        Self { gate: Gate::new(ports, settings), store, clock, dispatcher, keys }
     }
 
     /// A gate with that policy in force. Panics if the policy has faults.
@@ -93,12 +89,18 @@ impl World {
         self.store.load(crate::sample::key(client, request_id)).await.unwrap()
     }
 
-    /// Sends every message that has not been sent, whenever it is due.
-    pub async fn deliver_all(&self) {
-        let unsent = self.store.due_outgoing(Timestamp::from_millis(i64::MAX), usize::MAX).await.unwrap();
-        for message in unsent {
-            self.gate.deliver(&message, None).await.unwrap();
+    /// Works off every message that waits, whenever it is due: acknowledges it and hands it back.
+    ///
+    /// What a real delivery does has tests of its own. What is open is looked at again, as delivery would.
+    pub async fn deliver_all(&self) -> Vec<OutboxMessage> {
+        let waiting = self.store.due_messages(Timestamp::from_millis(i64::MAX), usize::MAX).await.unwrap();
+        for message in &waiting {
+            if let OutboxPayload::Reassign { policy } = message.payload {
+                self.gate.reassign_pending(policy).await.unwrap();
+            }
+            self.store.ack(&message.id).await.unwrap();
         }
+        waiting
     }
 }
 

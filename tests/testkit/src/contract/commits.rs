@@ -2,9 +2,9 @@
 
 use placet_core::audit::{AuditEventKind, ChainHead};
 use placet_core::request::Status;
-use placet_gate::ports::{Commit, Committed, RequestWrite};
+use placet_gate::ports::{Commit, Committed, Quota, RequestWrite};
 
-use super::{START, done, first, inserted, load, outgoing, quota, trail, updated};
+use super::{START, done, inserted, load, outbox, quota, trail};
 use crate::{Subject, sample};
 
 /// What was inserted is what is loaded, and what hangs on it is there too.
@@ -13,9 +13,9 @@ pub async fn what_was_inserted_is_loaded(subject: &Subject) {
     assert_eq!(load(subject, &asked).await, None);
     let commit = sample::insert(&asked);
     done(subject, commit.clone()).await;
-    assert_eq!(load(subject, &asked).await, Some(first(&commit)));
+    assert_eq!(load(subject, &asked).await, Some(sample::inserted(&commit)));
     assert_eq!(subject.trail.audit_of(asked.approval_id.as_str()).await, commit.audit);
-    assert_eq!(outgoing(subject, &asked).await, commit.outgoing);
+    assert_eq!(outbox(subject, &asked).await, commit.outbox);
     assert_eq!(load(subject, &sample::asked("n8n", "r2", START)).await, None);
     assert_eq!(load(subject, &sample::asked("zapier", "r1", START)).await, None);
 }
@@ -27,9 +27,9 @@ pub async fn a_second_insert_gets_the_winner_and_leaves_nothing(subject: &Subjec
     let commit = sample::insert(&asked);
     done(subject, commit.clone()).await;
     let lost = subject.store.commit(sample::insert(&other)).await.unwrap();
-    assert_eq!(lost, Committed::Lost(Box::new(first(&commit))));
-    assert_eq!(load(subject, &asked).await, Some(first(&commit)));
-    assert_eq!(outgoing(subject, &asked).await, commit.outgoing);
+    assert_eq!(lost, Committed::Lost(Box::new(sample::inserted(&commit))));
+    assert_eq!(load(subject, &asked).await, Some(sample::inserted(&commit)));
+    assert_eq!(outbox(subject, &asked).await, commit.outbox);
     assert_eq!(subject.trail.audit_of(other.approval_id.as_str()).await, []);
 }
 
@@ -38,12 +38,13 @@ pub async fn an_update_is_the_next_version(subject: &Subject) {
     let request = inserted(subject, "n8n", "r1", START).await;
     let commit = sample::end(&request, Status::Approved, START.plus_millis(5));
     done(subject, commit.clone()).await;
-    let next = updated(&request, &commit);
-    assert_eq!(next.version, 2);
-    assert_eq!(load(subject, &request.asked).await, Some(next));
-    let events: Vec<AuditEventKind> =
-        subject.trail.audit_of(request.asked.approval_id.as_str()).await.iter().map(|e| e.event).collect();
-    assert_eq!(events, [AuditEventKind::Asked, AuditEventKind::Approved]);
+    let next = sample::updated(&request, &commit);
+    assert_eq!(next.version(), 2);
+    assert_eq!(load(subject, request.asked()).await, Some(next));
+    let entries = subject.trail.audit_of(request.asked().approval_id.as_str()).await;
+    let events: Vec<AuditEventKind> = entries.iter().map(|entry| entry.event).collect();
+    let (asked, opened) = (AuditEventKind::Asked, AuditEventKind::StageOpened);
+    assert_eq!(events, [asked, opened, AuditEventKind::VoteCast, AuditEventKind::Approved]);
 }
 
 /// An update from another version than the stored one is lost, and nothing of it is written.
@@ -51,10 +52,10 @@ pub async fn a_stale_update_gets_the_winner_and_leaves_nothing(subject: &Subject
     let request = inserted(subject, "n8n", "r1", START).await;
     let winner = sample::end(&request, Status::Rejected, START.plus_millis(5));
     done(subject, winner.clone()).await;
-    let winner = updated(&request, &winner);
-    let before = (outgoing(subject, &request.asked).await, trail(subject, &request.asked).await);
+    let winner = sample::updated(&request, &winner);
+    let before = (outbox(subject, request.asked()).await, trail(subject, request.asked()).await);
     let mut late = sample::end(&request, Status::Approved, START.plus_millis(6));
-    late.outgoing = vec![sample::letter(&sample::asked("n8n", "r9", START), START)];
+    late.outbox = vec![sample::notification(&sample::asked("n8n", "r9", START), START)];
     late.policy = Some(sample::policy_record(1));
     for from in [1, 3] {
         let mut late = late.clone();
@@ -64,20 +65,20 @@ pub async fn a_stale_update_gets_the_winner_and_leaves_nothing(subject: &Subject
         let lost = subject.store.commit(late).await.unwrap();
         assert_eq!(lost, Committed::Lost(Box::new(winner.clone())));
     }
-    assert_eq!(load(subject, &request.asked).await, Some(winner));
-    assert_eq!((outgoing(subject, &request.asked).await, trail(subject, &request.asked).await), before);
-    assert_eq!(subject.store.outgoing_of(sample::key("n8n", "r9")).await.unwrap(), []);
+    assert_eq!(load(subject, request.asked()).await, Some(winner));
+    assert_eq!((outbox(subject, request.asked()).await, trail(subject, request.asked()).await), before);
+    assert_eq!(outbox(subject, &sample::asked("n8n", "r9", START)).await, []);
     assert_eq!(subject.store.policy().await.unwrap(), None);
 }
 
 /// An update of a request that is not there is our own fault, and writes nothing.
 pub async fn an_update_of_nothing_is_a_fault(subject: &Subject) {
     let asked = sample::asked("n8n", "r1", START);
-    let request = first(&sample::insert(&asked));
+    let request = sample::inserted(&sample::insert(&asked));
     let commit = sample::end(&request, Status::Approved, START);
     assert!(subject.store.commit(commit).await.is_err());
     assert_eq!(load(subject, &asked).await, None);
-    assert_eq!(outgoing(subject, &asked).await, []);
+    assert_eq!(outbox(subject, &asked).await, []);
     assert_eq!(trail(subject, &asked).await, 0);
 }
 
@@ -85,20 +86,21 @@ pub async fn an_update_of_nothing_is_a_fault(subject: &Subject) {
 pub async fn a_taken_place_in_the_trail_stops_the_whole_commit(subject: &Subject) {
     let request = inserted(subject, "n8n", "r1", START).await;
     let mut commit = sample::end(&request, Status::Approved, START.plus_millis(5));
-    // The second entry is at the place of the first one, which the insert wrote.
+    // The last entry is at the place of the first one, which the insert wrote.
     let mut chain = ChainHead::default();
-    let draft = sample::draft(AuditEventKind::Rejected, START);
-    commit.audit.push(chain.append(request.asked.approval_id.as_str(), Some(&request.asked.about()), draft));
+    let event = sample::event(AuditEventKind::Rejected, START);
+    let facts = request.asked().facts();
+    commit.audit.push(chain.append(request.asked().approval_id.as_str(), Some(&facts), event));
     commit.policy = Some(sample::policy_record(1));
-    let before = outgoing(subject, &request.asked).await;
+    let before = outbox(subject, request.asked()).await;
     assert_eq!(subject.store.commit(commit.clone()).await.unwrap(), Committed::ChainMoved);
-    assert_eq!(load(subject, &request.asked).await, Some(request.clone()));
-    assert_eq!(outgoing(subject, &request.asked).await, before);
-    assert_eq!(trail(subject, &request.asked).await, 1);
+    assert_eq!(load(subject, request.asked()).await, Some(request.clone()));
+    assert_eq!(outbox(subject, request.asked()).await, before);
+    assert_eq!(trail(subject, request.asked()).await, 2);
     assert_eq!(subject.store.policy().await.unwrap(), None);
-    commit.audit.truncate(1);
+    commit.audit.truncate(2);
     done(subject, commit).await;
-    assert_eq!(trail(subject, &request.asked).await, 2);
+    assert_eq!(trail(subject, request.asked()).await, 4);
 }
 
 /// From `not_at_or_after` on, by the store's own clock, nothing is written.
@@ -111,7 +113,7 @@ pub async fn a_commit_is_late_from_its_limit_on(subject: &Subject) {
     for late in [closes_at, closes_at.plus_millis(1)] {
         subject.clock.set(late);
         assert_eq!(subject.store.commit(commit.clone()).await.unwrap(), Committed::Late);
-        assert_eq!(load(subject, &request.asked).await, Some(request.clone()));
+        assert_eq!(load(subject, request.asked()).await, Some(request.clone()));
     }
     subject.clock.set(closes_at.plus_millis(-1));
     done(subject, commit).await;
@@ -175,7 +177,7 @@ pub async fn a_lost_insert_is_lost_though_late_and_over_quota(subject: &Subject)
         ..sample::insert(&sample::asked("n8n", "r1", START))
     };
     let lost = subject.store.commit(again).await.unwrap();
-    assert_eq!(lost, Committed::Lost(Box::new(first(&commit))));
+    assert_eq!(lost, Committed::Lost(Box::new(sample::inserted(&commit))));
 }
 
 /// A new request learns of an older one of the same client, action and payload that still waits.
@@ -199,4 +201,83 @@ pub async fn an_older_twin_that_waits_is_named(subject: &Subject) {
         done(subject, sample::end(&request, Status::Approved, START)).await;
     }
     assert_eq!(ask("n8n", "r5", 20, "payment.send").await, None);
+}
+
+/// A request that would wait is refused where as many of its client's wait as may; what ends makes room.
+pub async fn no_more_of_a_clients_requests_wait_than_it_may(subject: &Subject) {
+    let ask = |client: &str, request_id: &str, summary: Option<&str>| {
+        let mut asked = sample::asked(client, request_id, START);
+        if let Some(summary) = summary {
+            asked.summary = summary.into();
+        }
+        let quota = Quota { max_pending: 2, ..quota(client, 0, 100) };
+        Commit { quota: Some(quota), ..sample::insert(&asked) }
+    };
+    done(subject, ask("n8n", "r1", None)).await;
+    done(subject, ask("n8n", "r2", None)).await;
+    assert_eq!(subject.store.commit(ask("n8n", "r3", None)).await.unwrap(), Committed::TooManyPending);
+    let refused = sample::asked("n8n", "r3", START);
+    assert_eq!(load(subject, &refused).await, None);
+    assert_eq!((trail(subject, &refused).await, outbox(subject, &refused).await), (0, vec![]));
+    // Whoever asks the same again is told of it, another client has its own limit, and what does not wait needs none.
+    let again = subject.store.commit(ask("n8n", "r2", None)).await.unwrap();
+    assert!(matches!(again, Committed::Lost(_)), "{again:?}");
+    done(subject, ask("zapier", "r1", None)).await;
+    done(subject, ask("n8n", "r4", Some(sample::AT_ONCE))).await;
+    // An end makes room for one, whatever is changed in that request afterwards.
+    let request = load(subject, &sample::asked("n8n", "r1", START)).await.unwrap();
+    done(subject, sample::end(&request, Status::Approved, START)).await;
+    let ended = load(subject, request.asked()).await.unwrap();
+    done(subject, sample::small_change(&ended, START)).await;
+    done(subject, ask("n8n", "r3", None)).await;
+    assert_eq!(subject.store.commit(ask("n8n", "r5", None)).await.unwrap(), Committed::TooManyPending);
+    // A change that does not end it makes no room.
+    let request = load(subject, &sample::asked("n8n", "r2", START)).await.unwrap();
+    done(subject, sample::small_change(&request, START)).await;
+    assert_eq!(subject.store.commit(ask("n8n", "r5", None)).await.unwrap(), Committed::TooManyPending);
+}
+
+/// What was decided under a policy is not written once a newer one is installed.
+pub async fn a_newer_policy_stops_what_an_older_one_decided(subject: &Subject) {
+    let request = inserted(subject, "n8n", "r1", START).await;
+    let under = |version| Commit {
+        policy_version: Some(version),
+        ..sample::end(&request, Status::Approved, START.plus_millis(5))
+    };
+    let install = |version| Commit { policy: Some(sample::policy_record(version)), ..Commit::default() };
+    done(subject, install(1)).await;
+    done(subject, install(2)).await;
+    let before = (outbox(subject, request.asked()).await, trail(subject, request.asked()).await);
+    assert_eq!(subject.store.commit(under(1)).await.unwrap(), Committed::PolicyMoved);
+    assert_eq!(load(subject, request.asked()).await, Some(request.clone()));
+    assert_eq!((outbox(subject, request.asked()).await, trail(subject, request.asked()).await), before);
+    done(subject, under(2)).await;
+    // A lost race comes first: then nothing else matters to the loser.
+    let lost = subject.store.commit(under(1)).await.unwrap();
+    assert!(matches!(lost, Committed::Lost(_)), "{lost:?}");
+}
+
+/// The store holds an end against a wrong rule, too: no other end, no other time, and no waiting again.
+pub async fn an_ended_request_only_gets_what_leaves_its_end_alone(subject: &Subject) {
+    let request = inserted(subject, "n8n", "r1", START).await;
+    let end = sample::end(&request, Status::Rejected, START.plus_millis(5));
+    done(subject, end).await;
+    let ended = load(subject, request.asked()).await.unwrap();
+    // Entries of their own are not what keeps these out: without any, each of them is a fault all the same.
+    let wrong = [
+        sample::small_change(&request, START),
+        sample::end(&request, Status::Approved, START.plus_millis(5)),
+        sample::end(&request, Status::Rejected, START.plus_millis(6)),
+    ];
+    for mut commit in wrong {
+        if let Some(RequestWrite::Update { from_version, .. }) = &mut commit.request {
+            *from_version = ended.version();
+        }
+        let commit = Commit { audit: Vec::new(), outbox: Vec::new(), ..commit };
+        assert!(subject.store.commit(commit).await.is_err());
+    }
+    assert_eq!(load(subject, ended.asked()).await, Some(ended.clone()));
+    let change = sample::small_change(&ended, START);
+    done(subject, change.clone()).await;
+    assert_eq!(load(subject, ended.asked()).await, Some(sample::updated(&ended, &change)));
 }

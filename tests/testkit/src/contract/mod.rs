@@ -10,12 +10,11 @@ mod races;
 mod records;
 mod watching;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use placet_core::Timestamp;
-use placet_core::request::Request;
-use placet_gate::ports::{Commit, Committed, OutboxMessage, Quota, RequestWrite, StoreQuery};
+use placet_core::request::{ApprovalRequest, Request, Status};
+use placet_gate::ports::{Commit, Committed, OutboxMessage, Quota, StoreQuery};
 
 use crate::{FixedClock, Subject, sample};
 
@@ -46,25 +45,33 @@ macro_rules! store_contract {
             an_allowance_counts_what_was_written
             an_allowance_is_of_one_client_and_one_minute
             a_lost_insert_is_lost_though_late_and_over_quota
+            no_more_of_a_clients_requests_wait_than_it_may
+            a_newer_policy_stops_what_an_older_one_decided
+            an_ended_request_only_gets_what_leaves_its_end_alone
             an_older_twin_that_waits_is_named
             closing_requests_come_the_earliest_first
             due_messages_come_the_oldest_first
             the_next_due_time_is_the_earliest_of_all
             a_message_is_claimed_by_one_of_many
-            what_was_moved_or_sent_cannot_be_claimed
-            a_sent_message_is_forgotten
-            messages_are_found_by_their_request
+            what_was_moved_or_acknowledged_cannot_be_claimed
+            an_acknowledged_message_is_forgotten
+            messages_about_the_gate_are_kept_apart_from_requests
+            every_kind_of_message_comes_back_as_it_was
             lists_are_newest_first_and_go_on_where_they_stopped
             a_list_can_be_of_one_status
-            pending_requests_come_the_oldest_first
+            a_list_can_be_of_all_clients
+            pending_requests_come_in_pages_by_deadline
+            pages_of_pending_requests_split_one_deadline
             a_watch_wakes_when_its_request_changes
             a_change_between_the_watch_and_the_wait_is_not_lost
             no_wake_up_is_lost_in_a_crowd
             subscriptions_come_and_go
             a_policy_version_is_installed_once
             a_chain_ends_with_its_last_entry
+            a_name_is_marked_by_one_until_its_time
             one_of_many_inserts_wins_and_all_see_it
             one_of_many_updates_wins_and_all_see_it
+            no_crowd_gets_past_the_limit_of_those_that_wait
             one_of_many_entries_gets_a_place_in_the_trail
             a_read_sees_every_commit_that_returned
         }
@@ -78,26 +85,33 @@ macro_rules! store_contract {
     )*};
 }
 
-async fn load(subject: &Subject, asked: &placet_core::request::ApprovalRequest) -> Option<Request> {
+async fn load(subject: &Subject, asked: &ApprovalRequest) -> Option<Request> {
     subject.store.load(asked.key()).await.unwrap()
 }
 
-async fn outgoing(subject: &Subject, asked: &placet_core::request::ApprovalRequest) -> Vec<OutboxMessage> {
-    subject.store.outgoing_of(asked.key()).await.unwrap()
+/// The messages about a request that wait, by id.
+async fn outbox(subject: &Subject, asked: &ApprovalRequest) -> Vec<OutboxMessage> {
+    let mut messages = everything_due(subject).await;
+    messages.retain(|message| message.subject.key() == Some(asked.key()));
+    messages.sort_by(|one, other| one.id.cmp(&other.id));
+    messages
 }
 
-async fn trail(subject: &Subject, asked: &placet_core::request::ApprovalRequest) -> usize {
+async fn everything_due(subject: &Subject) -> Vec<OutboxMessage> {
+    subject.store.due_messages(Timestamp::from_millis(i64::MAX), usize::MAX).await.unwrap()
+}
+
+async fn trail(subject: &Subject, asked: &ApprovalRequest) -> usize {
     subject.trail.audit_of(asked.approval_id.as_str()).await.len()
 }
 
 async fn list(
     subject: &Subject,
-    status: Option<&str>,
+    status: Option<Status>,
     limit: usize,
     before: Option<placet_core::id::ApprovalId>,
 ) -> Vec<Request> {
-    let query =
-        StoreQuery { client: sample::client("n8n"), status: status.map(str::to_owned), limit, before };
+    let query = StoreQuery { client: Some(sample::client("n8n")), status, limit, before };
     subject.store.list(&query).await.unwrap()
 }
 
@@ -110,31 +124,17 @@ async fn done(subject: &Subject, commit: Commit) {
 async fn inserted(subject: &Subject, client: &str, request_id: &str, at: Timestamp) -> Request {
     let commit = sample::insert(&sample::asked(client, request_id, at));
     done(subject, commit.clone()).await;
-    first(&commit)
+    sample::inserted(&commit)
 }
 
-/// The request that an insert writes.
-fn first(commit: &Commit) -> Request {
-    match &commit.request {
-        Some(RequestWrite::Insert { asked, life }) => {
-            Request { asked: Arc::clone(asked), life: life.clone(), version: 1 }
-        }
-        Some(RequestWrite::Update { .. }) | None => unreachable!("this commit inserts nothing"),
-    }
-}
-
-/// The request that an update writes.
-fn updated(request: &Request, commit: &Commit) -> Request {
-    match &commit.request {
-        Some(RequestWrite::Update { life, .. }) => {
-            Request { asked: Arc::clone(&request.asked), life: life.clone(), version: request.version + 1 }
-        }
-        Some(RequestWrite::Insert { .. }) | None => unreachable!("this commit updates nothing"),
-    }
-}
-
+/// An allowance of so many new requests, with no limit to those that wait.
 fn quota(client: &str, minutes: i64, limit: u32) -> Quota {
-    Quota { client: sample::client(client), minute: START.seconds() / 60 + minutes, limit }
+    Quota {
+        client: sample::client(client),
+        minute: START.seconds() / 60 + minutes,
+        limit,
+        max_pending: u32::MAX,
+    }
 }
 
 fn pick<T: Clone>(items: &[T], order: &[usize]) -> Vec<T> {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use placet_core::audit::{AuditEventKind, ChainHead};
 use placet_core::request::{Request, Status};
-use placet_gate::ports::{Commit, Committed};
+use placet_gate::ports::{Commit, Committed, Quota};
 
-use super::{START, all, first, inserted, load, outgoing, trail, updated};
+use super::{START, all, inserted, load, outbox, quota, trail};
 use crate::{Subject, sample};
 
 /// Of many who insert the same key at once, one wins, and the others get what it wrote.
@@ -29,7 +29,7 @@ pub async fn one_of_many_inserts_wins_and_all_see_it(subject: &Subject) {
             assert_eq!(outcome, Committed::Lost(Box::new(stored.clone())));
         }
     }
-    assert_eq!(outgoing(subject, &stored.asked).await.len(), 1);
+    assert_eq!(outbox(subject, stored.asked()).await.len(), 1);
 }
 
 /// Of many who change the same version at once, one wins, and the others get what it wrote.
@@ -39,7 +39,7 @@ pub async fn one_of_many_updates_wins_and_all_see_it(subject: &Subject) {
         let store = Arc::clone(&subject.store);
         let status = if number % 2 == 0 { Status::Approved } else { Status::Rejected };
         let commit = sample::end(&request, status, START.plus_millis(number));
-        let next = updated(&request, &commit);
+        let next = sample::updated(&request, &commit);
         async move { (next, store.commit(commit).await.unwrap()) }
     }))
     .await;
@@ -49,7 +49,7 @@ pub async fn one_of_many_updates_wins_and_all_see_it(subject: &Subject) {
         .map(|(next, _)| next)
         .collect();
     assert_eq!(winners.len(), 1, "{outcomes:?}");
-    let stored = load(subject, &request.asked).await;
+    let stored = load(subject, request.asked()).await;
     assert_eq!(stored.as_ref(), winners.first().copied());
     for (_, outcome) in &outcomes {
         if let Committed::Lost(winner) = outcome {
@@ -58,7 +58,7 @@ pub async fn one_of_many_updates_wins_and_all_see_it(subject: &Subject) {
             assert_eq!(*outcome, Committed::Done { pending_twin: None });
         }
     }
-    assert_eq!(trail(subject, &request.asked).await, 2);
+    assert_eq!(trail(subject, request.asked()).await, 4);
 }
 
 /// Of many who write the same place of a chain at once, one does.
@@ -66,8 +66,8 @@ pub async fn one_of_many_entries_gets_a_place_in_the_trail(subject: &Subject) {
     let outcomes = all((0..16).map(|number| {
         let store = Arc::clone(&subject.store);
         let mut chain = ChainHead::default();
-        let draft = sample::draft(AuditEventKind::KeysRotated, START.plus_millis(number));
-        let commit = Commit { audit: vec![chain.append("keys", None, draft)], ..Commit::default() };
+        let event = sample::event(AuditEventKind::KeysRotated, START.plus_millis(number));
+        let commit = Commit { audit: vec![chain.append("keys", None, event)], ..Commit::default() };
         async move { (chain, store.commit(commit).await.unwrap()) }
     }))
     .await;
@@ -89,14 +89,48 @@ pub async fn a_read_sees_every_commit_that_returned(subject: &Subject) {
                 let commit = sample::insert(&asked);
                 store.commit(commit.clone()).await.unwrap();
                 let request = store.load(asked.key()).await.unwrap();
-                assert_eq!(request, Some(first(&commit)));
-                let end = sample::end(&first(&commit), Status::Approved, START);
+                assert_eq!(request, Some(sample::inserted(&commit)));
+                let end = sample::end(&sample::inserted(&commit), Status::Approved, START);
                 store.commit(end.clone()).await.unwrap();
                 let request = store.load(asked.key()).await.unwrap();
-                assert_eq!(request, Some(updated(&first(&commit), &end)));
-                assert_eq!(store.outgoing_of(asked.key()).await.unwrap().len(), 2);
+                assert_eq!(request, Some(sample::updated(&sample::inserted(&commit), &end)));
+                let due = store.due_messages(START.plus_millis(90_000), usize::MAX).await.unwrap();
+                assert_eq!(
+                    due.iter().filter(|message| message.subject.key() == Some(asked.key())).count(),
+                    2
+                );
             }
         }
     }))
     .await;
+}
+
+/// Of many that ask at once, no more wait than may; and all that ended have made room.
+pub async fn no_crowd_gets_past_the_limit_of_those_that_wait(subject: &Subject) {
+    let crowd = async |round: i64| {
+        let outcomes = all((0..12).map(|number: u32| {
+            let store = Arc::clone(&subject.store);
+            let name = format!("r{round}-{number}");
+            let asked = sample::asked_to_pay("n8n", &name, START.plus_millis(round), number);
+            let quota = Quota { max_pending: 5, ..quota("n8n", 0, 1000) };
+            let commit = Commit { quota: Some(quota), ..sample::insert(&asked) };
+            async move { store.commit(commit).await.unwrap() }
+        }))
+        .await;
+        let written = outcomes.iter().filter(|outcome| matches!(outcome, Committed::Done { .. })).count();
+        let refused = outcomes.iter().filter(|outcome| **outcome == Committed::TooManyPending).count();
+        assert_eq!(written + refused, 12, "{outcomes:?}");
+        written
+    };
+    for round in 0..3 {
+        assert_eq!(crowd(round).await, 5);
+        let waiting = subject.store.pending(None, 100).await.unwrap();
+        assert_eq!(waiting.len(), 5);
+        all(waiting.into_iter().map(|request| {
+            let store = Arc::clone(&subject.store);
+            let end = sample::end(&request, Status::Rejected, START.plus_millis(10));
+            async move { store.commit(end).await.unwrap() }
+        }))
+        .await;
+    }
 }

@@ -1,9 +1,11 @@
 //! Subscriptions, policies and chains.
 
+use std::sync::Arc;
+
 use placet_core::audit::{AuditEventKind, ChainHead};
 use placet_gate::ports::{Commit, Committed};
 
-use super::{START, done};
+use super::{START, all, done};
 use crate::{Subject, sample};
 
 /// Subscriptions are added, seen by all, and removed by their own client only.
@@ -46,11 +48,28 @@ pub async fn a_chain_ends_with_its_last_entry(subject: &Subject) {
     let mut chain = subject.store.chain("policy").await.unwrap();
     assert_eq!(chain, ChainHead::default());
     for seq in 1..=11 {
-        let entry = chain.append("policy", None, sample::draft(AuditEventKind::PolicyInstalled, START));
+        let entry = chain.append("policy", None, sample::event(AuditEventKind::PolicyInstalled, START));
         done(subject, Commit { audit: vec![entry], ..Commit::default() }).await;
         assert_eq!(chain.seq, seq);
         assert_eq!(subject.store.chain("policy").await.unwrap(), chain);
     }
     assert_eq!(subject.store.chain("keys").await.unwrap(), ChainHead::default());
     assert_eq!(subject.trail.audit_of("policy").await.len(), 11);
+}
+
+/// A name is remembered for whoever marks it first, until its time; then it is free again.
+pub async fn a_name_is_marked_by_one_until_its_time(subject: &Subject) {
+    let until = START.plus_millis(60_000);
+    let marks = all((0..8).map(|_| {
+        let store = Arc::clone(&subject.store);
+        async move { store.mark("old-secret/n8n/1", until).await.unwrap() }
+    }))
+    .await;
+    assert_eq!(marks.iter().filter(|is_first| **is_first).count(), 1);
+    assert!(subject.store.mark("old-secret/n8n/2", until).await.unwrap());
+    // Whoever comes later does not make it longer.
+    assert!(!subject.store.mark("old-secret/n8n/1", START.plus_millis(600_000)).await.unwrap());
+    subject.clock.set(until);
+    assert!(subject.store.mark("old-secret/n8n/1", START.plus_millis(600_000)).await.unwrap());
+    assert!(!subject.store.mark("old-secret/n8n/1", START.plus_millis(900_000)).await.unwrap());
 }

@@ -35,7 +35,7 @@ pub async fn a_change_between_the_watch_and_the_wait_is_not_lost(subject: &Subje
 pub async fn no_wake_up_is_lost_in_a_crowd(subject: &Subject) {
     for round in 0..20 {
         let request = inserted(subject, "n8n", &format!("r{round}"), START.plus_millis(round)).await;
-        let key = request.asked.key();
+        let key = request.asked().key();
         let waiters: Vec<_> = (0..8)
             .map(|waiter| {
                 let store = Arc::clone(&subject.store);

@@ -1,0 +1,345 @@
+//! A store in memory: for unit tests of the gate, and the plainest reading of the port.
+//!
+//! Nothing here is fast, and nothing survives. It passes the same contract as the stores that are deployed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use placet_core::Timestamp;
+use placet_core::audit::{AuditEntry, ChainHead};
+use placet_core::id::{ClientId, HookId, RequestId, RequestKey};
+use placet_core::request::{ApprovalRequest, Request, stored};
+use placet_gate::Fault;
+use placet_gate::ports::{
+    Clock, Closing, Commit, Committed, Hook, OutboxMessage, PolicyRecord, Quota, RequestWrite, Store,
+    StoreQuery, Watch,
+};
+use tokio::sync::watch;
+
+use crate::{FixedClock, Subject, Trail};
+
+/// A store in memory. Can be made unreachable, as a database is now and then.
+pub struct MemoryStore {
+    clock: Arc<dyn Clock>,
+    unreachable: AtomicBool,
+    tables: Mutex<Tables>,
+}
+
+#[derive(Default)]
+struct Tables {
+    requests: HashMap<RequestKey, StoredRequest>,
+    audit: BTreeMap<(String, u32), AuditEntry>,
+    outbox: BTreeMap<String, OutboxMessage>,
+    policies: BTreeMap<u32, PolicyRecord>,
+    quotas: HashMap<(ClientId, i64), u32>,
+    hooks: BTreeMap<HookId, Hook>,
+    marks: HashMap<String, Timestamp>,
+    watches: HashMap<RequestKey, watch::Sender<()>>,
+}
+
+/// The two texts of a request's stored form, and its version: so that tests of the gate go through that form, too.
+struct StoredRequest {
+    question: String,
+    state: String,
+    version: u64,
+}
+
+impl MemoryStore {
+    /// An empty store. `clock` says when a commit is too late.
+    pub fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self { clock, unreachable: AtomicBool::new(false), tables: Mutex::default() })
+    }
+
+    /// From now on every call fails.
+    pub fn break_down(&self) {
+        self.unreachable.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on it can be reached again.
+    pub fn recover(&self) {
+        self.unreachable.store(false, Ordering::SeqCst);
+    }
+
+    fn tables(&self) -> Result<MutexGuard<'_, Tables>, Fault> {
+        if self.unreachable.load(Ordering::SeqCst) {
+            return Err(Fault::bare("the store cannot be reached"));
+        }
+        Ok(self.tables.lock().unwrap())
+    }
+}
+
+/// A new store in memory, as the contract and the histories want it.
+pub fn a_store_in_memory(clock: Arc<FixedClock>) -> impl Future<Output = Subject> {
+    let store = MemoryStore::new(clock.clone());
+    std::future::ready(Subject { store: store.clone(), trail: store, clock })
+}
+
+#[async_trait]
+impl Trail for MemoryStore {
+    async fn audit_of(&self, subject: &str) -> Vec<AuditEntry> {
+        self.tables.lock().unwrap().audit_of(subject)
+    }
+}
+
+impl Tables {
+    fn audit_of(&self, subject: &str) -> Vec<AuditEntry> {
+        let entries = self.audit.iter().filter(|((of, _), _)| of == subject);
+        entries.map(|(_, entry)| entry.clone()).collect()
+    }
+
+    fn load(&self, key: RequestKey) -> Result<Option<Request>, Fault> {
+        self.requests.get(&key).map(StoredRequest::read).transpose()
+    }
+
+    fn all(&self) -> Result<Vec<Request>, Fault> {
+        self.requests.values().map(StoredRequest::read).collect()
+    }
+
+    /// What waits, by deadline and key.
+    fn waiting(&self) -> Result<Vec<(Closing, Request)>, Fault> {
+        let mut waiting: Vec<_> = self
+            .all()?
+            .into_iter()
+            .filter_map(|request| {
+                let closes_at = request.pending()?.closes_at;
+                Some((Closing { closes_at, key: request.key() }, request))
+            })
+            .collect();
+        waiting.sort_by_key(|(closing, _)| *closing);
+        Ok(waiting)
+    }
+
+    /// Why a commit must not be written, if so. A lost race comes first: then nothing else matters to the loser.
+    fn obstacle(&self, commit: &Commit, now: Timestamp) -> Result<Option<Committed>, Fault> {
+        if let Some(winner) = self.winner(commit.request.as_ref())? {
+            return Ok(Some(Committed::Lost(Box::new(winner))));
+        }
+        if commit.not_at_or_after.is_some_and(|end| now >= end) {
+            return Ok(Some(Committed::Late));
+        }
+        let newest = self.policies.keys().next_back().copied().unwrap_or(0);
+        if commit.policy_version.is_some_and(|version| newest > version) {
+            return Ok(Some(Committed::PolicyMoved));
+        }
+        let taken = |entry: &AuditEntry| self.audit.contains_key(&(entry.subject.clone(), entry.seq));
+        let installed =
+            commit.policy.as_ref().is_some_and(|policy| self.policies.contains_key(&policy.version));
+        if installed || commit.audit.iter().any(taken) {
+            return Ok(Some(Committed::ChainMoved));
+        }
+        commit.quota.as_ref().map_or(Ok(None), |quota| self.over(quota, commit.request.as_ref()))
+    }
+
+    fn winner(&self, write: Option<&RequestWrite>) -> Result<Option<Request>, Fault> {
+        match write {
+            Some(RequestWrite::Insert { asked, .. }) => self.load(asked.key()),
+            Some(RequestWrite::Update { asked, from_version, .. }) => {
+                let found =
+                    self.load(asked.key())?.ok_or(Fault::bare("a request that is not there is changed"))?;
+                Ok((found.version() != *from_version).then_some(found))
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn over(&self, quota: &Quota, write: Option<&RequestWrite>) -> Result<Option<Committed>, Fault> {
+        if self.quotas.get(&(quota.client.clone(), quota.minute)).copied().unwrap_or(0) >= quota.limit {
+            return Ok(Some(Committed::OverQuota));
+        }
+        let waits = match write {
+            Some(RequestWrite::Insert { state, .. } | RequestWrite::Update { state, .. }) => {
+                state.pending().is_some()
+            }
+            None => false,
+        };
+        let waiting = self.waiting()?;
+        let own = waiting.iter().filter(|(_, request)| request.asked().client == quota.client).count();
+        Ok((waits && own >= quota.max_pending as usize).then_some(Committed::TooManyPending))
+    }
+
+    fn pending_twin(&self, asked: &ApprovalRequest) -> Result<Option<RequestId>, Fault> {
+        let mut alike = self.all()?;
+        alike.retain(|other| {
+            other.pending().is_some()
+                && other.asked().client == asked.client
+                && other.asked().is_same_question(&asked.action, &asked.payload_sha256)
+        });
+        alike.sort_by(|one, other| one.asked().approval_id.cmp(&other.asked().approval_id));
+        Ok(alike.first().map(|twin| twin.asked().request_id.clone()))
+    }
+
+    fn write(&mut self, commit: Commit) -> Result<Option<RequestId>, Fault> {
+        let mut pending_twin = None;
+        match commit.request {
+            Some(RequestWrite::Insert { asked, state }) => {
+                pending_twin = self.pending_twin(&asked)?;
+                let row = StoredRequest {
+                    question: stored::write_question(&asked).unwrap(),
+                    state: stored::write_state(&state).unwrap(),
+                    version: 1,
+                };
+                self.requests.insert(asked.key(), row);
+                self.wake(asked.key());
+            }
+            Some(RequestWrite::Update { asked, state, .. }) => {
+                let row = self.requests.get_mut(&asked.key()).unwrap();
+                let before = row.read()?;
+                if before.outcome().is_some() && before.outcome() != state.outcome() {
+                    return Err(Fault::bare("a request that has ended never changes"));
+                }
+                row.state = stored::write_state(&state).unwrap();
+                row.version += 1;
+                self.wake(asked.key());
+            }
+            None => {}
+        }
+        for entry in commit.audit {
+            self.audit.insert((entry.subject.clone(), entry.seq), entry);
+        }
+        for message in commit.outbox {
+            self.outbox.insert(message.id.clone(), message);
+        }
+        if let Some(policy) = commit.policy {
+            self.policies.insert(policy.version, policy);
+        }
+        if let Some(quota) = commit.quota {
+            *self.quotas.entry((quota.client, quota.minute)).or_default() += 1;
+        }
+        Ok(pending_twin)
+    }
+
+    fn wake(&self, key: RequestKey) {
+        if let Some(sender) = self.watches.get(&key) {
+            sender.send_replace(());
+        }
+    }
+}
+
+impl StoredRequest {
+    fn read(&self) -> Result<Request, Fault> {
+        stored::read(&self.question, &self.state, self.version).map_err(placet_gate::stored::fault)
+    }
+}
+
+struct MemoryWatch(watch::Receiver<()>);
+
+#[async_trait]
+impl Watch for MemoryWatch {
+    async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn load(&self, key: RequestKey) -> Result<Option<Request>, Fault> {
+        self.tables()?.load(key)
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<Committed, Fault> {
+        let mut tables = self.tables()?;
+        if let Some(obstacle) = tables.obstacle(&commit, self.clock.now())? {
+            return Ok(obstacle);
+        }
+        Ok(Committed::Done { pending_twin: tables.write(commit)? })
+    }
+
+    fn watch(&self, key: RequestKey) -> Box<dyn Watch> {
+        let mut tables = self.tables.lock().unwrap();
+        let sender = tables.watches.entry(key).or_insert_with(|| watch::Sender::new(()));
+        Box::new(MemoryWatch(sender.subscribe()))
+    }
+
+    async fn closing(&self, until: Timestamp, limit: usize) -> Result<Vec<Closing>, Fault> {
+        let waiting = self.tables()?.waiting()?;
+        let closing = waiting.into_iter().map(|(closing, _)| closing);
+        Ok(closing.filter(|closing| closing.closes_at <= until).take(limit).collect())
+    }
+
+    async fn due_messages(&self, now: Timestamp, limit: usize) -> Result<Vec<OutboxMessage>, Fault> {
+        let mut due: Vec<OutboxMessage> = self.tables()?.outbox.values().cloned().collect();
+        due.retain(|message| message.due_at <= now);
+        due.sort_by_key(|message| message.due_at);
+        due.truncate(limit);
+        Ok(due)
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, Fault> {
+        let tables = self.tables()?;
+        let closing = tables.waiting()?.first().map(|(closing, _)| closing.closes_at);
+        let due = tables.outbox.values().map(|message| message.due_at).min();
+        Ok(closing.into_iter().chain(due).min())
+    }
+
+    async fn claim(&self, seen: &OutboxMessage, attempt: u32, due_at: Timestamp) -> Result<bool, Fault> {
+        let mut tables = self.tables()?;
+        let found = tables.outbox.get_mut(&seen.id);
+        let as_seen = found.filter(|found| (found.attempt, found.due_at) == (seen.attempt, seen.due_at));
+        let Some(message) = as_seen else { return Ok(false) };
+        (message.attempt, message.due_at) = (attempt, due_at);
+        Ok(true)
+    }
+
+    async fn ack(&self, id: &str) -> Result<(), Fault> {
+        self.tables()?.outbox.remove(id);
+        Ok(())
+    }
+
+    async fn list(&self, query: &StoreQuery) -> Result<Vec<Request>, Fault> {
+        let mut found = self.tables()?.all()?;
+        found.retain(|request| {
+            query.client.as_ref().is_none_or(|client| request.asked().client == *client)
+                && query.status.is_none_or(|status| request.status() == status)
+                && query.before.as_ref().is_none_or(|before| request.asked().approval_id < *before)
+        });
+        found.sort_by(|one, other| other.asked().approval_id.cmp(&one.asked().approval_id));
+        found.truncate(query.limit);
+        Ok(found)
+    }
+
+    async fn pending(&self, after: Option<Closing>, limit: usize) -> Result<Vec<Request>, Fault> {
+        let waiting = self.tables()?.waiting()?;
+        let later = waiting.into_iter().filter(|(closing, _)| after.is_none_or(|after| *closing > after));
+        Ok(later.map(|(_, request)| request).take(limit).collect())
+    }
+
+    async fn hooks(&self) -> Result<Arc<Vec<Hook>>, Fault> {
+        Ok(Arc::new(self.tables()?.hooks.values().cloned().collect()))
+    }
+
+    async fn add_hook(&self, hook: &Hook) -> Result<(), Fault> {
+        self.tables()?.hooks.insert(hook.id.clone(), hook.clone());
+        Ok(())
+    }
+
+    async fn remove_hook(&self, client: &ClientId, hook: &HookId) -> Result<bool, Fault> {
+        let mut tables = self.tables()?;
+        let own = tables.hooks.get(hook).is_some_and(|hook| hook.client == *client);
+        Ok(own && tables.hooks.remove(hook).is_some())
+    }
+
+    async fn policy(&self) -> Result<Option<PolicyRecord>, Fault> {
+        Ok(self.tables()?.policies.values().next_back().cloned())
+    }
+
+    async fn chain(&self, subject: &str) -> Result<ChainHead, Fault> {
+        let last = self.tables()?.audit_of(subject).pop();
+        Ok(last.map_or_else(ChainHead::default, |last| ChainHead { seq: last.seq, hash: last.hash }))
+    }
+
+    async fn mark(&self, name: &str, until: Timestamp) -> Result<bool, Fault> {
+        let now = self.clock.now();
+        let mut tables = self.tables()?;
+        tables.marks.retain(|_, until| *until > now);
+        // Whoever comes later does not make it longer.
+        let is_new = !tables.marks.contains_key(name);
+        if is_new {
+            tables.marks.insert(name.to_owned(), until);
+        }
+        Ok(is_new)
+    }
+}
