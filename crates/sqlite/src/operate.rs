@@ -12,7 +12,7 @@ use rusqlite::{Connection, params};
 
 use crate::SqliteStore;
 use crate::schema;
-use crate::writer::Act;
+use crate::writer::WriteOp;
 
 /// How many of the newest audit entries are looked at for the newest time: a clock that was set back leaves older
 /// times after newer ones.
@@ -77,7 +77,7 @@ impl SqliteStore {
 /// Writes the version of the tables once more: one page of the log, synced like every commit.
 struct Probe;
 
-impl Act for Probe {
+impl WriteOp for Probe {
     type Done = ();
 
     fn apply(&self, tables: &Connection, _: &dyn Clock) -> rusqlite::Result<()> {
