@@ -189,46 +189,38 @@ impl Gate {
 
     /// An act on the gate itself: one entry at the end of one of its own chains, with a policy or messages.
     ///
-    /// `act` is called again with the end of the chain as it then is, after each lost race; `None` ends it.
+    /// `false` if the chain, or the policy, is no longer what the caller has seen: then it looks again.
     pub(crate) async fn append(
         &self,
-        subject: &'static str,
-        act: impl AsyncFn(Timestamp, &ChainHead) -> Result<Option<GateAct>, Fault>,
-    ) -> Result<Option<GateAct>, Fault> {
-        for _ in 0..MAX_RACES {
-            let now = self.clock.now();
-            let mut chain = self.store.chain(subject).await?;
-            let Some(act) = act(now, &chain).await? else { return Ok(None) };
-            let event = AuditEvent {
-                timestamp: now,
-                kind: act.kind,
-                actor: act.actor.clone(),
-                channel: Channel::Operator,
-                approved: false,
-                approved_by: None,
-                token_hash: None,
-                detail: Some(act.detail.clone()),
-            };
-            let entry = chain.append(subject, None, event);
-            let outbox: Vec<OutboxMessage> = act
-                .messages
-                .iter()
-                .map(|payload| OutboxMessage::new(OutboxSubject::Gate, payload.clone(), now, self.dispatcher.lease_ms()))
-                .collect();
-            let commit = Commit {
-                audit: vec![entry],
-                policy: act.policy.clone(),
-                outbox: outbox.clone(),
-                ..Commit::default()
-            };
-            if let Committed::Done { .. } = self.store.commit(commit).await? {
-                if !outbox.is_empty() {
-                    self.dispatcher.dispatch(Dispatch { messages: outbox, ..Dispatch::default() }).await;
-                }
-                return Ok(Some(act));
-            }
+        subject: &str,
+        mut chain: ChainHead,
+        act: GateAct,
+        now: Timestamp,
+    ) -> Result<bool, Fault> {
+        let event = AuditEvent {
+            timestamp: now,
+            kind: act.kind,
+            actor: act.actor,
+            channel: Channel::Operator,
+            approved: false,
+            approved_by: None,
+            token_hash: None,
+            detail: Some(act.detail),
+        };
+        let entry = chain.append(subject, None, event);
+        let lease_ms = self.dispatcher.lease_ms();
+        let outbox: Vec<OutboxMessage> = act
+            .messages
+            .into_iter()
+            .map(|payload| OutboxMessage::new(OutboxSubject::Gate, payload, now, lease_ms))
+            .collect();
+        let commit =
+            Commit { audit: vec![entry], policy: act.policy, outbox: outbox.clone(), ..Commit::default() };
+        let Committed::Done { .. } = self.store.commit(commit).await? else { return Ok(false) };
+        if !outbox.is_empty() {
+            self.dispatcher.dispatch(Dispatch { messages: outbox, ..Dispatch::default() }).await;
         }
-        Err(Fault::bare("an audit chain is being extended too often by others"))
+        Ok(true)
     }
 }
 

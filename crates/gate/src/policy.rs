@@ -10,7 +10,7 @@ use crate::cached::Freshness;
 use crate::commit::GateAct;
 use crate::outbox::OutboxPayload;
 use crate::ports::PolicyRecord;
-use crate::{Error, Fault, Gate};
+use crate::{Error, Fault, Gate, MAX_RACES};
 
 /// The chain of policy changes in the audit trail.
 const SUBJECT: &str = "policy";
@@ -78,13 +78,17 @@ impl Gate {
             Ok(policy) => policy,
             Err(diagnostics) => return Ok(Err(diagnostics)),
         };
-        let act = async |now, _: &_| {
+        for _ in 0..MAX_RACES {
+            let chain = self.store.chain(SUBJECT).await?;
             let latest = self.store.policy().await?;
-            if latest.as_ref().is_some_and(|latest| latest.sha256 == policy.sha256) {
-                return Ok(None);
+            if let Some(same) = latest.as_ref().filter(|latest| latest.sha256 == policy.sha256) {
+                let version = same.version;
+                self.reload_policy().await?;
+                return Ok(Ok(Installed::Same(version)));
             }
             let version = latest.map_or(1, |latest| latest.version.saturating_add(1));
-            Ok(Some(GateAct {
+            let now = self.clock.now();
+            let act = GateAct {
                 kind: AuditEventKind::PolicyInstalled,
                 actor: actor.to_owned(),
                 detail: format!("version {version}, sha256 {}", policy.sha256),
@@ -95,12 +99,13 @@ impl Gate {
                     installed_at: now,
                 }),
                 messages: vec![OutboxPayload::Reassign { policy: version }],
-            }))
-        };
-        let installed = self.append(SUBJECT, act).await?;
-        let in_force = self.reload_policy().await?.map_or(0, |policy| policy.version);
-        let new = installed.and_then(|act| act.policy).map(|record| record.version);
-        Ok(Ok(new.map_or(Installed::Same(in_force), Installed::New)))
+            };
+            if self.append(SUBJECT, chain, act, now).await? {
+                self.reload_policy().await?;
+                return Ok(Ok(Installed::New(version)));
+            }
+        }
+        Err(Fault::bare("the policy could not be installed: too many others are doing the same"))
     }
 }
 

@@ -4,10 +4,10 @@ use placet_core::Timestamp;
 use placet_core::id::ReviewerId;
 use placet_core::policy::Policy;
 use placet_core::request::Request;
-use placet_gate::Gate;
-use placet_gate::ports::View;
+use placet_gate::{ApprovalView, Gate};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use super::Opened;
 use crate::cli::{Globals, Inbox};
@@ -39,7 +39,9 @@ pub(crate) fn known_reviewer(id: &str, policy: &Policy) -> Result<ReviewerId, Fa
 
 async fn of_all(globals: &Globals, gate: &Gate, policy: &Policy) -> Result<Exit, Failure> {
     let now = gate.now();
-    let mut requests = gate.all_pending(LIMIT).await?;
+    let mut requests = gate.all_pending(LIMIT.saturating_add(1)).await?;
+    let more = requests.len() > LIMIT;
+    requests.truncate(LIMIT);
     // What is past its deadline has ended, though nobody may have written it down yet.
     requests.retain(|request| !request.is_overdue(now));
     if globals.json {
@@ -48,12 +50,12 @@ async fn of_all(globals: &Globals, gate: &Gate, policy: &Policy) -> Result<Exit,
             .iter()
             .map(|request| {
                 let mut value =
-                    placet_http::wire::approval(&View { request, token: None, base_url: &base_url });
+                    placet_http::wire::approval(&ApprovalView::of(request, None, &base_url));
                 add(&mut value, "asked", json!(asked(request)));
                 value
             })
             .collect();
-        print(&super::pretty(&json!({ "waiting": waiting })));
+        print(&super::pretty(&json!({ "waiting": waiting, "more": more })));
         return Ok(Exit::Done);
     }
     if requests.is_empty() {
@@ -64,39 +66,48 @@ async fn of_all(globals: &Globals, gate: &Gate, policy: &Policy) -> Result<Exit,
         ["REQUEST", "CLIENT", "ACTION", "WAITS FOR", "CLOSES IN", "SUMMARY"].map(str::to_owned).to_vec();
     let rows = requests.iter().map(|request| {
         vec![
-            request.asked.request_id.to_string(),
-            request.asked.client.to_string(),
-            harmless(&request.asked.action),
+            request.asked().request_id.to_string(),
+            request.asked().client.to_string(),
+            harmless(&request.asked().action),
             shorten(&asked(request).join(", "), 30),
             closes_in(request, now),
-            shorten(&harmless(&request.asked.summary), 50),
+            shorten(&harmless(&request.asked().summary), 50),
         ]
     });
     print(&table(&std::iter::once(heading).chain(rows).collect::<Vec<_>>()));
+    if more {
+        print(&format!("and more: the first {LIMIT} by deadline are shown\n"));
+    }
     Ok(Exit::Done)
 }
 
 async fn of_reviewer(
     globals: &Globals,
     gate: &Gate,
-    policy: &Policy,
+    policy: &Arc<Policy>,
     reviewer: &ReviewerId,
 ) -> Result<Exit, Failure> {
     let base_url = gate.base_url(policy);
-    let inbox = format!("{base_url}/inbox/{}", gate.inbox_link(reviewer).await?);
-    let waiting = gate.waiting_for(reviewer, policy).await?;
+    let inbox = format!("{base_url}/inbox/{}", gate.inbox_link(reviewer, policy).await?);
+    let found = gate.waiting_for(reviewer, policy).await?;
+    let waiting = &found.items;
     if globals.json {
         let waiting: Vec<Value> = waiting
             .iter()
             .map(|waiting| {
-                let view = View { request: &waiting.request, token: None, base_url: &base_url };
+                let view = ApprovalView::of(&waiting.request, None, &base_url);
                 let mut value = placet_http::wire::approval(&view);
                 add(&mut value, "link", json!(format!("{base_url}/r/{}", waiting.link)));
                 add(&mut value, "voted", json!(waiting.voted));
                 value
             })
             .collect();
-        print(&super::pretty(&json!({ "reviewer": reviewer.as_str(), "inbox": inbox, "waiting": waiting })));
+        print(&super::pretty(&json!({
+            "reviewer": reviewer.as_str(),
+            "inbox": inbox,
+            "waiting": waiting,
+            "more": found.more,
+        })));
         return Ok(Exit::Done);
     }
     let style = Style::of_stdout();
@@ -104,8 +115,8 @@ async fn of_reviewer(
     if waiting.is_empty() {
         text.push_str("nothing waits\n");
     }
-    for one in &waiting {
-        let asked = &one.request.asked;
+    for one in waiting {
+        let asked = one.request.asked();
         let voted = one.voted.map_or_else(String::new, |decision| format!(", {decision} already said"));
         let _ = writeln!(
             text,
@@ -118,6 +129,9 @@ async fn of_reviewer(
             style.link(&format!("{base_url}/r/{}", one.link)),
         );
     }
+    if found.more > 0 {
+        let _ = writeln!(text, "\nand {} more, with later deadlines", found.more);
+    }
     print(&text);
     Ok(Exit::Done)
 }
@@ -125,7 +139,7 @@ async fn of_reviewer(
 /// Whom a request waits for.
 fn asked(request: &Request) -> Vec<String> {
     let Some(pending) = request.pending() else { return Vec::new() };
-    match request.asked.stage_queue(pending.stage) {
+    match request.asked().stage_queue(pending.stage) {
         Some(queue) => vec![format!("queue:{queue}")],
         None => pending.asked.iter().map(|asked| asked.reviewer.to_string()).collect(),
     }

@@ -2,7 +2,7 @@
 
 use placet_core::id::{RequestId, RequestKey, ReviewerId};
 use placet_core::policy::Policy;
-use placet_core::request::Request;
+use placet_core::request::{Request, Standing};
 use serde_json::json;
 
 use super::Opened;
@@ -21,10 +21,11 @@ pub(crate) async fn run(globals: &Globals, options: Link) -> Result<Exit, Failur
         Failure::refused(format!("client `{}` has no request `{id}`", client.id))
             .advise("`placet inbox` lists what waits; --client says whose request you mean")
     })?;
-    let url = format!("{}/r/{}", gate.base_url(&policy), gate.link(&request, &reviewer).await?);
+    let url = format!("{}/r/{}", gate.base_url(&policy), gate.link(request.asked(), &reviewer, &policy).await?);
     let overdue = request.is_overdue(gate.now());
-    let is_asked = !overdue && request.may_answer(&reviewer, &policy);
-    let may_approve = is_asked && !request.is_owner_barred(&reviewer, &policy);
+    let standing = request.standing(&reviewer, &policy, gate.now());
+    let is_asked = !overdue && standing != Standing::Nothing;
+    let may_approve = is_asked && standing == Standing::Decide;
     if !is_asked && !was_asked(&request, &reviewer, &policy) {
         return Err(
             Failure::refused(format!("{reviewer} is not asked by this request")).advise(who_is(&request))
@@ -33,7 +34,7 @@ pub(crate) async fn run(globals: &Globals, options: Link) -> Result<Exit, Failur
     if globals.json {
         print(&super::pretty(&json!({
             "link": url,
-            "status": request.status(),
+            "status": request.status().as_str(),
             "is_asked": is_asked,
             "may_approve": may_approve,
         })));
@@ -55,16 +56,16 @@ pub(crate) async fn run(globals: &Globals, options: Link) -> Result<Exit, Failur
 /// Whether they have voted, or one of the stages so far was theirs: then they had a link, and may have it again.
 fn was_asked(request: &Request, reviewer: &ReviewerId, policy: &Policy) -> bool {
     let Some(person) = policy.reviewer(reviewer) else { return false };
-    let voted = request.life.votes.iter().any(|vote| vote.reviewer == *reviewer);
-    let stages = request.stage().map_or(0, |stage| stage.saturating_add(1));
-    voted || (0..stages).any(|stage| person.has_any(request.asked.stage_roles(stage)))
+    let voted = request.state().votes().iter().any(|vote| vote.reviewer == *reviewer);
+    let stages = request.state().stage().map_or(0, |stage| stage.saturating_add(1));
+    voted || (0..stages).any(|stage| person.has_any(request.asked().stage_roles(stage)))
 }
 
 fn who_is(request: &Request) -> String {
     let Some(pending) = request.pending() else {
         return format!("it has ended: {}", request.status());
     };
-    if let Some(queue) = request.asked.stage_queue(pending.stage) {
+    if let Some(queue) = request.asked().stage_queue(pending.stage) {
         return format!("it waits in the queue `{queue}`");
     }
     let people: Vec<&str> = pending.asked.iter().map(|asked| asked.reviewer.as_str()).collect();

@@ -1,7 +1,8 @@
 //! `placet list`: what was asked, and how it ended.
 
-use placet_core::request::Request;
-use placet_gate::ports::{StoreQuery, View};
+use placet_core::request::Status;
+use placet_gate::ApprovalView;
+use placet_gate::ports::StoreQuery;
 use serde_json::{Value, json};
 
 use super::Opened;
@@ -19,22 +20,16 @@ pub(crate) async fn run(globals: &Globals, options: List) -> Result<Exit, Failur
         return Ok(show(globals, &api.list(status, limit).await?));
     }
     let Opened { gate, store, policy } = Opened::of(globals, &options.on).await?;
-    let clients = match &options.client {
-        Some(client) => vec![super::known_client(client, &policy)?.id.clone()],
-        None => policy.clients.iter().map(|client| client.id.clone()).collect(),
+    let client = match &options.client {
+        Some(client) => Some(super::known_client(client, &policy)?.id.clone()),
+        None => None,
     };
-    let mut found: Vec<Request> = Vec::new();
-    for client in clients {
-        let query = StoreQuery { client, status: status.map(str::to_owned), limit, before: None };
-        found.extend(store.list(&query).await?);
-    }
-    // An approval's id is a ULID: the newest sorts last.
-    found.sort_by(|a, b| b.asked.approval_id.as_str().cmp(a.asked.approval_id.as_str()));
-    found.truncate(limit);
+    let query = StoreQuery { client, status: status.and_then(Status::parse), limit, before: None };
+    let found = store.list(&query).await?;
     let base_url = gate.base_url(&policy);
     let approvals: Vec<Value> = found
         .iter()
-        .map(|request| placet_http::wire::approval(&View { request, token: None, base_url: &base_url }))
+        .map(|request| placet_http::wire::approval(&ApprovalView::of(request, None, &base_url)))
         .collect();
     Ok(show(globals, &approvals))
 }

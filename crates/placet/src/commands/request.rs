@@ -265,10 +265,10 @@ impl Asking {
         };
         let Ok(Some(request)) = local.store.load(RequestKey::of(&client, &id)).await else { return stage };
         let Some(pending) = request.pending() else { return stage };
-        if let Some(queue) = request.asked.stage_queue(pending.stage) {
+        if let Some(queue) = request.asked().stage_queue(pending.stage) {
             return format!("queue {queue}");
         }
-        let voted = |reviewer: &_| request.life.votes.iter().any(|vote| vote.reviewer == *reviewer);
+        let voted = |reviewer: &_| request.state().votes().iter().any(|vote| vote.reviewer == *reviewer);
         let people: Vec<String> = pending
             .asked
             .iter()

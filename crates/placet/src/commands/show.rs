@@ -6,7 +6,8 @@ use placet_core::audit::AuditEntry;
 use placet_core::id::{ClientId, RequestId, RequestKey};
 use placet_core::policy::{ClientRole, Policy};
 use placet_core::request::Request;
-use placet_gate::ports::{Store as _, View};
+use placet_gate::ApprovalView;
+use placet_gate::ports::Store as _;
 use serde_json::{Value, json};
 
 use crate::api::{Api, Transport, Withdrawn};
@@ -32,18 +33,18 @@ pub(crate) async fn run(globals: &Globals, options: OneRequest) -> Result<Exit, 
     let local = LocalGate::for_command(Folder::existing(globals.data())?)?;
     let policy = local.policy().await?;
     let request = find(&local, &policy, options.client.as_deref(), &id).await?;
-    let history = local.store.audit_of(request.asked.approval_id.as_str()).await?;
+    let history = local.store.audit_of(request.asked().approval_id.as_str()).await?;
     let base_url = local.gate.base_url(&policy);
-    let approval = placet_http::wire::approval(&View { request: &request, token: None, base_url: &base_url });
+    let approval = placet_http::wire::approval(&ApprovalView::of(&request, None, &base_url));
     if globals.json {
-        let payload = &request.asked.payload;
+        let payload = request.asked().payload.value();
         print(&super::pretty(&json!({ "approval": approval, "payload": payload, "history": history })));
         return Ok(Exit::Done);
     }
     let mut text = super::request::describe(&approval);
     let style = Style::of_stdout();
-    let _ = writeln!(text, "  {}  {}", style.dim("client  "), harmless(request.asked.client.as_str()));
-    let _ = writeln!(text, "  {}  “{}”", style.dim("summary "), harmless(&request.asked.summary));
+    let _ = writeln!(text, "  {}  {}", style.dim("client  "), harmless(request.asked().client.as_str()));
+    let _ = writeln!(text, "  {}  “{}”", style.dim("summary "), harmless(&request.asked().summary));
     let _ = writeln!(text, "\n{}", style.bold("history"));
     for entry in &history {
         let _ = writeln!(text, "  {}", line(entry));
@@ -69,7 +70,7 @@ pub(crate) async fn cancel(globals: &Globals, options: OneRequest) -> Result<Exi
             let local = LocalGate::for_command(Folder::existing(globals.data())?)?;
             let policy = local.policy().await?;
             let request = find(&local, &policy, options.client.as_deref(), &id).await?;
-            let client = super::known_client(request.asked.client.as_str(), &policy)?;
+            let client = super::known_client(request.asked().client.as_str(), &policy)?;
             let api = match local.folder.served_at() {
                 Some(url) if super::request::is_healthy(&url).await => {
                     super::api_over(Transport::network(&url)?, &local, client)
@@ -133,7 +134,7 @@ async fn find(
     for client in &clients {
         found.extend(local.store.load(RequestKey::of(client, id)).await?);
     }
-    let names: Vec<String> = found.iter().map(|request| request.asked.client.to_string()).collect();
+    let names: Vec<String> = found.iter().map(|request| request.asked().client.to_string()).collect();
     match (found.pop(), found.is_empty()) {
         (Some(only), true) => Ok(only),
         (Some(_), false) => Err(Failure::usage(format!("several clients have a request `{id}`"))
