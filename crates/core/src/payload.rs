@@ -1,7 +1,7 @@
 //! The payload: strict JSON in, RFC 8785 canonical text and its SHA-256 out.
 //!
-//! What two programs could read differently is refused here (duplicate keys, integers that a double cannot hold), so
-//! that one digest never stands for two meanings.
+//! What two programs could read differently is refused here (duplicate keys, whole numbers that not every program holds
+//! exactly, however they are spelled), so that one digest never stands for two meanings.
 
 use std::fmt;
 
@@ -15,8 +15,8 @@ use crate::refusal::{FieldError, Refusal};
 /// The largest payload, as canonical text, in bytes.
 pub const MAX_BYTES: usize = 64 * 1024;
 
-/// The largest integer that every JSON reader holds exactly (RFC 7493, section 2.2).
-const MAX_SAFE_INTEGER: i64 = (1 << 53) - 1;
+/// The largest whole number that every JSON reader holds exactly (RFC 7493, section 2.2).
+const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
 
 /// The JSON of what will be done, in canonical form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ pub struct Payload(Box<str>);
 impl Payload {
     /// Takes a JSON object that [`parse_strict`] has read.
     ///
-    /// Refuses integers outside ±(2^53−1), naming each, and more than [`MAX_BYTES`] of canonical text.
+    /// Refuses whole numbers outside ±(2^53−1) in every spelling, naming each, and more than [`MAX_BYTES`] of canonical text.
     pub fn new(object: &Map<String, Value>) -> Result<Self, Refusal> {
         let mut faults = Vec::new();
         for (key, value) in object {
@@ -80,15 +80,12 @@ pub fn hex(bytes: &[u8]) -> String {
 fn check_numbers(value: &Value, path: &mut String, faults: &mut Vec<FieldError>) {
     match value {
         Value::Number(number) => {
-            let exact = match (number.as_i64(), number.as_u64()) {
-                (Some(n), _) => n.abs_diff(0) <= MAX_SAFE_INTEGER.unsigned_abs(),
-                (None, Some(_)) => false,
-                (None, None) => true,
-            };
+            // Beyond 2^53 a double is whole, so `1E30` and thirty digits are the same number here, and both are refused.
+            let exact = number.as_f64().is_some_and(|n| n.abs() <= MAX_SAFE_INTEGER);
             if !exact {
                 faults.push(FieldError::new(
                     path.clone(),
-                    "is an integer beyond 2^53-1, which not every program reads alike; send it as a string",
+                    "is a whole number beyond ±(2^53-1), which not every program reads alike; send it as a string",
                 ));
             }
         }
@@ -174,7 +171,9 @@ impl<'de> Visitor<'de> for Strict {
         while let Some(key) = entries.next_key::<String>()? {
             let value = entries.next_value_seed(Strict)?;
             if object.contains_key(&key) {
-                return Err(serde::de::Error::custom(format!("the key `{key}` stands twice in one object")));
+                return Err(serde::de::Error::custom(format!(
+                    "the key `{key}` is there twice in one object"
+                )));
             }
             object.insert(key, value);
         }
@@ -201,18 +200,336 @@ mod tests {
         assert_eq!(a.sha256(), b.sha256());
     }
 
+    const TOO_LARGE: &str =
+        "is a whole number beyond ±(2^53-1), which not every program reads alike; send it as a string";
+
     #[test]
-    fn what_two_readers_could_read_differently_is_refused() {
-        assert!(parse_strict(br#"{"amount":1,"amount":1000}"#).is_err());
-        assert_eq!(
-            payload(r#"{"a":{"ids":[1,9007199254740993]}}"#),
-            Err(Refusal::field(
-                "payload.a.ids[1]",
-                "is an integer beyond 2^53-1, which not every program reads alike; send it as a string"
-            ))
-        );
-        assert!(payload(r#"{"a":-9007199254740991}"#).is_ok());
-        assert!(payload(r#"{"a":18446744073709551615}"#).is_err());
+    fn a_whole_number_that_not_every_program_holds_is_refused_however_it_is_spelled() {
+        for text in [
+            "9007199254740992",
+            "-9007199254740992",
+            "9007199254740993",
+            "9007199254740993.0",
+            "9223372036854775807",
+            "9223372036854775808",
+            "-9223372036854775808",
+            "-9223372036854775809",
+            "18446744073709551615",
+            "18446744073709551616",
+            "100000000000000000001",
+            "123456789012345678901234567890",
+            "-123456789012345678901234567890.000",
+            "1E30",
+            "1e+16",
+            "-1e16",
+            "0.1e17",
+            "10000000000000000000000000000000e-1",
+            "1.7976931348623157e308",
+        ] {
+            let refused = payload(&format!(r#"{{"n":{text}}}"#));
+            assert_eq!(refused, Err(Refusal::field("payload.n", TOO_LARGE)), "{text}");
+        }
+        for text in ["1e400", "-1e400", "1e309", &"9".repeat(400)] {
+            assert!(parse_strict(text.as_bytes()).is_err(), "{text}");
+        }
+        for (text, canonical) in [
+            ("9007199254740991", "9007199254740991"),
+            ("-9007199254740991", "-9007199254740991"),
+            ("9007199254740991.0", "9007199254740991"),
+            ("9.007199254740991e15", "9007199254740991"),
+            ("1e3", "1000"),
+            ("1E+3", "1000"),
+            ("1.5", "1.5"),
+            ("-0", "0"),
+            ("-0.0", "0"),
+            ("0e400", "0"),
+            ("1e-400", "0"),
+            ("1e-7", "1e-7"),
+            ("0.000001", "0.000001"),
+        ] {
+            let taken = payload(&format!(r#"{{"n":{text}}}"#)).unwrap();
+            assert_eq!(taken.as_str(), format!(r#"{{"n":{canonical}}}"#), "{text}");
+        }
+        let deep = payload(r#"{"a":{"ids":[1,9007199254740993,{"b":1e20}]},"c":-1e17}"#);
+        let fields = ["payload.a.ids[1]", "payload.a.ids[2].b", "payload.c"];
+        let told = fields.map(|field| FieldError::new(field, TOO_LARGE)).to_vec();
+        assert_eq!(deep, Err(Refusal::InvalidRequest(told)));
+    }
+
+    /// Appendix B of RFC 8785: doubles by their bits, and how they are written.
+    #[test]
+    fn numbers_are_written_as_rfc_8785_says() {
+        for (bits, text) in [
+            (0x0000_0000_0000_0000, "0"),
+            (0x8000_0000_0000_0000, "0"),
+            (0x0000_0000_0000_0001, "5e-324"),
+            (0x8000_0000_0000_0001, "-5e-324"),
+            (0x7fef_ffff_ffff_ffff, "1.7976931348623157e+308"),
+            (0xffef_ffff_ffff_ffff, "-1.7976931348623157e+308"),
+            (0x4340_0000_0000_0000, "9007199254740992"),
+            (0xc340_0000_0000_0000, "-9007199254740992"),
+            (0x4430_0000_0000_0000, "295147905179352830000"),
+            (0x44b5_2d02_c7e1_4af5, "9.999999999999997e+22"),
+            (0x44b5_2d02_c7e1_4af6, "1e+23"),
+            (0x44b5_2d02_c7e1_4af7, "1.0000000000000001e+23"),
+            (0x444b_1ae4_d6e2_ef4e, "999999999999999700000"),
+            (0x444b_1ae4_d6e2_ef4f, "999999999999999900000"),
+            (0x444b_1ae4_d6e2_ef50, "1e+21"),
+            (0x3eb0_c6f7_a0b5_ed8c, "9.999999999999997e-7"),
+            (0x3eb0_c6f7_a0b5_ed8d, "0.000001"),
+            (0x41b3_de43_5555_5553, "333333333.3333332"),
+            (0x41b3_de43_5555_5554, "333333333.33333325"),
+            (0x41b3_de43_5555_5555, "333333333.3333333"),
+            (0x41b3_de43_5555_5556, "333333333.3333334"),
+            (0x41b3_de43_5555_5557, "333333333.33333343"),
+            (0xbecb_f647_612f_3696, "-0.0000033333333333333333"),
+            (0x4314_3ff3_c1cb_0959, "1424953923781206.2"),
+        ] {
+            let number: f64 = f64::from_bits(bits);
+            assert_eq!(serde_json_canonicalizer::to_string(&number).unwrap(), text);
+            let read = parse_strict(text.as_bytes()).unwrap();
+            // Read back from its text, it is the same double (whatever the sign of zero).
+            assert!(read.as_f64() == Some(number), "{text}");
+            assert_eq!(
+                payload(&format!(r#"{{"n":{text}}}"#)).is_ok(),
+                number.abs() < 9_007_199_254_740_992.0,
+                "{text}"
+            );
+        }
+    }
+
+    /// After the cases of JSONTestSuite (by Nicolas Seriot): what must be taken, what must not, and what we decided
+    /// where the standard leaves it open.
+    #[test]
+    fn json_is_read_as_its_standard_says() {
+        for text in [
+            "[]",
+            "[[]   ]",
+            "[\"\"]",
+            "[\"a\"]",
+            "[false]",
+            "[null, 1, \"1\", {}]",
+            " [1]",
+            "[1,null,null,2]",
+            "[2] ",
+            "[0e+1]",
+            "[0e1]",
+            "[ 4]",
+            "[-0.000000000001]",
+            "[20e1]",
+            "[-0]",
+            "[-123]",
+            "[123e45]",
+            "[1E-2]",
+            "[1e+2]",
+            "[123.456e78]",
+            "{\"asd\":\"sdf\"}",
+            "{}",
+            "{\"\":0}",
+            "{\"foo\\u0000bar\": 42}",
+            "{\n\"a\": \"b\"\n}",
+            "[\"\\u0060\\u012a\\u12AB\"]",
+            "[\"\\uD801\\udc37\"]",
+            "[\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"]",
+            "[\"\\\\u0000\"]",
+            "[\"a/*b*/c/*d//e\"]",
+            "[\"\\uDBFF\\uDFFF\"]",
+            "[\"\u{10ffff}\"]",
+            "[\"\u{2028}\"]",
+            "[\"\u{7f}\"]",
+            "false",
+            "42",
+            "-0.1",
+            "null",
+            "\"asd\"",
+            "true",
+            "\"\"",
+            "[true]",
+            "\t[\r\n]\r\n",
+            "{\"a\":[]}",
+            "[\"\\u0000\"]",
+            "[\"\\uFFFF\"]",
+            "[\"\u{feff}\"]",
+        ] {
+            assert!(parse_strict(text.as_bytes()).is_ok(), "{text}");
+        }
+        for text in [
+            "",
+            " ",
+            "[1 true]",
+            "[\"\": 1]",
+            "[\"\"],",
+            "[,1]",
+            "[1,,2]",
+            "[\"x\",,]",
+            "[\"x\"]]",
+            "[\"\",]",
+            "[\"x\"",
+            "[x",
+            "[3[4]]",
+            "[:1]",
+            "[,]",
+            "[-]",
+            "[   , \"\"]",
+            "[1,]",
+            "[1,,]",
+            "[*]",
+            "[\"\",\n4\n,1,",
+            "[fals]",
+            "[nul]",
+            "[tru]",
+            "[1",
+            "[-01]",
+            "[-1.0.]",
+            "[-2.]",
+            "[.-1]",
+            "[.2e-3]",
+            "[++1234]",
+            "[+1]",
+            "[+Inf]",
+            "[-NaN]",
+            "[-foo]",
+            "[- 1]",
+            "[-012]",
+            "[-.123]",
+            "[0.1.2]",
+            "[0.3e+]",
+            "[0.e1]",
+            "[0e]",
+            "[0e+]",
+            "[0E]",
+            "[1.0e+]",
+            "[1eE2]",
+            "[1 000.0]",
+            "[2.e3]",
+            "[9.e+]",
+            "[Inf]",
+            "[Infinity]",
+            "[NaN]",
+            "[012]",
+            "[0x1]",
+            "[0x42]",
+            "[1+2]",
+            "[1.]",
+            "[１]",
+            "[2.]",
+            "{\"x\", null}",
+            "{\"x\"::\"b\"}",
+            "{\"a\":\"a\" 123}",
+            "{key: 'value'}",
+            "{\"a\" b}",
+            "{:\"b\"}",
+            "{\"a\" \"b\"}",
+            "{\"a\":",
+            "{\"a\"",
+            "{1:1}",
+            "{9999E9999:1}",
+            "{null:null}",
+            "{\"id\":0,,,,,}",
+            "{'a':0}",
+            "{\"id\":0,}",
+            "{\"a\":\"b\"}/**/",
+            "{\"a\":\"b\"}//",
+            "{\"a\":\"b\",,\"c\":\"d\"}",
+            "{a: \"b\"}",
+            "{\"a\":\"a",
+            "{ \"foo\" : \"bar\", \"a\" }",
+            "{\"a\":\"b\"}#",
+            "[\"\\uD800\\\"]",
+            "[\"\\uD800\\u\"]",
+            "[\"\\uD800\\u1x\"]",
+            "[é]",
+            "[\"\\x00\"]",
+            "[\"\\\\\\\"]",
+            "[\"\\\t\"]",
+            "[\"\\a\"]",
+            "[\"\\u00A\"]",
+            "[\"\\uqqqq\"]",
+            "[\"\n\"]",
+            "[\"\t\"]",
+            "[\"\u{0}\"]",
+            "\"\\UA66D\"",
+            "['a']",
+            "\"",
+            "\\u0020\"asd\"",
+            "<.>",
+            "[<null>]",
+            "[1]x",
+            "[1]]",
+            "aå",
+            "[True]",
+            "{\"x\": true,",
+            "[][]",
+            "]",
+            "{]",
+            "[}",
+            "[1,\n1\n,1",
+            "*",
+            "1]",
+            "2@",
+            "{}}",
+            "{\"\":",
+            "{\"a\":/*comment*/\"b\"}",
+            "{\"a\": true} \"x\"",
+            "['",
+            "[\"",
+            "{",
+            "{,",
+            "{[",
+            "[{",
+            "[\u{a0}]",
+            "[\u{2060}]",
+            "[\u{c}]",
+            "\u{feff}{}",
+            "\u{1}",
+            "[\"\\u{41}\"]",
+            // Open in the standard, and refused: half of a pair, a number out of range, too deep.
+            "[\"\\uD800\"]",
+            "[\"\\uDd1e\\uD834\"]",
+            "[\"\\ud800abc\"]",
+            "[1e9999]",
+            "[-1e9999]",
+            "[0.4e00669999999999]",
+        ] {
+            assert!(parse_strict(text.as_bytes()).is_err(), "{text:?}");
+        }
+        for bytes in [
+            &b"[\"\xff\"]"[..],
+            b"[\"\xe0\xff\"]",
+            b"[\"\xc0\xaf\"]",
+            b"[\"\xed\xa0\x80\"]",
+            b"[\"\xf4\xbf\xbf\xbf\"]",
+            b"[\xff]",
+            b"{\"\xb9\":\"0\",}",
+            b"\xff\xfe[\x00\"\x00",
+            b"\x00[\x00\"",
+            b"[\"\xe6\x97\xa5\xd1\"]",
+        ] {
+            assert!(parse_strict(bytes).is_err(), "{bytes:?}");
+        }
+        for (text, told) in [
+            (r#"{"amount":1,"amount":1000}"#, "`amount` is there twice"),
+            (r#"{"a":[{"b":1,"c":2,"b":1}]}"#, "`b` is there twice"),
+            (r#"{"a":1,"\u0061":1}"#, "`a` is there twice"),
+        ] {
+            let error = parse_strict(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(told), "{text}: {error}");
+        }
+        assert!(parse_strict(r#"{"a":1,"A":1,"å":2,"a\u030a":2}"#.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn the_deepest_payload_is_read_on_the_smallest_stack() {
+        for depth in [1, 60, 120, 127, 128, 100_000] {
+            let work = move || {
+                let text = format!(r#"{{"a":{}1{}}}"#, "[".repeat(depth), "]".repeat(depth));
+                let objects = format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
+                (payload(&text).is_ok(), payload(&objects).map(|payload| payload.value().is_object()))
+            };
+            let thread = std::thread::Builder::new().stack_size(256 * 1024).spawn(work).unwrap();
+            let (lists, objects) = thread.join().unwrap();
+            assert_eq!((lists, objects.is_ok()), (depth < 127, depth < 128), "{depth}");
+        }
     }
 
     #[test]

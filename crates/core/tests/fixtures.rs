@@ -119,3 +119,19 @@ fn every_payload_has_the_canonical_text_and_digest_of_the_fixtures() {
         assert!(object.is_none_or(|object| Payload::new(object).is_err()), "{}", row["name"]);
     }
 }
+
+#[test]
+fn numbers_are_taken_or_refused_as_every_client_does() {
+    let fixture = fixture("numbers");
+    let asked = |number: &str| {
+        let value = parse_strict(format!(r#"{{"n":{number}}}"#).as_bytes()).ok()?;
+        Payload::new(value.as_object().unwrap()).ok()
+    };
+    for row in rows(&fixture, "accepted") {
+        let taken = asked(text(row, "text")).map(|payload| payload.as_str().to_owned());
+        assert_eq!(taken, Some(format!(r#"{{"n":{}}}"#, text(row, "canonical"))), "{row}");
+    }
+    for number in rows(&fixture, "refused") {
+        assert_eq!(asked(number.as_str().unwrap()), None, "{number}");
+    }
+}

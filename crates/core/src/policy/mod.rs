@@ -4,7 +4,11 @@
 //! feature `conditions`; a program that only looks things up does without its dependencies.
 
 #[cfg(feature = "conditions")]
+mod cel;
+#[cfg(feature = "conditions")]
 mod condition;
+#[cfg(feature = "conditions")]
+mod dead_ends;
 #[cfg(feature = "conditions")]
 mod diagnostic;
 mod hours;
@@ -25,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 #[cfg(feature = "conditions")]
-pub use condition::{Condition, EvalError, Facts, VARIABLES, Verdict};
+pub use condition::{Condition, EvalError, Verdict};
 #[cfg(feature = "conditions")]
 pub use diagnostic::Diagnostic;
 pub use hours::Hours;
@@ -315,10 +319,12 @@ impl Policy {
     /// What each rule says of a request, down to the one that it hits: the steps of [`Policy::evaluate`].
     #[cfg(feature = "conditions")]
     pub fn trace(&self, question: &Question<'_>) -> Vec<(&Rule, Verdict)> {
-        let facts = Facts::of(question);
+        // One budget for all conditions: a policy of many rules costs a request no more than one of few.
+        let budget = cel::Budget::of_one_request();
         let mut steps = Vec::new();
         for rule in &self.rules {
-            let verdict = rule.when.as_ref().map_or(Verdict::True, |condition| condition.test(&facts));
+            let verdict =
+                rule.when.as_ref().map_or(Verdict::True, |condition| condition.test(question, &budget));
             steps.push((rule, verdict));
             if verdict != Verdict::False {
                 break;

@@ -1,10 +1,13 @@
 //! Reading `placet.toml`: the whole file is checked, and all faults are reported together with their places.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use serde_json::Value;
 use toml::de::DeTable;
 
+use super::cel::{ConditionFault, Findings};
+use super::dead_ends::{self, Tables};
 use super::diagnostic::{Diagnostic, Diagnostics, closest};
 use super::toml_tree::{Node, Table};
 use super::{
@@ -37,22 +40,25 @@ impl Policy {
     ///
     /// A function that never tests a condition then does not hold the compiler either.
     pub fn load_trusted(text: &str, version: u32) -> Result<Self, Vec<Diagnostic>> {
-        let trusting =
-            Strictness { condition: |source| Ok(Condition::unchecked(source)), examples: |_, _, _| {} };
+        let trusting = Strictness {
+            condition: |source| Ok((Condition::unchecked(source), Findings::default())),
+            review: |_, _, _| {},
+        };
         trusting.report(text).policy.map(|policy| Self { version, ..policy })
     }
 
     /// Reads and checks a policy; also says what an operator should think twice about.
     pub fn check(text: &str) -> Report {
-        Strictness { condition: Condition::compile, examples: check_examples }.report(text)
+        Strictness { condition: Condition::compile, review }.report(text)
     }
 }
 
-/// How closely conditions, and the examples that try them, are looked at.
+/// How closely a policy is looked at.
 #[derive(Clone, Copy)]
 struct Strictness {
-    condition: fn(&str) -> Result<Condition, Vec<String>>,
-    examples: fn(&Table<'_, '_>, &Rule, &Policy),
+    condition: fn(&str) -> Result<(Condition, Findings), Vec<ConditionFault>>,
+    /// Looks at the whole, once every part of it could be read.
+    review: fn(&Tables<'_, '_, '_>, &Policy, &Diagnostics<'_>),
 }
 
 impl Strictness {
@@ -98,31 +104,34 @@ fn read_policy(
     let rule_tables = root.tables("rules", "a rule");
     let reviewers: Vec<Reviewer> = reviewers.into_iter().map(|(_, reviewer)| reviewer).collect();
     let clients: Vec<Client> = clients.into_iter().map(|(_, client)| client).collect();
-    let rules: Vec<Rule> = rule_tables
+    let rules: Vec<(&Table<'_, '_>, Rule)> = rule_tables
         .iter()
-        .filter_map(|table| read_rule(table, &reviewers, &clients, warnings, strictness))
+        .filter_map(|table| Some((table, read_rule(table, &reviewers, &clients, warnings, strictness)?)))
         .collect();
     let mut names = BTreeSet::new();
-    for (rule, table) in rules.iter().zip(&rule_tables) {
+    for (table, rule) in &rules {
         if !names.insert(&rule.name) {
             key_fault(table, "name", format!("rule `{}` is defined twice", rule.name));
         }
     }
+    if rule_tables.is_empty() && reviewer_tables.is_empty() && client_tables.is_empty() {
+        root.fault_with_help(
+            "the policy is empty: nobody could ask, and every request would be rejected",
+            "`placet init` writes one to start from",
+        );
+    }
     let complete = rules.len() == rule_tables.len();
+    let rules = rules.into_iter().map(|(_, rule)| rule).collect();
     let policy =
         Policy { issuer, clients, reviewers, rules, sha256: sha256_hex(text.as_bytes()), version: 0 };
     // Where a rule could not be read, examples of later rules could hit the wrong one for that reason alone.
     if complete {
-        for (table, rule) in rule_tables.iter().zip(&policy.rules) {
-            (strictness.examples)(table, rule, &policy);
-        }
+        let tables = Tables { clients: &client_tables, reviewers: &reviewer_tables, rules: &rule_tables };
+        (strictness.review)(&tables, &policy, warnings);
     } else {
         for table in &rule_tables {
             let _ = table.get("examples");
         }
-    }
-    if policy.rules.is_empty() {
-        warnings.add(0..0, "there are no rules: every request is rejected");
     }
     policy
 }
@@ -400,12 +409,13 @@ fn read_rule(
         None => None,
     };
     let when = match table.get("when") {
-        None => Some(None),
+        None => Some((None, Findings::default())),
         Some(node) => node.text().and_then(|source| match (strictness.condition)(source) {
-            Ok(condition) => Some(Some(condition)),
-            Err(messages) => {
-                for message in messages {
-                    node.fault(format!("condition: {message}"));
+            Ok((condition, findings)) => Some((Some(condition), findings)),
+            Err(faults) => {
+                for fault in faults {
+                    let span = place_in_text(&node, source, fault.span);
+                    node.fault_at(span, fault.message, fault.help);
                 }
                 None
             }
@@ -449,12 +459,77 @@ fn read_rule(
             node.fault(format!("`{key}` means nothing in a rule that decides alone"));
         }
     }
+    // Looked at when all rules are known.
     let _ = table.get("examples");
-    let (name, when, action, valid_for_seconds) = (name?, when?, action?, valid_for_seconds?);
+    let (name, (when, findings), action, valid_for_seconds) = (name?, when?, action?, valid_for_seconds?);
+    if let Some(node) = table.get("when") {
+        warn_of_condition(&node, &findings, &action, warnings);
+    }
     if when.is_none() && matches!(action, RuleAction::Decide(Decision::Approve)) {
-        warnings.add(table.span(), format!("rule `{name}` approves everything that reaches it"));
+        let message = format!("rule `{name}` approves everything that reaches it");
+        warnings.add_with_help(table.span(), message, Some("add `when` with a condition".into()));
     }
     Some(Rule { name, when, action, valid_for_seconds })
+}
+
+/// Where a part of a text is in the file: the part itself where the text is written as it is, else all of it.
+fn place_in_text(node: &Node<'_, '_>, text: &str, part: Range<usize>) -> Range<usize> {
+    match node.raw().find(text).filter(|_| !text.is_empty()) {
+        Some(at) => {
+            let start = node.span().start + at;
+            start + part.start..start + part.end
+        }
+        None => node.span(),
+    }
+}
+
+fn warn_of_condition(
+    node: &Node<'_, '_>,
+    findings: &Findings,
+    action: &RuleAction,
+    warnings: &Diagnostics<'_>,
+) {
+    let source = node.text().unwrap_or_default();
+    let place = |span: &Range<usize>| place_in_text(node, source, span.clone());
+    for warning in &findings.warnings {
+        warnings.add_with_help(place(&warning.span), &*warning.message, warning.help.clone());
+    }
+    if !matches!(action, RuleAction::Decide(Decision::Approve)) {
+        return;
+    }
+    for (path, bound) in &findings.bounds {
+        let (missing, help) = match (bound.lower, bound.upper) {
+            (false, true) => {
+                ("smallest", format!("add `{path} > 0`, or whatever is the least that makes sense"))
+            }
+            (true, false) => ("largest", format!("add `{path} <= …`")),
+            (true, true) | (false, false) => continue,
+        };
+        warnings.add_with_help(
+            place(&bound.span),
+            format!("this rule approves, but `{path}` has no {missing} value"),
+            Some(help),
+        );
+    }
+    let money = findings.bounds.iter().find(|(path, _)| is_money(path));
+    let names_currency = findings.paths.iter().any(|path| path.to_lowercase().contains("currency"));
+    if let Some((path, bound)) = money
+        && !names_currency
+    {
+        let beside = path.rsplit_once('.').map_or("payload", |(beside, _)| beside);
+        warnings.add_with_help(
+            place(&bound.span),
+            format!("this rule approves `{path}` in any currency"),
+            Some(format!("if the payload names one, add `{beside}.currency == \"EUR\"`")),
+        );
+    }
+}
+
+/// Whether a field is named like money.
+fn is_money(path: &str) -> bool {
+    const WORDS: [&str; 9] = ["amount", "total", "price", "sum", "cost", "fee", "value", "balance", "refund"];
+    let name = path.rsplit('.').next().unwrap_or(path).to_lowercase();
+    WORDS.iter().any(|word| name.contains(word))
 }
 
 fn decision(node: &Node<'_, '_>) -> Option<Decision> {
@@ -488,21 +563,6 @@ fn read_terms(
         stages.fault("the stages together may take at most 30 days");
     }
     let approvals = approvals?;
-    let people = reviewers
-        .iter()
-        .filter(|reviewer| {
-            read.iter()
-                .any(|stage| matches!(&stage.assignees, Assignees::Roles(roles) if reviewer.has_any(roles)))
-        })
-        .count();
-    let queue = read.iter().any(|stage| matches!(stage.assignees, Assignees::Queue(_)));
-    if read.len() == items.len() && people < approvals as usize && !queue {
-        key_fault(
-            table,
-            "approvals",
-            format!("the rule needs {approvals} approvals, but its stages have {people} reviewers"),
-        );
-    }
     (read.len() == items.len()).then_some(())?;
     Some(ApprovalTerms { approvals, stages: read, owner_may_approve: owner_may_approve? })
 }
@@ -564,6 +624,13 @@ fn read_stage(node: &Node<'_, '_>, reviewers: &[Reviewer], clients: &[Client]) -
 
 /// When examples that do not say otherwise are asked: a fixed time, so that a check always finds the same.
 const EXAMPLE_NOW: Timestamp = Timestamp::from_millis(1_767_268_800_000);
+
+fn review(tables: &Tables<'_, '_, '_>, policy: &Policy, warnings: &Diagnostics<'_>) {
+    for (table, rule) in tables.rules.iter().zip(&policy.rules) {
+        check_examples(table, rule, policy);
+    }
+    dead_ends::find(tables, policy, warnings);
+}
 
 fn check_examples(table: &Table<'_, '_>, rule: &Rule, policy: &Policy) {
     let empty = BTreeMap::new();
