@@ -16,7 +16,10 @@ use crate::refusal::{FieldError, Refusal};
 pub const MAX_BYTES: usize = 64 * 1024;
 
 /// The largest integer that every JSON reader holds exactly (RFC 7493, section 2.2).
-const MAX_SAFE_INTEGER: i64 = (1 << 53) - 1;
+const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
+
+/// 2^53: from here on two integers share one double.
+const FIRST_UNSAFE: f64 = 9_007_199_254_740_992.0;
 
 /// The JSON of what will be done, in canonical form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +29,7 @@ pub struct Payload(Box<str>);
 impl Payload {
     /// Takes a JSON object that [`parse_strict`] has read.
     ///
-    /// Refuses integers outside ±(2^53−1), naming each, and more than [`MAX_BYTES`] of canonical text.
+    /// Refuses whole numbers outside ±(2^53−1), however they are spelled, naming each, and more than [`MAX_BYTES`] of canonical text.
     pub fn new(object: &Map<String, Value>) -> Result<Self, Refusal> {
         let mut faults = Vec::new();
         for (key, value) in object {
@@ -75,15 +78,16 @@ pub fn hex(bytes: &[u8]) -> String {
 fn check_numbers(value: &Value, path: &mut String, faults: &mut Vec<FieldError>) {
     match value {
         Value::Number(number) => {
-            let exact = match (number.as_i64(), number.as_u64()) {
-                (Some(n), _) => n.abs_diff(0) <= MAX_SAFE_INTEGER.unsigned_abs(),
-                (None, Some(_)) => false,
-                (None, None) => true,
+            // However it is spelled: a double beyond this has no fraction, so it is a whole number, too.
+            let exact = match (number.as_i64(), number.as_f64()) {
+                (Some(n), _) => n.unsigned_abs() <= MAX_SAFE_INTEGER,
+                (None, Some(n)) => n.abs() < FIRST_UNSAFE,
+                (None, None) => false,
             };
             if !exact {
                 faults.push(FieldError::new(
                     path.clone(),
-                    "is an integer beyond 2^53-1, which not every program reads alike; send it as a string",
+                    "is a whole number beyond 2^53-1, which not every program reads alike; send it as a string",
                 ));
             }
         }
@@ -203,11 +207,38 @@ mod tests {
             payload(r#"{"a":{"ids":[1,9007199254740993]}}"#),
             Err(Refusal::field(
                 "payload.a.ids[1]",
-                "is an integer beyond 2^53-1, which not every program reads alike; send it as a string"
+                "is a whole number beyond 2^53-1, which not every program reads alike; send it as a string"
             ))
         );
-        assert!(payload(r#"{"a":-9007199254740991}"#).is_ok());
-        assert!(payload(r#"{"a":18446744073709551615}"#).is_err());
+        for fine in [
+            "-9007199254740991",
+            "9007199254740991.0",
+            "9.007199254740991e15",
+            "0.1",
+            "1e-7",
+            "5e-324",
+            "-0.0",
+            "1e15",
+        ] {
+            assert!(payload(&format!(r#"{{"a":{fine}}}"#)).is_ok(), "{fine}");
+        }
+        for beyond in [
+            "9007199254740992",
+            "-9007199254740992",
+            "9007199254740992.0",
+            "9.007199254740992e15",
+            "900719925474099.2e1",
+            "18446744073709551615",
+            "18446744073709551616",
+            "-9223372036854775809",
+            "100000000000000000001",
+            "123456789012345678901234567890",
+            "1E30",
+            "-1e300",
+            "1.7976931348623157e308",
+        ] {
+            assert!(payload(&format!(r#"{{"a":{beyond}}}"#)).is_err(), "{beyond}");
+        }
     }
 
     #[test]

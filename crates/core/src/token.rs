@@ -476,7 +476,8 @@ mod tests {
         install_crypto();
         let sign = |claims: &Value| {
             let header = Header { typ: Some(TYPE.into()), ..Header::new(Algorithm::HS256) };
-            jsonwebtoken::encode(&header, claims, &EncodingKey::from_secret(secret.expose().as_bytes())).unwrap()
+            jsonwebtoken::encode(&header, claims, &EncodingKey::from_secret(secret.expose().as_bytes()))
+                .unwrap()
         };
         let mut told = serde_json::to_value(claims()).unwrap();
         assert_eq!(read(&sign(&told), &[VerifyKey::Hs256(secret.clone())]), Ok(claims()));

@@ -331,7 +331,8 @@ impl Calls {
             true => match self.clients.try_acquire() {
                 Ok(place) => Some(place),
                 Err(_) => {
-                    return Problem::busy("the gate has no place left for a client's call", 1).into_response();
+                    return Problem::busy("the gate has no place left for a client's call", 1)
+                        .into_response();
                 }
             },
         };
