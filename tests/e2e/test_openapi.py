@@ -1,13 +1,17 @@
 """The document says what the gate does: the checked-in copy is the served one, and a generator of requests agrees."""
 
+import copy
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from local_gate import HERE, environment
+from openapi_spec_validator import OpenAPIV31SpecValidator, validate
+from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
 
 CHECKED_IN = HERE / "../../crates/http/openapi.json"
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
@@ -35,6 +39,47 @@ def test_the_document_is_openapi_3_1(document):
                     path,
                 )
                 assert operation["responses"], (verb, path)
+
+
+def test_an_independent_validator_finds_no_fault(document):
+    """With every rule of the 3.1 schema; `validate` raises for the first."""
+    faults = [f"{'/'.join(map(str, fault.absolute_path))}: {fault.message[:200]}" for fault in OpenAPIV31SpecValidator(document).iter_errors()]
+    assert not faults, faults
+    # It would notice: without a description, a response is not valid.
+    broken = copy.deepcopy(document)
+    del broken["paths"]["/v1/requests"]["post"]["responses"]["201"]["description"]
+    with pytest.raises(OpenAPIValidationError):
+        validate(broken)
+
+
+def test_every_response_is_described(document):
+    for path, verb, operation in operations(document):
+        for status, response in operation["responses"].items():
+            assert response["description"].strip(), (verb, path, status)
+        assert any(status.startswith("2") for status in operation["responses"]), (verb, path)
+
+
+def test_the_gate_takes_the_query_parameters_of_the_document_and_no_others(document, gate, agent, jira):
+    values = {"wait_seconds": "0", "status": "pending", "limit": "1", "cursor": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "client": "agent"}
+    for path, verb, operation in operations(document):
+        if not path.startswith("/v1/"):
+            continue
+        target = re.sub(r"\{[a-z_]+\}", "no-such", path)
+        caller = jira if path.endswith("/decision") else agent
+        known = {found["name"] for found in operation.get("parameters", []) if found["in"] == "query"}
+        for name in sorted(set(values) | known | {"bogus"}):
+            answer = caller.call(verb.upper(), f"{target}?{name}={values.get(name, 'x')}")
+            refused = answer.status == 422 and any(
+                error["field"] == name and "query parameter" in error["message"] for error in answer.json()["errors"]
+            )
+            assert refused is (name not in known), (verb, path, name, answer)
+
+
+def operations(document):
+    for path, item in document["paths"].items():
+        for verb, operation in item.items():
+            if verb in ("get", "post", "delete", "put", "patch"):
+                yield path, verb, operation
 
 
 def test_the_document_names_every_code(document):

@@ -18,6 +18,7 @@ CLIENTS = """
 [[clients]]
 id = "agent"
 roles = ["requester"]
+token = "HS256"
 owner = "alice"
 callback_hosts = ["127.0.0.1"]
 rate_per_minute = 60000
@@ -25,6 +26,7 @@ rate_per_minute = 60000
 [[clients]]
 id = "other"
 roles = ["requester"]
+token = "HS256"
 callback_hosts = ["127.0.0.1"]
 rate_per_minute = 60000
 
@@ -52,7 +54,6 @@ rate_per_minute = 60000
 [[clients]]
 id = "executor2"
 roles = ["requester"]
-token = "EdDSA"
 rate_per_minute = 60000
 
 [[clients]]

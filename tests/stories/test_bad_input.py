@@ -200,9 +200,9 @@ def test_missing_fields_are_listed(agent):
 
 BAD_VALUES = [
     ("request_id", ["", "a" * 129, "a b", "a/b", "ä", "a\n", 7, None, ["a"]]),
-    ("summary", ["", "x" * 501, 7, None, ["s"], {}]),
+    ("summary", ["", "x" * 501, "\U0001f600" * 501, 7, None, ["s"], {}]),
     ("action", ["", "a b", "x" * 2000, 7, {}, "a\u0000b"]),
-    ("payload", [[], "x", 7, True]),
+    ("payload", [[], "x", 7, True, None]),
     ("timeout_seconds", [0, -1, 30 * 86400 + 1, 1.5, "60", True, 2**70]),
     ("callback_url", ["", "x", "ftp://a.example/", "//a.example/", "javascript:alert(1)", "http://a.example/", "https://", 7, "https://" + "a" * 5000]),
     ("wait_seconds", [-1, 26, 0.5, "1", 2**70]),
@@ -229,6 +229,8 @@ def test_good_values_at_the_edge_are_taken(agent):
         {"request_id": new_id() + "._:-"},
         {"summary": "x"},
         {"summary": "é" * 500},
+        {"summary": "\U0001f600" * 500},
+        {"summary": "e\u0301" * 250},
         {"timeout_seconds": 1},
         {"timeout_seconds": 30 * 86400},
         {"wait_seconds": 0},
@@ -269,6 +271,13 @@ RAW = {
     "an integer of 2^53": b'{"request_id":"x","summary":"s","payload":{"a":9007199254740992}}',
     "an integer of -2^53": b'{"request_id":"x","summary":"s","payload":{"a":[-9007199254740992]}}',
     "an integer of 400 digits": b'{"request_id":"x","summary":"s","payload":{"a":' + b"9" * 400 + b"}}",
+    "20 digits": b'{"request_id":"x","summary":"s","payload":{"a":100000000000000000001}}',
+    "2^64": b'{"request_id":"x","summary":"s","payload":{"a":18446744073709551616}}',
+    "below -2^63": b'{"request_id":"x","summary":"s","payload":{"a":-9223372036854775809}}',
+    "30 digits": b'{"request_id":"x","summary":"s","payload":{"a":123456789012345678901234567890}}',
+    "1E30": b'{"request_id":"x","summary":"s","payload":{"a":1E30}}',
+    "2^53 as a fraction": b'{"request_id":"x","summary":"s","payload":{"a":9007199254740992.0}}',
+    "2^53 with an exponent": b'{"request_id":"x","summary":"s","payload":{"a":[{"b":9.007199254740992e15}]}}',
     "a float without end": b'{"request_id":"x","summary":"s","payload":{"a":1e999}}',
     "NaN": b'{"request_id":"x","summary":"s","payload":{"a":NaN}}',
     "Infinity": b'{"request_id":"x","summary":"s","payload":{"a":Infinity}}',
@@ -301,6 +310,41 @@ def test_a_body_that_is_not_what_it_should_be(gate, agent, name):
     for target in (REQUESTS, VERIFY, REDEEM, HOOKS):
         check_problem(agent.call("POST", target, RAW[name]), *refusal)
     check_problem(agent.get("x"), 404, "not_found")
+
+
+WORDS = {
+    "cut off": "ends too early",
+    "two documents": "something follows after the end",
+    "not UTF-8": "is not UTF-8",
+    "a lone surrogate": "half a surrogate pair",
+    "duplicate keys": "`summary`",
+    "duplicate keys deep in the payload": "`a`",
+    "an integer of 2^53": "`payload.a` is a whole number beyond 2^53-1",
+    "20 digits": "`payload.a` is a whole number beyond 2^53-1",
+    "1E30": "`payload.a` is a whole number beyond 2^53-1",
+    "2^53 with an exponent": "`payload.a[0].b` is a whole number beyond 2^53-1",
+    "a float without end": "larger than a double can hold",
+    "a trailing comma": "comma after the last item",
+    "nesting of 10,000": "nested more than",
+    "a raw control character": "control character",
+    "a byte order mark": "byte order mark",
+    "an array": "must be a JSON object",
+}
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_each_fault_of_a_body_has_words_of_its_own(gate, agent, name):
+    if not gate.keeps_bytes and not is_utf8(RAW[name]):
+        pytest.skip("what is not UTF-8 does not arrive as it was signed")
+    problem = check_problem(agent.call("POST", REQUESTS, RAW[name]), 422, "invalid_request")
+    assert WORDS[name] in problem["detail"], problem
+    # One fault, one place: the line of the parser is not repeated for each field that could not be read.
+    assert len(problem["errors"]) == 1, problem
+
+
+def test_a_syntax_error_names_its_line_and_column(agent):
+    problem = check_problem(agent.call("POST", REQUESTS, b'{"request_id": "x",\n "summary": oops}'), 422, "invalid_request")
+    assert "line 2, column" in problem["detail"] and "not valid JSON" in problem["detail"], problem
 
 
 def test_duplicate_keys_are_refused_wherever_a_payload_comes_in(agent):
@@ -399,6 +443,46 @@ def test_one_good_signature_among_several_is_enough(agent):
         check_problem(answer(text), 401, "invalid_signature")
     many = answer(",".join([bad] * 200 + [good]))
     assert many.status in (200, 400, 401, 431), many
+
+
+def test_a_query_parameter_that_no_route_knows_is_refused_by_name(agent, jira, sent):
+    one = f"/v1/requests/{sent.pending['request_id']}"
+    rows = [
+        (agent, "GET", REQUESTS, "bogus"), (agent, "GET", REQUESTS, "Status"), (agent, "GET", REQUESTS, "wait_seconds"),
+        (agent, "GET", one, "bogus"), (agent, "GET", one, "wait"), (agent, "POST", REQUESTS, "wait_seconds"),
+        (agent, "POST", one + "/cancel", "bogus"), (jira, "POST", one + "/decision", "force"), (agent, "POST", VERIFY, "bogus"),
+        (agent, "POST", REDEEM, "bogus"), (agent, "POST", HOOKS, "bogus"), (agent, "DELETE", HOOKS + "/x", "bogus"),
+    ]  # fmt: skip
+    for client, method, target, name in rows:
+        problem = check_problem(client.call(method, f"{target}?{name}=1"), 422, "invalid_request")
+        assert bad_fields(problem) == {name}, (method, target, problem)
+        assert name in problem["detail"] and "query parameter" in problem["detail"], problem
+    assert agent.state(sent.pending["request_id"])["status"] == "pending"
+    problem = check_problem(agent.call("GET", one + "?wait_seconds=%2B1"), 422, "invalid_request")
+    assert bad_fields(problem) == {"wait_seconds"}
+    # Who may not ask does not learn what could be asked.
+    check_problem(wrongly_signed(agent).call("GET", REQUESTS + "?bogus=1"), 401, "invalid_signature")
+
+
+def test_each_refusal_of_credentials_says_which_fault_it_was(agent, zap):
+    def detail(headers, code, http=agent.http):
+        return check_problem(http.send("GET", REQUESTS, headers), 401, code)["detail"]
+
+    signed = agent.signed("GET", REQUESTS)
+    assert "no credentials" in detail({}, "invalid_signature")
+    for name in signed:
+        missing = {other: value for other, value in signed.items() if other != name}
+        assert f"`{name}` is missing" in detail(missing, "invalid_signature")
+    assert "`X-Placet-Client` and `X-Placet-Timestamp` are missing" in detail({"X-Signature": "v1=00"}, "invalid_signature")
+    assert "Unix seconds" in detail({**signed, "X-Placet-Timestamp": "yesterday"}, "invalid_signature")
+    assert "v1=" in detail({**signed, "X-Signature": "0" * 64}, "invalid_signature")
+    assert "does not match" in detail({**signed, "X-Signature": "v1=" + "0" * 64}, "invalid_signature")
+    assert "no client" in detail({**signed, "X-Placet-Client": "nobody"}, "unknown_client")
+    assert "clock" in detail(agent.signed("GET", REQUESTS, at=int(time.time()) - 400), "clock_skew")
+    for malformed in ("Bearer", "Bearer x", "Basic eDp5", zap.secret):
+        assert "Bearer <client id>.<secret>" in detail({"Authorization": malformed}, "invalid_signature"), malformed
+    assert "no client" in detail({"Authorization": f"Bearer nobody.{zap.secret}"}, "unknown_client")
+    assert "another secret" in detail({"Authorization": "Bearer zap.whsec_" + "0" * 64}, "invalid_signature")
 
 
 def test_a_header_that_is_missing_is_a_refusal(agent):

@@ -481,6 +481,21 @@ mod tests {
         assert_eq!(rejected.check(&ok), Err(TokenProblem::NotApproved));
     }
 
+    #[test]
+    fn a_token_that_names_no_policy_version_is_none_of_ours() {
+        let secret = secret(1);
+        install_crypto();
+        let sign = |claims: &Value| {
+            let header = Header { typ: Some(TYPE.into()), ..Header::new(Algorithm::HS256) };
+            jsonwebtoken::encode(&header, claims, &EncodingKey::from_secret(secret.expose().as_bytes()))
+                .unwrap()
+        };
+        let mut told = serde_json::to_value(claims()).unwrap();
+        assert_eq!(read(&sign(&told), &[VerifyKey::Hs256(secret.clone())]), Ok(claims()));
+        told.as_object_mut().unwrap().remove("policy");
+        assert_eq!(read(&sign(&told), &[VerifyKey::Hs256(secret.clone())]), Err(TokenProblem::Malformed));
+    }
+
     proptest! {
         #[test]
         fn any_changed_character_breaks_the_token(at: prop::sample::Index, with in "[A-Za-z0-9_.-]") {

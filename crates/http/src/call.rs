@@ -1,6 +1,10 @@
 //! One call of a client: who it is, what it sent.
 //!
 //! Whatever can be refused by the head of a request is refused before its body is read: a stranger's body holds no memory.
+#![expect(
+    clippy::result_large_err,
+    reason = "a problem is made once in a call that fails, and moved a few times"
+)]
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -140,7 +144,7 @@ enum Claim<'a> {
 struct Signature<'a> {
     client: &'a str,
     timestamp: &'a str,
-    signature: &'a str,
+    values: &'a str,
 }
 
 impl<'a> Claim<'a> {
@@ -149,8 +153,8 @@ impl<'a> Claim<'a> {
         for (slot, name) in signed.iter_mut().zip(SIGNATURE_HEADERS) {
             *slot = single(headers, name)?;
         }
-        if let [Some(client), Some(timestamp), Some(signature)] = signed {
-            return Ok(Self::Signature(Signature { client, timestamp, signature }));
+        if let [Some(client), Some(timestamp), Some(values)] = signed {
+            return Ok(Self::Signature(Signature { client, timestamp, values }));
         }
         if let Some(value) = single(headers, "Authorization")? {
             let key = value.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
@@ -221,7 +225,7 @@ impl<'a> Signature<'a> {
         if off_by_seconds.saturating_abs() > MAX_SKEW_SECONDS {
             return Err(signature_problem(Refusal::ClockSkew { off_by_seconds }.into()));
         }
-        if !self.signature.split(',').any(|value| value.trim().starts_with("v1=")) {
+        if !self.values.split(',').any(|value| value.trim().starts_with("v1=")) {
             return Err(malformed(
                 Challenge::Signature { error: Some("invalid_request") },
                 "`X-Signature` must be `v1=<64 lower-case hex digits>`",
@@ -234,7 +238,7 @@ impl<'a> Signature<'a> {
         Credentials::Signature {
             client: self.client,
             timestamp: self.timestamp,
-            signature: self.signature,
+            signature: self.values,
             method: parts.method.as_str(),
             path_and_query: parts.uri.path_and_query().map_or("/", |text| text.as_str()),
             body,

@@ -173,6 +173,22 @@ impl Fields {
     }
 }
 
+/// What the parser's words begin with, and ours.
+const JSON_FAULTS: [(&str, &str); 12] = [
+    ("number out of range", "the number is larger than a double can hold; send it as a string"),
+    ("invalid number", "a number is not written as JSON writes numbers"),
+    ("trailing comma", "there is a comma after the last item"),
+    ("trailing characters", "something follows after the end of the JSON"),
+    ("control character", "a text holds a control character (such as a line break) that is not escaped"),
+    ("invalid escape", "a text holds a backslash that begins no escape of JSON"),
+    ("lone leading surrogate", "a text holds half a surrogate pair"),
+    ("unexpected end of hex escape", "a text holds half a surrogate pair"),
+    ("invalid unicode code point", "a text holds half a surrogate pair"),
+    ("recursion limit exceeded", "it is nested more than 127 levels deep"),
+    ("key must be a string", "a key is not in double quotes"),
+    ("expected ident", "a word is neither `true`, `false` nor `null`"),
+];
+
 /// What is wrong with a body that is not JSON, and where, for somebody who did not write a parser.
 ///
 /// The parser's own words are matched by what they begin with; those of a later version that are not known here are
@@ -194,21 +210,8 @@ fn json_fault(body: &[u8], error: &serde_json::Error) -> String {
         // What `parse_strict` itself refuses: a key that comes twice, a number that no double holds.
         return format!("is JSON that programs read differently: {said} ({at})");
     }
-    const KNOWN: [(&str, &str); 12] = [
-        ("number out of range", "the number is larger than a double can hold; send it as a string"),
-        ("invalid number", "a number is not written as JSON writes numbers"),
-        ("trailing comma", "there is a comma after the last item"),
-        ("trailing characters", "something follows after the end of the JSON"),
-        ("control character", "a text holds a control character (such as a line break) that is not escaped"),
-        ("invalid escape", "a text holds a backslash that begins no escape of JSON"),
-        ("lone leading surrogate", "a text holds half a surrogate pair"),
-        ("unexpected end of hex escape", "a text holds half a surrogate pair"),
-        ("invalid unicode code point", "a text holds half a surrogate pair"),
-        ("recursion limit exceeded", "it is nested more than 127 levels deep"),
-        ("key must be a string", "a key is not in double quotes"),
-        ("expected ident", "a word is neither `true`, `false` nor `null`"),
-    ];
-    let words = KNOWN.iter().find(|(theirs, _)| said.starts_with(theirs)).map_or(said, |(_, ours)| *ours);
+    let words =
+        JSON_FAULTS.iter().find(|(theirs, _)| said.starts_with(theirs)).map_or(said, |(_, ours)| *ours);
     let words = if words == "expected value" { "a value was expected here" } else { words };
     format!("is not valid JSON: {words} ({at})")
 }

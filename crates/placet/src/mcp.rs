@@ -29,10 +29,13 @@ pub(crate) fn app(gate: Arc<Gate>) -> Router {
 
 /// Refuses whoever has no key before a message is read. What a client may do, each call checks again.
 async fn let_in(gate: &Gate, request: Request, next: Next) -> Response {
-    let caller = placet_http::bearer_caller(gate, request.headers()).await;
-    match caller.and_then(|caller| caller.must_be(ClientRole::Requester).map_err(Problem::from)) {
+    let caller = match placet_http::bearer_caller(gate, request.headers()).await {
+        Ok(caller) => caller,
+        Err(problem) => return problem.into_response(),
+    };
+    match caller.must_be(ClientRole::Requester) {
         Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
+        Err(refusal) => Problem::from(refusal).into_response(),
     }
 }
 

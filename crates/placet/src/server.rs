@@ -326,14 +326,16 @@ impl Calls {
         if let Some(fault) = host_fault(&request) {
             return Problem::bad_request(fault).into_response();
         }
-        let place = match takes_client_place(request.uri().path()) {
-            false => None,
-            true => match self.clients.try_acquire() {
+        let place = if takes_client_place(request.uri().path()) {
+            match self.clients.try_acquire() {
                 Ok(place) => Some(place),
                 Err(_) => {
-                    return Problem::busy("the gate has no place left for a client's call", 1).into_response();
+                    return Problem::busy("the gate has no place left for a client's call", 1)
+                        .into_response();
                 }
-            },
+            }
+        } else {
+            None
         };
         let (app, limit) = (&mut self.app, self.limits.body);
         let response = tokio::select! {
