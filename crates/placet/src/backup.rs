@@ -73,8 +73,11 @@ impl Manifest {
 pub(crate) fn write(folder: &Folder, now: Timestamp, to: impl Write) -> Result<Manifest, Failure> {
     let path = folder.path();
     if !folder.database().exists() {
-        return Err(Failure::refused(format!("there is no gate in `{}`: nothing to back up", path.display()))
-            .advise("name its data folder with --data DIR"));
+        return Err(Failure::refused(format!(
+            "there is no gate in `{}`: nothing to back up",
+            path.display()
+        ))
+        .advise("name its data folder with --data DIR"));
     }
     if !path.join(keys::FILE).exists() {
         return Err(keys::lost(path));
@@ -277,11 +280,13 @@ fn is_empty(path: &Path) -> io::Result<bool> {
 }
 
 fn damaged(what: impl std::fmt::Display) -> Failure {
-    Failure::refused(format!("the backup is damaged: {what}")).advise("take another one; nothing was restored")
+    Failure::refused(format!("the backup is damaged: {what}"))
+        .advise("take another one; nothing was restored")
 }
 
 fn unpack(work: &Path, from: impl Read) -> Result<Manifest, Failure> {
-    let not_one = || Failure::refused("this is not a backup of placet's").advise("`placet backup FILE` makes one");
+    let not_one =
+        || Failure::refused("this is not a backup of placet's").advise("`placet backup FILE` makes one");
     let mut archive = tar::Archive::new(from);
     let mut entries = archive.entries().map_err(|_| not_one())?;
     let first = entries.next().and_then(Result::ok).ok_or_else(not_one)?;
@@ -297,7 +302,8 @@ fn unpack(work: &Path, from: impl Read) -> Result<Manifest, Failure> {
         let path = entry.path().map_err(damaged)?.into_owned();
         let name = path.to_str().unwrap_or_default().to_owned();
         let stays_inside = path.components().all(|part| matches!(part, Component::Normal(_)));
-        let expected = missing.remove(&name).filter(|_| stays_inside && entry.header().entry_type().is_file());
+        let expected =
+            missing.remove(&name).filter(|_| stays_inside && entry.header().entry_type().is_file());
         let Some(expected) = expected else {
             return Err(damaged(format!("`{}` does not belong in it", path.display())));
         };
@@ -334,8 +340,11 @@ fn read_manifest(text: &[u8]) -> Result<Manifest, Failure> {
     }
     let version: Versioned = serde_json::from_slice(text).map_err(damaged)?;
     if version.format != FORMAT {
-        return Err(Failure::refused(format!("the backup has format {}, which this version of placet cannot read", version.format))
-            .advise("restore it with the version of placet that made it, or a newer one"));
+        return Err(Failure::refused(format!(
+            "the backup has format {}, which this version of placet cannot read",
+            version.format
+        ))
+        .advise("restore it with the version of placet that made it, or a newer one"));
     }
     serde_json::from_slice(text).map_err(damaged)
 }
@@ -354,7 +363,8 @@ fn check(work: &Path, manifest: &Manifest) -> Result<(), Failure> {
 
 /// Moves what was unpacked into the folder; the database last, so that a folder with one has everything.
 fn move_in(work: &Path, folder: &Path) -> io::Result<()> {
-    let mut names: Vec<_> = fs::read_dir(work)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
+    let mut names: Vec<_> =
+        fs::read_dir(work)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
     // What looking into the database left.
     names.retain(|name| !name.to_string_lossy().starts_with("gate.db-"));
     names.sort_by_key(|name| name == crate::folder::DATABASE);
@@ -415,8 +425,10 @@ mod tests {
         assert!(!folder.path().join(COPY).exists());
         let target = scratch.path().join("restored");
         restore(&target, again.as_slice()).unwrap();
-        let mut names: Vec<_> =
-            fs::read_dir(&target).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = fs::read_dir(&target)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         assert_eq!(names, ["channels.json", "gate.db", "keyring.json", "outbox"]);
         assert_eq!(

@@ -110,7 +110,8 @@ impl Folder {
     pub(crate) fn private_file(&self, name: &str) -> io::Result<File> {
         let path = self.path.join(name);
         let is_new = !path.exists();
-        let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(&path)?;
+        let file =
+            OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(&path)?;
         if is_new {
             self.give_to_owner(&path)?;
         }
@@ -220,11 +221,8 @@ impl Folder {
         let place = by
             .and_then(|by| by.url)
             .map_or_else(|| ", which is still starting".to_owned(), |url| format!(" at {url}"));
-        Failure::refused(format!(
-            "another gate{process} serves from `{}`{place}",
-            self.path.display()
-        ))
-        .advise("one gate serves a folder: end that one first, or name another folder with --data DIR")
+        Failure::refused(format!("another gate{process} serves from `{}`{place}", self.path.display()))
+            .advise("one gate serves a folder: end that one first, or name another folder with --data DIR")
     }
 
     /// Where a gate serves from this folder, if one does: a file that a dead one left behind does not count.

@@ -117,7 +117,10 @@ fn consequences(in_use: &InUse) -> String {
         (count, until) => format!(
             "the links of {count} open {} end{}; ",
             if count == 1 { "request" } else { "requests" },
-            until.map_or_else(String::new, |until| format!(" (the last of them closes {})", clock_time(until)))
+            until.map_or_else(String::new, |until| format!(
+                " (the last of them closes {})",
+                clock_time(until)
+            ))
         ),
     };
     format!(
@@ -132,8 +135,11 @@ pub(super) async fn make_anew(globals: &Globals) -> Result<(), Failure> {
     let claim = folder.claim()?;
     let file = folder.path().join(FILE);
     if file.exists() {
-        return Err(Failure::usage(format!("`{}` is there: --new-keyring is for one that is lost", file.display()))
-            .advise("to change the keys, use `placet keys rotate`; one that is damaged, move away first"));
+        return Err(Failure::usage(format!(
+            "`{}` is there: --new-keyring is for one that is lost",
+            file.display()
+        ))
+        .advise("to change the keys, use `placet keys rotate`; one that is damaged, move away first"));
     }
     let now = SystemClock.now();
     let store = SqliteStore::open(&folder.database(), std::sync::Arc::new(SystemClock))?;

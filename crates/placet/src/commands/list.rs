@@ -48,7 +48,8 @@ fn show(globals: &Globals, approvals: &[Value]) -> Exit {
         print("nothing was asked\n");
         return Exit::Done;
     }
-    let heading = ["ASKED", "REQUEST", "CLIENT", "ACTION", "STATUS", "BY", "SUMMARY"].map(str::to_owned).to_vec();
+    let heading =
+        ["ASKED", "REQUEST", "CLIENT", "ACTION", "STATUS", "BY", "SUMMARY"].map(str::to_owned).to_vec();
     let rows = approvals.iter().map(|approval| {
         let text = |key: &str| harmless(super::request::text(approval, key));
         vec![

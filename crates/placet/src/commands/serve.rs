@@ -90,7 +90,10 @@ async fn reread(local: &LocalGate, file: Option<&Path>) {
     };
     match read {
         Ok(Some(Installed::New(version))) => {
-            tracing::info!(policy.version = version, "told to read the policy again: a changed one is in force");
+            tracing::info!(
+                policy.version = version,
+                "told to read the policy again: a changed one is in force"
+            );
         }
         Ok(Some(Installed::Same(version))) => {
             tracing::info!(policy.version = version, "told to read the policy again: it has not changed");

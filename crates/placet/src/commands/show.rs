@@ -36,7 +36,7 @@ pub(crate) async fn run(globals: &Globals, options: OneRequest) -> Result<Exit, 
     let base_url = local.gate.base_url(&policy);
     let approval = placet_http::wire::approval(&View { request: &request, token: None, base_url: &base_url });
     if globals.json {
-        let payload = &request.asked.payload;
+        let payload: Value = serde_json::from_str(request.asked.payload.as_str()).unwrap_or_default();
         print(&super::pretty(&json!({ "approval": approval, "payload": payload, "history": history })));
         return Ok(Exit::Done);
     }
