@@ -88,7 +88,7 @@ pub(crate) fn write(folder: &Folder, now: Timestamp, to: impl Write) -> Result<M
     let _ = fs::remove_file(&copy.0);
     copy_database(&folder.database(), &copy.0)?;
 
-    let mut sources = vec![(folder.database_name().to_owned(), copy.0.clone())];
+    let mut sources = vec![(crate::folder::DATABASE.to_owned(), copy.0.clone())];
     collect(path, Path::new(""), &mut sources)
         .map_err(|error| Failure::file("cannot read the data folder", path, &error))?;
     let mut manifest = Manifest {

@@ -50,7 +50,7 @@ pub(crate) fn extra_roots() -> Result<Vec<CertificateDer<'static>>, Failure> {
 fn wants(trust: &str, variables: &[&str]) -> Result<Extra, Failure> {
     match (trust, variables) {
         ("" | "builtin", []) => Ok(Extra::Nothing),
-        ("" | "builtin", _) | ("system", _) => Ok(Extra::Native),
+        ("" | "builtin" | "system", _) => Ok(Extra::Native),
         (other, _) => Err(Failure::usage(format!("{TRUST_VARIABLE} is `{other}`"))
             .advise("it is `system`, for the system's store besides the built-in list, or left out")),
     }

@@ -203,7 +203,7 @@ async fn check_mail(folder: &Folder, found: &mut Findings) {
     match tokio::time::timeout(MAIL_TIMEOUT * 2, transport.test_connection()).await {
         Ok(Ok(true)) => found.ok(format!("the mail server at {place} answers")),
         Ok(Ok(false)) => {
-            found.fail(format!("the mail server at {place} ends the connection: no reviewer gets mail"))
+            found.fail(format!("the mail server at {place} ends the connection: no reviewer gets mail"));
         }
         Ok(Err(error)) => found.fail(format!(
             "the mail server at {place} cannot be used: {}{}",
@@ -211,7 +211,7 @@ async fn check_mail(folder: &Folder, found: &mut Findings) {
             mail_advice(&text)
         )),
         Err(_) => {
-            found.fail(format!("the mail server at {place} does not answer in time: no reviewer gets mail"))
+            found.fail(format!("the mail server at {place} does not answer in time: no reviewer gets mail"));
         }
     }
 }

@@ -63,21 +63,20 @@ fn line(entry: &AuditEntry) -> String {
 /// Withdraws a request, in its client's name. Refused if it has ended.
 pub(crate) async fn cancel(globals: &Globals, options: OneRequest) -> Result<Exit, Failure> {
     let id = parse(&options.request_id)?;
-    let (api, local) = match at_an_address(globals, &options).await? {
-        Some(api) => (api, None),
-        None => {
-            let local = LocalGate::for_command(Folder::existing(globals.data())?)?;
-            let policy = local.policy().await?;
-            let request = find(&local, &policy, options.client.as_deref(), &id).await?;
-            let client = super::known_client(request.asked.client.as_str(), &policy)?;
-            let api = match local.folder.served_at() {
-                Some(url) if super::request::is_healthy(&url).await => {
-                    super::api_over(Transport::network(&url)?, &local, client)
-                }
-                Some(_) | None => super::api_here(&local, client),
-            };
-            (api, Some(local))
-        }
+    let (api, local) = if let Some(api) = at_an_address(globals, &options).await? {
+        (api, None)
+    } else {
+        let local = LocalGate::for_command(Folder::existing(globals.data())?)?;
+        let policy = local.policy().await?;
+        let request = find(&local, &policy, options.client.as_deref(), &id).await?;
+        let client = super::known_client(request.asked.client.as_str(), &policy)?;
+        let api = match local.folder.served_at() {
+            Some(url) if super::request::is_healthy(&url).await => {
+                super::api_over(Transport::network(&url)?, &local, client)
+            }
+            Some(_) | None => super::api_here(&local, client),
+        };
+        (api, Some(local))
     };
     match api.cancel(id.as_str()).await? {
         Withdrawn::Now(approval) => {
@@ -121,13 +120,12 @@ async fn find(
     client: Option<&str>,
     id: &RequestId,
 ) -> Result<Request, Failure> {
-    let clients: Vec<ClientId> = match client {
+    let clients: Vec<ClientId> = if let Some(client) = client {
         // A client that has left the policy may be named: its requests are still there.
-        Some(client) => vec![super::client::parse_id(client)?],
-        None => {
-            let asking = policy.clients.iter().filter(|client| client.has(ClientRole::Requester));
-            asking.map(|client| client.id.clone()).collect()
-        }
+        vec![super::client::parse_id(client)?]
+    } else {
+        let asking = policy.clients.iter().filter(|client| client.has(ClientRole::Requester));
+        asking.map(|client| client.id.clone()).collect()
     };
     let mut found = Vec::new();
     for client in &clients {
