@@ -162,6 +162,26 @@ def test_a_rotation_after_a_day_needs_no_force_unless_something_older_is_open(lo
     assert gate.link(asked, "bob").approve()["status"] == "approved"
 
 
+def test_of_two_rotations_at_the_same_moment_one_is_done(local_gate):
+    gate = local_gate().start()
+    both = [Running(gate.folder, "keys", "rotate", *own(gate)) for _ in range(4)]
+    codes = sorted(one.wait() for one in both)
+    assert codes == [0, 1, 1, 1], [one.text() for one in both]
+    assert json.loads((gate.data / "keyring.json").read_text())["current"]["number"] == 2
+
+
+def test_an_old_keyring_beside_newer_records_is_told(local_gate):
+    gate = local_gate().start()
+    old = (gate.data / "keyring.json").read_bytes()
+    assert gate.cli("keys", "rotate").returncode == 0
+    assert gate.stop() == 0
+    (gate.data / "keyring.json").write_bytes(old)
+    doctor = gate.cli("doctor")
+    assert doctor.returncode == 1 and re.search(r"fail .*keyring is older than the records", doctor.stdout), doctor
+    gate.start()
+    wait_until(lambda: "keyring is older than the records" in gate.logs(), 10, "the warning")
+
+
 # ---------------------------------------------------------------- whose files they are
 
 

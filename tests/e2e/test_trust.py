@@ -278,6 +278,16 @@ def test_doctor_logs_in_and_never_prints_the_password(gate, authority):
         server.close()
 
 
+def test_doctor_sends_no_password_without_tls(gate):
+    server = MailServer(login=b"AHVzZXIAcEBzcw==")
+    try:
+        code, line = doctor_on_mail(gate, f"smtp://user:p%40ss@127.0.0.1:{server.port}")
+        assert code == 1 and "TLS" in line, line
+        assert not any("AUTH" in said for said in server.said), server.said
+    finally:
+        server.close()
+
+
 def test_doctor_on_a_disk_says_how_much_is_free(gate):
     assert re.search(r"^(ok|warn) .*disk .*MiB", gate.cli("doctor").stdout, re.M)
     assert os.path.exists(gate.data)

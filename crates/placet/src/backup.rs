@@ -5,9 +5,9 @@
 //! is one that knows all the epochs of that moment, because nobody can rotate while the copy is made.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use placet_core::Timestamp;
@@ -212,17 +212,32 @@ pub(crate) struct Unfinished {
 }
 
 impl Unfinished {
-    /// Begins beside `target`, for its owner only.
+    /// Begins beside `target`, for its owner only. What an earlier one that was killed has left there is overwritten.
     pub(crate) fn beside(target: &Path) -> Result<Self, Failure> {
         let mut name = target.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.unfinished", std::process::id()));
+        name.push(".unfinished");
         let path = target.with_file_name(name);
+        let failed = |error: io::Error| Failure::file("cannot write", &path, &error);
         let file = OpenOptions::new()
-            .create_new(true)
+            .create(true)
+            .truncate(false)
             .write(true)
             .mode(0o600)
             .open(&path)
-            .map_err(|error| Failure::file("cannot write", &path, &error))?;
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Failure::refused(format!(
+                    "another backup is being written to `{}`",
+                    target.display()
+                )));
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        file.set_len(0)
+            .and_then(|()| file.set_permissions(fs::Permissions::from_mode(0o600)))
+            .map_err(failed)?;
         Ok(Self { file, path: TakenAway(path), target: target.to_owned() })
     }
 
@@ -489,6 +504,21 @@ mod tests {
         let failure = restore(&scratch.path().join("data"), bytes.as_slice()).unwrap_err();
         assert!(failure.to_string().contains("does not belong in it"), "{failure}");
         assert!(!scratch.path().join("out").exists());
+    }
+
+    #[test]
+    fn what_a_killed_backup_left_is_overwritten_and_two_at_once_are_refused() {
+        let scratch = Scratch::new("backup").unwrap();
+        let target = scratch.path().join("gate.tar");
+        let left = scratch.path().join("gate.tar.unfinished");
+        fs::write(&left, "half of a backup").unwrap();
+        let first = Unfinished::beside(&target).unwrap();
+        assert_eq!(fs::metadata(&left).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(Unfinished::beside(&target).err().unwrap().to_string().contains("another backup"));
+        first.writer().write_all(b"whole").unwrap();
+        first.finish().unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"whole");
+        assert!(!left.exists());
     }
 
     #[test]

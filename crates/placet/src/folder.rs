@@ -171,7 +171,6 @@ impl Folder {
         let path = self.path.join(PUBLIC_URL_FILE);
         match url {
             Some(url) => replace(&path, format!("{url}\n").as_bytes())
-                .and_then(|()| self.give_to_owner(&path))
                 .map_err(|error| Failure::file("cannot write", &path, &error)),
             None => match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -253,7 +252,6 @@ impl Claim {
     pub(crate) fn serve_at(self, url: &str) -> Result<Serving, Failure> {
         let path = self.folder.path.join(URL_FILE);
         replace(&path, format!("{url}\n").as_bytes())
-            .and_then(|()| self.folder.give_to_owner(&path))
             .map_err(|error| Failure::file("cannot write", &path, &error))?;
         Ok(Serving { folder: self.folder, url: url.to_owned(), _lock: self.lock })
     }
@@ -289,6 +287,11 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file =
         OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&unfinished)?;
     file.write_all(content)?;
+    // Root writes for the user whose folder it is.
+    if let Some(parent) = path.parent().filter(|_| is_root()) {
+        let owner = fs::metadata(parent)?;
+        std::os::unix::fs::fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+    }
     drop(file);
     fs::rename(&unfinished, path)
 }

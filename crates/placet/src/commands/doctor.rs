@@ -194,6 +194,12 @@ async fn check_mail(folder: &Folder, found: &mut Findings) {
         Some(format!("{}://{}{port}", url.scheme(), url.host_str()?))
     });
     let place = place.unwrap_or_else(|| "the mail server".to_owned());
+    if would_show_its_password(&text) {
+        found.fail(format!(
+            "the mail server at {place} would get the password without TLS: write smtps://…:465, or smtp://…:587?tls=required"
+        ));
+        return;
+    }
     // The cause could quote the URL, and with it the password.
     let Ok(builder) = AsyncSmtpTransport::<Tokio1Executor>::from_url(&text) else {
         found.fail(format!("{} is not the URL of a mail server", mail::URL_VARIABLE));
@@ -214,6 +220,13 @@ async fn check_mail(folder: &Folder, found: &mut Findings) {
             found.fail(format!("the mail server at {place} does not answer in time: no reviewer gets mail"));
         }
     }
+}
+
+/// Whether a login would go over the network as it is.
+fn would_show_its_password(url: &str) -> bool {
+    let Ok(url) = url::Url::parse(url) else { return false };
+    let encrypted = url.query_pairs().any(|(name, value)| name == "tls" && value == "required");
+    url.scheme() == "smtp" && url.password().is_some() && !encrypted
 }
 
 fn mail_advice(url: &str) -> &'static str {
@@ -455,6 +468,13 @@ async fn check_records(parts: &Parts, found: &mut Findings) -> Option<Policy> {
     found.ok(format!("version {} of the policy is installed", record.version));
     for warning in Policy::check(&record.text).warnings {
         found.warn(format!("the installed policy, {warning}"));
+    }
+    match super::keys::older_than_recorded(&parts.keys().held(), store).await {
+        Ok(Some(recorded)) => found.fail(format!(
+            "the keyring is older than the records, which tell of epoch {recorded}: put the newer one back from your backup"
+        )),
+        Ok(None) => {}
+        Err(fault) => found.fail(fault.chain()),
     }
     match store.newest_record().await {
         Ok(newest) => {

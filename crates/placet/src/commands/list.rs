@@ -5,16 +5,16 @@ use placet_gate::ports::{StoreQuery, View};
 use serde_json::{Value, json};
 
 use super::Opened;
-use crate::cli::{Globals, List};
+use crate::cli::{Globals, List, ListedStatus};
 use crate::console::{harmless, print};
 use crate::failure::{Exit, Failure};
 use crate::text::{clock_time, shorten, table};
 
 /// Lists requests, the newest first: of all clients, or of one.
 pub(crate) async fn run(globals: &Globals, options: List) -> Result<Exit, Failure> {
-    let status = options.status.map(super::super::cli::ListedStatus::as_str);
+    let status = options.status.map(ListedStatus::as_str);
     let limit = usize::try_from(options.limit).unwrap_or(usize::MAX);
-    if let Some(url) = globals.url.as_deref().filter(|_| !options.on.aws && !globals.data().is_dir()) {
+    if let Some(url) = super::address(globals).filter(|_| !options.on.aws) {
         let (api, _) = super::api_at(url, globals, options.client.as_deref()).await?;
         return Ok(show(globals, &api.list(status, limit).await?));
     }

@@ -45,6 +45,7 @@ pub(crate) async fn run(globals: &Globals, options: Serve) -> Result<Exit, Failu
     })
     .await?;
     warn_of_the_clock(&running.local).await;
+    warn_of_an_old_keyring(&running.local).await;
     print(&format!("ready {}\n", running.url));
     loop {
         tokio::select! {
@@ -76,6 +77,17 @@ async fn warn_of_the_clock(local: &LocalGate) {
         }
         Ok(None) => {}
         Err(fault) => tracing::error!(error = fault.chain(), "the newest record cannot be read"),
+    }
+}
+
+async fn warn_of_an_old_keyring(local: &LocalGate) {
+    match super::keys::older_than_recorded(&local.keys.held(), &local.store).await {
+        Ok(Some(recorded)) => tracing::error!(
+            epoch = local.keys.held().current.number,
+            "the keyring is older than the records, which tell of epoch {recorded}: secrets, links and tokens of that epoch are void; put the newer keyring back"
+        ),
+        Ok(None) => {}
+        Err(fault) => tracing::error!(error = fault.chain(), "the records of rotations cannot be read"),
     }
 }
 

@@ -103,13 +103,11 @@ fn parse(text: &str) -> Result<RequestId, Failure> {
     RequestId::parse(text).map_err(|error| Failure::usage(format!("`{text}`: a request id {error}")))
 }
 
-/// The gate at `--url`, where there is no folder of it here.
+/// The gate at an address, if one is meant.
 async fn at_an_address(globals: &Globals, options: &OneRequest) -> Result<Option<Api>, Failure> {
-    match &globals.url {
-        Some(url) if !globals.data().is_dir() => {
-            Ok(Some(super::api_at(url, globals, options.client.as_deref()).await?.0))
-        }
-        Some(_) | None => Ok(None),
+    match super::address(globals) {
+        Some(url) => Ok(Some(super::api_at(url, globals, options.client.as_deref()).await?.0)),
+        None => Ok(None),
     }
 }
 
