@@ -322,16 +322,6 @@ def test_serve_says_why_it_cannot_listen(gate, tmp_path):
     assert ran.returncode == 3 and port in ran.stderr and "ready" not in ran.stdout, ran
 
 
-def test_a_second_gate_on_the_same_folder_is_refused_or_harmless(local_gate):
-    gate = local_gate().start()
-    with Running(gate.folder, "serve", *own(gate), "--listen", "127.0.0.1:0") as second:
-        wait_until(lambda: second.process.poll() is not None or "ready http" in second.text(), 15, "the second gate")
-        agent = gate.client("agent")
-        asked = agent.asked("quick.pay")
-        ended = agent.ended(asked["request_id"])
-        assert ended["status"] == "expired" and len(gate.endings_of(asked)) == 1
-
-
 def test_the_keyring_file_has_mode_0600(gate):
     keyrings = [path for path in gate.data.iterdir() if "key" in path.name]
     assert keyrings and all(path.stat().st_mode & 0o777 == 0o600 for path in keyrings), keyrings

@@ -122,7 +122,7 @@ class LocalGate(Backend):
 
     def rotate(self):
         before = kids(self)
-        ran = self.cli("keys", "rotate")
+        ran = self.cli("keys", "rotate", "--force")
         assert ran.returncode == 0, ran
         wait_until(lambda: set(kids(self)) - set(before), 15, "the new signing key in the JWKS")
 

@@ -221,7 +221,7 @@ impl Problem {
     }
 
     /// The path exists, but not for this method.
-    pub(crate) fn method_not_allowed() -> Self {
+    pub fn method_not_allowed() -> Self {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",

@@ -5,9 +5,9 @@
 //! is one that knows all the epochs of that moment, because nobody can rotate while the copy is made.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use placet_core::Timestamp;
@@ -73,8 +73,11 @@ impl Manifest {
 pub(crate) fn write(folder: &Folder, now: Timestamp, to: impl Write) -> Result<Manifest, Failure> {
     let path = folder.path();
     if !folder.database().exists() {
-        return Err(Failure::refused(format!("there is no gate in `{}`: nothing to back up", path.display()))
-            .advise("name its data folder with --data DIR"));
+        return Err(Failure::refused(format!(
+            "there is no gate in `{}`: nothing to back up",
+            path.display()
+        ))
+        .advise("name its data folder with --data DIR"));
     }
     if !path.join(keys::FILE).exists() {
         return Err(keys::lost(path));
@@ -85,7 +88,7 @@ pub(crate) fn write(folder: &Folder, now: Timestamp, to: impl Write) -> Result<M
     let _ = fs::remove_file(&copy.0);
     copy_database(&folder.database(), &copy.0)?;
 
-    let mut sources = vec![(folder.database_name().to_owned(), copy.0.clone())];
+    let mut sources = vec![(crate::folder::DATABASE.to_owned(), copy.0.clone())];
     collect(path, Path::new(""), &mut sources)
         .map_err(|error| Failure::file("cannot read the data folder", path, &error))?;
     let mut manifest = Manifest {
@@ -209,17 +212,32 @@ pub(crate) struct Unfinished {
 }
 
 impl Unfinished {
-    /// Begins beside `target`, for its owner only.
+    /// Begins beside `target`, for its owner only. What an earlier one that was killed has left there is overwritten.
     pub(crate) fn beside(target: &Path) -> Result<Self, Failure> {
         let mut name = target.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.unfinished", std::process::id()));
+        name.push(".unfinished");
         let path = target.with_file_name(name);
+        let failed = |error: io::Error| Failure::file("cannot write", &path, &error);
         let file = OpenOptions::new()
-            .create_new(true)
+            .create(true)
+            .truncate(false)
             .write(true)
             .mode(0o600)
             .open(&path)
-            .map_err(|error| Failure::file("cannot write", &path, &error))?;
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Failure::refused(format!(
+                    "another backup is being written to `{}`",
+                    target.display()
+                )));
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        file.set_len(0)
+            .and_then(|()| file.set_permissions(fs::Permissions::from_mode(0o600)))
+            .map_err(failed)?;
         Ok(Self { file, path: TakenAway(path), target: target.to_owned() })
     }
 
@@ -277,11 +295,13 @@ fn is_empty(path: &Path) -> io::Result<bool> {
 }
 
 fn damaged(what: impl std::fmt::Display) -> Failure {
-    Failure::refused(format!("the backup is damaged: {what}")).advise("take another one; nothing was restored")
+    Failure::refused(format!("the backup is damaged: {what}"))
+        .advise("take another one; nothing was restored")
 }
 
 fn unpack(work: &Path, from: impl Read) -> Result<Manifest, Failure> {
-    let not_one = || Failure::refused("this is not a backup of placet's").advise("`placet backup FILE` makes one");
+    let not_one =
+        || Failure::refused("this is not a backup of placet's").advise("`placet backup FILE` makes one");
     let mut archive = tar::Archive::new(from);
     let mut entries = archive.entries().map_err(|_| not_one())?;
     let first = entries.next().and_then(Result::ok).ok_or_else(not_one)?;
@@ -297,7 +317,8 @@ fn unpack(work: &Path, from: impl Read) -> Result<Manifest, Failure> {
         let path = entry.path().map_err(damaged)?.into_owned();
         let name = path.to_str().unwrap_or_default().to_owned();
         let stays_inside = path.components().all(|part| matches!(part, Component::Normal(_)));
-        let expected = missing.remove(&name).filter(|_| stays_inside && entry.header().entry_type().is_file());
+        let expected =
+            missing.remove(&name).filter(|_| stays_inside && entry.header().entry_type().is_file());
         let Some(expected) = expected else {
             return Err(damaged(format!("`{}` does not belong in it", path.display())));
         };
@@ -334,8 +355,11 @@ fn read_manifest(text: &[u8]) -> Result<Manifest, Failure> {
     }
     let version: Versioned = serde_json::from_slice(text).map_err(damaged)?;
     if version.format != FORMAT {
-        return Err(Failure::refused(format!("the backup has format {}, which this version of placet cannot read", version.format))
-            .advise("restore it with the version of placet that made it, or a newer one"));
+        return Err(Failure::refused(format!(
+            "the backup has format {}, which this version of placet cannot read",
+            version.format
+        ))
+        .advise("restore it with the version of placet that made it, or a newer one"));
     }
     serde_json::from_slice(text).map_err(damaged)
 }
@@ -354,7 +378,8 @@ fn check(work: &Path, manifest: &Manifest) -> Result<(), Failure> {
 
 /// Moves what was unpacked into the folder; the database last, so that a folder with one has everything.
 fn move_in(work: &Path, folder: &Path) -> io::Result<()> {
-    let mut names: Vec<_> = fs::read_dir(work)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
+    let mut names: Vec<_> =
+        fs::read_dir(work)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
     // What looking into the database left.
     names.retain(|name| !name.to_string_lossy().starts_with("gate.db-"));
     names.sort_by_key(|name| name == crate::folder::DATABASE);
@@ -415,8 +440,10 @@ mod tests {
         assert!(!folder.path().join(COPY).exists());
         let target = scratch.path().join("restored");
         restore(&target, again.as_slice()).unwrap();
-        let mut names: Vec<_> =
-            fs::read_dir(&target).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = fs::read_dir(&target)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         assert_eq!(names, ["channels.json", "gate.db", "keyring.json", "outbox"]);
         assert_eq!(
@@ -477,6 +504,21 @@ mod tests {
         let failure = restore(&scratch.path().join("data"), bytes.as_slice()).unwrap_err();
         assert!(failure.to_string().contains("does not belong in it"), "{failure}");
         assert!(!scratch.path().join("out").exists());
+    }
+
+    #[test]
+    fn what_a_killed_backup_left_is_overwritten_and_two_at_once_are_refused() {
+        let scratch = Scratch::new("backup").unwrap();
+        let target = scratch.path().join("gate.tar");
+        let left = scratch.path().join("gate.tar.unfinished");
+        fs::write(&left, "half of a backup").unwrap();
+        let first = Unfinished::beside(&target).unwrap();
+        assert_eq!(fs::metadata(&left).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(Unfinished::beside(&target).err().unwrap().to_string().contains("another backup"));
+        first.writer().write_all(b"whole").unwrap();
+        first.finish().unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"whole");
+        assert!(!left.exists());
     }
 
     #[test]

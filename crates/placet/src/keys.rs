@@ -48,6 +48,8 @@ struct Stamp {
 pub(crate) enum NotRotated {
     /// The keyring belongs to that user, whose gate could not read one that this process makes.
     BelongsTo(u32),
+    /// Somebody else rotated since it was looked at.
+    Overtaken,
     /// It could not be read or written.
     Fault(Fault),
 }
@@ -93,14 +95,18 @@ impl FileKeys {
         Arc::clone(&self.held.read().unwrap_or_else(PoisonError::into_inner).keyring)
     }
 
-    /// Begins a new epoch. Everybody else who rotates at the same time waits for their turn.
-    pub(crate) fn rotate(&self, now: Timestamp) -> Result<Arc<Keyring>, NotRotated> {
+    /// Begins the epoch after that one. Of those who rotate at the same time, one does.
+    pub(crate) fn rotate(&self, seen: EpochNumber, now: Timestamp) -> Result<Arc<Keyring>, NotRotated> {
         let owner = fs::metadata(self.folder.join(FILE)).map(|file| file.uid()).unwrap_or_default();
         if !is_root() && owner != rustix::process::geteuid().as_raw() {
             return Err(NotRotated::BelongsTo(owner));
         }
         let _lock = lock(&self.folder)?;
         let present = read(&self.folder).map_err(Trouble::into_fault)?;
+        // What the caller found out about the present epoch must still be so: two rotations end what was made before.
+        if present.keyring.current.number != seen {
+            return Err(NotRotated::Overtaken);
+        }
         write(&self.folder, &present.keyring.rotated(random_secret()?, random_secret()?, now))?;
         Ok(self.reread()?)
     }
@@ -273,7 +279,7 @@ mod tests {
         let gate = FileKeys::open_or_make(scratch.path(), 1, NOW).unwrap();
         assert!(!gate.reread_if_changed().unwrap());
         let operator = FileKeys::open_or_make(scratch.path(), 1, NOW).unwrap();
-        let rotated = operator.rotate(NOW.plus_millis(1)).unwrap();
+        let rotated = operator.rotate(1, NOW.plus_millis(1)).unwrap();
         assert!(gate.reread_if_changed().unwrap());
         assert_eq!(gate.held().current.master.expose(), rotated.current.master.expose());
         assert_eq!(gate.held().epochs().map(|epoch| epoch.number).collect::<Vec<_>>(), [2, 1]);
@@ -289,14 +295,16 @@ mod tests {
     }
 
     #[test]
-    fn rotations_at_the_same_time_each_count() {
+    fn of_rotations_at_the_same_time_one_counts() {
         let scratch = Scratch::new("keys").unwrap();
-        FileKeys::open_or_make(scratch.path(), 1, NOW).unwrap();
-        std::thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| FileKeys::open_or_make(scratch.path(), 1, NOW).unwrap().rotate(NOW).unwrap());
-            }
+        let open = || FileKeys::open_or_make(scratch.path(), 1, NOW).unwrap();
+        open();
+        let done: Vec<bool> = std::thread::scope(|scope| {
+            let rotating: Vec<_> = (0..8).map(|_| scope.spawn(|| open().rotate(1, NOW).is_ok())).collect();
+            rotating.into_iter().map(|one| one.join().unwrap()).collect()
         });
-        assert_eq!(FileKeys::open_or_make(scratch.path(), 1, NOW).unwrap().held().current.number, 9);
+        assert_eq!(done.iter().filter(|done| **done).count(), 1);
+        assert_eq!(open().held().current.number, 2);
+        assert!(matches!(open().rotate(1, NOW), Err(NotRotated::Overtaken)));
     }
 }

@@ -31,7 +31,11 @@ pub(crate) fn app(local: &LocalGate) -> Router {
         folder: local.folder.clone(),
         last: Mutex::new(None),
     });
-    let own = Router::new().route("/", get(home)).route("/readyz", get(readyz)).with_state(ready);
+    let own = Router::new()
+        .route("/", get(home))
+        .route("/readyz", get(readyz))
+        .method_not_allowed_fallback(|| async { Problem::method_not_allowed().into_response() })
+        .with_state(ready);
     crate::mcp::app(Arc::clone(&local.gate)).merge(own)
 }
 
@@ -102,7 +106,8 @@ async fn home(State(ready): State<Arc<Readiness>>, headers: HeaderMap) -> Respon
     let is_ready = ready.check().await.is_ok();
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if accept.contains("application/json") && !accept.contains("text/html") {
-        return axum::Json(json!({ "name": "placet", "ready": is_ready, "openapi": "/openapi.json" })).into_response();
+        return axum::Json(json!({ "name": "placet", "ready": is_ready, "openapi": "/openapi.json" }))
+            .into_response();
     }
     let health = if is_ready {
         "This gate is ready."

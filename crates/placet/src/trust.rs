@@ -31,7 +31,8 @@ enum Extra {
 /// Fails where a file that is named cannot be read or holds none: who names one wants it to be used.
 pub(crate) fn extra_roots() -> Result<Vec<CertificateDer<'static>>, Failure> {
     let named = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let variables = [FILE_VARIABLE, FOLDER_VARIABLE].into_iter().filter(|name| named(name)).collect::<Vec<_>>();
+    let variables =
+        [FILE_VARIABLE, FOLDER_VARIABLE].into_iter().filter(|name| named(name)).collect::<Vec<_>>();
     let wanted = std::env::var(TRUST_VARIABLE).unwrap_or_default();
     if wants(&wanted, &variables)? == Extra::Nothing {
         return Ok(Vec::new());
@@ -49,7 +50,7 @@ pub(crate) fn extra_roots() -> Result<Vec<CertificateDer<'static>>, Failure> {
 fn wants(trust: &str, variables: &[&str]) -> Result<Extra, Failure> {
     match (trust, variables) {
         ("" | "builtin", []) => Ok(Extra::Nothing),
-        ("" | "builtin", _) | ("system", _) => Ok(Extra::Native),
+        ("" | "builtin" | "system", _) => Ok(Extra::Native),
         (other, _) => Err(Failure::usage(format!("{TRUST_VARIABLE} is `{other}`"))
             .advise("it is `system`, for the system's store besides the built-in list, or left out")),
     }

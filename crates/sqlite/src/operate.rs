@@ -166,7 +166,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = open(&folder.path().join("gate.db"));
         for (name, at) in [("r1", 0), ("r2", 10), ("r3", 20)] {
-            store.commit(sample::insert(&sample::asked("n8n", name, FixedClock::START.plus_millis(at)))).await.unwrap();
+            store
+                .commit(sample::insert(&sample::asked("n8n", name, FixedClock::START.plus_millis(at))))
+                .await
+                .unwrap();
         }
         let before = |at| store.open_from_before(FixedClock::START.plus_millis(at));
         assert_eq!(before(0).await.unwrap(), OpenFromBefore { requests: 0, until: None });

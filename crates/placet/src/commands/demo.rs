@@ -139,9 +139,8 @@ async fn tell(globals: &Globals, options: &Demo, running: &Running) -> Result<Ex
         say(&format!("     {decide} Waiting {} at most.\n", span(until(&asked, running))));
         None
     };
-    let (approval, released_at) = client
-        .await
-        .map_err(|error| Failure::fault(format!("the waiting client failed: {error}")))??;
+    let (approval, released_at) =
+        client.await.map_err(|error| Failure::fault(format!("the waiting client failed: {error}")))??;
     let released = pressed_at.map(|at| released_at.saturating_duration_since(at));
     say(&describe_decision(style, &approval, asking_took, released));
 

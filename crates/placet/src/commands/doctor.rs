@@ -161,7 +161,9 @@ async fn check_serving(folder: &Folder, found: &mut Findings) {
         Some(url) if super::request::is_healthy(&url).await => {
             found.ok(format!("a gate serves from here at {url}{process}"));
             if !super::request::answers(&url, "/readyz").await {
-                found.fail(format!("the gate at {url} is not ready: it cannot record requests; its log says why"));
+                found.fail(format!(
+                    "the gate at {url} is not ready: it cannot record requests; its log says why"
+                ));
             }
         }
         Some(url) => found.fail(format!("a gate{process} serves from here, but does not answer at {url}")),
@@ -192,6 +194,12 @@ async fn check_mail(folder: &Folder, found: &mut Findings) {
         Some(format!("{}://{}{port}", url.scheme(), url.host_str()?))
     });
     let place = place.unwrap_or_else(|| "the mail server".to_owned());
+    if would_show_its_password(&text) {
+        found.fail(format!(
+            "the mail server at {place} would get the password without TLS: write smtps://…:465, or smtp://…:587?tls=required"
+        ));
+        return;
+    }
     // The cause could quote the URL, and with it the password.
     let Ok(builder) = AsyncSmtpTransport::<Tokio1Executor>::from_url(&text) else {
         found.fail(format!("{} is not the URL of a mail server", mail::URL_VARIABLE));
@@ -200,14 +208,25 @@ async fn check_mail(folder: &Folder, found: &mut Findings) {
     let transport: AsyncSmtpTransport<Tokio1Executor> = builder.timeout(Some(MAIL_TIMEOUT)).build();
     match tokio::time::timeout(MAIL_TIMEOUT * 2, transport.test_connection()).await {
         Ok(Ok(true)) => found.ok(format!("the mail server at {place} answers")),
-        Ok(Ok(false)) => found.fail(format!("the mail server at {place} ends the connection: no reviewer gets mail")),
+        Ok(Ok(false)) => {
+            found.fail(format!("the mail server at {place} ends the connection: no reviewer gets mail"));
+        }
         Ok(Err(error)) => found.fail(format!(
             "the mail server at {place} cannot be used: {}{}",
             chain(&error),
             mail_advice(&text)
         )),
-        Err(_) => found.fail(format!("the mail server at {place} does not answer in time: no reviewer gets mail")),
+        Err(_) => {
+            found.fail(format!("the mail server at {place} does not answer in time: no reviewer gets mail"));
+        }
     }
+}
+
+/// Whether a login would go over the network as it is.
+fn would_show_its_password(url: &str) -> bool {
+    let Ok(url) = url::Url::parse(url) else { return false };
+    let encrypted = url.query_pairs().any(|(name, value)| name == "tls" && value == "required");
+    url.scheme() == "smtp" && url.password().is_some() && !encrypted
 }
 
 fn mail_advice(url: &str) -> &'static str {
@@ -215,7 +234,9 @@ fn mail_advice(url: &str) -> &'static str {
         Ok(url) if url.password().is_some() => {
             "; if user or password hold `@`, `/`, `:` or `%`, they must be percent-encoded in the URL (`@` as %40)"
         }
-        Ok(url) if url.scheme() == "smtps" => "; port 465 speaks TLS at once, port 587 wants smtp:// and ?tls=required",
+        Ok(url) if url.scheme() == "smtps" => {
+            "; port 465 speaks TLS at once, port 587 wants smtp:// and ?tls=required"
+        }
         Ok(_) | Err(_) => "; is it running, and may this machine reach its port?",
     }
 }
@@ -311,7 +332,10 @@ fn check_files(folder: &Folder, found: &mut Findings) {
     }
     let me = rustix::process::geteuid().as_raw();
     if me != owner.user && me != 0 {
-        found.warn(format!("the folder is user {}'s, and you are user {me}: run this as the user of the gate", owner.user));
+        found.warn(format!(
+            "the folder is user {}'s, and you are user {me}: run this as the user of the gate",
+            owner.user
+        ));
     }
     if !open.is_empty() {
         found.warn(format!(
@@ -323,7 +347,8 @@ fn check_files(folder: &Folder, found: &mut Findings) {
 }
 
 fn named(paths: &[PathBuf], one: &str, many: &str) -> String {
-    let names: Vec<String> = paths.iter().take(FILES_NAMED).map(|path| format!("`{}`", path.display())).collect();
+    let names: Vec<String> =
+        paths.iter().take(FILES_NAMED).map(|path| format!("`{}`", path.display())).collect();
     let rest = paths.len().saturating_sub(names.len());
     let rest = if rest == 0 { String::new() } else { format!(" and {rest} more") };
     let verb = if paths.len() == 1 { one } else { many };
@@ -443,6 +468,13 @@ async fn check_records(parts: &Parts, found: &mut Findings) -> Option<Policy> {
     found.ok(format!("version {} of the policy is installed", record.version));
     for warning in Policy::check(&record.text).warnings {
         found.warn(format!("the installed policy, {warning}"));
+    }
+    match super::keys::older_than_recorded(&parts.keys().held(), store).await {
+        Ok(Some(recorded)) => found.fail(format!(
+            "the keyring is older than the records, which tell of epoch {recorded}: put the newer one back from your backup"
+        )),
+        Ok(None) => {}
+        Err(fault) => found.fail(fault.chain()),
     }
     match store.newest_record().await {
         Ok(newest) => {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use placet_core::Timestamp;
 use placet_core::keys::Keyring;
 use placet_core::policy::Policy;
+use placet_gate::Fault;
 use placet_gate::ports::{Clock as _, Store as _};
 use placet_sqlite::{OpenFromBefore, SqliteStore};
 use serde_json::json;
@@ -24,6 +25,16 @@ const AT_LEAST_MS: i64 = placet_core::time::DAY_MS;
 /// The chain of rotations in the audit trail.
 const SUBJECT: &str = "keys";
 
+/// The epoch that the records say is current at least, where the keyring's is an older one: somebody has put an old
+/// keyring beside newer records. A rotation writes the keyring first, so the records are never ahead of it.
+pub(super) async fn older_than_recorded(
+    keyring: &Keyring,
+    store: &SqliteStore,
+) -> Result<Option<u32>, Fault> {
+    let recorded = store.chain(SUBJECT).await?.seq.saturating_add(1);
+    Ok((keyring.current.number < recorded).then_some(recorded))
+}
+
 /// What a rotation would end although it is still in use.
 #[derive(Debug, PartialEq, Eq)]
 struct InUse {
@@ -42,11 +53,13 @@ pub(crate) async fn rotate(globals: &Globals, force: bool) -> Result<Exit, Failu
     if let (Some(in_use), false) = (&in_use, force) {
         return Err(refusal(in_use, &before));
     }
-    let keyring = local.keys.rotate(local.now()).map_err(|error| match error {
+    let keyring = local.keys.rotate(before.current.number, local.now()).map_err(|error| match error {
         NotRotated::BelongsTo(user) => Failure::refused(format!(
             "`{FILE}` belongs to user {user}, whose gate could not read one that you make"
         ))
         .advise(format!("run this as that user: sudo -u '#{user}' placet keys rotate")),
+        NotRotated::Overtaken => Failure::refused("somebody else rotated the keys at the same moment")
+            .advise("`placet doctor` says which epoch is current"),
         NotRotated::Fault(fault) => fault.into(),
     })?;
     let epoch = keyring.current.number;
@@ -117,7 +130,10 @@ fn consequences(in_use: &InUse) -> String {
         (count, until) => format!(
             "the links of {count} open {} end{}; ",
             if count == 1 { "request" } else { "requests" },
-            until.map_or_else(String::new, |until| format!(" (the last of them closes {})", clock_time(until)))
+            until.map_or_else(String::new, |until| format!(
+                " (the last of them closes {})",
+                clock_time(until)
+            ))
         ),
     };
     format!(
@@ -132,8 +148,11 @@ pub(super) async fn make_anew(globals: &Globals) -> Result<(), Failure> {
     let claim = folder.claim()?;
     let file = folder.path().join(FILE);
     if file.exists() {
-        return Err(Failure::usage(format!("`{}` is there: --new-keyring is for one that is lost", file.display()))
-            .advise("to change the keys, use `placet keys rotate`; one that is damaged, move away first"));
+        return Err(Failure::usage(format!(
+            "`{}` is there: --new-keyring is for one that is lost",
+            file.display()
+        ))
+        .advise("to change the keys, use `placet keys rotate`; one that is damaged, move away first"));
     }
     let now = SystemClock.now();
     let store = SqliteStore::open(&folder.database(), std::sync::Arc::new(SystemClock))?;

@@ -6,16 +6,16 @@ use placet_gate::ports::StoreQuery;
 use serde_json::{Value, json};
 
 use super::Opened;
-use crate::cli::{Globals, List};
+use crate::cli::{Globals, List, ListedStatus};
 use crate::console::{harmless, print};
 use crate::failure::{Exit, Failure};
 use crate::text::{clock_time, shorten, table};
 
 /// Lists requests, the newest first: of all clients, or of one.
 pub(crate) async fn run(globals: &Globals, options: List) -> Result<Exit, Failure> {
-    let status = options.status.map(super::super::cli::ListedStatus::as_str);
+    let status = options.status.map(ListedStatus::as_str);
     let limit = usize::try_from(options.limit).unwrap_or(usize::MAX);
-    if let Some(url) = globals.url.as_deref().filter(|_| !options.on.aws && !globals.data().is_dir()) {
+    if let Some(url) = super::address(globals).filter(|_| !options.on.aws) {
         let (api, _) = super::api_at(url, globals, options.client.as_deref()).await?;
         return Ok(show(globals, &api.list(status, limit).await?));
     }
@@ -43,7 +43,8 @@ fn show(globals: &Globals, approvals: &[Value]) -> Exit {
         print("nothing was asked\n");
         return Exit::Done;
     }
-    let heading = ["ASKED", "REQUEST", "CLIENT", "ACTION", "STATUS", "BY", "SUMMARY"].map(str::to_owned).to_vec();
+    let heading =
+        ["ASKED", "REQUEST", "CLIENT", "ACTION", "STATUS", "BY", "SUMMARY"].map(str::to_owned).to_vec();
     let rows = approvals.iter().map(|approval| {
         let text = |key: &str| harmless(super::request::text(approval, key));
         vec![

@@ -42,8 +42,11 @@ fn find<'c>(root: &'c Command, words: &[String]) -> Result<&'c Command, Failure>
     for word in words.iter().flat_map(|word| word.split([' ', '-'])).filter(|word| *word != "placet") {
         found = found.find_subcommand(word).ok_or_else(|| {
             let names: Vec<&str> = found.get_subcommands().map(Command::get_name).collect();
-            Failure::usage(format!("there is no command `{}`", words.join(" ")))
-                .advise(format!("`{}` has: {}", found.get_name(), names.join(", ")))
+            Failure::usage(format!("there is no command `{}`", words.join(" "))).advise(format!(
+                "`{}` has: {}",
+                found.get_name(),
+                names.join(", ")
+            ))
         })?;
     }
     Ok(found)

@@ -184,6 +184,13 @@ fn known_client<'p>(id: &str, policy: &'p Policy) -> Result<&'p Client, Failure>
     })
 }
 
+/// The gate at `--url`, where a client's own secret is given for it or no data folder is here: what an operator's folder
+/// shows, it shows in full.
+fn address(globals: &Globals) -> Option<&str> {
+    let has_secret = std::env::var_os(SECRET_VARIABLE).is_some_and(|secret| !secret.is_empty());
+    globals.url.as_deref().filter(|_| has_secret || !globals.data().is_dir())
+}
+
 /// The API of the gate at `--url`, as that client: with the secret of the environment, or else of the data folder.
 async fn api_at(
     url: &str,

@@ -46,6 +46,7 @@ pub(crate) async fn run(globals: &Globals, options: Serve) -> Result<Exit, Failu
     })
     .await?;
     warn_of_the_clock(&running.local).await;
+    warn_of_an_old_keyring(&running.local).await;
     print(&format!("ready {}\n", running.url));
     loop {
         tokio::select! {
@@ -80,6 +81,17 @@ async fn warn_of_the_clock(local: &LocalGate) {
     }
 }
 
+async fn warn_of_an_old_keyring(local: &LocalGate) {
+    match super::keys::older_than_recorded(&local.keys.held(), &local.store).await {
+        Ok(Some(recorded)) => tracing::error!(
+            epoch = local.keys.held().current.number,
+            "the keyring is older than the records, which tell of epoch {recorded}: secrets, links and tokens of that epoch are void; put the newer keyring back"
+        ),
+        Ok(None) => {}
+        Err(fault) => tracing::error!(error = fault.chain(), "the records of rotations cannot be read"),
+    }
+}
+
 /// SIGHUP: what is followed anyway is read now, and what was found is said.
 async fn reread(local: &LocalGate, file: Option<&Path>) {
     if let Err(fault) = local.keys.reread_if_changed() {
@@ -91,7 +103,10 @@ async fn reread(local: &LocalGate, file: Option<&Path>) {
     };
     match read {
         Ok(Some(Installed::New(version))) => {
-            tracing::info!(policy.version = version, "told to read the policy again: a changed one is in force");
+            tracing::info!(
+                policy.version = version,
+                "told to read the policy again: a changed one is in force"
+            );
         }
         Ok(Some(Installed::Same(version))) => {
             tracing::info!(policy.version = version, "told to read the policy again: it has not changed");

@@ -37,7 +37,7 @@ pub(crate) async fn run(globals: &Globals, options: OneRequest) -> Result<Exit, 
     let base_url = local.gate.base_url(&policy);
     let approval = placet_http::wire::approval(&ApprovalView::of(&request, None, &base_url));
     if globals.json {
-        let payload = request.asked().payload.value();
+        let payload: Value = serde_json::from_str(request.asked().payload.as_str()).unwrap_or_default();
         print(&super::pretty(&json!({ "approval": approval, "payload": payload, "history": history })));
         return Ok(Exit::Done);
     }
@@ -64,21 +64,20 @@ fn line(entry: &AuditEntry) -> String {
 /// Withdraws a request, in its client's name. Refused if it has ended.
 pub(crate) async fn cancel(globals: &Globals, options: OneRequest) -> Result<Exit, Failure> {
     let id = parse(&options.request_id)?;
-    let (api, local) = match at_an_address(globals, &options).await? {
-        Some(api) => (api, None),
-        None => {
-            let local = LocalGate::for_command(Folder::existing(globals.data())?)?;
-            let policy = local.policy().await?;
-            let request = find(&local, &policy, options.client.as_deref(), &id).await?;
-            let client = super::known_client(request.asked().client.as_str(), &policy)?;
-            let api = match local.folder.served_at() {
-                Some(url) if super::request::is_healthy(&url).await => {
-                    super::api_over(Transport::network(&url)?, &local, client)
-                }
-                Some(_) | None => super::api_here(&local, client),
-            };
-            (api, Some(local))
-        }
+    let (api, local) = if let Some(api) = at_an_address(globals, &options).await? {
+        (api, None)
+    } else {
+        let local = LocalGate::for_command(Folder::existing(globals.data())?)?;
+        let policy = local.policy().await?;
+        let request = find(&local, &policy, options.client.as_deref(), &id).await?;
+        let client = super::known_client(request.asked().client.as_str(), &policy)?;
+        let api = match local.folder.served_at() {
+            Some(url) if super::request::is_healthy(&url).await => {
+                super::api_over(Transport::network(&url)?, &local, client)
+            }
+            Some(_) | None => super::api_here(&local, client),
+        };
+        (api, Some(local))
     };
     match api.cancel(id.as_str()).await? {
         Withdrawn::Now(approval) => {
@@ -105,13 +104,11 @@ fn parse(text: &str) -> Result<RequestId, Failure> {
     RequestId::parse(text).map_err(|error| Failure::usage(format!("`{text}`: a request id {error}")))
 }
 
-/// The gate at `--url`, where there is no folder of it here.
+/// The gate at an address, if one is meant.
 async fn at_an_address(globals: &Globals, options: &OneRequest) -> Result<Option<Api>, Failure> {
-    match &globals.url {
-        Some(url) if !globals.data().is_dir() => {
-            Ok(Some(super::api_at(url, globals, options.client.as_deref()).await?.0))
-        }
-        Some(_) | None => Ok(None),
+    match super::address(globals) {
+        Some(url) => Ok(Some(super::api_at(url, globals, options.client.as_deref()).await?.0)),
+        None => Ok(None),
     }
 }
 
@@ -122,13 +119,12 @@ async fn find(
     client: Option<&str>,
     id: &RequestId,
 ) -> Result<Request, Failure> {
-    let clients: Vec<ClientId> = match client {
+    let clients: Vec<ClientId> = if let Some(client) = client {
         // A client that has left the policy may be named: its requests are still there.
-        Some(client) => vec![super::client::parse_id(client)?],
-        None => {
-            let asking = policy.clients.iter().filter(|client| client.has(ClientRole::Requester));
-            asking.map(|client| client.id.clone()).collect()
-        }
+        vec![super::client::parse_id(client)?]
+    } else {
+        let asking = policy.clients.iter().filter(|client| client.has(ClientRole::Requester));
+        asking.map(|client| client.id.clone()).collect()
     };
     let mut found = Vec::new();
     for client in &clients {
