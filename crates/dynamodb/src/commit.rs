@@ -5,17 +5,17 @@ use aws_sdk_dynamodb::error::{BuildError, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::builders::{ConditionCheckBuilder, PutBuilder, UpdateBuilder};
 use aws_sdk_dynamodb::types::{
-    CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+    CancellationReason, ConditionCheck, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 use placet_core::request::Request;
 use placet_gate::Fault;
 use placet_gate::ports::{Commit, Committed, Quota, RequestWrite};
 
 use crate::items::{
-    self, DUE_AT, DUE_PK, ENDED_AT, EXPIRES_AT, Holder, Item, LIFE, LifeColumns, PENDING, PENDING_PK, PK,
-    STATUS, SUBJECT, Stands, VERSION, address, number, text,
+    self, COUNT, DUE_AT, DUE_PK, ENDED_AT, EXPIRES_AT, FORMAT_VERSION, Item, PENDING, PK, STATE, STATUS, SUBJECT,
+    Stands, StateColumns, VERSION, WaitingRequest, address, number, text,
 };
-use crate::twins::{self, Sight, Twins};
+use crate::duplicates::{self, DuplicateIndex, Lookup};
 use crate::{Inner, pause_before, random_hex};
 
 /// How many parts a transaction of DynamoDB's takes.
@@ -44,7 +44,11 @@ enum Of {
     /// An audit entry or a policy, whose place must be free.
     Record,
     Quota,
-    Twins,
+    Duplicates,
+    /// The policy in force.
+    Policy,
+    /// How many of a client's requests wait.
+    Waiting,
     /// Has no condition.
     Other,
 }
@@ -62,7 +66,9 @@ enum Stop {
     Late,
     Record,
     Quota,
-    Twins(Vec<Holder>),
+    Duplicates(Vec<WaitingRequest>),
+    Policy,
+    Waiting,
 }
 
 /// What a failed try says.
@@ -83,23 +89,23 @@ impl Inner {
         if parts.is_empty() {
             return Ok(Committed::Done { pending_twin: None });
         }
-        let Some(RequestWrite::Insert { asked, life }) = &commit.request else {
+        let Some(RequestWrite::Insert { asked, state }) = &commit.request else {
             return self.write(&parts, &commit).await.and_then(|written| answer(written, None));
         };
-        let twins = Twins::of(self, asked, life);
-        let mut sight = twins.unseen()?;
+        let index = DuplicateIndex::of(self, asked, state);
+        let mut lookup = index.unseen()?;
         for _ in 0..LOOKS {
-            let Sight { twin, part } = sight;
+            let Lookup { twin, part } = lookup;
             let alone = parts.len();
-            parts.extend(part.map(|item| Part { of: Of::Twins, item }));
+            parts.extend(part.map(|item| Part { of: Of::Duplicates, item }));
             match self.write(&parts, &commit).await? {
-                Written::Stopped(Stop::Twins(holders)) => sight = twins.seen(self, &holders).await?,
+                Written::Stopped(Stop::Duplicates(waiting)) => lookup = index.seen(self, &waiting).await?,
                 written => return answer(written, twin),
             }
             parts.truncate(alone);
         }
         // They come and go faster than they can be counted. It is a hint, and no reason to refuse a question.
-        self.write(&parts, &commit).await.and_then(|written| answer(written, sight.twin))
+        self.write(&parts, &commit).await.and_then(|written| answer(written, lookup.twin))
     }
 
     /// Everything that the commit writes, but what depends on others like it.
@@ -122,16 +128,22 @@ impl Inner {
         if let Some(quota) = &commit.quota {
             parts.push(Part { of: Of::Quota, item: self.quota_part(quota)? });
         }
-        for outgoing in &commit.outgoing {
-            let item = items::new_message(outgoing, self.keep.ended_seconds)?;
+        if let Some(version) = commit.policy_version {
+            parts.push(Part { of: Of::Policy, item: self.policy_part(version)? });
+        }
+        if let Some(part) = self.waiting_part(commit)? {
+            parts.push(part);
+        }
+        for message in &commit.outbox {
+            let item = items::new_message(message, self.keep.ended_seconds)?;
             parts.push(Part { of: Of::Other, item: put(self.put_request(item))? });
         }
         if let Some(RequestWrite::Update { .. }) = &commit.request
-            && let Some(item) = twins::leave(self, &commit.audit, self.clock.now())?
+            && let Some(item) = duplicates::leave(self, &commit.audit, self.clock.now())?
         {
             parts.push(Part { of: Of::Other, item });
         }
-        // One place is left for the twins'.
+        // One place is left for the list of those like it.
         if parts.len() >= MOST_PARTS {
             return Err(Fault::bare("one act has more messages than a transaction takes"));
         }
@@ -140,43 +152,45 @@ impl Inner {
 
     fn request_part(&self, request: &RequestWrite) -> Result<TransactWriteItem, Fault> {
         match request {
-            RequestWrite::Insert { asked, life } => {
-                let life = LifeColumns::of(life, self.keep.ended_seconds)?;
+            RequestWrite::Insert { asked, state } => {
+                let state = StateColumns::of(state, self.keep.ended_seconds)?;
                 put(self
-                    .put_request(items::new_request(asked, life)?)
+                    .put_request(items::new_request(asked, state)?)
                     .condition_expression(format!("attribute_not_exists({PK})"))
                     .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld))
             }
-            RequestWrite::Update { key, life, from_version } => {
-                let life = LifeColumns::of(life, self.keep.ended_seconds)?;
+            RequestWrite::Update { asked, state, from_version } => {
+                let state = StateColumns::of(state, self.keep.ended_seconds)?;
                 let base = Update::builder()
                     .table_name(&self.tables.requests)
-                    .set_key(Some(items::request_address(*key)))
+                    .set_key(Some(items::request_address(asked.key())))
                     .expression_attribute_names("#status", STATUS)
+                    .expression_attribute_names("#state", STATE)
+                    .expression_attribute_values(":v", items::format_version())
                     .expression_attribute_values(":from", number(from_version))
                     .expression_attribute_values(":next", number(from_version.saturating_add(1)))
-                    .expression_attribute_values(":life", text(life.json))
+                    .expression_attribute_values(":state", text(state.json))
                     .expression_attribute_values(":pending", text(PENDING))
                     .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
                 // The rules see to it that an end is final; here it holds even against a wrong rule. The version says
                 // that the stage still closes when the rule thought it does, so `closes_at` is in the condition too.
-                update(match life.stands {
+                update(match state.stands {
                     Stands::Closes(at) => base
                         .update_expression(format!(
-                            "SET {VERSION} = :next, {LIFE} = :life, {DUE_AT} = :due_at"
+                            "SET {VERSION} = :next, {FORMAT_VERSION} = :v, #state = :state, {DUE_AT} = :due_at"
                         ))
                         .condition_expression(format!("{VERSION} = :from AND #status = :pending"))
                         .expression_attribute_values(":due_at", number(at.millis())),
                     Stands::Ended { at, expires_at } => base
                         .update_expression(format!(
-                            "SET {VERSION} = :next, {LIFE} = :life, #status = :status, {ENDED_AT} = :ended_at, \
-                             {EXPIRES_AT} = :expires_at REMOVE {DUE_PK}, {DUE_AT}, {PENDING_PK}"
+                            "SET {VERSION} = :next, {FORMAT_VERSION} = :v, #state = :state, #status = :status, \
+                             {ENDED_AT} = :ended_at, {EXPIRES_AT} = :expires_at REMOVE {DUE_PK}, {DUE_AT}"
                         ))
                         .condition_expression(format!(
                             "{VERSION} = :from AND \
                              (#status = :pending OR (#status = :status AND {ENDED_AT} = :ended_at))"
                         ))
-                        .expression_attribute_values(":status", text(life.status))
+                        .expression_attribute_values(":status", text(state.status))
                         .expression_attribute_values(":ended_at", number(at.millis()))
                         .expression_attribute_values(":expires_at", number(expires_at)),
                 })
@@ -192,12 +206,56 @@ impl Inner {
             Update::builder()
                 .table_name(&self.tables.requests)
                 .set_key(Some(address(format!("quota#{}", quota.client), quota.minute.to_string())))
-                .update_expression(format!("ADD used :one SET {EXPIRES_AT} = :expires_at"))
+                .update_expression(format!("ADD used :one SET {EXPIRES_AT} = :expires_at, {FORMAT_VERSION} = :v"))
                 .condition_expression(condition)
+                .expression_attribute_values(":v", items::format_version())
                 .expression_attribute_values(":one", number(1))
                 .expression_attribute_values(":limit", number(quota.limit))
                 .expression_attribute_values(":expires_at", number(expires_at)),
         )
+    }
+
+    /// Installed versions have no gaps, so the newest one is the one without a next.
+    fn policy_part(&self, version: u32) -> Result<TransactWriteItem, Fault> {
+        check(
+            ConditionCheck::builder()
+                .table_name(&self.tables.requests)
+                .set_key(Some(items::policy_address(version.saturating_add(1))))
+                .condition_expression(format!("attribute_not_exists({PK})")),
+        )
+    }
+
+    /// Counts a client's requests that wait: one more with a new one, one less with the end.
+    fn waiting_part(&self, commit: &Commit) -> Result<Option<Part>, Fault> {
+        let (client, change) = match &commit.request {
+            Some(RequestWrite::Insert { asked, state }) if state.pending().is_some() => (&asked.client, 1),
+            Some(RequestWrite::Update { asked, .. }) if duplicates::end_among(&commit.audit).is_some() => {
+                (&asked.client, -1)
+            }
+            Some(RequestWrite::Insert { .. } | RequestWrite::Update { .. }) | None => return Ok(None),
+        };
+        let count = Update::builder()
+            .table_name(&self.tables.requests)
+            .set_key(Some(items::waiting_count_address(client)))
+            .update_expression(format!("ADD #count :change SET {FORMAT_VERSION} = :v"))
+            .expression_attribute_names("#count", COUNT)
+            .expression_attribute_values(":v", items::format_version())
+            .expression_attribute_values(":change", number(change));
+        let (of, count) = match &commit.quota {
+            Some(quota) if change > 0 => {
+                let condition = if quota.max_pending == 0 {
+                    "#count < :most"
+                } else {
+                    "attribute_not_exists(#count) OR #count < :most"
+                };
+                let most = number(quota.max_pending);
+                let count =
+                    count.condition_expression(condition).expression_attribute_values(":most", most);
+                (Of::Waiting, count)
+            }
+            Some(_) | None => (Of::Other, count),
+        };
+        Ok(Some(Part { of, item: update(count)? }))
     }
 
     fn put_request(&self, item: Item) -> PutBuilder {
@@ -213,7 +271,10 @@ impl Inner {
         match (stop, &commit.request) {
             // A lost race comes first: then nothing else matters to the loser. What lost it is not asked of the
             // reasons alone, which do not promise to name every condition that fails.
-            (stop @ (Stop::Late | Stop::Record | Stop::Quota), Some(request)) => {
+            (
+                stop @ (Stop::Late | Stop::Record | Stop::Quota | Stop::Policy | Stop::Waiting),
+                Some(request),
+            ) => {
                 Ok(Written::Stopped(self.lost(request).await?.unwrap_or(stop)))
             }
             (Stop::Request(Some(item)), Some(RequestWrite::Update { from_version, .. }))
@@ -328,9 +389,9 @@ fn key_of(write: &RequestWrite) -> placet_core::id::RequestKey {
 /// Whether that is what `write` writes.
 fn is_of(write: &RequestWrite, found: &Request) -> bool {
     match write {
-        RequestWrite::Insert { asked, .. } => found.asked.approval_id == asked.approval_id,
-        RequestWrite::Update { life, from_version, .. } => {
-            found.version == from_version.saturating_add(1) && found.life == *life
+        RequestWrite::Insert { asked, .. } => found.asked().approval_id == asked.approval_id,
+        RequestWrite::Update { state, from_version, .. } => {
+            found.version() == from_version.saturating_add(1) && found.state() == state
         }
     }
 }
@@ -380,14 +441,20 @@ fn stop(parts: &[Part], reasons: Vec<CancellationReason>) -> Result<Option<Stop>
     if busy {
         return Ok(None);
     }
+    if of(Of::Policy).is_some() {
+        return Ok(Some(Stop::Policy));
+    }
     if of(Of::Record).is_some() {
         return Ok(Some(Stop::Record));
     }
     if of(Of::Quota).is_some() {
         return Ok(Some(Stop::Quota));
     }
-    if let Some(item) = of(Of::Twins) {
-        return Ok(Some(Stop::Twins(items::holders(&item.unwrap_or_default()))));
+    if of(Of::Waiting).is_some() {
+        return Ok(Some(Stop::Waiting));
+    }
+    if let Some(item) = of(Of::Duplicates) {
+        return Ok(Some(Stop::Duplicates(items::waiting_requests(&item.unwrap_or_default()))));
     }
     Err(Fault::bare("the database cancelled a transaction and does not say why"))
 }

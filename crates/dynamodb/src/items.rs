@@ -3,50 +3,55 @@
 //! In `requests`, by partition and sort key:
 //!
 //! - `r#<key>`, `r`: a request.
-//! - `m#<approval_id>`, `<message id>`: a message that must go out. Its id names its approval, so it is found by its id
-//!   alone, and all messages of one approval lie together, where one consistent query sees them.
+//! - `m#<approval_id>`, `<message id>`: a message about an approval. Its id names it, so it is found by its id alone.
+//! - `m#gate`, `<message id>`: a message about the gate as a whole.
 //! - `hooks`, `<client>#<hook id>`: a subscription.
 //! - `policy`, `<version>`: an installed policy; the version has leading zeros, so that the last one is the newest.
 //! - `quota#<client>`, `<minute>`: how much of an allowance is used up.
 //! - `marks`, `<name>`: a name that is remembered for a while.
-//! - `twin#<client>#<payload digest>`, `a#<action>`: the requests for exactly that which wait.
+//! - `alike#<client>#<payload digest>`, `a#<action>`: the requests for exactly that which wait.
+//! - `waiting#<client>`, `n`: how many of a client's requests wait.
 //!
 //! In `audit`, by `subject` and `seq`, an item is an entry: each of its fields is an attribute.
+//!
+//! Every item says in `v` which version of this layout it has. What a newer version has written is refused as that.
+//!
+//! The index by time is spread over [`SHARDS`] partitions of each kind, by the request that it is about: one alone would
+//! be the limit of the whole table.
 
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use placet_core::Timestamp;
-use placet_core::audit::{About, AuditEntry};
+use placet_core::audit::{AuditEntry, RequestFacts};
 use placet_core::id::{ApprovalId, ClientId, HookId, RequestId, RequestKey};
-use placet_core::request::{ApprovalRequest, Request, RequestState, State};
-use placet_gate::Fault;
-use placet_gate::ports::{Hook, OutboxMessage, PolicyRecord};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use placet_core::request::stored::{self as requests, Unreadable};
+use placet_core::request::{ApprovalRequest, Phase, Request, RequestState};
+use placet_gate::ports::{Hook, OutboxMessage, OutboxSubject, PolicyRecord};
+use placet_gate::{Fault, stored};
 use serde_json::Value;
 
 pub(crate) const PK: &str = "pk";
 pub(crate) const SK: &str = "sk";
 pub(crate) const DUE_PK: &str = "due_pk";
 pub(crate) const DUE_AT: &str = "due_at";
-pub(crate) const PENDING_PK: &str = "pending_pk";
 pub(crate) const CLIENT: &str = "client";
 pub(crate) const APPROVAL_ID: &str = "approval_id";
 pub(crate) const STATUS: &str = "status";
 pub(crate) const ENDED_AT: &str = "ended_at";
-pub(crate) const ASKED: &str = "asked";
-pub(crate) const LIFE: &str = "life";
+pub(crate) const QUESTION: &str = "question";
+pub(crate) const STATE: &str = "state";
 pub(crate) const VERSION: &str = "version";
 pub(crate) const REQUEST_KEY: &str = "request_key";
-pub(crate) const WHAT: &str = "what";
+pub(crate) const PAYLOAD: &str = "payload";
 pub(crate) const ATTEMPT: &str = "attempt";
 pub(crate) const CREATED_AT: &str = "created_at";
 pub(crate) const CLAIM: &str = "claim";
 pub(crate) const WAITING: &str = "waiting";
+pub(crate) const COUNT: &str = "count";
+pub(crate) const FORMAT_VERSION: &str = "v";
 pub(crate) const EXPIRES_AT: &str = "expires_at";
 pub(crate) const SUBJECT: &str = "subject";
 pub(crate) const SEQ: &str = "seq";
@@ -55,14 +60,41 @@ const TEXT: &str = "text";
 const SHA256: &str = "sha256";
 const INSTALLED_AT: &str = "installed_at";
 
-/// Partition of the index [`crate::DUE_INDEX`] that has the stages which close.
-pub(crate) const CLOSES: &str = "closes";
+/// The version of this layout that this build writes, and the newest that it reads; it covers the records within.
+const FORMAT: u32 = stored::FORMAT;
 
-/// Partition of the index [`crate::DUE_INDEX`] that has the messages.
-pub(crate) const SENDS: &str = "sends";
+/// Over how many partitions of the index [`crate::DUE_INDEX`] each kind is spread.
+pub(crate) const SHARDS: u8 = 8;
 
-/// The one partition of the index [`crate::PENDING_INDEX`].
+/// What the index [`crate::DUE_INDEX`] holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// Stages that close.
+    Closes,
+    /// Messages that must go out.
+    Sends,
+}
+
+impl Due {
+    /// One of its partitions.
+    pub(crate) fn partition(self, shard: u8) -> String {
+        match self {
+            Self::Closes => format!("closes#{shard}"),
+            Self::Sends => format!("sends#{shard}"),
+        }
+    }
+
+    /// The partition for what is about that request. A key is a digest: its bytes are spread evenly.
+    fn of(self, key: Option<RequestKey>) -> AttributeValue {
+        text(self.partition(key.map_or(0, |key| key.as_bytes()[0] % SHARDS)))
+    }
+}
+
+/// The status of a request that waits.
 pub(crate) const PENDING: &str = "pending";
+
+/// The partition of the messages about the gate as a whole.
+const OF_THE_GATE: &str = "m#gate";
 
 /// The partition of all subscriptions.
 pub(crate) const HOOKS: &str = "hooks";
@@ -104,7 +136,7 @@ pub(crate) fn request_key(item: &Item) -> Result<RequestKey, Fault> {
 }
 
 /// The part of a request's item that changes.
-pub(crate) struct LifeColumns {
+pub(crate) struct StateColumns {
     pub(crate) json: String,
     pub(crate) status: &'static str,
     pub(crate) stands: Stands,
@@ -116,39 +148,36 @@ pub(crate) enum Stands {
     Ended { at: Timestamp, expires_at: i64 },
 }
 
-impl LifeColumns {
-    pub(crate) fn of(life: &RequestState, keep_seconds: i64) -> Result<Self, Fault> {
-        let json = to_json(life)?;
-        Ok(match &life.state {
-            State::Pending(pending) => {
-                Self { json, status: PENDING, stands: Stands::Closes(pending.closes_at) }
-            }
-            State::Ended(outcome) => {
+impl StateColumns {
+    pub(crate) fn of(state: &RequestState, keep_seconds: i64) -> Result<Self, Fault> {
+        let json = requests::write_state(state).map_err(unwritable)?;
+        let status = state.status().as_str();
+        Ok(match state.phase() {
+            Phase::Pending(pending) => Self { json, status, stands: Stands::Closes(pending.closes_at) },
+            Phase::Ended(outcome) => {
                 let at = outcome.decided_at;
                 let expires_at = at.seconds().saturating_add(keep_seconds);
-                Self { json, status: outcome.status.as_str(), stands: Stands::Ended { at, expires_at } }
+                Self { json, status, stands: Stands::Ended { at, expires_at } }
             }
         })
     }
 }
 
 /// A new request.
-pub(crate) fn new_request(asked: &ApprovalRequest, life: LifeColumns) -> Result<Item, Fault> {
-    let mut new = request_address(asked.key());
+pub(crate) fn new_request(asked: &ApprovalRequest, state: StateColumns) -> Result<Item, Fault> {
+    let mut new = new_item(request_address(asked.key()));
     new.extend(item([
-        (ASKED, text(to_json(asked)?)),
-        (LIFE, text(life.json)),
+        (QUESTION, text(requests::write_question(asked).map_err(unwritable)?)),
+        (STATE, text(state.json)),
         (VERSION, number(1)),
         (CLIENT, text(asked.client.as_str())),
         (APPROVAL_ID, text(asked.approval_id.as_str())),
-        (STATUS, text(life.status)),
+        (STATUS, text(state.status)),
     ]));
-    match life.stands {
-        Stands::Closes(at) => new.extend(item([
-            (DUE_PK, text(CLOSES)),
-            (DUE_AT, number(at.millis())),
-            (PENDING_PK, text(PENDING)),
-        ])),
+    match state.stands {
+        Stands::Closes(at) => {
+            new.extend(item([(DUE_PK, Due::Closes.of(Some(asked.key()))), (DUE_AT, number(at.millis()))]));
+        }
         Stands::Ended { at, expires_at } => {
             new.extend(item([(ENDED_AT, number(at.millis())), (EXPIRES_AT, number(expires_at))]));
         }
@@ -157,37 +186,39 @@ pub(crate) fn new_request(asked: &ApprovalRequest, life: LifeColumns) -> Result<
 }
 
 pub(crate) fn request(item: &Item) -> Result<Request, Fault> {
-    let asked: ApprovalRequest = json(item, ASKED)?;
-    Ok(Request { asked: Arc::new(asked), life: json(item, LIFE)?, version: parsed(item, VERSION)? })
+    check_format(item)?;
+    requests::read(string(item, QUESTION)?, string(item, STATE)?, parsed(item, VERSION)?)
+        .map_err(stored::fault)
 }
 
-/// Where a message lies: its id says which approval it is of.
+/// Where a message lies: its id says what it is about.
 pub(crate) fn message_address(id: &str) -> Result<Item, Fault> {
+    if id.starts_with(&OutboxSubject::Gate.prefix()) {
+        return Ok(address(OF_THE_GATE, id));
+    }
     let named = id.strip_prefix("msg_").and_then(|rest| rest.get(..26));
     let approval = named.and_then(|text| ApprovalId::parse(text).ok());
-    let approval = approval.ok_or(Fault::bare("a message's id does not name its approval"))?;
-    Ok(address(messages_of(&approval), id))
+    let approval = approval.ok_or(Fault::bare("a message's id does not say what it is about"))?;
+    Ok(address(format!("m#{approval}"), id))
 }
 
-/// The partition of an approval's messages.
-pub(crate) fn messages_of(approval: &ApprovalId) -> String {
-    format!("m#{approval}")
-}
-
-pub(crate) fn new_message(outgoing: &OutboxMessage, keep_seconds: i64) -> Result<Item, Fault> {
-    let mut new = message_address(&outgoing.id)?;
-    if new.get(PK) != Some(&text(messages_of(&outgoing.approval_id))) {
-        return Err(Fault::bare("a message's id names another approval"));
+pub(crate) fn new_message(message: &OutboxMessage, keep_seconds: i64) -> Result<Item, Fault> {
+    if !message.id.starts_with(&message.subject.prefix()) {
+        return Err(Fault::bare("a message's id says that it is about something else"));
     }
+    let mut new = new_item(message_address(&message.id)?);
+    let key = message.subject.key();
     new.extend(item([
-        (REQUEST_KEY, text(outgoing.key.to_string())),
-        (WHAT, text(to_json(&outgoing.what)?)),
-        (ATTEMPT, number(outgoing.attempt)),
-        (CREATED_AT, number(outgoing.created_at.millis())),
-        (DUE_PK, text(SENDS)),
-        (DUE_AT, number(outgoing.due_at.millis())),
-        (EXPIRES_AT, number(message_expires_at(outgoing.due_at, keep_seconds))),
+        (PAYLOAD, text(stored::write_payload(&message.payload)?)),
+        (ATTEMPT, number(message.attempt)),
+        (CREATED_AT, number(message.created_at.millis())),
+        (DUE_PK, Due::Sends.of(key)),
+        (DUE_AT, number(message.due_at.millis())),
+        (EXPIRES_AT, number(message_expires_at(message.due_at, keep_seconds))),
     ]));
+    if let Some(key) = key {
+        new.insert(REQUEST_KEY.to_owned(), text(key.to_string()));
+    }
     Ok(new)
 }
 
@@ -196,13 +227,22 @@ pub(crate) fn message_expires_at(due_at: Timestamp, keep_seconds: i64) -> i64 {
     due_at.seconds().saturating_add(keep_seconds)
 }
 
-pub(crate) fn outgoing(item: &Item) -> Result<OutboxMessage, Fault> {
-    let approval = string(item, PK)?.strip_prefix("m#").and_then(|text| ApprovalId::parse(text).ok());
+pub(crate) fn message(item: &Item) -> Result<OutboxMessage, Fault> {
+    let version = check_format(item)?;
+    let pk = string(item, PK)?;
+    let subject = if pk == OF_THE_GATE {
+        OutboxSubject::Gate
+    } else {
+        let approval = pk.strip_prefix("m#").and_then(|text| ApprovalId::parse(text).ok());
+        OutboxSubject::Approval {
+            key: key_from_hex(string(item, REQUEST_KEY)?).ok_or_else(|| unreadable(REQUEST_KEY))?,
+            approval_id: approval.ok_or_else(|| unreadable(PK))?,
+        }
+    };
     Ok(OutboxMessage {
         id: string(item, SK)?.to_owned(),
-        key: key_from_hex(string(item, REQUEST_KEY)?).ok_or_else(|| unreadable(REQUEST_KEY))?,
-        approval_id: approval.ok_or_else(|| unreadable(PK))?,
-        what: json(item, WHAT)?,
+        subject,
+        payload: stored::read_payload(version, string(item, PAYLOAD)?).map_err(stored::fault)?,
         attempt: parsed(item, ATTEMPT)?,
         created_at: parsed(item, CREATED_AT).map(Timestamp::from_millis)?,
         due_at: due_at(item)?,
@@ -218,18 +258,22 @@ pub(crate) fn hook_address(client: &ClientId, hook: &HookId) -> Item {
 }
 
 pub(crate) fn new_hook(hook: &Hook) -> Result<Item, Fault> {
-    let mut new = hook_address(&hook.client, &hook.id);
-    new.extend(item([(HOOK, text(to_json(hook)?))]));
+    let mut new = new_item(hook_address(&hook.client, &hook.id));
+    new.insert(HOOK.to_owned(), text(stored::write_hook(hook)?));
     Ok(new)
 }
 
 pub(crate) fn hook(item: &Item) -> Result<Hook, Fault> {
-    json(item, HOOK)
+    stored::read_hook(check_format(item)?, string(item, HOOK)?).map_err(stored::fault)
+}
+
+/// Where a version of the policy lies. Ten digits: every `u32` has its place in the order.
+pub(crate) fn policy_address(version: u32) -> Item {
+    address(POLICY, format!("{version:010}"))
 }
 
 pub(crate) fn new_policy(policy: &PolicyRecord) -> Item {
-    // Ten digits: every `u32` has its place in the order.
-    let mut new = address(POLICY, format!("{:010}", policy.version));
+    let mut new = new_item(policy_address(policy.version));
     new.extend(item([
         (TEXT, text(policy.text.as_str())),
         (SHA256, text(policy.sha256.as_str())),
@@ -239,6 +283,7 @@ pub(crate) fn new_policy(policy: &PolicyRecord) -> Item {
 }
 
 pub(crate) fn policy(item: &Item) -> Result<PolicyRecord, Fault> {
+    check_format(item)?;
     Ok(PolicyRecord {
         version: string(item, SK)?.parse().map_err(|_| unreadable(SK))?,
         text: string(item, TEXT)?.to_owned(),
@@ -247,21 +292,22 @@ pub(crate) fn policy(item: &Item) -> Result<PolicyRecord, Fault> {
     })
 }
 
-/// Where those who wait for exactly that are named.
-pub(crate) fn twin_address(client: &str, payload_sha256: &str, action: &str) -> Item {
-    address(format!("twin#{client}#{payload_sha256}"), format!("a#{action}"))
+/// Where the requests that wait for exactly that are named.
+pub(crate) fn duplicates_address(client: &str, payload_sha256: &str, action: &str) -> Item {
+    address(format!("alike#{client}#{payload_sha256}"), format!("a#{action}"))
 }
 
-/// [`twin_address`] of what an audit entry is about.
-pub(crate) fn twin_address_about(about: &About) -> Item {
-    twin_address(&about.client, &about.payload_sha256, &about.action)
+/// [`duplicates_address`] of what an audit entry is about.
+pub(crate) fn duplicates_address_about(about: &RequestFacts) -> Item {
+    duplicates_address(&about.client, &about.payload_sha256, &about.action)
 }
 
-/// One who waits. The text begins with the `approval_id`, so the least is the oldest.
+/// A request that waits, as the list of those like it names it. It begins with the `approval_id`, so the least is the
+/// oldest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Holder(String);
+pub(crate) struct WaitingRequest(String);
 
-impl Holder {
+impl WaitingRequest {
     pub(crate) fn new(approval_id: &str, request_id: &str) -> Self {
         Self(format!("{approval_id}#{request_id}"))
     }
@@ -285,22 +331,44 @@ impl Holder {
     }
 }
 
-/// All who wait, the oldest first.
-pub(crate) fn holders(item: &Item) -> Vec<Holder> {
-    let mut holders: Vec<Holder> = match item.get(WAITING) {
-        Some(AttributeValue::Ss(members)) => members.iter().cloned().map(Holder).collect(),
+/// All that wait, the oldest first.
+pub(crate) fn waiting_requests(item: &Item) -> Vec<WaitingRequest> {
+    let mut waiting: Vec<WaitingRequest> = match item.get(WAITING) {
+        Some(AttributeValue::Ss(members)) => members.iter().cloned().map(WaitingRequest).collect(),
         Some(_) | None => Vec::new(),
     };
-    holders.sort();
-    holders
+    waiting.sort();
+    waiting
 }
 
-/// An entry's item. Only a request's entries expire: the ends of the other chains must always be found.
+/// Where a client's requests that wait are counted.
+pub(crate) fn waiting_count_address(client: &ClientId) -> Item {
+    address(format!("waiting#{client}"), "n")
+}
+
+/// An item of this build's layout, as yet without anything but its address.
+pub(crate) fn new_item(address: Item) -> Item {
+    let mut new = address;
+    new.insert(FORMAT_VERSION.to_owned(), format_version());
+    new
+}
+
+/// What items of this build's layout have in `v`.
+pub(crate) fn format_version() -> AttributeValue {
+    number(FORMAT)
+}
+
+/// The version of an item's layout. Refuses a newer one.
+fn check_format(item: &Item) -> Result<u32, Fault> {
+    let version: u32 = parsed(item, FORMAT_VERSION)?;
+    if version > FORMAT { Err(stored::fault(Unreadable::Newer(version))) } else { Ok(version) }
+}
+
+/// An entry's item: its fields, and what the table needs. Only a request's entries expire: the ends of the other chains must always be found.
 pub(crate) fn new_entry(entry: &AuditEntry, keep_seconds: i64) -> Result<Item, Fault> {
-    let fields = serde_json::to_value(entry)
-        .map_err(|error| Fault::new("a record could not be written as JSON", error))?;
+    let fields = serde_json::to_value(entry).map_err(unwritable)?;
     let Value::Object(fields) = fields else { return Err(Fault::bare("an audit entry has no fields")) };
-    let mut new = Item::new();
+    let mut new = new_item(Item::new());
     for (name, value) in fields {
         let value = match value {
             Value::Null => continue,
@@ -332,6 +400,7 @@ pub(crate) fn entry(item: &Item) -> Result<AuditEntry, Fault> {
         fields.insert(name.clone(), value);
     }
     fields.remove(EXPIRES_AT);
+    fields.remove(FORMAT_VERSION);
     serde_json::from_value(Value::Object(fields)).map_err(unread)
 }
 
@@ -359,12 +428,8 @@ fn parsed<T: FromStr>(item: &Item, name: &'static str) -> Result<T, Fault> {
     }
 }
 
-fn json<T: DeserializeOwned>(item: &Item, name: &'static str) -> Result<T, Fault> {
-    serde_json::from_str(string(item, name)?).map_err(unread)
-}
-
-fn to_json<T: Serialize>(value: &T) -> Result<String, Fault> {
-    serde_json::to_string(value).map_err(|error| Fault::new("a record could not be written as JSON", error))
+fn unwritable(error: serde_json::Error) -> Fault {
+    Fault::new("a record could not be written as JSON", error)
 }
 
 fn unread(error: serde_json::Error) -> Fault {
@@ -386,9 +451,9 @@ mod tests {
 
     const START: Timestamp = FixedClock::START;
 
-    fn life_of(commit: &Commit) -> RequestState {
+    fn state_of(commit: &Commit) -> RequestState {
         match &commit.request {
-            Some(RequestWrite::Insert { life, .. } | RequestWrite::Update { life, .. }) => life.clone(),
+            Some(RequestWrite::Insert { state, .. } | RequestWrite::Update { state, .. }) => state.clone(),
             None => unreachable!("this commit writes no request"),
         }
     }
@@ -396,8 +461,8 @@ mod tests {
     #[test]
     fn a_request_comes_back_as_it_was() {
         let asked = sample::asked("n8n", "r1", START);
-        let life = life_of(&sample::insert(&asked));
-        let item = new_request(&asked, LifeColumns::of(&life, 60).unwrap()).unwrap();
+        let life = state_of(&sample::insert(&asked));
+        let item = new_request(&asked, StateColumns::of(&life, 60).unwrap()).unwrap();
         assert_eq!(request_key(&item).unwrap(), asked.key());
         assert_eq!(request(&item).unwrap(), Request { asked: Arc::new(asked), life, version: 1 });
     }
@@ -405,12 +470,12 @@ mod tests {
     #[test]
     fn only_what_waits_is_in_the_sparse_indexes() {
         let asked = sample::asked("n8n", "r1", START);
-        let waiting = life_of(&sample::insert(&asked));
+        let waiting = state_of(&sample::insert(&asked));
         let ended = sample::ended(&waiting, Status::Approved, START.plus_millis(1500));
-        let waiting = new_request(&asked, LifeColumns::of(&waiting, 60).unwrap()).unwrap();
+        let waiting = new_request(&asked, StateColumns::of(&waiting, 60).unwrap()).unwrap();
         assert_eq!(waiting.get(DUE_AT), Some(&number(START.millis() + 600_000)));
         assert_eq!((waiting.get(ENDED_AT), waiting.get(EXPIRES_AT)), (None, None));
-        let ended = new_request(&asked, LifeColumns::of(&ended, 60).unwrap()).unwrap();
+        let ended = new_request(&asked, StateColumns::of(&ended, 60).unwrap()).unwrap();
         assert_eq!((ended.get(DUE_PK), ended.get(DUE_AT), ended.get(PENDING_PK)), (None, None, None));
         assert_eq!(ended.get(ENDED_AT), Some(&number(START.millis() + 1500)));
         assert_eq!(ended.get(EXPIRES_AT), Some(&number(START.seconds() + 61)));
@@ -463,9 +528,9 @@ mod tests {
     fn the_oldest_of_those_who_wait_comes_first() {
         let ids = ["01B", "01A", "01C"].map(|approval| format!("{approval}#r.1:{approval}"));
         let found = holders(&item([(WAITING, AttributeValue::Ss(ids.to_vec()))]));
-        let names: Vec<&str> = found.iter().map(Holder::approval_id).collect();
+        let names: Vec<&str> = found.iter().map(WaitingRequest::approval_id).collect();
         assert_eq!(names, ["01A", "01B", "01C"]);
-        assert_eq!(found.first().and_then(Holder::request_id), RequestId::parse("r.1:01A").ok());
+        assert_eq!(found.first().and_then(WaitingRequest::request_id), RequestId::parse("r.1:01A").ok());
         assert_eq!(holders(&Item::new()), []);
     }
 }

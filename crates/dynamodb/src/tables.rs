@@ -10,8 +10,8 @@ use aws_sdk_dynamodb::types::{
 use placet_gate::Fault;
 
 use crate::items::{
-    APPROVAL_ID, ATTEMPT, CLIENT, CREATED_AT, DUE_AT, DUE_PK, PENDING_PK, PK, REQUEST_KEY, SEQ, SK, STATUS,
-    SUBJECT, WHAT,
+    APPROVAL_ID, ATTEMPT, CLIENT, CREATED_AT, DUE_AT, DUE_PK, FORMAT_VERSION, PAYLOAD, PK, REQUEST_KEY, SEQ,
+    SK, STATUS, SUBJECT,
 };
 
 /// What closes or must be sent, by time. Sparse: only what still waits is in it.
@@ -19,9 +19,6 @@ pub const DUE_INDEX: &str = "due";
 
 /// Each client's requests, by age.
 pub const LISTED_INDEX: &str = "listed";
-
-/// Requests that wait, by age. Sparse.
-pub const PENDING_INDEX: &str = "pending";
 
 /// The attribute that tells DynamoDB when it may delete an item, in both tables: epoch seconds.
 pub const TTL_ATTRIBUTE: &str = crate::items::EXPIRES_AT;
@@ -31,7 +28,7 @@ const DAY_SECONDS: i64 = 24 * 60 * 60;
 /// The names of the two tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tables {
-    /// Requests, messages, subscriptions, policies and counters.
+    /// Requests, messages, subscriptions, policies, marks and counters.
     pub requests: String,
     /// The audit trail: items are put, and nothing else is ever done to them.
     pub audit: String,
@@ -78,11 +75,10 @@ fn requests(name: &str) -> Result<CreateTableInput, BuildError> {
     // A message is handed out from the index, so it is all in there; of a request, which may be long, only its keys.
     let due = Projection::builder()
         .projection_type(ProjectionType::Include)
-        .set_non_key_attributes(Some([REQUEST_KEY, WHAT, ATTEMPT, CREATED_AT].map(String::from).to_vec()))
+        .set_non_key_attributes(Some([REQUEST_KEY, PAYLOAD, ATTEMPT, CREATED_AT, FORMAT_VERSION].map(String::from).to_vec()))
         .build();
     let listed =
         Projection::builder().projection_type(ProjectionType::Include).non_key_attributes(STATUS).build();
-    let pending = Projection::builder().projection_type(ProjectionType::KeysOnly).build();
     CreateTableInput::builder()
         .table_name(name)
         .billing_mode(BillingMode::PayPerRequest)
@@ -93,12 +89,10 @@ fn requests(name: &str) -> Result<CreateTableInput, BuildError> {
             attribute(DUE_AT, ScalarAttributeType::N)?,
             attribute(CLIENT, ScalarAttributeType::S)?,
             attribute(APPROVAL_ID, ScalarAttributeType::S)?,
-            attribute(PENDING_PK, ScalarAttributeType::S)?,
         ]))
         .set_key_schema(Some(keys(PK, SK)?))
         .global_secondary_indexes(index(DUE_INDEX, DUE_PK, DUE_AT, due)?)
         .global_secondary_indexes(index(LISTED_INDEX, CLIENT, APPROVAL_ID, listed)?)
-        .global_secondary_indexes(index(PENDING_INDEX, PENDING_PK, APPROVAL_ID, pending)?)
         .build()
 }
 

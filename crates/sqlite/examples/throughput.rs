@@ -47,8 +47,8 @@ async fn main() {
         println!(
             "{in_flight} in flight: {} approvals/s, {} commits/s, {} in a batch; one approval p50 {:?}, p99 {:?}, max {:?}",
             per_second(times.len() as u128),
-            per_second(written.acts.into()),
-            written.acts / written.batches,
+            per_second(written.ops.into()),
+            written.ops / written.batches,
             at(50),
             at(99),
             times.last().copied().unwrap_or_default(),
@@ -74,15 +74,15 @@ async fn approve(store: &SqliteStore, task: i64, count: i64) -> Vec<Duration> {
         let key = asked.key();
         let begin = Instant::now();
         let insert = sample::insert(&asked);
-        let letter = insert.outgoing.first().unwrap().id.clone();
+        let message = insert.outbox.first().unwrap().id.clone();
         store.commit(insert).await.unwrap();
         let sender = {
             let store = store.clone();
-            tokio::spawn(async move { store.sent(&letter).await.unwrap() })
+            tokio::spawn(async move { store.ack(&message).await.unwrap() })
         };
         let request = store.load(key).await.unwrap().unwrap();
         store.hooks().await.unwrap();
-        let end = Commit { outgoing: Vec::new(), ..sample::end(&request, Status::Approved, at) };
+        let end = Commit { outbox: Vec::new(), ..sample::end(&request, Status::Approved, at) };
         store.commit(end).await.unwrap();
         let request: Request = store.load(key).await.unwrap().unwrap();
         assert!(request.outcome().is_some());

@@ -219,8 +219,8 @@ mod tests {
             entries.extend(commit.audit.clone());
             store.commit(commit).await.unwrap();
         }
-        let first = store.audit_page(0, 2).await.unwrap();
-        let rest = store.audit_page(first.last().map_or(0, |last| last.position), 2).await.unwrap();
+        let first = store.audit_page(0, 4).await.unwrap();
+        let rest = store.audit_page(first.last().map_or(0, |last| last.position), 4).await.unwrap();
         let paged: Vec<_> = first.into_iter().chain(rest).map(|placed| placed.entry).collect();
         assert_eq!(paged, entries);
     }

@@ -10,9 +10,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use placet_core::audit::{AuditEventKind, ChainHead};
+use placet_core::Timestamp;
+use placet_core::audit::ChainHead;
 use placet_core::request::{Request, Status};
-use placet_gate::ports::{Commit, Committed, RequestWrite, Store, StoreQuery};
+use placet_gate::ports::{Commit, Committed, Store, StoreQuery};
 use placet_sqlite::SqliteStore;
 use placet_testkit::{FixedClock, sample};
 use tokio::runtime::Runtime;
@@ -72,7 +73,7 @@ fn several_processes_share_one_file_and_wake_each_other() {
             tokio::spawn(async move {
                 // Most of what it waits for is written by others: only the watch tells.
                 let mut watch = store.watch(key);
-                while store.load(key).await.unwrap().unwrap().version < all {
+                while store.load(key).await.unwrap().unwrap().version() < all {
                     watch.changed().await;
                 }
             })
@@ -84,7 +85,9 @@ fn several_processes_share_one_file_and_wake_each_other() {
         assert!(child.wait().unwrap().success());
     }
     let request = runtime.block_on(store.load(asked.key())).unwrap().unwrap();
-    assert_eq!((request.version, u64::from(request.life.chain.seq)), (all, all));
+    // The first two entries are of the insert, and each change has one.
+    let entries = u64::from(request.state().chain_head().seq);
+    assert_eq!((request.version(), entries), (all, all + 1));
     check_trail(&runtime, &store, &request);
 }
 
@@ -112,12 +115,9 @@ fn commit_until_killed(path: &Path) {
                         let at = FixedClock::START.plus_millis(number.into());
                         let asked = sample::asked("n8n", &request_id, at);
                         let insert = sample::insert(&asked);
-                        let Some(RequestWrite::Insert { asked, life }) = insert.request.clone() else {
-                            return;
-                        };
+                        let request = sample::inserted(&insert);
                         assert!(matches!(store.commit(insert).await.unwrap(), Committed::Done { .. }));
                         say(&format!("insert {request_id}"));
-                        let request = Request { asked, life, version: 1 };
                         let end = sample::end(&request, Status::Approved, at);
                         assert!(matches!(store.commit(end).await.unwrap(), Committed::Done { .. }));
                         say(&format!("end {request_id}"));
@@ -142,19 +142,21 @@ fn check(path: &Path, acknowledged: &BTreeSet<String>) {
     let runtime = runtime();
     let store = SqliteStore::open(path, FixedClock::new()).unwrap();
     let requests = all_requests(&runtime, &store);
+    let ever = Timestamp::from_millis(i64::MAX);
+    let outbox = runtime.block_on(store.due_messages(ever, usize::MAX)).unwrap();
     let mut found = BTreeSet::new();
     let mut entries = 0;
     for request in &requests {
-        let id = request.asked.request_id.as_str();
+        let id = request.asked().request_id.as_str();
         found.insert(format!("did insert {id} ok"));
         if request.outcome().is_some() {
             found.insert(format!("did end {id} ok"));
         }
-        let messages = runtime.block_on(store.outgoing_of(request.asked.key())).unwrap().len();
-        assert_eq!(messages, if request.outcome().is_some() { 2 } else { 1 }, "{id}");
-        assert_eq!(request.version, u64::from(request.life.chain.seq), "{id}");
+        let messages = outbox.iter().filter(|message| message.subject.key() == Some(request.key())).count();
+        let (ended, entries_of) = (request.outcome().is_some(), request.state().chain_head().seq);
+        assert_eq!((messages, entries_of), if ended { (2, 4) } else { (1, 2) }, "{id}");
         check_trail(&runtime, &store, request);
-        entries += request.life.chain.seq as usize;
+        entries += entries_of as usize;
     }
     let lost: Vec<_> = acknowledged.difference(&found).collect();
     assert!(lost.is_empty(), "acknowledged, but lost: {lost:?}");
@@ -166,16 +168,16 @@ fn check(path: &Path, acknowledged: &BTreeSet<String>) {
 }
 
 fn check_trail(runtime: &Runtime, store: &SqliteStore, request: &Request) {
-    let trail = runtime.block_on(store.audit_of(request.asked.approval_id.as_str())).unwrap();
+    let trail = runtime.block_on(store.audit_of(request.asked().approval_id.as_str())).unwrap();
     let head = trail.iter().fold(ChainHead::default(), |head, entry| {
         assert_eq!((entry.seq, &entry.prev_hash), (head.seq + 1, &head.hash));
         ChainHead { seq: entry.seq, hash: entry.hash.clone() }
     });
-    assert_eq!(head, request.life.chain);
+    assert_eq!(head, *request.state().chain_head());
 }
 
 fn all_requests(runtime: &Runtime, store: &SqliteStore) -> Vec<Request> {
-    let query = StoreQuery { client: sample::client("n8n"), status: None, limit: usize::MAX, before: None };
+    let query = StoreQuery { client: Some(sample::client("n8n")), status: None, limit: usize::MAX, before: None };
     runtime.block_on(store.list(&query)).unwrap()
 }
 
@@ -185,15 +187,11 @@ async fn change_often(store: &SqliteStore) {
     let mut won = 0;
     while won < CHANGES {
         let request = store.load(key).await.unwrap().unwrap();
-        let mut life = request.life.clone();
-        let at = life.updated_at.plus_millis(1);
-        life.updated_at = at;
-        let entry = sample::record(&request.asked, &mut life, AuditEventKind::VoteCast, at);
-        let write = RequestWrite::Update { key, life, from_version: request.version };
-        let commit = Commit { request: Some(write), audit: vec![entry], ..Commit::default() };
+        let at = request.state().updated_at().plus_millis(1);
+        let commit = Commit { outbox: Vec::new(), ..sample::small_change(&request, at) };
         match store.commit(commit).await.unwrap() {
             Committed::Done { .. } => won += 1,
-            Committed::Lost(winner) => assert!(winner.version > request.version),
+            Committed::Lost(winner) => assert!(winner.version() > request.version()),
             other => unreachable!("{other:?}"),
         }
     }
