@@ -5,7 +5,6 @@ import type { Bundle, ZObject } from 'zapier-platform-core';
 import { type Approval, type Output, isApproval, outputOf } from '../approval.js';
 import { call, find, json, list } from '../gate.js';
 import { isRecord } from '../problem.js';
-import { text } from '../question.js';
 import { isSignedByGate } from './webhook_signature.js';
 
 /** The events of the gate. */
@@ -31,7 +30,7 @@ export function hookFor(event: Event) {
     /** One that is gone already is as good as ended. */
     async performUnsubscribe(z: ZObject, bundle: Bundle): Promise<{ hook_id: string }> {
       const subscribed: unknown = bundle.subscribeData;
-      const hookId = isRecord(subscribed) ? text(subscribed['hook_id']) : '';
+      const hookId = isRecord(subscribed) ? String(subscribed['hook_id'] ?? '') : '';
       const path = `/v1/hooks/${encodeURIComponent(hookId)}`;
       await call(z, bundle, { method: 'DELETE', path, expected: [404] });
       return { hook_id: hookId };

@@ -1,0 +1,66 @@
+// What must never reach a reviewer's page: tokens and outcomes of an earlier Placet step, and secrets of a gate's client.
+//
+// A page goes to a person, by mail or chat, through programs that keep what they see. A token on it can be used, and an
+// earlier "approved" on it can be taken for this one.
+
+import { isRecord } from './problem.js';
+
+const JWT = /[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*/gu;
+const CLIENT_SECRET = /whsec_[A-Za-z0-9+/_-]{20,}/u;
+const BLANKS = /[\s\u00ad\u200b-\u200d\u2060\ufeff]+/gu;
+
+/** Properties that together are only found in what a Placet step hands on. */
+const OUTCOME = ['approval_id', 'payload_sha256', 'approved', 'status'];
+
+/** What a text holds that nobody must see, in words; undefined if there is none. */
+export function secretIn(text: string): string | undefined {
+  // Mail programs and editors break long words; what is left can still be put together.
+  for (const whole of new Set([text, text.replace(BLANKS, '')])) {
+    if ((whole.match(JWT) ?? []).some(isDecisionToken)) return 'a decision token of an earlier Placet step';
+    if (CLIENT_SECRET.test(whole)) return 'the secret of a client of the gate';
+  }
+  return undefined;
+}
+
+function isDecisionToken(word: string): boolean {
+  // Letters may stand before a token without a gap, so every place at which a header could begin is tried.
+  const [head = ''] = word.split('.');
+  for (let start = head.indexOf('eyJ'); start !== -1; start = head.indexOf('eyJ', start + 1)) {
+    const header = Buffer.from(head.slice(start), 'base64url').toString('utf8');
+    if (/"typ"\s*:\s*"placet\+jwt"/iu.test(header)) return true;
+  }
+  return false;
+}
+
+/** Where a JSON value holds one of these, and what it is: `Details.note holds …`; undefined if it holds none. */
+export function secretWithin(value: unknown, path: string): string | undefined {
+  if (typeof value === 'string') {
+    const found = secretIn(value) ?? outcomeIn(value);
+    return found === undefined ? undefined : `${path} holds ${found}`;
+  }
+  if (Array.isArray(value)) return firstOf(value.map((item, index) => () => secretWithin(item, `${path}[${index}]`)));
+  if (!isRecord(value)) return undefined;
+  if (isOutcome(value)) return `${path} holds the outcome of an earlier Placet step`;
+  return firstOf(
+    Object.entries(value).map(([name, inner]) => () =>
+      secretIn(name) === undefined ? secretWithin(inner, `${path}.${name}`) : `A name in ${path} holds ${secretIn(name)}`),
+  );
+}
+
+function isOutcome(value: Record<string, unknown>): boolean {
+  return OUTCOME.every((name) => name in value);
+}
+
+/** A whole outcome may come as the JSON text that a Code step made of it. */
+function outcomeIn(text: string): string | undefined {
+  if (!text.includes('payload_sha256')) return undefined;
+  return OUTCOME.every((name) => new RegExp(`["'\\s]${name}["'\\s]*[:=]`, 'u').test(` ${text}`)) ? 'the outcome of an earlier Placet step' : undefined;
+}
+
+function firstOf(tries: (() => string | undefined)[]): string | undefined {
+  for (const attempt of tries) {
+    const found = attempt();
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
