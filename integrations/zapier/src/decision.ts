@@ -51,7 +51,7 @@ export async function settle(z: ZObject, bundle: Bundle, approval: Approval, que
   const outcome: Output = { ...(await outcomeOf(z, bundle, approval, question)), run };
   if (!outcome.approved || bundle.inputData['use_approval'] === 'later') return goOnOrStop(z, bundle, outcome);
   const used = await redeem(z, bundle, outcome.token ?? '', run, question.payload);
-  if (used.refused !== undefined || !('first' in used)) throw halted(z, notUsable(used.refused));
+  if (!('first' in used)) throw halted(z, `${notUsable(used.refused)} One approval is good for one run. To ask again, use another Request Key, or set If Asked Before.`);
   // Under this run's own name, a second time is a retry of the first.
   return goOnOrStop(z, bundle, { ...outcome, token_first_use: true });
 }
@@ -59,7 +59,7 @@ export async function settle(z: ZObject, bundle: Bundle, approval: Approval, que
 /** Why the gate did not let a token be used, in words. */
 export function notUsable(problem: Problem | undefined): string {
   if (problem?.code === 'already_redeemed') {
-    return `This approval has been used already, by "${problem.redeemedBy ?? 'another run'}". One approval is good for one run. To ask again, use another Request Key, or set If Asked Before.`;
+    return `This approval has been used already, by "${problem.redeemedBy ?? 'another run'}".`;
   }
   return `The approval cannot be used: ${problem === undefined ? 'the gate does not say why' : inWords(problem.code)}.`;
 }

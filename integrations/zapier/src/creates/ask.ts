@@ -3,7 +3,7 @@
 import type { Bundle, ZObject } from 'zapier-platform-core';
 
 import { type Approval, approvalIn } from '../approval.js';
-import { call, json } from '../gate.js';
+import { call, find, json } from '../gate.js';
 import { type Question, isAnswerTo } from '../question.js';
 
 /** What asking came to. */
@@ -12,6 +12,8 @@ export interface Asked {
   approval: Approval | undefined;
   /** Whether this call made it. */
   isNew: boolean;
+  /** Whether the gate has taken the callback URL of this call. */
+  isCalledBack: boolean;
 }
 
 /**
@@ -30,8 +32,12 @@ export async function ask(z: ZObject, bundle: Bundle, question: Question, callba
   };
   const body = json(fields, question.payload);
   const response = await call(z, bundle, { method: 'POST', path: '/v1/requests', body, expected: [409] });
-  if (response.status === 409) return { approval: undefined, isNew: false };
+  if (response.status === 409) {
+    // A gate of an older version takes another summary or callback for another question. This app does not.
+    const found = await find(z, bundle, question.requestId);
+    return { approval: found !== undefined && isAnswerTo(found, question) ? found : undefined, isNew: false, isCalledBack: false };
+  }
   const approval = approvalIn(z, response.data);
   if (!isAnswerTo(approval, question)) throw new z.errors.Error('The gate answered with another approval.', 'wrong_approval');
-  return { approval, isNew: response.status === 201 };
+  return { approval, isNew: response.status === 201, isCalledBack: callbackUrl !== undefined };
 }

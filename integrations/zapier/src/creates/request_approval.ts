@@ -38,11 +38,9 @@ async function askOnce(z: ZObject, bundle: Bundle, question: Question): Promise<
   // Found before a callback URL is made: that would make the run wait, and nobody might ever call.
   if (earlier !== undefined && earlier.status !== 'pending') return settle(z, bundle, earlier, question, newNameOfRun());
   const callbackUrl = z.generateCallbackUrl();
-  const { approval, isNew } = await ask(z, bundle, question, callbackUrl);
-  if (approval === undefined) {
-    const other = await find(z, bundle, question.requestId);
-    if (other === undefined || !isAnswerTo(other, question)) throw otherQuestion(z, question.requestId);
-    // A gate of an older version calls only the run back that asked first.
+  const { approval, isNew, isCalledBack } = await ask(z, bundle, question, callbackUrl);
+  if (approval === undefined) throw otherQuestion(z, question.requestId);
+  if (!isCalledBack) {
     throw halted(z, `The Request Key "${question.requestId}" is already waiting for a decision, which an earlier run asked for. The reviewer is not asked twice. Replay this run after the decision.`);
   }
   if (!isNew && approval.status !== 'pending') {
