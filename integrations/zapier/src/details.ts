@@ -31,16 +31,16 @@ export const DETAIL_FIELDS: PlainInputField[] = [
     label: 'Yes or No',
     dict: true,
     required: false,
-    helpText: 'Details that are true or false, such as `express` and yes. Taken are true, false, yes and no.',
+    helpText: 'Details that are true or false, such as `express` and yes. Write true, false, yes or no.',
   },
   {
     key: 'line_items',
     label: 'Line Items',
     required: false,
     children: [
-      { key: 'description', label: 'Description', type: 'string', required: false, helpText: 'What the line is about: the name or the number of the article.' },
-      { key: 'quantity', label: 'Quantity', type: 'string', required: false, helpText: 'How many. A number, such as 2.' },
-      { key: 'price', label: 'Price', type: 'string', required: false, helpText: 'The price of the line. A number, such as 19.50, without a currency.' },
+      { key: 'description', label: 'Description', type: 'string', required: false, helpText: 'The name or the number of the article.' },
+      { key: 'quantity', label: 'Quantity', type: 'string', required: false, helpText: 'How many of it: a number, such as 2.' },
+      { key: 'price', label: 'Price', type: 'string', required: false, helpText: 'A number, such as 19.50, without a currency.' },
     ],
   },
   {

@@ -86,14 +86,14 @@ export function readQuestion(z: ZObject, bundle: Bundle): Question {
     metadata: readLabels(z, bundle),
     timeoutSeconds: readWaitLimit(z, bundle),
   };
-  if (summary.trim() === '') throw new z.errors.Error('Summary is empty. Say in one or two sentences what will happen, and why.', 'bad_summary');
-  if (characters(summary) > LONGEST_SUMMARY) {
-    throw new z.errors.Error(`Summary has ${characters(summary)} characters. Up to ${LONGEST_SUMMARY} are taken; what is longer belongs into Details.`, 'bad_summary');
-  }
   const shown: [string, string][] = [['Summary', summary], ['Request Key', textIn(z, bundle.inputData['request_key'], 'Request Key')], ...Object.entries(question.metadata).flat().map((text): [string, string] => ['Labels', text])];
   for (const [label, text] of shown) {
     const secret = secretIn(text);
     if (secret !== undefined) throw new z.errors.Error(`${label} holds ${secret}. The reviewer would see it. Take it out.`, 'secret_in_details');
+  }
+  if (summary.trim() === '') throw new z.errors.Error('Summary is empty. Say in one or two sentences what will happen, and why.', 'bad_summary');
+  if (characters(summary) > LONGEST_SUMMARY) {
+    throw new z.errors.Error(`Summary has ${characters(summary)} characters. Up to ${LONGEST_SUMMARY} are taken; what is longer belongs into Details.`, 'bad_summary');
   }
   return question;
 }

@@ -5,7 +5,9 @@
 
 import { isRecord } from './problem.js';
 
-const JWT = /[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*/gu;
+/** The beginning of a token, which may have been cut. */
+const JWT = /[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}/gu;
+const LONGEST_HEADER = 512;
 const CLIENT_SECRET = /whsec_[A-Za-z0-9+/_-]{20,}/u;
 const BLANKS = /[\s\u00ad\u200b-\u200d\u2060\ufeff]+/gu;
 
@@ -26,7 +28,7 @@ function isDecisionToken(word: string): boolean {
   // Letters may stand before a token without a gap, so every place at which a header could begin is tried.
   const [head = ''] = word.split('.');
   for (let start = head.indexOf('eyJ'); start !== -1; start = head.indexOf('eyJ', start + 1)) {
-    const header = Buffer.from(head.slice(start), 'base64url').toString('utf8');
+    const header = Buffer.from(head.slice(start, start + LONGEST_HEADER), 'base64url').toString('utf8');
     if (/"typ"\s*:\s*"placet\+jwt"/iu.test(header)) return true;
   }
   return false;

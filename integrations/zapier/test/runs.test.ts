@@ -15,7 +15,8 @@ let receiver: Receiver;
 let joins: boolean;
 
 before(async () => {
-  [gate, receiver] = await Promise.all([Gate.start(), Receiver.start()]);
+  gate = await Gate.start();
+  receiver = await Receiver.start();
   joins = await gate.joins();
 });
 after(async () => { await Promise.all([gate?.stop(), receiver?.stop()]); });
