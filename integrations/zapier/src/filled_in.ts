@@ -18,11 +18,16 @@ function written(bundle: Bundle, key: string): unknown {
   return isRecord(raw) ? raw[key] : undefined;
 }
 
+/** Whether what was written takes a value of another step. */
+function takesAnything(raw: unknown): boolean {
+  return PLACE.test(typeof raw === 'string' ? raw : (JSON.stringify(raw) ?? ''));
+}
+
 /** Refuses a field that takes a value of another step, because it decides. `instead` says what to do. */
 export function mustBeWrittenOut(z: ZObject, bundle: Bundle, key: string, label: string, instead: string): void {
   const raw: unknown = isRecord(bundle.inputDataRaw) ? bundle.inputDataRaw : {};
   const fields = Object.entries(raw as Record<string, unknown>).filter(([name]) => name === key || name.startsWith(`${key}__`));
-  if (fields.some(([name, value]) => PLACE.test(name) || PLACE.test(typeof value === 'string' ? value : JSON.stringify(value) ?? ''))) {
+  if (fields.some(([name, value]) => PLACE.test(name) || takesAnything(value))) {
     throw new z.errors.Error(`${label} must be written in this step, and not be taken from another one: what a model or a form wrote must not decide who is asked. ${instead}`, 'not_written_out');
   }
 }
@@ -41,7 +46,7 @@ export function textIn(z: ZObject, value: unknown, label: string): string {
 export function textOf(z: ZObject, bundle: Bundle, key: string, label: string): string {
   const value = textIn(z, bundle.inputData[key], label);
   const raw = written(bundle, key);
-  if (value.trim() === '' && typeof raw === 'string' && raw.trim() !== '') throw cameOutEmpty(z, label);
+  if (value.trim() === '' && takesAnything(raw)) throw cameOutEmpty(z, label);
   return value;
 }
 
@@ -71,7 +76,7 @@ export function pairsOf(z: ZObject, bundle: Bundle, key: string, label: string):
   const value = bundle.inputData[key];
   const raw = written(bundle, key);
   if (value === undefined || value === null || value === '') {
-    if (isRecord(raw) ? Object.keys(raw).some((name) => name.trim() !== '') : typeof raw === 'string' && raw.trim() !== '') throw cameOutEmpty(z, label);
+    if (takesAnything(raw)) throw cameOutEmpty(z, label);
     return [];
   }
   if (!isRecord(value)) throw new z.errors.Error(`${label} must be pairs of a name and a value.`, 'bad_details');
@@ -82,7 +87,7 @@ export function pairsOf(z: ZObject, bundle: Bundle, key: string, label: string):
   const names = pairs.map(([name]) => name.trim());
   const twice = names.find((name, index) => names.indexOf(name) !== index);
   if (twice !== undefined) throw new z.errors.Error(`"${twice}" is twice in ${label}. Keep one of them.`, 'bad_details');
-  const lost = isRecord(raw) ? Object.keys(raw).find((name) => name.trim() !== '' && !PLACE.test(name) && !(name in value)) : undefined;
+  const lost = isRecord(raw) ? Object.keys(raw).find((name) => takesAnything(raw[name]) && !PLACE.test(name) && !(name in value)) : undefined;
   if (lost !== undefined) throw cameOutEmpty(z, `"${lost}" in ${label}`);
   return pairs;
 }

@@ -12,7 +12,7 @@ export function nameOfRun(callbackUrl: string): string {
 }
 
 /**
- * The name of a run that need not wait. It has no callback URL to be known by: asking Zapier for one makes it wait. So its
+ * The name of a run that does not wait, or has begun with a decision. It has no callback URL to be known by: asking Zapier for one makes it wait. So its
  * name is new each time, and a retry counts as another run: it is stopped, rather than let through twice.
  */
 export function newNameOfRun(): string {

@@ -1,4 +1,5 @@
-// What must never reach a reviewer's page: tokens and outcomes of an earlier Placet step, and secrets of a gate's client.
+// What must never reach a reviewer's page: tokens and outcomes of an earlier Placet step, secrets of a gate's client, and
+// what opens other doors, as the headers of a caught webhook hold it.
 //
 // A page goes to a person, by mail or chat, through programs that keep what they see. A token on it can be used, and an
 // earlier "approved" on it can be taken for this one.
@@ -9,6 +10,10 @@ import { isRecord } from './problem.js';
 const JWT = /[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}/gu;
 const LONGEST_HEADER = 512;
 const CLIENT_SECRET = /whsec_[A-Za-z0-9+/_-]{20,}/u;
+/** What follows `Authorization:`, wherever it stands. */
+const CREDENTIAL = /\b(bearer|basic)\s+[A-Za-z0-9+/_.~=-]{16,}/iu;
+/** Names under which only a credential is found. */
+const CREDENTIAL_NAME = /^(http[-_])?((proxy[-_])?authorization|(set[-_])?cookie|x?[-_]?api[-_ ]?key|password|client[-_]secret|(access|refresh)[-_]token)$/iu;
 const BLANKS = /[\s\u00ad\u200b-\u200d\u2060\ufeff]+/gu;
 
 /** Properties that together are only found in what a Placet step hands on. */
@@ -21,6 +26,7 @@ export function secretIn(text: string): string | undefined {
     if ((whole.match(JWT) ?? []).some(isDecisionToken)) return 'a decision token of an earlier Placet step';
     if (CLIENT_SECRET.test(whole)) return 'the secret of a client of the gate';
   }
+  if (CREDENTIAL.test(text)) return 'a credential';
   return undefined;
 }
 
@@ -44,8 +50,11 @@ export function secretWithin(value: unknown, path: string): string | undefined {
   if (!isRecord(value)) return undefined;
   if (isOutcome(value)) return `${path} holds the outcome of an earlier Placet step`;
   return firstOf(
-    Object.entries(value).map(([name, inner]) => () =>
-      secretIn(name) === undefined ? secretWithin(inner, `${path}.${name}`) : `A name in ${path} holds ${secretIn(name)}`),
+    Object.entries(value).map(([name, inner]) => () => {
+      if (secretIn(name) !== undefined) return `A name in ${path} holds ${secretIn(name)}`;
+      const isCredential = CREDENTIAL_NAME.test(name.trim()) && inner !== null && inner !== '' && typeof inner !== 'boolean';
+      return isCredential ? `${path}.${name} holds a credential` : secretWithin(inner, `${path}.${name}`);
+    }),
   );
 }
 

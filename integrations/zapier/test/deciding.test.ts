@@ -199,12 +199,18 @@ test('a token or an outcome of an earlier step reaches no reviewer, wherever it 
     { labels: { proof: token } },
     { line_items: [{ description: token }] },
     { details: { to: 'ada', key: secret } },
+    { details: { to: 'ada', headers: { Authorization: 'x' } } },
+    { details: { to: 'ada', Http_Authorization: 'x' } },
+    { details: { to: 'ada', 'X-Api-Key': '12345' } },
+    { details: { to: 'ada', password: 'hunter2' } },
+    { details: { to: 'ada', headers: 'authorization: Basic YWRhOmh1bnRlcjItaHVudGVyMg==' } },
+    { details: undefined, details_json: '{"request": {"headers": {"cookie": "session=1", "accept": "*/*"}}}' },
     { details: { to: 'ada', headers: `Authorization: Bearer zapier.${secret}` } },
   ]) {
     for (const isLoadingSample of [false, true]) {
       const { code, message } = await nobodyWasAsked(() => failure(perform('request_approval', {}, values, { meta: { ...META, isLoadingSample } })));
       assert.equal(code, 'secret_in_details', JSON.stringify(values));
-      assert.match(message, /holds (a decision token|the outcome) of an earlier Placet step|holds the secret of a client/u);
+      assert.match(message, /holds (a decision token|the outcome) of an earlier Placet step|holds (the secret of a client|a credential)/u);
       assert.ok(!message.includes(token) && !message.includes(secret), 'the message repeats it');
     }
   }
@@ -215,6 +221,7 @@ test('single words of an earlier outcome, other tokens and e-mail addresses are 
   const asked = await perform('create_approval_request', {}, {
     details: {
       approved_before: 'true', who: 'bob', earlier: output.approval_id, digest: output.payload_sha256, run: output.run, site: 'www.example.com/a.b.c',
+      password_changed: 'yes', basic: 'Basic plan for a year', api_keys: '3', password: '',
       other: 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln', words: 'status: approved',
     },
   });

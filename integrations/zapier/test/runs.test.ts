@@ -211,3 +211,66 @@ test('a run that was paused by an older version of the app uses the approval und
     else assert.equal((outcome as Error).name, 'HaltedError');
   }
 });
+
+test('a Zap that begins with a decision redeems under the Run of its trigger; the same decision, told twice, lets one through', async () => {
+  const targetUrl = receiver.callbackUrl();
+  const authData = connect(gate);
+  const subscribeData = (await run('triggers.approval_decided.operation.performSubscribe', { authData, targetUrl })).results;
+  const created = (await run('creates.create_approval_request.operation.perform', { authData, inputData: { ...QUESTION, request_key: `order-${randomUUID()}` } })).results;
+  assert.equal(created.run, null);
+  await gate.decide(created.approval_id, 'approve');
+  const told = posted(await receiver.waitAt(targetUrl));
+  const trigger = async () => (await run('triggers.approval_decided.operation.perform', { authData, ...told })).results[0];
+  const [one, two] = [await trigger(), await trigger()];
+  assert.notEqual(one.run, two.run);
+  assert.equal((await redeem({ token: one.token, used_by: one.run })).token_first_use, true);
+  assert.equal((await redeem({ token: one.token, used_by: one.run })).token_first_use, false);
+  assert.equal((await failure(redeem({ token: two.token, used_by: two.run }))).name, 'HaltedError');
+  const found = (await run('searches.find_approval.operation.perform', { authData, inputData: { request_key: created.request_id } })).results[0];
+  assert.match(found.run, /^zap-run-/u);
+  assert.equal((await failure(redeem({ token: found.token, used_by: found.run }))).name, 'HaltedError');
+  await run('triggers.approval_decided.operation.performUnsubscribe', { authData, subscribeData });
+});
+
+const EXECUTORS = `
+[[clients]]
+id = "agent"
+roles = ["requester"]
+executors = ["zapier"]
+
+[[clients]]
+id = "zapier"
+roles = ["executor"]
+
+[[reviewers]]
+id = "bob"
+roles = ["team"]
+
+[[rules]]
+name = "people"
+when = 'true'
+stages = [{ ask = ["team"], within = "1h" }]
+`;
+
+test('a connection that only executes redeems what another client asked, once, and asks nothing itself', async (context) => {
+  const own = await Gate.start(EXECUTORS).catch((error: Error) => error);
+  if (own instanceof Error) {
+    assert.match(own.message, /executor/u);
+    return context.skip('this gate has no clients of role executor');
+  }
+  try {
+    const { body } = await own.call('agent', 'POST', '/v1/requests', { request_id: 'r1', action: 'refund.large', summary: 'Refund it.', payload: { to: 'ada' } });
+    const { token } = await own.decide(body.approval_id, 'approve');
+    const authData = connect(own);
+    const act = (step: string, inputData: Record<string, unknown>) => run(`creates.${step}.operation.perform`, { authData, inputData }).then(({ results }) => results);
+    const verified = await act('verify_decision_token', { token, details: { to: 'ada' } });
+    assert.deepEqual([verified.approved, verified.client, verified.request_id, verified.approval_id, verified.token_valid], [true, 'agent', 'r1', body.approval_id, true]);
+    const used = await act('redeem_decision_token', { token, used_by: verified.run, details: { to: 'ada' } });
+    assert.deepEqual([used.approved, used.token_first_use], [true, true]);
+    assert.equal((await failure(act('redeem_decision_token', { token, used_by: 'another' }))).name, 'HaltedError');
+    assert.equal((await failure(act('create_approval_request', { ...QUESTION, request_key: 'x' }))).code, 'forbidden');
+  } finally {
+    await own.stop();
+    connect(gate);
+  }
+});

@@ -62,7 +62,7 @@ export default defineCreate({
         type: 'string',
         required: true,
         placeholder: 'zap-run-5b0c7f2e9d3a4186b7e05d1c92f8a364',
-        helpText: 'The field Run of Request Approval: the name of this run. The same name again counts as a retry of the same use, so it must not be an order number, which other runs have too.',
+        helpText: 'The field Run of Request Approval, or of the trigger or search that found the decision: the name of this run. The same name again counts as a retry of the same use, so it must not be an order number, which other runs have too.',
       },
     ],
     perform,

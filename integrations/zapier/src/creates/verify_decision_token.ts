@@ -6,6 +6,7 @@ import { OUTPUT_FIELDS, type Output, SAMPLE, outputOf } from '../approval.js';
 import { IF_NOT_APPROVED, approvalOf, choicesMustBeWrittenOut, goOnOrStop, halted } from '../decision.js';
 import { DETAIL_FIELDS, readDetails } from '../details.js';
 import { textOf } from '../filled_in.js';
+import { newNameOfRun } from '../run.js';
 import { examine, inWords } from '../token.js';
 import { TOKEN_FIELD } from './token_field.js';
 
@@ -19,7 +20,7 @@ async function perform(z: ZObject, bundle: Bundle): Promise<Output> {
     if (bundle.inputData['if_not_approved'] === 'continue') return refused;
     throw halted(z, `The decision token is not valid: ${inWords(problem)}.`);
   }
-  return goOnOrStop(z, bundle, outputOf(await approvalOf(z, bundle, claims), { token_valid: true }));
+  return goOnOrStop(z, bundle, outputOf(await approvalOf(z, bundle, claims), { run: newNameOfRun(), token_valid: true }));
 }
 
 export default defineCreate({
@@ -33,6 +34,6 @@ export default defineCreate({
     inputFields: [TOKEN_FIELD, ...DETAIL_FIELDS, IF_NOT_APPROVED],
     perform,
     outputFields: OUTPUT_FIELDS,
-    sample: { ...SAMPLE, run: null },
+    sample: { ...SAMPLE },
   },
 });

@@ -16,6 +16,6 @@ export default defineTrigger({
     type: 'hook',
     ...hookFor('approval.decided'),
     outputFields: OUTPUT_FIELDS,
-    sample: { ...SAMPLE, run: null, token_valid: null },
+    sample: { ...SAMPLE, token_valid: null },
   },
 });

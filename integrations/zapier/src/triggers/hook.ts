@@ -5,6 +5,7 @@ import type { Bundle, ZObject } from 'zapier-platform-core';
 import { type Approval, type Output, isApproval, outputOf } from '../approval.js';
 import { call, find, json, list } from '../gate.js';
 import { isRecord } from '../problem.js';
+import { newNameOfRun } from '../run.js';
 import { isSignedByGate } from './webhook_signature.js';
 
 /** The events of the gate. */
@@ -40,7 +41,9 @@ export function hookFor(event: Event) {
       const posted: unknown = bundle.cleanedRequest;
       if (!isRecord(posted) || posted['type'] !== event || !isApproval(posted['data'])) return [];
       const approval = await confirmed(z, bundle, posted['data']);
-      return approval !== undefined && concerns(approval) ? [itemOf(approval)] : [];
+      if (approval === undefined || !concerns(approval)) return [];
+      // The gate tells at least once, so one decision may start two runs: each gets a name of its own, to redeem under.
+      return [event === 'approval.decided' ? { ...itemOf(approval), run: newNameOfRun() } : itemOf(approval)];
     },
 
     /** Real approvals for the editor. An auditor has none of its own, and gets the sample. */
