@@ -18,12 +18,12 @@ export function blocks(text, language) {
 }
 
 /**
- * What the worked Zap fills in: step label → field label → what the builder writes there. Pairs are objects. A value of an
+ * What the examples fill in: step label → field label → what the builder writes there. Pairs are objects. A value of an
  * earlier step is written as `{{1. Order}}`.
  */
 export function workedZap(readme) {
   const steps = {};
-  for (const [, label, table] of section(readme, '### A Zap that pays refunds').matchAll(/^\d+\. \*\*Placet: ([^*]+)\*\*[\s\S]*?\n((?: *\|.*\n)+)/gmu)) {
+  for (const [, label, table] of section(readme, '## Build a Zap').matchAll(/^(?:\d+\. )?\*\*Placet: ([^*]+)\*\*[\s\S]*?\n((?: *\|.*\n)+)/gmu)) {
     const rows = [...table.matchAll(/^ *\| \*([^*]+)\* \| (.+) \|$/gmu)];
     steps[label] = Object.fromEntries(rows.map(([, field, cell]) => {
       const pairs = [...cell.matchAll(/`([^`]+)` = `([^`]+)`/gu)].map(([, name, value]) => [name, value]);

@@ -2,8 +2,9 @@
 
 import type { Authentication, Bundle, ZObject } from 'zapier-platform-core';
 
-import { verify } from './gate.js';
+import { call, json } from './gate.js';
 import { addressOf } from './gate_address.js';
+import { isRecord, problemOf } from './problem.js';
 import { allowedActions, isActionPattern } from './question.js';
 
 /** Allowed Actions that could never match would let nothing through, and nobody would know why. */
@@ -12,10 +13,15 @@ function checkAllowedActions(z: ZObject, bundle: Bundle): void {
   if (wrong !== undefined) throw new z.errors.Error(`Allowed Actions: "${wrong}" is no action. Write names such as refund.create, or refund.* for all that begin so.`, 'bad_allowed_actions');
 }
 
-/** Any client may ask the gate about a token, whatever its role, and the answer to this one changes nothing. */
+/**
+ * A question about a token that is none changes nothing. A gate that answers, or that says that this client may not ask, has
+ * taken the signature; whatever is wrong with it is another refusal.
+ */
 async function test(z: ZObject, bundle: Bundle): Promise<{ client: string; gate: string }> {
   checkAllowedActions(z, bundle);
-  await verify(z, bundle, 'connection-test');
+  const response = await call(z, bundle, { method: 'POST', path: '/v1/tokens/verify', body: json({ token: 'connection-test' }), expected: [403] });
+  const answered = response.status === 403 ? problemOf(response.data)?.code === 'forbidden' : isRecord(response.data) && response.data['valid'] === false;
+  if (!answered) throw new z.errors.Error('What answered at the Gate URL is not a Placet gate.', 'not_a_gate');
   return { client: (bundle.authData['client_id'] ?? '').trim(), gate: new URL(addressOf(z, bundle)).host };
 }
 

@@ -8,9 +8,9 @@ import type { Bundle, ZObject } from 'zapier-platform-core';
 
 import { isRecord } from './problem.js';
 
-/** A place that Zapier fills with a value of another step. */
-const PLACE = /\{\{[^{}]*\}\}/u;
-const PLACES = new RegExp(PLACE, 'gu');
+/** The beginning of a place that Zapier fills with a value of another step; a formula in it may hold braces of its own. */
+const PLACE = /\{\{/u;
+const PLACES = /\{\{[\s\S]*?\}\}+/gu;
 
 /** What was written in a field, before Zapier put values in; undefined where Zapier does not say. */
 function written(bundle: Bundle, key: string): unknown {

@@ -6,7 +6,7 @@ import { type Approval } from './approval.js';
 import { DETAIL_FIELDS, readDetails } from './details.js';
 import { mustBeWrittenOut, nameOf, pairsOf, textIn, textOf } from './filled_in.js';
 import { characters, payloadDigest, sha256 } from './json.js';
-import { secretIn } from './secrets.js';
+import { secretWithin } from './secrets.js';
 
 /** A callback must reach Zapier within 30 days; the gate tries for a day, and this leaves one more. */
 const LONGEST_WAIT_SECONDS = 28 * 24 * 3600;
@@ -88,8 +88,8 @@ export function readQuestion(z: ZObject, bundle: Bundle): Question {
   };
   const shown: [string, string][] = [['Summary', summary], ['Request Key', textIn(z, bundle.inputData['request_key'], 'Request Key')], ...Object.entries(question.metadata).flat().map((text): [string, string] => ['Labels', text])];
   for (const [label, text] of shown) {
-    const secret = secretIn(text);
-    if (secret !== undefined) throw new z.errors.Error(`${label} holds ${secret}. The reviewer would see it. Take it out.`, 'secret_in_details');
+    const secret = secretWithin(text, label);
+    if (secret !== undefined) throw new z.errors.Error(`${secret}. The reviewer would see it. Take it out.`, 'secret_in_details');
   }
   if (summary.trim() === '') throw new z.errors.Error('Summary is empty. Say in one or two sentences what will happen, and why.', 'bad_summary');
   if (characters(summary) > LONGEST_SUMMARY) {

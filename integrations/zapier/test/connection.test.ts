@@ -178,6 +178,25 @@ test('a gate that cannot answer now says so, and is not taken for a broken key',
   }
 });
 
+test('a client that may not ask about tokens connects; another page with that status does not', async () => {
+  const answer = (status: number, body: unknown): RequestListener => (_, response) => {
+    response.writeHead(status, { 'content-type': 'application/problem+json' });
+    response.end(JSON.stringify(body));
+  };
+  const forbidden = { type: 'about:blank', title: 'Forbidden', status: 403, detail: 'this needs a client with the role `executor`', code: 'forbidden' };
+  await withServer(answer(403, forbidden), async (origin) => {
+    const authData = { ...connect(gate), gate_url: origin };
+    process.env['PLACET_TEST_LOOPBACK_GATE'] = origin;
+    assert.equal((await testOf(authData)).status, 'SUCCESS');
+    connect(gate);
+  });
+  for (const body of ['Forbidden', {}, { ...forbidden, code: 'blocked' }]) {
+    await withServer(answer(403, body), async (origin) => { assert.match((await complaintAbout(origin)).message, /is not a Placet gate/u); });
+  }
+  // Nothing that is no token is valid.
+  await withServer(answer(200, { valid: true, problem: null, claims: null }), async (origin) => { assert.match((await complaintAbout(origin)).message, /is not a Placet gate/u); });
+});
+
 test('a gate that is not there says so', async () => {
   const gone = await Gate.start();
   await gone.stop();
@@ -191,11 +210,18 @@ test('nothing that is logged holds the secret or a token', async () => {
   });
   const logged: string[] = [];
   const { handler } = await import('./platform.js');
-  await handler({
-    command: 'execute', method: 'searches.find_approval.operation.perform', isDeveloper: true, zcacheTestObj: {},
-    customLogger: (message: string, data: unknown) => logged.push(message, JSON.stringify(data)),
-    bundle: { authData, inputData: { request_key: 'logged' }, meta: META },
-  });
+  for (const [method, inputData] of [
+    ['searches.find_approval', { request_key: 'logged' }],
+    ['creates.verify_decision_token', { token: body.token }],
+    ['creates.redeem_decision_token', { token: body.token, used_by: 'me' }],
+    ['creates.request_approval', { request_key: 'logged', action: 'refund.create', summary: 'Refund it.', numbers: { amount: 1 }, use_approval: 'later' }],
+  ] as const) {
+    await handler({
+      command: 'execute', method: `${method}.operation.perform`, isDeveloper: true, zcacheTestObj: {},
+      customLogger: (message: string, data: unknown) => logged.push(message, JSON.stringify(data)),
+      bundle: { authData, inputData, meta: META },
+    });
+  }
   const text = logged.join('\n');
   assert.match(text, /v1\/requests\/logged/u);
   assert.ok(!text.includes(authData.client_secret), 'the secret');

@@ -29,7 +29,7 @@ after(async () => { await Promise.all([gate?.stop(), receiver?.stop()]); });
 function filledIn(step: Json, form: Record<string, string>): { inputData: Json; inputDataRaw: Json } {
   const put = (value: Json): Json =>
     typeof value === 'string'
-      ? value.replaceAll(/\{\{1\. (\w+)\}\}/gu, (_, name: string) => form[name] ?? assert.fail(`the form has no ${name}`))
+      ? value.replaceAll(/\{\{\d\. ([\w ]+)\}\}/gu, (_, name: string) => form[name] ?? assert.fail(`the form has no ${name}`))
       : Object.fromEntries(Object.entries(value as object).map(([name, one]) => [name, put(one)]));
   const fields = step.operation.inputFields as Json[];
   const written = Object.entries(workedZap(README)[step.display.label] as Record<string, Json>).map(([label, value]) => {
@@ -96,10 +96,12 @@ test('Redeem Decision Token as the README fills it in', async () => {
   const { results: waiting } = await zap.ask();
   await gate.decide(waiting.approval_id, 'approve');
   const output = await zap.resume(waiting);
-  const { details, numbers } = zap.bundle.inputData;
-  const redeem = (used_by: string) => run('creates.redeem_decision_token.operation.perform', { authData: connect(gate), inputData: { token: output.token, used_by, details, numbers } });
-  assert.equal((await redeem(output.run)).results.token_first_use, true);
-  assert.equal((await failure(redeem('zap-run-of-another'))).name, 'HaltedError');
+  const redeem = (form: Record<string, string>) => run('creates.redeem_decision_token.operation.perform', {
+    authData: connect(gate), ...filledIn(app.creates.redeem_decision_token, { ...FORM, Order: '1004', 'Decision Token': output.token, Run: output.run, ...form }),
+  });
+  assert.match((await failure(redeem({ Amount: '2500.00' }))).message, /something else was approved/u);
+  assert.equal((await redeem({})).results.token_first_use, true);
+  assert.equal((await failure(redeem({ Run: 'zap-run-of-another' }))).name, 'HaltedError');
 });
 
 test('the test of the step in the editor shows a sample, and asks nobody', async () => {
