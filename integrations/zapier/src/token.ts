@@ -7,6 +7,7 @@ import { type KeyObject, createHmac, createPublicKey, timingSafeEqual, verify as
 import type { Bundle, ZObject } from 'zapier-platform-core';
 
 import { find, publicKeys, verify } from './gate.js';
+import { faultIn } from './json.js';
 import { isRecord } from './problem.js';
 
 const TYPE = 'placet+jwt';
@@ -21,8 +22,7 @@ export interface TokenState {
 /** Why a token may not be used, in words. */
 const PROBLEMS: Readonly<Record<string, string>> = {
   malformed: 'this is not a decision token',
-  unsupported_header: 'it asks for an extension (crit) that nobody here knows',
-  not_yet_valid: 'it is only valid later (nbf)',
+  token_not_yet_valid: 'it is only valid later',
   wrong_algorithm: 'it was signed in another way than this client uses',
   invalid_signature: 'it was not signed by this gate',
   wrong_issuer: 'it is of another gate',
@@ -56,8 +56,8 @@ async function read(z: ZObject, bundle: Bundle, token: string): Promise<TokenSta
   // One spelling for one token: base64url may not be written in two ways.
   if (token.length > MOST_BYTES || parts.length !== 3 || parts.some((part) => Buffer.from(part, 'base64url').toString('base64url') !== part)) return refused('malformed');
   const [header, claims] = [decoded(head), decoded(body)];
-  if (header === undefined || claims === undefined || header['typ'] !== TYPE) return refused('malformed');
-  if ('crit' in header) return refused('unsupported_header');
+  // `crit` names extensions, of which none is known here (RFC 7515, section 4.1.11); `b64` would change what is signed.
+  if (header === undefined || claims === undefined || header['typ'] !== TYPE || 'crit' in header || 'b64' in header) return refused('malformed');
   const signed = Buffer.from(`${head}.${body}`);
   const given = Buffer.from(signature, 'base64url');
   switch (header['alg']) {
@@ -77,7 +77,7 @@ async function read(z: ZObject, bundle: Bundle, token: string): Promise<TokenSta
       return refused('wrong_algorithm');
   }
   const start = claims['nbf'];
-  if (start !== undefined && !(typeof start === 'number' && start * 1000 <= Date.now())) return refused('not_yet_valid');
+  if (start !== undefined && !(typeof start === 'number' && start * 1000 <= Date.now())) return refused('token_not_yet_valid');
   return { problem: null, claims };
 }
 
@@ -112,10 +112,12 @@ function signingKeys(set: unknown[], kid: unknown): KeyObject[] {
   });
 }
 
+/** The JSON object in one of the first two parts, if it can be read in one way only. */
 function decoded(part: string): Record<string, unknown> | undefined {
   try {
-    const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(part, 'base64url')));
-    return isRecord(value) ? value : undefined;
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(part, 'base64url'));
+    const value: unknown = JSON.parse(text);
+    return isRecord(value) && faultIn(text, '') === undefined ? value : undefined;
   } catch {
     return undefined;
   }

@@ -130,13 +130,14 @@ test('a header with crit, a start ahead, another type and another algorithm are 
   const control = await despiteTheGate('shared', signedByClient(header, claims));
   assert.deepEqual([control.approved, control.token_problem], [true, null], 'the tool that signs is right');
   for (const [head, body, problem] of [
-    [{ ...header, crit: ['exp'] }, claims, 'unsupported_header'],
-    [{ ...header, crit: [] }, claims, 'unsupported_header'],
-    [{ ...header, crit: null }, claims, 'unsupported_header'],
-    [{ ...header, b64: false, crit: ['b64'] }, claims, 'unsupported_header'],
-    [header, { ...claims, nbf: now + 3600 }, 'not_yet_valid'],
-    [header, { ...claims, nbf: 'tomorrow' }, 'not_yet_valid'],
-    [header, { ...claims, nbf: null }, 'not_yet_valid'],
+    [{ ...header, crit: ['exp'] }, claims, 'malformed'],
+    [{ ...header, crit: [] }, claims, 'malformed'],
+    [{ ...header, crit: null }, claims, 'malformed'],
+    [{ ...header, b64: false, crit: ['b64'] }, claims, 'malformed'],
+    [{ ...header, b64: true }, claims, 'malformed'],
+    [header, { ...claims, nbf: now + 3600 }, 'token_not_yet_valid'],
+    [header, { ...claims, nbf: 'tomorrow' }, 'token_not_yet_valid'],
+    [header, { ...claims, nbf: null }, 'token_not_yet_valid'],
     [{ ...header, typ: 'JWT' }, claims, 'malformed'],
     [{ alg: 'HS256' }, claims, 'malformed'],
     [{ ...header, alg: 'none' }, claims, 'wrong_algorithm'],
@@ -148,6 +149,10 @@ test('a header with crit, a start ahead, another type and another algorithm are 
     const refused = await despiteTheGate('shared', signedByClient(head, body));
     assert.deepEqual([refused.approved, refused.token_valid, refused.token_problem], [false, false, problem], JSON.stringify([head, body]));
   }
+  const twice = Buffer.from(JSON.stringify(claims).replace('{', '{"approved":false,')).toString('base64url');
+  const signed = `${encoded(header)}.${twice}`;
+  const signature = createHmac('sha256', gate.secret('shared')).update(signed).digest('base64url');
+  assert.equal((await despiteTheGate('shared', `${signed}.${signature}`)).token_problem, 'malformed', 'a claim that is defined twice');
   const past = await despiteTheGate('shared', signedByClient(header, { ...claims, nbf: now - 1 }));
   assert.equal(past.approved, true, 'a start that is over is no fault');
 });

@@ -38,14 +38,12 @@ async function askOnce(z: ZObject, bundle: Bundle, question: Question): Promise<
   // Found before a callback URL is made: that would make the run wait, and nobody might ever call.
   if (earlier !== undefined && earlier.status !== 'pending') return settle(z, bundle, earlier, question, newNameOfRun());
   const callbackUrl = z.generateCallbackUrl();
-  const { approval, isNew, isCalledBack } = await ask(z, bundle, question, callbackUrl);
+  const { approval, isCalledBack } = await ask(z, bundle, question, callbackUrl);
   if (approval === undefined) throw otherQuestion(z, question.requestId);
   if (!isCalledBack) {
     throw halted(z, `The Request Key "${question.requestId}" is already waiting for a decision, which an earlier run asked for. The reviewer is not asked twice. Replay this run after the decision.`);
   }
-  if (!isNew && approval.status !== 'pending') {
-    throw halted(z, `This was decided (${approval.status}) at the moment in which this run asked. Replay the run: it finds the decision.`);
-  }
+  // Also one that has ended meanwhile: the gate calls every run back that has asked.
   return { ...outputOf(approval), run: nameOfRun(callbackUrl) };
 }
 
