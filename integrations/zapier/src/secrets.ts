@@ -6,12 +6,12 @@
 
 import { isRecord } from './problem.js';
 
-/** The beginning of a token, which may have been cut. */
-const JWT = /[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}/gu;
+/** The beginning of a token, which may have been cut. It is looked for where a word begins, or long texts would take minutes. */
+const JWT = /(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}/gu;
 const LONGEST_HEADER = 512;
 const CLIENT_SECRET = /whsec_[A-Za-z0-9+/_-]{20,}/u;
 /** What follows `Authorization:`, wherever it stands. */
-const CREDENTIAL = /\b(bearer|basic)\s+[A-Za-z0-9+/_.~=-]{16,}/iu;
+const CREDENTIAL = /\b(bearer|basic)\s{1,8}[A-Za-z0-9+/_.~=-]{16,}/iu;
 /** Names under which only a credential is found. */
 const CREDENTIAL_NAME = /^(http[-_])?((proxy[-_])?authorization|(set[-_])?cookie|x?[-_]?api[-_ ]?key|password|client[-_]secret|(access|refresh)[-_]token)$/iu;
 const BLANKS = /[\s\u00ad\u200b-\u200d\u2060\ufeff]+/gu;
