@@ -2,12 +2,26 @@
 
 import type { Authentication, Bundle, ZObject } from 'zapier-platform-core';
 
-import { verify } from './gate.js';
+import { call, json } from './gate.js';
 import { addressOf } from './gate_address.js';
+import { isRecord, problemOf } from './problem.js';
+import { allowedActions, isActionPattern } from './question.js';
 
-/** Any client may ask the gate about a token, whatever its role, and the answer to this one changes nothing. */
+/** Allowed Actions that could never match would let nothing through, and nobody would know why. */
+function checkAllowedActions(z: ZObject, bundle: Bundle): void {
+  const wrong = allowedActions(bundle).find((one) => !isActionPattern(one));
+  if (wrong !== undefined) throw new z.errors.Error(`Allowed Actions: "${wrong}" is no action. Write names such as refund.create, or refund.* for all that begin so.`, 'bad_allowed_actions');
+}
+
+/**
+ * A question about a token that is none changes nothing. A gate that answers, or that says that this client may not ask, has
+ * taken the signature; whatever is wrong with it is another refusal.
+ */
 async function test(z: ZObject, bundle: Bundle): Promise<{ client: string; gate: string }> {
-  await verify(z, bundle, 'connection-test');
+  checkAllowedActions(z, bundle);
+  const response = await call(z, bundle, { method: 'POST', path: '/v1/tokens/verify', body: json({ token: 'connection-test' }), expected: [403] });
+  const answered = response.status === 403 ? problemOf(response.data)?.code === 'forbidden' : isRecord(response.data) && response.data['valid'] === false;
+  if (!answered) throw new z.errors.Error('What answered at the Gate URL is not a Placet gate.', 'not_a_gate');
   return { client: (bundle.authData['client_id'] ?? '').trim(), gate: new URL(addressOf(z, bundle)).host };
 }
 
@@ -42,6 +56,15 @@ export const authentication: Authentication = {
       type: 'password',
       required: true,
       helpText: 'The last line that `placet client secret zapier` prints on the machine of your gate.',
+    },
+    {
+      key: 'allowed_actions',
+      label: 'Allowed Actions',
+      type: 'string',
+      required: false,
+      placeholder: 'refund.create, mail.*',
+      isNoSecret: true,
+      helpText: 'The actions that steps with this connection may ask for, with commas. If empty: any. Fill it in where an AI fills in steps: then nothing that it writes reaches another rule.',
     },
   ],
   test,

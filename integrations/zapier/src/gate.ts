@@ -4,7 +4,7 @@ import type { Bundle, HttpResponse, ZObject } from 'zapier-platform-core';
 
 import { type Approval, approvalIn } from './approval.js';
 import { addressOf } from './gate_address.js';
-import { isRecord } from './problem.js';
+import { type Problem, isRecord, problemOf } from './problem.js';
 
 /** What is said of a token. */
 export interface TokenAnswer {
@@ -35,11 +35,13 @@ export async function call(z: ZObject, bundle: Bundle, { method, path, body, exp
   } catch (error) {
     if (error instanceof Error && error.name === 'FetchError') {
       const { host } = new URL(addressOf(z, bundle));
-      throw new z.errors.Error(
-        `The gate at ${host} could not be reached (${reasonOf(error)}). Nothing was approved. ` +
+      const reason = reasonOf(error);
+      const unreachable = new z.errors.Error(
+        `The gate at ${host} could not be reached (${reason}). Nothing was approved. ` +
           'Check that it runs, then replay this run: the same Request Key is never asked twice.',
         'unreachable',
       );
+      throw Object.assign(unreachable, { unreachable: reason });
     }
     throw error;
   }
@@ -73,6 +75,36 @@ export async function find(z: ZObject, bundle: Bundle, requestId: string): Promi
   const approval = approvalIn(z, response.data);
   if (approval.request_id !== requestId) throw new z.errors.Error('The gate answered with another approval.', 'wrong_approval');
   return approval;
+}
+
+/** The gate's public keys (RFC 7517), as they came. */
+export async function publicKeys(z: ZObject, bundle: Bundle): Promise<unknown[]> {
+  const { data } = await call(z, bundle, { method: 'GET', path: '/.well-known/jwks.json' });
+  if (!isRecord(data) || !Array.isArray(data['keys'])) throw new z.errors.Error('The gate gave no keys to check its decisions with. Nothing was approved.', 'no_keys');
+  return data['keys'];
+}
+
+/** What using a token came to: the gate's refusal, or whether it was the first use. */
+export type Redemption = { first: boolean; refused?: undefined } | { refused: Problem | undefined };
+
+/** Uses a token, under the name of who uses it. The same name again is no other use. */
+export async function redeem(z: ZObject, bundle: Bundle, token: string, redeemedBy: string, payload?: string): Promise<Redemption> {
+  const body = json({ token, redeemed_by: redeemedBy }, payload);
+  const send = () => call(z, bundle, { method: 'POST', path: '/v1/tokens/redeem', body, expected: [409] });
+  let answer: HttpResponse;
+  try {
+    answer = await send();
+  } catch (error) {
+    // The answer may have been lost after the gate had noted the use. Once more, under the same name, finds that out;
+    // after a time-out there is no time left for it.
+    const { unreachable } = error as { unreachable?: string };
+    if (unreachable === undefined || /timeout/u.test(unreachable)) throw error;
+    answer = await send();
+  }
+  if (answer.status === 409) return { refused: problemOf(answer.data) };
+  const first = isRecord(answer.data) ? answer.data['first'] : undefined;
+  if (typeof first !== 'boolean') throw new z.errors.Error('What answered at the Gate URL is not a Placet gate. Nothing was approved.', 'not_a_gate');
+  return { first };
 }
 
 /** The client's newest approvals. */

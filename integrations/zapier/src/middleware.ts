@@ -52,7 +52,7 @@ function errorFor(z: ZObject, response: HttpResponse, problem: Problem | undefin
   const failure = (words: string) => new z.errors.Error(words, code ?? 'not_a_gate', response.status);
   if (response.status === 429) {
     return new z.errors.ThrottledError(
-      'The gate takes no more questions of this client in this minute (rate_per_minute in its policy). Zapier tries again later.',
+      'The gate takes no more questions of this client for now (rate_per_minute and max_pending in its policy). Zapier tries again later.',
       secondsToWait(response),
     );
   }

@@ -17,6 +17,7 @@ export interface Problem {
 /** The gate's names of fields, as the Zap editor labels them. */
 const LABELS: Readonly<Record<string, string>> = {
   action: 'Action',
+  callback_url: 'The way back to this run',
   metadata: 'Labels',
   payload: 'Details',
   redeemed_by: 'Used By',

@@ -1,17 +1,23 @@
 // What is asked: the input fields that the asking steps share, and what is read from them.
 
-import { createHash } from 'node:crypto';
 import type { Bundle, PlainInputField, ZObject } from 'zapier-platform-core';
 
-import { isRecord } from './problem.js';
+import { type Approval } from './approval.js';
+import { DETAIL_FIELDS, readDetails } from './details.js';
+import { mustBeWrittenOut, nameOf, pairsOf, textIn, textOf } from './filled_in.js';
+import { characters, payloadDigest, sha256 } from './json.js';
+import { secretWithin } from './secrets.js';
 
 /** A callback must reach Zapier within 30 days; the gate tries for a day, and this leaves one more. */
 const LONGEST_WAIT_SECONDS = 28 * 24 * 3600;
 
-/** A decimal with more significant digits may come out of a JSON number as another one. */
-const MOST_DIGITS = 15;
+/** The gate's limit, in characters. */
+const LONGEST_SUMMARY = 500;
 
-/** What a builder asks. */
+/** The gate's names of actions. */
+const ACTION = /^[A-Za-z0-9_:-]+(\.[A-Za-z0-9_:-]+)*$/u;
+
+/** What a builder asks. Its identity at the gate is `requestId` with `action` and `payload`; the rest may differ. */
 export interface Question {
   requestId: string;
   summary: string;
@@ -33,31 +39,6 @@ export const KEY_FIELD: PlainInputField = {
     'A text that is different for each thing to approve, such as `refund-` and the order number. If this step runs again with the same key, the reviewer is not asked again.',
 };
 
-/** The details of what will be done, as the token's check takes them too. */
-export const PAYLOAD_FIELDS: PlainInputField[] = [
-  {
-    key: 'details',
-    label: 'Details',
-    dict: true,
-    required: false,
-    helpText: 'What exactly will be done, as names and texts: `to`, `order`, `text`. The reviewer sees all of it, and the decision is for exactly this.',
-  },
-  {
-    key: 'numbers',
-    label: 'Numbers',
-    dict: true,
-    required: false,
-    helpText: 'Details that are numbers, such as `amount` and 19.50. The rules of the gate can compare these. Write them with a point and without a currency.',
-  },
-  {
-    key: 'details_json',
-    label: 'Details as JSON',
-    type: 'text',
-    required: false,
-    helpText: 'For lists and nested details: one JSON object, in place of Details and Numbers.',
-  },
-];
-
 /** What the asking steps ask the builder for. */
 export const QUESTION_FIELDS: PlainInputField[] = [
   KEY_FIELD,
@@ -67,127 +48,133 @@ export const QUESTION_FIELDS: PlainInputField[] = [
     type: 'text',
     required: true,
     placeholder: 'Refund order 1001 to Ada, who got a broken cup.',
-    helpText: 'One or two sentences for the reviewer: what will happen, and why. Up to 500 characters.',
+    helpText: 'One or two sentences for the reviewer: what will happen, and why. Up to 500 characters. The page shows them as your words, beside the details.',
   },
   {
     key: 'action',
     label: 'Action',
     type: 'string',
-    required: false,
+    required: true,
     placeholder: 'refund.create',
-    helpText: 'The kind of thing that will be done, as words with dots. The rules of the gate choose by it who is asked. [How rules are written](https://cel.dev).',
+    helpText: 'The kind of thing that will be done, as words with dots. The rules of the gate choose by it who is asked, so type it here: a value of another step is refused.',
   },
-  ...PAYLOAD_FIELDS,
+  ...DETAIL_FIELDS,
   {
     key: 'wait_limit_minutes',
     label: 'Wait Limit in Minutes',
     type: 'integer',
     required: false,
-    helpText: 'After this time without a decision the request expires, which is not an approval. The rules of the gate may end it earlier. If empty: 28 days.',
+    helpText: 'After this time without a decision the request expires, which is not an approval. The rules of the gate may end it earlier. If empty: 28 days. Type it here.',
   },
   {
     key: 'labels',
     label: 'Labels',
     dict: true,
     required: false,
-    helpText: 'Notes of your own that come back with the decision, as names and texts.',
+    helpText: 'Fixed words of yours, such as `team` and support. The rules of the gate can read them, and they come back with the decision. Type them here; values of other steps belong into Details.',
   },
 ];
 
 /** Reads the question from what the builder filled in; what cannot be asked is an error that says why. */
-export function readQuestion(z: ZObject, { inputData }: Bundle): Question {
-  const action = text(inputData['action']).trim();
-  return {
-    requestId: readKey(z, inputData['request_key']),
-    summary: text(inputData['summary']),
-    action: action === '' ? 'unspecified' : action,
-    payload: readPayload(z, inputData) ?? '{}',
-    metadata: Object.fromEntries(Object.entries(record(z, inputData['labels'], 'Labels')).map(([name, value]) => [name, text(value)])),
-    timeoutSeconds: readWaitLimit(z, inputData['wait_limit_minutes']),
+export function readQuestion(z: ZObject, bundle: Bundle): Question {
+  const summary = textOf(z, bundle, 'summary', 'Summary');
+  const question = {
+    requestId: readKey(z, bundle),
+    summary,
+    action: readAction(z, bundle),
+    payload: readPayload(z, bundle),
+    metadata: readLabels(z, bundle),
+    timeoutSeconds: readWaitLimit(z, bundle),
   };
+  const shown: [string, string][] = [['Summary', summary], ['Request Key', textIn(z, bundle.inputData['request_key'], 'Request Key')], ...Object.entries(question.metadata).flat().map((text): [string, string] => ['Labels', text])];
+  for (const [label, text] of shown) {
+    const secret = secretWithin(text, label);
+    if (secret !== undefined) throw new z.errors.Error(`${secret}. The reviewer would see it. Take it out.`, 'secret_in_details');
+  }
+  if (summary.trim() === '') throw new z.errors.Error('Summary is empty. Say in one or two sentences what will happen, and why.', 'bad_summary');
+  if (characters(summary) > LONGEST_SUMMARY) {
+    throw new z.errors.Error(`Summary has ${characters(summary)} characters. Up to ${LONGEST_SUMMARY} are taken; what is longer belongs into Details.`, 'bad_summary');
+  }
+  return question;
+}
+
+/** Whether an approval answers this question. The words of the summary, and how to wait, are no part of it. */
+export function isAnswerTo(approval: Approval, { requestId, action, payload }: Question): boolean {
+  return approval.request_id === requestId && approval.action === action && approval.payload_sha256 === payloadDigest(payload);
 }
 
 /** The gate's name for a builder's key: the key itself where it can be one, else a digest of it. */
-export function readKey(z: ZObject, value: unknown): string {
-  const key = text(value).trim();
-  if (key === '') throw new z.errors.Error('Request Key is empty. Fill in a text that is different for each thing to approve.', 'no_key');
-  return nameFor(key);
+export function readKey(z: ZObject, bundle: Bundle): string {
+  return nameFor(nameOf(z, bundle, 'request_key', 'Request Key'));
 }
 
 /** The name of a question that is asked anew in each run. Each run has a callback URL of its own, and keeps it when it is retried. */
 export function nameInThisRun(requestId: string, callbackUrl: string): string {
-  return nameFor(`${requestId}.${digest(callbackUrl).slice(0, 16)}`);
+  return nameFor(`${requestId}.${sha256(callbackUrl).slice(0, 16)}`);
 }
 
 function nameFor(key: string): string {
   // In a path, `.` and `..` are not names.
-  return /^(?!\.{1,2}$)[A-Za-z0-9._:-]{1,128}$/u.test(key) ? key : `key-${digest(key)}`;
+  return /^(?!\.{1,2}$)[A-Za-z0-9._:-]{1,128}$/u.test(key) ? key : `key-${sha256(key)}`;
 }
 
-function digest(value: string): string {
-  return createHash('sha256').update(value).digest('hex');
-}
-
-/** JSON text of the details; undefined if none are filled in. */
-export function readPayload(z: ZObject, inputData: Record<string, unknown>): string | undefined {
-  const details = record(z, inputData['details'], 'Details');
-  const numbers = record(z, inputData['numbers'], 'Numbers');
-  const written = text(inputData['details_json']);
-  const names = [...Object.keys(details), ...Object.keys(numbers)];
-  if (written.trim() !== '') {
-    if (names.length > 0) {
-      throw new z.errors.Error('Fill in either Details and Numbers, or Details as JSON, but not both.', 'bad_details');
-    }
-    return jsonObject(z, written);
+/** The action, which the connection may limit: then whatever a model writes there reaches no other rule. */
+function readAction(z: ZObject, bundle: Bundle): string {
+  const refuse = (words: string) => new z.errors.Error(words, 'bad_action');
+  mustBeWrittenOut(z, bundle, 'action', 'Action', 'Where it must differ, use one step for each, after a Path; or put the value into Details, which rules can read too.');
+  const filledIn = bundle.inputData['action'];
+  const action = textOf(z, bundle, 'action', 'Action').trim();
+  if (action === '' && filledIn !== undefined) throw refuse('Action is empty. Write what kind of thing will be done, such as refund.create.');
+  if (action !== '' && (!ACTION.test(action) || action.length > 128)) {
+    throw refuse(`Action must be words with dots, such as refund.create, of up to 128 letters, digits, "_", ":" and "-", not "${action.slice(0, 128)}".`);
   }
-  if (names.length === 0) return undefined;
-  const twice = names.find((name, index) => names.indexOf(name) !== index);
-  if (twice !== undefined) throw new z.errors.Error(`"${twice}" is in both Details and Numbers. Keep one of them.`, 'bad_details');
-  const counted = Object.entries(numbers).map(([name, value]) => [name, readNumber(z, name, value)] as const);
-  return JSON.stringify(Object.fromEntries([...Object.entries(details), ...counted]));
+  const asked = action === '' ? 'unspecified' : action;
+  const allowed = allowedActions(bundle);
+  if (allowed.length > 0 && !allowed.some((one) => covers(one, asked))) {
+    throw refuse(`This connection may not ask for "${asked}". Its Allowed Actions are: ${allowed.join(', ')}.`);
+  }
+  return asked;
 }
 
-function jsonObject(z: ZObject, written: string): string {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(written);
-  } catch (error) {
-    throw new z.errors.Error(`Details as JSON is not JSON: ${error instanceof Error ? error.message : ''}.`, 'bad_details');
-  }
-  if (!isRecord(parsed)) throw new z.errors.Error('Details as JSON must be one object, such as {"order": 1001}.', 'bad_details');
-  return written;
+/** The names in a connection's Allowed Actions. None means any. */
+export function allowedActions({ authData }: Pick<Bundle, 'authData'>): string[] {
+  const written = (authData['allowed_actions'] ?? '').trim();
+  const names = written.split(/[\s,;]+/u).filter((one) => one !== '');
+  // A comma alone is no "any".
+  return written !== '' && names.length === 0 ? [written] : names;
 }
 
-function readNumber(z: ZObject, name: string, value: unknown): number {
-  const written = text(value).trim();
-  if (!/^-?\d+(\.\d+)?$/u.test(written)) {
-    throw new z.errors.Error(`"${name}" in Numbers must be a number such as 19.50, not "${written}".`, 'bad_number');
-  }
-  if (written.replace(/^-?0*\.?0*|\./gu, '').length > MOST_DIGITS) {
-    throw new z.errors.Error(`"${name}" in Numbers has too many digits to stay exact. Put it into Details, as a text.`, 'bad_number');
-  }
-  return Number(written);
+/** Whether a name is one of an action, or of all below one: `refund.*`. */
+export function isActionPattern(pattern: string): boolean {
+  return ACTION.test(pattern.replace(/\.\*$/u, ''));
 }
 
-function readWaitLimit(z: ZObject, value: unknown): number {
-  const written = text(value).trim();
+function covers(pattern: string, action: string): boolean {
+  return pattern.endsWith('.*') ? action.startsWith(pattern.slice(0, -1)) : action === pattern;
+}
+
+/** A decision without details would be for nothing: any summary would fit it. */
+function readPayload(z: ZObject, bundle: Bundle): string {
+  const payload = readDetails(z, bundle);
+  if (payload !== undefined) return payload;
+  throw new z.errors.Error(
+    'No details are filled in. Say in Details or Numbers what exactly will be done: the decision is for exactly that. If there really is nothing to say, write {} into Details as JSON.',
+    'no_details',
+  );
+}
+
+function readLabels(z: ZObject, bundle: Bundle): Record<string, string> {
+  mustBeWrittenOut(z, bundle, 'labels', 'Labels', 'Put values of other steps into Details, or into the Request Key, which comes back with the decision.');
+  return Object.fromEntries(pairsOf(z, bundle, 'labels', 'Labels').map(([name, value]) => [name, textIn(z, value, `"${name}" in Labels`)]));
+}
+
+function readWaitLimit(z: ZObject, bundle: Bundle): number {
+  mustBeWrittenOut(z, bundle, 'wait_limit_minutes', 'Wait Limit in Minutes', 'The rules of the gate set the time for each kind of question.');
+  const written = textOf(z, bundle, 'wait_limit_minutes', 'Wait Limit in Minutes').trim();
   if (written === '') return LONGEST_WAIT_SECONDS;
   const seconds = /^\d+$/u.test(written) ? Number(written) * 60 : 0;
   if (seconds < 60 || seconds > LONGEST_WAIT_SECONDS) {
     throw new z.errors.Error(`Wait Limit in Minutes must be a whole number from 1 to ${LONGEST_WAIT_SECONDS / 60} (28 days).`, 'bad_wait_limit');
   }
   return seconds;
-}
-
-/** Names and values of a field that takes pairs. */
-function record(z: ZObject, value: unknown, label: string): Record<string, unknown> {
-  if (value === undefined || value === null || value === '') return {};
-  if (!isRecord(value)) throw new z.errors.Error(`${label} must be pairs of a name and a value.`, 'bad_details');
-  return value;
-}
-
-/** A value as it was filled in; nothing is trimmed or shortened. */
-export function text(value: unknown): string {
-  if (value === undefined || value === null) return '';
-  return typeof value === 'string' ? value : String(value);
 }

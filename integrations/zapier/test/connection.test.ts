@@ -41,7 +41,7 @@ async function complaintAbout(origin: string): Promise<Failure> {
 }
 
 test('a client of any role connects, and the connection says who and where', async () => {
-  for (const client of ['zapier', 'executor', 'watcher']) {
+  for (const client of ['zapier', 'executor', 'shared', 'watcher']) {
     const authData = connect(gate, client);
     const { results } = await testOf(authData);
     assert.deepEqual(results, { client, gate: new URL(gate.origin).host });
@@ -89,7 +89,7 @@ test('clocks that differ do not turn the Zap off', async () => {
 test('what the policy forbids is said in its words', async () => {
   const authData = connect(gate, 'watcher');
   const { name, code, message } = await failure(
-    run('creates.create_approval_request.operation.perform', { authData, inputData: { request_key: 'x', summary: 'y' } }),
+    run('creates.create_approval_request.operation.perform', { authData, inputData: { request_key: 'x', summary: 'y', details: { to: 'ada' } } }),
   );
   assert.deepEqual([name, code], ['AppError', 'forbidden']);
   assert.match(message, /does not allow this: this needs a client with the role `requester`/u);
@@ -178,6 +178,25 @@ test('a gate that cannot answer now says so, and is not taken for a broken key',
   }
 });
 
+test('a client that may not ask about tokens connects; another page with that status does not', async () => {
+  const answer = (status: number, body: unknown): RequestListener => (_, response) => {
+    response.writeHead(status, { 'content-type': 'application/problem+json' });
+    response.end(JSON.stringify(body));
+  };
+  const forbidden = { type: 'about:blank', title: 'Forbidden', status: 403, detail: 'this needs a client with the role `executor`', code: 'forbidden' };
+  await withServer(answer(403, forbidden), async (origin) => {
+    const authData = { ...connect(gate), gate_url: origin };
+    process.env['PLACET_TEST_LOOPBACK_GATE'] = origin;
+    assert.equal((await testOf(authData)).status, 'SUCCESS');
+    connect(gate);
+  });
+  for (const body of ['Forbidden', {}, { ...forbidden, code: 'blocked' }]) {
+    await withServer(answer(403, body), async (origin) => { assert.match((await complaintAbout(origin)).message, /is not a Placet gate/u); });
+  }
+  // Nothing that is no token is valid.
+  await withServer(answer(200, { valid: true, problem: null, claims: null }), async (origin) => { assert.match((await complaintAbout(origin)).message, /is not a Placet gate/u); });
+});
+
 test('a gate that is not there says so', async () => {
   const gone = await Gate.start();
   await gone.stop();
@@ -191,11 +210,18 @@ test('nothing that is logged holds the secret or a token', async () => {
   });
   const logged: string[] = [];
   const { handler } = await import('./platform.js');
-  await handler({
-    command: 'execute', method: 'searches.find_approval.operation.perform', isDeveloper: true, zcacheTestObj: {},
-    customLogger: (message: string, data: unknown) => logged.push(message, JSON.stringify(data)),
-    bundle: { authData, inputData: { request_key: 'logged' }, meta: META },
-  });
+  for (const [method, inputData] of [
+    ['searches.find_approval', { request_key: 'logged' }],
+    ['creates.verify_decision_token', { token: body.token }],
+    ['creates.redeem_decision_token', { token: body.token, used_by: 'me' }],
+    ['creates.request_approval', { request_key: 'logged', action: 'refund.create', summary: 'Refund it.', numbers: { amount: 1 }, use_approval: 'later' }],
+  ] as const) {
+    await handler({
+      command: 'execute', method: `${method}.operation.perform`, isDeveloper: true, zcacheTestObj: {},
+      customLogger: (message: string, data: unknown) => logged.push(message, JSON.stringify(data)),
+      bundle: { authData, inputData, meta: META },
+    });
+  }
   const text = logged.join('\n');
   assert.match(text, /v1\/requests\/logged/u);
   assert.ok(!text.includes(authData.client_secret), 'the secret');

@@ -10,7 +10,11 @@ import { PausingStep, connect, failure, posted } from './platform.js';
 let gate: Gate;
 let receiver: Receiver;
 
-before(async () => { [gate, receiver] = await Promise.all([Gate.start(), Receiver.start()]); });
+before(async () => {
+  // One after the other: a receiver that is left behind by a gate that did not start would keep the process alive.
+  gate = await Gate.start();
+  receiver = await Receiver.start();
+});
 after(async () => { await Promise.all([gate?.stop(), receiver?.stop()]); });
 
 const newKey = () => `order-${randomUUID()}`;
@@ -36,7 +40,7 @@ async function woken(asking: PausingStep, waiting: Json): Promise<Json> {
   return asking.resume(waiting, posted(await receiver.waitAt(asking.callbackUrl)));
 }
 
-for (const client of ['zapier', 'executor']) {
+for (const client of ['zapier', 'executor', 'shared']) {
   test(`an approval resumes the run, for client ${client}`, async () => {
     const asking = step({}, client);
     const waiting = await paused(asking);
@@ -154,7 +158,7 @@ test('an approval of other details than the step now holds approves nothing', as
   const waiting = await paused(asking);
   await gate.decide(waiting.approval_id, 'approve');
   const callback = posted(await receiver.waitAt(asking.callbackUrl));
-  for (const changed of [{ numbers: { amount: '2500.00' } }, { summary: 'Something else.' }, { action: 'refund.other' }]) {
+  for (const changed of [{ numbers: { amount: '2500.00' } }, { details: { to: 'eve@example.com' } }, { action: 'refund.other' }]) {
     const altered = new PausingStep(asking.authData, { ...asking.inputData, ...changed }, asking.callbackUrl);
     assert.equal((await failure(altered.resume(waiting, callback))).code, 'other_question');
   }
@@ -245,15 +249,6 @@ test('a replayed run finds the earlier decision, and does not wait', async () =>
   }
 });
 
-test('a replay while the first run waits asks nobody, and is halted', async () => {
-  const asking = step();
-  const waiting = await paused(asking);
-  const { name, message } = await failure(asking.inAnotherRun(receiver.callbackUrl()).perform());
-  assert.equal(name, 'HaltedError');
-  assert.match(message, /already waiting for a decision/u);
-  assert.equal((await gate.state(waiting.request_id)).status, 'pending');
-});
-
 test('a builder may have each run ask again, and a retry within a run still asks once', async () => {
   const asking = step({ if_asked_before: 'ask_again' });
   const first = await paused(asking);
@@ -275,7 +270,7 @@ test('one key for two questions is an error, decided or not', async () => {
   const asking = step();
   const waiting = await paused(asking);
   const other = new PausingStep(asking.authData, { ...asking.inputData, numbers: { amount: '9999' } }, receiver.callbackUrl());
-  assert.equal((await failure(other.perform())).name, 'HaltedError');
+  assert.equal((await failure(other.perform())).code, 'other_question');
   await gate.decide(waiting.approval_id, 'approve');
   assert.equal((await failure(other.perform())).code, 'other_question');
 });
@@ -302,7 +297,7 @@ test('a rotation of the keys breaks no run that waits; the one after it asks for
   const own = await Gate.start();
   try {
     const authData = connect(own);
-    const asking = new PausingStep(authData, { request_key: newKey(), summary: 'Refund it.' }, receiver.callbackUrl());
+    const asking = new PausingStep(authData, { request_key: newKey(), summary: 'Refund it.', details: { to: 'ada' }, use_approval: 'later' }, receiver.callbackUrl());
     const waiting = await paused(asking);
     await own.rotate();
     await own.decide(waiting.approval_id, 'approve');

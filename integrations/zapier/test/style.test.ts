@@ -30,6 +30,7 @@ const BREACHES: [string, (app: Json) => void, RegExp][] = [
   ['an output that the sample lacks', ({ creates }) => { delete creates.cancel_approval.operation.sample.stage; }, /"stage" is not in the sample/u],
   ['a field labelled ID', ({ creates }) => { creates.cancel_approval.operation.inputFields[0].label = 'Approval ID'; }, /ends in ID/u],
   ['no help text', ({ authentication }) => { delete authentication.fields[0].helpText; }, /authentication\.gate_url: the help text/u],
+  ['no help text in a group', ({ creates }) => { delete creates.request_approval.operation.inputFields.find(({ key }: Json) => key === 'line_items').children[0].helpText; }, /line_items\.description: the help text/u],
   ['a bare link', ({ authentication }) => { authentication.fields[0].helpText = 'Look at https://example.com for more.'; }, /a link in the help text/u],
   ['a link without encryption', ({ authentication }) => { authentication.fields[0].helpText = 'Look at [this](http://example.com) page.'; }, /a link in the help text/u],
   ['a secret in plain sight', ({ authentication }) => { authentication.fields[2].type = 'string'; }, /client_secret: it is shown/u],

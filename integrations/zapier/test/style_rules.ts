@@ -12,6 +12,7 @@ interface Field {
   search?: string;
   default?: string;
   choices?: { value: string; label: string }[];
+  children?: Field[];
 }
 
 /** Words that stay small inside of a title. */
@@ -55,13 +56,15 @@ function stepFaults(kind: string, { key, noun, display, operation }: Json): stri
   ];
 }
 
-function fieldFaults(owner: string, { key, label = '', helpText = '', required, choices, default: preset }: Field): string[] {
+function fieldFaults(owner: string, { key, label = '', helpText = '', required, choices, children, default: preset }: Field): string[] {
   const say = (isFault: boolean, words: string) => (isFault ? [`${owner}.${key}: ${words}`] : []);
   return [
     ...say(!isTitle(label), `the label "${label}" is not in title case`),
     ...say(/\bid$/iu.test(label), 'the label ends in ID: say what it is'),
     ...say(required === undefined, 'it is not said whether it is required'),
-    ...say(!/[.:]$/u.test(helpText.trim()) || helpText.length < 20, 'the help text is not a sentence'),
+    // The platform ignores the help text of a group, so its fields must say what it is.
+    ...say(children === undefined && (!/[.:]$/u.test(helpText.trim()) || helpText.length < 20), 'the help text is not a sentence'),
+    ...(children ?? []).flatMap((child) => fieldFaults(`${owner}.${key}`, child)),
     ...say(helpText.length > 400, 'the help text is too long to be read'),
     ...say(/https?:\/\/\w/u.test(helpText.replace(/\[[^\]]+\]\(https:\/\/[^)\s]+\)/gu, '')), 'a link in the help text is not written as [words](https://…)'),
     ...say(/<[a-z]/iu.test(helpText), 'the help text holds HTML'),

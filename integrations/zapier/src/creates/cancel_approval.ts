@@ -2,7 +2,7 @@
 
 import { type Bundle, type ZObject, defineCreate } from 'zapier-platform-core';
 
-import { OUTPUT_FIELDS, type Output, PENDING_SAMPLE, approvalIn, outputOf } from '../approval.js';
+import { OUTPUT_FIELDS, type Output, PENDING_SAMPLE, SAMPLE, approvalIn, outputOf } from '../approval.js';
 import { halted } from '../decision.js';
 import { call } from '../gate.js';
 import { problemOf } from '../problem.js';
@@ -10,7 +10,7 @@ import { readKey } from '../question.js';
 import { EXISTING_KEY_FIELD } from '../triggers/approval_list.js';
 
 async function perform(z: ZObject, bundle: Bundle): Promise<Output> {
-  const requestId = readKey(z, bundle.inputData['request_key']);
+  const requestId = readKey(z, bundle);
   const path = `/v1/requests/${encodeURIComponent(requestId)}/cancel`;
   const response = await call(z, bundle, { method: 'POST', path, body: '{}', expected: [404, 409] });
   if (response.status === 404) {
@@ -37,7 +37,7 @@ export default defineCreate({
     sample: {
       ...PENDING_SAMPLE,
       status: 'cancelled', decided_at: '2026-11-25T09:01:30.000Z', decided_by: ['client:zapier'],
-      token: 'eyJ0eXAiOiJwbGFjZXQrand0IiwiYWxnIjoiSFMyNTYifQ.eyJzYW1wbGUiOnRydWV9.c2FtcGxl',
+      token: SAMPLE.token,
     },
   },
 });

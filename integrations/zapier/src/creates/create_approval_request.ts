@@ -3,19 +3,17 @@
 import { type Bundle, type ZObject, defineCreate } from 'zapier-platform-core';
 
 import { OUTPUT_FIELDS, type Output, PENDING_SAMPLE, outputOf } from '../approval.js';
+import { otherQuestion } from '../decision.js';
 import { QUESTION_FIELDS, readQuestion } from '../question.js';
+import { newNameOfRun } from '../run.js';
 import { ask } from './ask.js';
 
 async function perform(z: ZObject, bundle: Bundle): Promise<Output> {
   const question = readQuestion(z, bundle);
   const { approval } = await ask(z, bundle, question);
-  if (approval === undefined) {
-    throw new z.errors.Error(
-      `The Request Key "${question.requestId}" was used for another question before. Use a key that is different for each thing to approve.`,
-      'other_question',
-    );
-  }
-  return outputOf(approval);
+  if (approval === undefined) throw otherQuestion(z, question.requestId);
+  // A rule may have decided at once, or a person before: then this run may go on to redeem.
+  return outputOf(approval, approval.status === 'pending' ? {} : { run: newNameOfRun() });
 }
 
 export default defineCreate({

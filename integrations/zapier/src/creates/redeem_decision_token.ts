@@ -3,35 +3,46 @@
 import { type Bundle, type ZObject, defineCreate } from 'zapier-platform-core';
 
 import { OUTPUT_FIELDS, type Output, SAMPLE, outputOf } from '../approval.js';
-import { halted } from '../decision.js';
-import { call, find, json } from '../gate.js';
-import { isRecord, problemOf } from '../problem.js';
-import { PAYLOAD_FIELDS, readPayload, text } from '../question.js';
+import { approvalOf, halted, notUsable } from '../decision.js';
+import { DETAIL_FIELDS, readDetails } from '../details.js';
+import { textOf } from '../filled_in.js';
+import { redeem } from '../gate.js';
+import { characters } from '../json.js';
+import { examine, inWords } from '../token.js';
 import { TOKEN_FIELD } from './token_field.js';
 
-/** Why a token may not be used, in words. */
-const REFUSALS: Readonly<Record<string, string>> = {
-  not_approved: 'The request was not approved.',
-  payload_mismatch: 'Something else was approved: the details differ.',
-  token_expired: 'The approval was valid for some time only, and that is over.',
-};
+/** The gate's limit, in characters. */
+const LONGEST_NAME = 200;
 
 async function perform(z: ZObject, bundle: Bundle): Promise<Output> {
-  const fields = { token: text(bundle.inputData['token']).trim(), redeemed_by: text(bundle.inputData['used_by']).trim() };
-  const body = json(fields, readPayload(z, bundle.inputData));
-  const { status, data } = await call(z, bundle, { method: 'POST', path: '/v1/tokens/redeem', body, expected: [409] });
-  if (status === 409) {
-    const problem = problemOf(data);
-    if (problem?.code === 'already_redeemed') throw halted(z, `This approval has been used already, by "${problem.redeemedBy ?? 'another run'}".`);
-    throw halted(z, REFUSALS[problem?.code ?? ''] ?? `The gate refused: ${problem?.detail ?? 'it does not say why'}.`);
+  const token = textOf(z, bundle, 'token', 'Decision Token').trim();
+  const usedBy = textOf(z, bundle, 'used_by', 'Used By').trim();
+  if (usedBy === '' || characters(usedBy) > LONGEST_NAME) {
+    throw new z.errors.Error(`Used By must have 1 to ${LONGEST_NAME} characters. Fill in the field Run of Request Approval.`, 'bad_used_by');
   }
-  const claims = isRecord(data) && isRecord(data['claims']) ? data['claims'] : {};
-  const first = isRecord(data) ? data['first'] : undefined;
-  const approval = await find(z, bundle, text(claims['sub']));
-  if (typeof first !== 'boolean' || approval === undefined || approval.approval_id !== claims['jti'] || !approval.approved) {
-    throw new z.errors.Error('The gate has no approval that fits the token. Nothing was approved.', 'not_confirmed');
+  const payload = readDetails(z, bundle);
+  const { problem, claims } = await examine(z, bundle, token, payload);
+  if (problem !== null) throw halted(z, `The approval cannot be used: ${inWords(problem)}.`);
+  const approval = await approvalOf(z, bundle, claims);
+  const used = await redeem(z, bundle, token, usedBy, payload);
+  if (!('first' in used)) throw halted(z, notUsable(used.refused));
+  if (used.first === false && namesTheThing(usedBy, String(claims?.['sub']), payload)) {
+    throw halted(z, `This approval has been used already, by "${usedBy}". That names what was approved, so every run for it has the same: fill in the field Run of Request Approval, which is this run's own.`);
   }
-  return outputOf(approval, { token_valid: true, token_first_use: first });
+  return outputOf(approval, { run: usedBy, token_valid: true, token_first_use: used.first });
+}
+
+/**
+ * Whether a name is of the thing that was approved, and not of a run: the order's number, its request key, one of its
+ * details. Two runs for one order would both be let through by it.
+ */
+function namesTheThing(usedBy: string, requestId: string, payload = '{}'): boolean {
+  const values: string[] = [];
+  JSON.parse(payload, (_, value: unknown) => {
+    if (typeof value === 'string' || typeof value === 'number') values.push(String(value));
+    return value;
+  });
+  return requestId.includes(usedBy) || usedBy.includes(requestId) || values.includes(usedBy);
 }
 
 export default defineCreate({
@@ -44,14 +55,14 @@ export default defineCreate({
   operation: {
     inputFields: [
       TOKEN_FIELD,
-      ...PAYLOAD_FIELDS,
+      ...DETAIL_FIELDS,
       {
         key: 'used_by',
         label: 'Used By',
         type: 'string',
         required: true,
-        placeholder: 'refund-1001',
-        helpText: 'A name for this use, such as the order number. The same name again counts as a retry of the same use.',
+        placeholder: 'zap-run-5b0c7f2e9d3a4186b7e05d1c92f8a364',
+        helpText: 'The field Run of Request Approval, or of the trigger or search that found the decision: the name of this run. The same name again counts as a retry of the same use, so it must not be an order number, which other runs have too.',
       },
     ],
     perform,

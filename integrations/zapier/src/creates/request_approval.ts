@@ -1,37 +1,50 @@
 // Request Approval: the Zap pauses until a person has decided.
 
-import { type Bundle, type ZObject, defineCreate } from 'zapier-platform-core';
+import { type Bundle, type PlainInputField, type ZObject, defineCreate } from 'zapier-platform-core';
 
 import { OUTPUT_FIELDS, type Output, SAMPLE, outputOf } from '../approval.js';
-import { IF_NOT_APPROVED, goOnOrStop, halted, outcomeOf } from '../decision.js';
+import { IF_NOT_APPROVED, USE_APPROVAL, choicesMustBeWrittenOut, halted, otherQuestion, settle } from '../decision.js';
 import { find } from '../gate.js';
 import { isRecord } from '../problem.js';
-import { QUESTION_FIELDS, type Question, nameInThisRun, readQuestion, text } from '../question.js';
+import { QUESTION_FIELDS, type Question, isAnswerTo, nameInThisRun, readQuestion } from '../question.js';
+import { nameOfRun, newNameOfRun, storedNameOfRun } from '../run.js';
 import { ask } from './ask.js';
 
+const IF_ASKED_BEFORE: PlainInputField = {
+  key: 'if_asked_before',
+  label: 'If Asked Before',
+  type: 'string',
+  required: false,
+  choices: [
+    { value: 'use_earlier', sample: 'use_earlier', label: 'Use the earlier decision' },
+    { value: 'ask_again', sample: 'ask_again', label: 'Ask again in each run' },
+  ],
+  default: 'use_earlier',
+  helpText: 'What a run does when this Request Key has been decided already. An earlier approval that another run has used stops it.',
+};
+
 async function perform(z: ZObject, bundle: Bundle): Promise<Output> {
+  choicesMustBeWrittenOut(z, bundle, IF_ASKED_BEFORE);
   const question = readQuestion(z, bundle);
   // A test in the editor shows the shape and asks nobody. It must not wait, and `generateCallbackUrl` would make it.
   if (bundle.meta.isLoadingSample) return sampleFor(question);
   return bundle.inputData['if_asked_before'] === 'ask_again' ? askInThisRun(z, bundle, question) : askOnce(z, bundle, question);
 }
 
-/** Asks, unless this was asked before: then the earlier decision counts. */
+/** Asks, unless this was asked before: then the run waits for the same decision, or the earlier one counts. */
 async function askOnce(z: ZObject, bundle: Bundle, question: Question): Promise<Output> {
   const earlier = await find(z, bundle, question.requestId);
-  // Found before a callback URL is made: that would make the run wait, and nobody would ever call.
-  if (earlier !== undefined && earlier.status !== 'pending') {
-    return goOnOrStop(z, bundle, await outcomeOf(z, bundle, earlier, question));
+  if (earlier !== undefined && !isAnswerTo(earlier, question)) throw otherQuestion(z, question.requestId);
+  // Found before a callback URL is made: that would make the run wait, and nobody might ever call.
+  if (earlier !== undefined && earlier.status !== 'pending') return settle(z, bundle, earlier, question, newNameOfRun());
+  const callbackUrl = z.generateCallbackUrl();
+  const { approval, isCalledBack } = await ask(z, bundle, question, callbackUrl);
+  if (approval === undefined) throw otherQuestion(z, question.requestId);
+  if (!isCalledBack) {
+    throw halted(z, `The Request Key "${question.requestId}" is already waiting for a decision, which an earlier run asked for. The reviewer is not asked twice. Replay this run after the decision.`);
   }
-  const { approval } = await ask(z, bundle, question, z.generateCallbackUrl());
-  if (approval === undefined) {
-    throw halted(
-      z,
-      `The Request Key "${question.requestId}" is already waiting for a decision: an earlier run asked it, or it was used for another question. ` +
-        'The reviewer is not asked twice. Replay this run after the decision; for another question, use another key.',
-    );
-  }
-  return outputOf(approval);
+  // Also one that has ended meanwhile: the gate calls every run back that has asked.
+  return { ...outputOf(approval), run: nameOfRun(callbackUrl) };
 }
 
 /** Asks anew in each run; a retry within the run finds its own question. */
@@ -39,14 +52,12 @@ async function askInThisRun(z: ZObject, bundle: Bundle, question: Question): Pro
   const callbackUrl = z.generateCallbackUrl();
   const requestId = nameInThisRun(question.requestId, callbackUrl);
   const { approval, isNew } = await ask(z, bundle, { ...question, requestId }, callbackUrl);
-  if (approval === undefined) {
-    throw new z.errors.Error(`The Request Key "${requestId}" was used for another question before.`, 'other_question');
-  }
+  if (approval === undefined) throw otherQuestion(z, requestId);
   if (!isNew && approval.status !== 'pending') {
     // The callback has been here before this retry: it would wait in vain.
     throw halted(z, `This was decided (${approval.status}) while the step was being retried. To use that decision, replay with the Request Key "${requestId}" and with If Asked Before set to the earlier decision.`);
   }
-  return outputOf(approval);
+  return { ...outputOf(approval), run: nameOfRun(callbackUrl) };
 }
 
 /**
@@ -55,7 +66,7 @@ async function askInThisRun(z: ZObject, bundle: Bundle, question: Question): Pro
  */
 async function performResume(z: ZObject, bundle: Bundle): Promise<Output> {
   const asked = isRecord(bundle.outputData) ? bundle.outputData : {};
-  const requestId = text(asked['request_id']);
+  const requestId = typeof asked['request_id'] === 'string' ? asked['request_id'] : '';
   const question = { ...readQuestion(z, bundle), requestId };
   const approval = requestId === '' ? undefined : await find(z, bundle, requestId);
   if (approval === undefined || approval.approval_id !== asked['approval_id']) {
@@ -67,11 +78,11 @@ async function performResume(z: ZObject, bundle: Bundle): Promise<Output> {
       'forged_callback',
     );
   }
-  return goOnOrStop(z, bundle, await outcomeOf(z, bundle, approval, question));
+  return settle(z, bundle, approval, question, storedNameOfRun(asked['run']) ?? newNameOfRun());
 }
 
 function sampleFor({ requestId, summary, action, metadata }: Question): Output {
-  return { ...SAMPLE, request_id: requestId, summary, action, metadata };
+  return { ...SAMPLE, request_id: requestId, summary, action, metadata, token_first_use: true };
 }
 
 export default defineCreate({
@@ -85,22 +96,12 @@ export default defineCreate({
     inputFields: [
       ...QUESTION_FIELDS,
       IF_NOT_APPROVED,
-      {
-        key: 'if_asked_before',
-        label: 'If Asked Before',
-        type: 'string',
-        required: false,
-        choices: [
-          { value: 'use_earlier', sample: 'use_earlier', label: 'Use the earlier decision' },
-          { value: 'ask_again', sample: 'ask_again', label: 'Ask again in each run' },
-        ],
-        default: 'use_earlier',
-        helpText: 'What a replayed run does when this Request Key has been decided already.',
-      },
+      USE_APPROVAL,
+      IF_ASKED_BEFORE,
     ],
     perform,
     performResume,
     outputFields: OUTPUT_FIELDS,
-    sample: { ...SAMPLE },
+    sample: { ...SAMPLE, token_first_use: true },
   },
 });

@@ -3,16 +3,19 @@
 import { type Bundle, type ZObject, defineSearch } from 'zapier-platform-core';
 
 import { OUTPUT_FIELDS, type Output, SAMPLE, outputOf } from '../approval.js';
-import { find, verify } from '../gate.js';
+import { find } from '../gate.js';
 import { readKey } from '../question.js';
+import { newNameOfRun } from '../run.js';
+import { examine } from '../token.js';
 import { EXISTING_KEY_FIELD } from '../triggers/approval_list.js';
 
 async function perform(z: ZObject, bundle: Bundle): Promise<(Output & { id: string })[]> {
-  const approval = await find(z, bundle, readKey(z, bundle.inputData['request_key']));
+  const approval = await find(z, bundle, readKey(z, bundle));
   if (approval === undefined) return [];
-  if (approval.token === null) return [{ ...outputOf(approval), id: approval.approval_id }];
-  const { valid, problem } = await verify(z, bundle, approval.token);
-  return [{ ...outputOf(approval, { token_valid: valid, token_problem: problem }), id: approval.approval_id }];
+  const run = newNameOfRun();
+  if (approval.token === null) return [{ ...outputOf(approval, { run }), id: approval.approval_id }];
+  const { problem } = await examine(z, bundle, approval.token);
+  return [{ ...outputOf(approval, { run, token_valid: problem === null, token_problem: problem }), id: approval.approval_id }];
 }
 
 export default defineSearch({

@@ -5,7 +5,7 @@ import type { Bundle, ZObject } from 'zapier-platform-core';
 import { type Approval, type Output, isApproval, outputOf } from '../approval.js';
 import { call, find, json, list } from '../gate.js';
 import { isRecord } from '../problem.js';
-import { text } from '../question.js';
+import { newNameOfRun } from '../run.js';
 import { isSignedByGate } from './webhook_signature.js';
 
 /** The events of the gate. */
@@ -31,7 +31,7 @@ export function hookFor(event: Event) {
     /** One that is gone already is as good as ended. */
     async performUnsubscribe(z: ZObject, bundle: Bundle): Promise<{ hook_id: string }> {
       const subscribed: unknown = bundle.subscribeData;
-      const hookId = isRecord(subscribed) ? text(subscribed['hook_id']) : '';
+      const hookId = isRecord(subscribed) ? String(subscribed['hook_id'] ?? '') : '';
       const path = `/v1/hooks/${encodeURIComponent(hookId)}`;
       await call(z, bundle, { method: 'DELETE', path, expected: [404] });
       return { hook_id: hookId };
@@ -41,7 +41,9 @@ export function hookFor(event: Event) {
       const posted: unknown = bundle.cleanedRequest;
       if (!isRecord(posted) || posted['type'] !== event || !isApproval(posted['data'])) return [];
       const approval = await confirmed(z, bundle, posted['data']);
-      return approval !== undefined && concerns(approval) ? [itemOf(approval)] : [];
+      if (approval === undefined || !concerns(approval)) return [];
+      // The gate tells at least once, so one decision may start two runs: each gets a name of its own, to redeem under.
+      return [event === 'approval.decided' ? { ...itemOf(approval), run: newNameOfRun() } : itemOf(approval)];
     },
 
     /** Real approvals for the editor. An auditor has none of its own, and gets the sample. */
