@@ -34,18 +34,6 @@ pub enum Credentials<'a> {
     None,
 }
 
-impl Credentials<'_> {
-    /// The client that the caller says it is.
-    fn claimed_client(&self) -> Option<ClientId> {
-        let text = match self {
-            Self::Signature { client, .. } => client,
-            Self::Bearer(key) => key.split_once('.')?.0,
-            Self::None => return None,
-        };
-        ClientId::parse(text).ok()
-    }
-}
-
 /// A client that proved who it is.
 #[derive(Clone, Debug)]
 pub struct Caller {
