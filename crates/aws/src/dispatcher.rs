@@ -18,7 +18,10 @@ impl Dispatcher for SqsDispatcher {
         let now = SystemClock.now();
         let jobs: Vec<(Job, i64)> = Job::after(&work, now).into_iter().map(|job| job.delayed(now)).collect();
         if let Err(fault) = self.0.put(&jobs).await {
-            tracing::error!(error = fault.chain(), "a job was not taken; the sweep does it within two minutes");
+            tracing::error!(
+                error = fault.chain(),
+                "a job was not taken; the sweep does it within two minutes"
+            );
         }
     }
 }

@@ -40,27 +40,35 @@ const DAY_SECONDS: i64 = 24 * 60 * 60;
 
 /// Answers what clients call.
 pub fn request() -> ExitCode {
-    run(GateConfig::read(variable), |config| &config.base, async |config, sdk| {
-        serve(placet_http::client_app(deployed_gate(&config, &sdk))).await
-    })
+    run(
+        GateConfig::read(variable),
+        |config| &config.base,
+        async |config, sdk| serve(placet_http::client_app(deployed_gate(&config, &sdk))).await,
+    )
 }
 
 /// Answers what reviewers' browsers call.
 pub fn decide() -> ExitCode {
-    run(GateConfig::read(variable), |config| &config.base, async |config, sdk| {
-        serve(placet_http::reviewer_app(deployed_gate(&config, &sdk))).await
-    })
+    run(
+        GateConfig::read(variable),
+        |config| &config.base,
+        async |config, sdk| serve(placet_http::reviewer_app(deployed_gate(&config, &sdk))).await,
+    )
 }
 
 /// Answers the schedule and the deadline queue.
 pub fn timeout_sweep() -> ExitCode {
-    run(SweepConfig::read(variable), |config| &config.gate.base, async |config, sdk| {
-        let sweeper = sweeper(config, &sdk);
-        lambda_runtime::run(service_fn(async |event: LambdaEvent<sweeper::Event>| {
-            sweeper.answer(event.payload).await.map_err(|fault| failed(&fault))
-        }))
-        .await
-    })
+    run(
+        SweepConfig::read(variable),
+        |config| &config.gate.base,
+        async |config, sdk| {
+            let sweeper = sweeper(config, &sdk);
+            lambda_runtime::run(service_fn(async |event: LambdaEvent<sweeper::Event>| {
+                sweeper.answer(event.payload).await.map_err(|fault| failed(&fault))
+            }))
+            .await
+        },
+    )
 }
 
 async fn serve(app: Router) -> Result<(), lambda_runtime::Error> {

@@ -56,10 +56,8 @@ impl Job {
     /// Another try of a message when it is due, if the queue reaches that far.
     pub(crate) fn retry(message: &OutboxMessage, now: Timestamp) -> Option<Self> {
         let in_reach = message.due_at.millis_since(now) <= LONGEST_DELAY_MS;
-        in_reach.then(|| Self::Deliver {
-            messages: vec![message.clone()],
-            not_before: message.due_at.millis(),
-        })
+        in_reach
+            .then(|| Self::Deliver { messages: vec![message.clone()], not_before: message.due_at.millis() })
     }
 
     /// When it is to be done.
@@ -114,13 +112,12 @@ mod tests {
 
     #[test]
     fn what_is_beyond_the_reach_of_the_queue_is_left_to_the_sweep() {
-        let closing = |in_ms| Closing {
-            closes_at: NOW.plus_millis(in_ms),
-            key: RequestKey::from_bytes([7; 16]),
-        };
+        let closing =
+            |in_ms| Closing { closes_at: NOW.plus_millis(in_ms), key: RequestKey::from_bytes([7; 16]) };
         assert!(Job::wake(closing(LONGEST_DELAY_MS), NOW).is_some());
         assert_eq!(Job::wake(closing(LONGEST_DELAY_MS + 1), NOW), None);
-        let work = Dispatch { messages: (0..120).map(message).collect(), closing: Some(closing(5)), request: None };
+        let work =
+            Dispatch { messages: (0..120).map(message).collect(), closing: Some(closing(5)), request: None };
         assert_eq!(Job::after(&work, NOW).len(), 4);
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_secretsmanager::Client;
-use placet_core::keys::Keyring;
 use placet_core::Fault;
+use placet_core::keys::Keyring;
 use placet_gate::ports::Keys;
 use tokio::sync::Mutex;
 use tokio::time::Instant;

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
-use placet_core::keys::{Keyring, Secret};
-use placet_core::Fault;
 use lambda_runtime::{LambdaEvent, service_fn};
+use placet_core::Fault;
+use placet_core::keys::{Keyring, Secret};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -68,16 +68,20 @@ struct Rotation {
 /// Answers Secrets Manager. It reaches the secret and the deadline queue, and nothing else: what must be recorded and
 /// told is `timeout-sweep`'s.
 pub fn rotate_secret() -> ExitCode {
-    run(Base::read(variable), |base| base, async |base, sdk| {
-        let rotation = Rotation {
-            client: Client::new(&sdk),
-            queue: DeadlineQueue::new(aws_sdk_sqs::Client::new(&sdk), base.deadline_queue_url),
-        };
-        lambda_runtime::run(service_fn(async |event: LambdaEvent<Event>| {
-            rotation.answer(&event.payload).await.map_err(|fault| failed(&fault))
-        }))
-        .await
-    })
+    run(
+        Base::read(variable),
+        |base| base,
+        async |base, sdk| {
+            let rotation = Rotation {
+                client: Client::new(&sdk),
+                queue: DeadlineQueue::new(aws_sdk_sqs::Client::new(&sdk), base.deadline_queue_url),
+            };
+            lambda_runtime::run(service_fn(async |event: LambdaEvent<Event>| {
+                rotation.answer(&event.payload).await.map_err(|fault| failed(&fault))
+            }))
+            .await
+        },
+    )
 }
 
 /// Where the version that is being made stands.

@@ -103,7 +103,10 @@ impl EventDispatcher {
     async fn put(&self, job: Option<Job>, now: Timestamp) {
         let Some(job) = job else { return };
         if let Err(fault) = self.queue.put(&[job.delayed(now)]).await {
-            tracing::error!(error = fault.chain(), "a job was not taken; the sweep does it within two minutes");
+            tracing::error!(
+                error = fault.chain(),
+                "a job was not taken; the sweep does it within two minutes"
+            );
         }
     }
 }
@@ -196,7 +199,11 @@ impl Sweeper {
         });
         for (message_id, result) in join_all(done).await {
             if let Err(error) = result {
-                tracing::error!(sqs.message_id = message_id, error = error.chain(), "a job failed; it comes again");
+                tracing::error!(
+                    sqs.message_id = message_id,
+                    error = error.chain(),
+                    "a job failed; it comes again"
+                );
                 answer.batch_item_failures.push(Failure { item_identifier: message_id });
             }
         }
@@ -214,7 +221,9 @@ impl Sweeper {
         let gate = self.worker.gate();
         match job {
             Job::Wake { key, .. } => gate.wake(key).await,
-            Job::Rotation(RotationJob::Finished { epoch }) => Ok(gate.record_rotation(epoch, "rotation").await?),
+            Job::Rotation(RotationJob::Finished { epoch }) => {
+                Ok(gate.record_rotation(epoch, "rotation").await?)
+            }
             Job::Rotation(RotationJob::Failed { step, reason }) => {
                 Ok(gate.alert(OutboxSubject::Gate, Alert::RotationFailed { step, reason }).await?)
             }
@@ -225,7 +234,11 @@ impl Sweeper {
                     None => None,
                 };
                 for message in messages {
-                    self.dispatcher.enqueue(Waiting { message, request: request.clone(), held: Held::Unclaimed });
+                    self.dispatcher.enqueue(Waiting {
+                        message,
+                        request: request.clone(),
+                        held: Held::Unclaimed,
+                    });
                 }
                 Ok(())
             }

@@ -123,12 +123,7 @@ impl OutboxPayload {
 
 impl OutboxMessage {
     /// A new message, leased to whoever commits it.
-    pub(crate) fn new(
-        subject: OutboxSubject,
-        payload: OutboxPayload,
-        now: Timestamp,
-        lease_ms: i64,
-    ) -> Self {
+    pub(crate) fn new(subject: OutboxSubject, payload: OutboxPayload, now: Timestamp, lease_ms: i64) -> Self {
         Self {
             id: format!("{}{}", subject.prefix(), payload.name()),
             subject,
@@ -172,7 +167,10 @@ impl Gate {
             }
         }
         let subject = OutboxSubject::Approval { key: asked.key(), approval_id: asked.approval_id.clone() };
-        Ok(payloads.into_iter().map(|payload| OutboxMessage::new(subject.clone(), payload, now, self.dispatcher.lease_ms())).collect())
+        Ok(payloads
+            .into_iter()
+            .map(|payload| OutboxMessage::new(subject.clone(), payload, now, self.dispatcher.lease_ms()))
+            .collect())
     }
 
     async fn hooked(

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use placet_core::request::{Decider, Status, Vote};
 use placet_core::token::Claims;
-use placet_gate::{ApprovalView, QueueItem, WebhookEvent};
 use placet_gate::hooks::Hook;
+use placet_gate::{ApprovalView, QueueItem, WebhookEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;

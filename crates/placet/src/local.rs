@@ -16,10 +16,10 @@ use placet_webhook::Sender;
 use crate::clock::SystemClock;
 use crate::console::Lossy;
 use crate::failure::Failure;
+use crate::files::{OutboxFiles, QueueFiles, Terminal};
 use crate::folder::Folder;
 use crate::keys::FileKeys;
 use crate::mail::Mailer;
-use crate::files::{OutboxFiles, QueueFiles, Terminal};
 use crate::scheduler::LeaveForServe;
 
 /// A gate and the parts that the command line also uses by themselves.

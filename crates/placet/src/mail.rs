@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
-use async_trait::async_trait;
 use placet_delivery::{Channel, Notification, SendOutcome};
 use placet_gate::Fault;
 use tokio::sync::Semaphore;

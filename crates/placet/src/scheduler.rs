@@ -80,8 +80,7 @@ impl LocalDispatcher {
         let (notifications, to_notify) = unbounded_channel();
         let (others, to_do) = unbounded_channel();
         let alarm = Alarm { earliest: AtomicI64::new(i64::MAX), earlier: Notify::new() };
-        let dispatcher =
-            Self { notifications, others, in_flight: Arc::default(), alarm: Arc::new(alarm) };
+        let dispatcher = Self { notifications, others, in_flight: Arc::default(), alarm: Arc::new(alarm) };
         (Arc::new(dispatcher), Queues { notifications: to_notify, others: to_do })
     }
 
@@ -135,9 +134,11 @@ impl Scheduler {
         let worker = Arc::new(worker);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (notifier, alarm) = (Arc::clone(&worker), Arc::clone(&dispatcher.alarm));
-        std::thread::Builder::new().name("placet-notify".into()).stack_size(1024 * 1024).spawn(move || {
-            runtime.block_on(work_off(notifier, queues.notifications, alarm, NOTIFICATIONS_AT_ONCE));
-        })?;
+        std::thread::Builder::new().name("placet-notify".into()).stack_size(1024 * 1024).spawn(
+            move || {
+                runtime.block_on(work_off(notifier, queues.notifications, alarm, NOTIFICATIONS_AT_ONCE));
+            },
+        )?;
         let (other, alarm) = (Arc::clone(&worker), Arc::clone(&dispatcher.alarm));
         // No limit of its own: the hosts of callbacks have theirs.
         let others = tokio::spawn(work_off(other, queues.others, alarm, Semaphore::MAX_PERMITS));
@@ -161,7 +162,10 @@ impl Scheduler {
                 Ok(swept) if swept.more => continue,
                 Ok(swept) => Some(swept),
                 Err(error) => {
-                    tracing::error!(error = error.chain(), "a sweep did not finish; it runs again in a second");
+                    tracing::error!(
+                        error = error.chain(),
+                        "a sweep did not finish; it runs again in a second"
+                    );
                     None
                 }
             };

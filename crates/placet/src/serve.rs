@@ -13,12 +13,11 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock::SystemClock;
 use crate::failure::Failure;
+use crate::files::prune;
 use crate::folder::{Folder, Serving};
 use crate::local::{LocalGate, Parts, Voices, broken_policy, no_policy, read_policy_file};
-use crate::files::prune;
 use crate::scheduler::{LocalDispatcher, Scheduler};
 use crate::server;
-
 
 /// How often files are looked at: the policy's, the keyring, and what other processes installed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -101,8 +100,10 @@ pub(crate) async fn start(options: Options) -> Result<Running, Failure> {
     let (dispatcher, queues) = LocalDispatcher::new();
     let local = parts.gate(public_url.clone(), Arc::clone(&dispatcher) as _);
     let worker = local.worker(options.voices, crate::trust::webhook_sender()?);
-    let (scheduler, deliveries) = Scheduler::start(worker, Arc::clone(&dispatcher), queues)
-        .map_err(|error| Failure::fault(format!("the thread for notifications cannot be started: {error}")))?;
+    let (scheduler, deliveries) =
+        Scheduler::start(worker, Arc::clone(&dispatcher), queues).map_err(|error| {
+            Failure::fault(format!("the thread for notifications cannot be started: {error}"))
+        })?;
     if let Some(text) = &text {
         let named = file.as_deref().unwrap_or(Path::new("built in"));
         match local.gate.install_policy(text, "operator").await? {

@@ -77,7 +77,8 @@ mod tests {
     }
 
     fn html(items: Vec<InboxItem>) -> String {
-        inbox(&Inbox { reviewer_name: "Bob".to_owned(), now_ms: 1_795_430_060_000, items, more: 0 }).into_string()
+        inbox(&Inbox { reviewer_name: "Bob".to_owned(), now_ms: 1_795_430_060_000, items, more: 0 })
+            .into_string()
     }
 
     #[test]

@@ -49,8 +49,7 @@ async fn of_all(globals: &Globals, gate: &Gate, policy: &Policy) -> Result<Exit,
         let waiting: Vec<Value> = requests
             .iter()
             .map(|request| {
-                let mut value =
-                    placet_http::wire::approval(&ApprovalView::of(request, None, &base_url));
+                let mut value = placet_http::wire::approval(&ApprovalView::of(request, None, &base_url));
                 add(&mut value, "asked", json!(asked(request)));
                 value
             })

@@ -21,7 +21,8 @@ pub(crate) async fn run(globals: &Globals, options: Link) -> Result<Exit, Failur
         Failure::refused(format!("client `{}` has no request `{id}`", client.id))
             .advise("`placet inbox` lists what waits; --client says whose request you mean")
     })?;
-    let url = format!("{}/r/{}", gate.base_url(&policy), gate.link(request.asked(), &reviewer, &policy).await?);
+    let url =
+        format!("{}/r/{}", gate.base_url(&policy), gate.link(request.asked(), &reviewer, &policy).await?);
     let overdue = request.is_overdue(gate.now());
     let standing = request.standing(&reviewer, &policy, gate.now());
     let is_asked = !overdue && standing != Standing::Nothing;

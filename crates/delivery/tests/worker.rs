@@ -1,0 +1,363 @@
+//! The outbox worker over a gate in memory, with played channels and a real receiver of callbacks.
+
+#![expect(clippy::unwrap_used, reason = "all of this is tests, where a panic is a failed test")]
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use placet_core::policy::Decision;
+use placet_delivery::{
+    AlertNotice, AlertSink, Bodies, Channel, Channels, Notification, Parts, Progress, Queues, SendOutcome,
+    Webhooks, Worker,
+};
+use placet_gate::outbox::OutboxPayload;
+use placet_gate::ports::{Clock, NoopMetrics, OutboxMessage, Store};
+use placet_gate::{Credentials, Fault, Gate, Ports, Settings};
+use placet_testkit::{FixedClock, HandKeys, MemoryStore, RecordingDispatcher, question};
+use placet_webhook::{Options, Sender};
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+const POLICY: &str = r#"
+issuer = "https://gate.example.com"
+clients = [
+  { id = "agent", name = "Invoice flow", bearer = true, callback_hosts = ["127.0.0.1"] },
+  { id = "audit", roles = ["auditor"], bearer = true, callback_hosts = ["127.0.0.1"] },
+  { id = "desk", roles = ["decider"], queues = ["backup"], bearer = true },
+]
+reviewers = [
+  { id = "bob", email = "bob@example.com", phone = "+15550100", roles = ["finance"] },
+  { id = "carol", roles = ["finance"] },
+]
+rules = [
+  { name = "pay", when = 'action == "pay"', stages = [{ ask = ["finance"], within = "10m" }] },
+  { name = "queue", when = 'action == "queue"', stages = [{ queue = "backup", within = "10m" }] },
+]
+"#;
+
+/// A channel, a queue and a sink of alerts that remember, and that can be made to fail.
+#[derive(Default)]
+struct Played {
+    broken: AtomicBool,
+    notified: Mutex<Vec<Notification>>,
+    published: Mutex<Vec<(String, String)>>,
+    alerts: Mutex<Vec<AlertNotice>>,
+}
+
+impl Played {
+    fn told(&self) -> Vec<String> {
+        let mut told: Vec<String> = std::mem::take(&mut *self.notified.lock().unwrap())
+            .into_iter()
+            .map(|notification| format!("{} by {}", notification.reviewer, notification.channel))
+            .collect();
+        told.sort();
+        told
+    }
+
+    fn alert_kinds(&self) -> Vec<&'static str> {
+        std::mem::take(&mut *self.alerts.lock().unwrap()).into_iter().map(|notice| notice.kind).collect()
+    }
+
+    fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::SeqCst)
+    }
+}
+
+struct PlayedChannel(&'static str, Arc<Played>);
+
+#[async_trait]
+impl Channel for PlayedChannel {
+    fn name(&self) -> &'static str {
+        self.0
+    }
+
+    async fn send(&self, notification: &Notification) -> SendOutcome {
+        if self.1.is_broken() {
+            return SendOutcome::Retry("the server is down".into());
+        }
+        self.1.notified.lock().unwrap().push(notification.clone());
+        SendOutcome::Delivered
+    }
+}
+
+struct Shared(Arc<Played>);
+
+#[async_trait]
+impl Queues for Shared {
+    async fn publish(&self, queue: &str, _: &str, body: &str) -> Result<(), Fault> {
+        if self.0.is_broken() {
+            return Err(Fault::bare("the queue is down"));
+        }
+        self.0.published.lock().unwrap().push((queue.to_owned(), body.to_owned()));
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl AlertSink for Shared {
+    async fn alert(&self, notice: &AlertNotice) -> Result<(), Fault> {
+        self.0.alerts.lock().unwrap().push(notice.clone());
+        Ok(())
+    }
+}
+
+struct Scene {
+    gate: Arc<Gate>,
+    worker: Worker,
+    played: Arc<Played>,
+    clock: Arc<FixedClock>,
+    keys: Arc<HandKeys>,
+    store: Arc<dyn Store>,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let clock = FixedClock::new();
+        let store: Arc<dyn Store> = MemoryStore::new(Arc::clone(&clock) as _);
+        let keys = Arc::new(HandKeys::new(clock.now()));
+        let ports = Ports {
+            store: Arc::clone(&store),
+            dispatcher: Arc::new(RecordingDispatcher::default()),
+            keys: Arc::clone(&keys) as _,
+            clock: Arc::clone(&clock) as _,
+            metrics: Arc::new(NoopMetrics),
+        };
+        let gate = Arc::new(Gate::new(ports, Settings::default()));
+        let played = Arc::new(Played::default());
+        let channels = ["email", "sms", "terminal"].into_iter().fold(Channels::default(), |all, name| {
+            all.with(Arc::new(PlayedChannel(name, Arc::clone(&played))))
+        });
+        let parts = Parts {
+            channels,
+            queues: Arc::new(Shared(Arc::clone(&played))),
+            webhooks: Webhooks::new(Sender::new(Options::default())),
+            alerts: vec![Arc::new(Shared(Arc::clone(&played)))],
+            bodies: Bodies {
+                event: |event| {
+                    json!({
+                        "event": event.event.as_str(),
+                        "status": event.view.state.status().as_str(),
+                        "token": event.view.token.is_some(),
+                    })
+                    .to_string()
+                },
+                queue_item: |item| item.view.asked.request_id.to_string(),
+            },
+        };
+        let scene = Self { worker: Worker::new(Arc::clone(&gate), parts), gate, played, clock, keys, store };
+        scene.install(POLICY).await;
+        scene.work_off().await;
+        scene
+    }
+
+    async fn install(&self, policy: &str) {
+        self.gate.install_policy(policy, "operator").await.unwrap().unwrap();
+    }
+
+    async fn caller(&self, client: &str) -> placet_gate::Caller {
+        let ring = self.keys.ring();
+        let secret = ring.current.client_secret(&placet_testkit::sample::client(client), 1);
+        self.gate.authenticate(Credentials::Bearer(&format!("{client}.{}", secret.expose()))).await.unwrap()
+    }
+
+    async fn ask(&self, request_id: &str, action: &str, callback_url: Option<String>) {
+        let mut fields = question(request_id, action, &json!({"amount": 5}));
+        fields.callback_url = callback_url;
+        self.gate.ask(&self.caller("agent").await, fields).await.unwrap();
+    }
+
+    async fn vote(&self, request_id: &str, reviewer: &str, decision: Decision) {
+        let policy = self.gate.policy().await.unwrap();
+        let request = self.stored(request_id).await;
+        let reviewer = placet_testkit::sample::reviewer(reviewer);
+        let link = self.gate.link(request.asked(), &reviewer, &policy).await.unwrap().to_string();
+        let page = self.gate.review(&link).await.unwrap();
+        self.gate.decide(&link, &page.nonce, decision, None).await.unwrap();
+    }
+
+    async fn stored(&self, request_id: &str) -> placet_core::request::Request {
+        self.store.load(placet_testkit::sample::key("agent", request_id)).await.unwrap().unwrap()
+    }
+
+    async fn waiting(&self) -> Vec<OutboxMessage> {
+        let ever = placet_core::Timestamp::from_millis(i64::MAX);
+        self.store.due_messages(ever, 1000).await.unwrap()
+    }
+
+    /// Works off everything that waits, once. How each went.
+    async fn work_off(&self) -> Vec<Progress> {
+        let mut all = Vec::new();
+        for message in self.waiting().await {
+            all.push(self.worker.run(&message, None).await.unwrap());
+        }
+        all
+    }
+}
+
+/// Answers every POST with that status; the bodies that it got.
+async fn receiver(status: u16) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let bodies: Arc<Mutex<Vec<String>>> = Arc::default();
+    let got = Arc::clone(&bodies);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut bytes = Vec::new();
+            let mut chunk = [0; 4096];
+            // The body is one JSON object: it is there when its last brace is.
+            while !bytes.ends_with(b"}") {
+                let read = stream.read(&mut chunk).await.unwrap_or(0);
+                if read == 0 {
+                    break;
+                }
+                bytes.extend_from_slice(chunk.get(..read).unwrap_or_default());
+            }
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            got.lock().unwrap().push(text.split("\r\n\r\n").nth(1).unwrap_or_default().to_owned());
+            let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    (url, bodies)
+}
+
+#[tokio::test]
+async fn each_reviewer_is_told_by_every_channel_of_theirs_with_a_link_of_their_own() {
+    let scene = Scene::new().await;
+    scene.ask("r1", "pay", None).await;
+    scene.work_off().await;
+    let notified = scene.played.notified.lock().unwrap().clone();
+    let links: std::collections::BTreeSet<&str> = notified.iter().map(|one| one.url.as_str()).collect();
+    assert_eq!(links.len(), 2, "a link a person, whatever the channel");
+    for one in &notified {
+        assert!(one.url.starts_with("https://gate.example.com/r/") && one.text.contains(&one.url));
+        let sms = one.channel == "sms";
+        assert_eq!(one.address.is_some(), one.channel != "terminal");
+        assert!(!sms || one.address.as_deref() == Some("+15550100"));
+    }
+    assert_eq!(scene.played.told(), ["bob by email", "bob by sms", "carol by terminal"]);
+    assert_eq!(scene.waiting().await, [], "what was told has left the outbox");
+}
+
+#[tokio::test]
+async fn what_fails_is_retried_and_operators_hear_of_it_once() {
+    let scene = Scene::new().await;
+    scene.ask("r1", "queue", None).await;
+    scene.played.broken.store(true, Ordering::SeqCst);
+    let mut waits = Vec::new();
+    for _ in 0..5 {
+        let message =
+            scene.waiting().await.into_iter().find(|m| matches!(m.payload, OutboxPayload::Publish { .. }));
+        let now = scene.clock.now();
+        match scene.worker.run(&message.unwrap(), None).await.unwrap() {
+            Progress::RetryAt(next) => waits.push(next.due_at.millis_since(now)),
+            Progress::Done => panic!("nobody was told"),
+        }
+    }
+    assert_eq!(waits, [2000, 4000, 8000, 16_000, 32_000]);
+    scene.played.broken.store(false, Ordering::SeqCst);
+    scene.work_off().await;
+    assert_eq!(scene.played.alert_kinds(), ["not_told"]);
+    assert_eq!(*scene.played.published.lock().unwrap(), [("backup".to_owned(), "r1".to_owned())]);
+    assert_eq!(scene.waiting().await, []);
+}
+
+#[tokio::test]
+async fn nobody_is_told_of_what_has_ended_or_no_longer_asks_them() {
+    let scene = Scene::new().await;
+    scene.ask("r1", "pay", None).await;
+    scene.ask("r2", "pay", None).await;
+    scene.vote("r1", "carol", Decision::Reject).await;
+    scene
+        .install(&POLICY.replace(r#"phone = "+15550100", roles = ["finance"]"#, r#"phone = "+15550100""#))
+        .await;
+    scene.work_off().await;
+    // Of r1 nobody, of r2 only who still has the role.
+    assert_eq!(scene.played.told(), ["carol by terminal"]);
+}
+
+#[tokio::test]
+async fn the_caller_gets_the_token_and_an_auditor_does_not() {
+    let scene = Scene::new().await;
+    let (callback, called) = receiver(200).await;
+    let (hook, hooked) = receiver(204).await;
+    let auditor = scene.caller("audit").await;
+    scene.gate.subscribe(&auditor, hook, vec![placet_gate::hooks::HookEvent::Decided]).await.unwrap();
+    scene.ask("r1", "pay", Some(callback)).await;
+    scene.vote("r1", "carol", Decision::Approve).await;
+    scene.work_off().await;
+    let told = |status: &str, token| {
+        json!({"event": "approval.decided", "status": status, "token": token}).to_string()
+    };
+    assert_eq!(*called.lock().unwrap(), [told("approved", true)]);
+    assert_eq!(*hooked.lock().unwrap(), [told("approved", false)]);
+    assert_eq!(scene.waiting().await, []);
+}
+
+#[tokio::test]
+async fn a_receiver_that_wants_no_more_is_given_up_with_an_entry_and_an_alert() {
+    let scene = Scene::new().await;
+    let (callback, called) = receiver(410).await;
+    scene.ask("r1", "pay", Some(callback)).await;
+    scene.vote("r1", "carol", Decision::Reject).await;
+    let before = scene.stored("r1").await.state().chain_head().seq;
+    scene.work_off().await;
+    scene.work_off().await;
+    let after = scene.stored("r1").await;
+    assert_eq!(after.state().chain_head().seq, before + 1, "one entry says so");
+    assert_eq!(after.status(), placet_core::request::Status::Rejected, "the outcome stands");
+    assert_eq!(scene.played.alert_kinds(), ["callback_given_up"]);
+    assert_eq!((called.lock().unwrap().len(), scene.waiting().await.len()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_receiver_that_fails_is_retried_and_the_decision_stands_meanwhile() {
+    let scene = Scene::new().await;
+    let (callback, _) = receiver(500).await;
+    scene.ask("r1", "pay", Some(callback)).await;
+    scene.vote("r1", "carol", Decision::Reject).await;
+    let retries: Vec<u32> = scene
+        .work_off()
+        .await
+        .into_iter()
+        .filter_map(|progress| match progress {
+            Progress::RetryAt(message) => Some(message.attempt),
+            Progress::Done => None,
+        })
+        .collect();
+    assert_eq!(retries, [1]);
+    assert_eq!(scene.stored("r1").await.status(), placet_core::request::Status::Rejected);
+}
+
+#[tokio::test]
+async fn a_new_policy_asks_whoever_is_new_and_comes_back_when_somebody_goes_away() {
+    let scene = Scene::new().await;
+    scene.ask("r1", "pay", None).await;
+    scene.work_off().await;
+    scene.played.told();
+    let day = scene.clock.now().day() + 3;
+    let first = placet_core::Timestamp::from_millis(day * placet_core::time::DAY_MS).to_string();
+    let date = first.get(..10).unwrap();
+    let with_erin = POLICY.replace(
+        "  { id = \"carol\"",
+        &format!("  {{ id = \"erin\", roles = [\"finance\"], away = [{{ from = {date}, until = {date} }}] }},\n  {{ id = \"carol\""),
+    );
+    scene.install(&with_erin).await;
+    let progress = scene.work_off().await;
+    scene.work_off().await;
+    assert_eq!(scene.played.told(), ["erin by terminal"]);
+    let again: Vec<i64> = progress
+        .iter()
+        .filter_map(|progress| match progress {
+            Progress::RetryAt(message) => Some(message.due_at.millis() / placet_core::time::DAY_MS),
+            Progress::Done => None,
+        })
+        .collect();
+    assert_eq!(again, [day], "the same look again, when erin goes away");
+    // A newer policy looks for itself: the look of the older one ends.
+    scene.install(POLICY).await;
+    let left = scene.work_off().await;
+    assert!(left.iter().all(|progress| *progress == Progress::Done), "{left:?}");
+}
