@@ -18,6 +18,7 @@ CLIENTS = """
 [[clients]]
 id = "agent"
 roles = ["requester"]
+token = "HS256"
 owner = "alice"
 callback_hosts = ["127.0.0.1"]
 rate_per_minute = 60000
@@ -25,22 +26,26 @@ rate_per_minute = 60000
 [[clients]]
 id = "other"
 roles = ["requester"]
+token = "HS256"
 callback_hosts = ["127.0.0.1"]
 rate_per_minute = 60000
 
 [[clients]]
 id = "lister"
 roles = ["requester"]
+token = "HS256"
 rate_per_minute = 60000
 
 [[clients]]
 id = "closed"
 roles = ["requester"]
+token = "HS256"
 rate_per_minute = 60000
 
 [[clients]]
 id = "slow"
 roles = ["requester"]
+token = "HS256"
 rate_per_minute = 5
 
 [[clients]]
@@ -58,12 +63,14 @@ rate_per_minute = 60000
 [[clients]]
 id = "zap"
 roles = ["requester"]
+token = "HS256"
 bearer = true
 rate_per_minute = 60000
 
 [[clients]]
 id = "jira"
 roles = ["decider"]
+queues = ["backup"]
 rate_per_minute = 60000
 
 [[clients]]
@@ -147,7 +154,6 @@ decide = "approve"
 name = "broken asks"
 when = 'action == "broken.asks" && payload.missing.deeper > 3'
 stages = [{ ask = ["finance"], within = "QUICK" }]
-on_timeout = "approve"
 
 [[rules]]
 name = "refunds"
@@ -169,13 +175,11 @@ stages = [{ ask = ["finance"], within = "1h" }]
 name = "quick"
 when = 'action.startsWith("quick.")'
 stages = [{ ask = ["finance"], within = "QUICK" }]
-on_timeout = "reject"
 
 [[rules]]
 name = "lapse"
 when = 'action.startsWith("lapse.")'
 stages = [{ ask = ["finance"], within = "QUICK" }]
-on_timeout = "approve"
 
 [[rules]]
 name = "ladder"

@@ -51,6 +51,26 @@ impl Diagnostic {
     }
 }
 
+/// The text of a policy file, or where it is not UTF-8.
+pub fn decode(bytes: &[u8]) -> Result<&str, Box<Diagnostic>> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    std::str::from_utf8(bytes).map_err(|error| {
+        // Up to there it is text; what follows in that line is shown as far as it can be.
+        let line = bytes.iter().skip(error.valid_up_to()).position(|byte| *byte == b'\n');
+        let end = line.map_or(bytes.len(), |length| error.valid_up_to() + length);
+        let text = String::from_utf8_lossy(bytes.get(..end).unwrap_or(bytes));
+        let utf16 = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") || bytes.contains(&0);
+        let message = if utf16 {
+            "the file is not UTF-8, but probably UTF-16"
+        } else {
+            "the file is not UTF-8 from here on"
+        };
+        let at = error.valid_up_to();
+        let help = "save it as UTF-8";
+        Box::new(Diagnostic::new(&text, at..at + 1, message.into(), Some(help.into())))
+    })
+}
+
 /// The byte offset itself, or the one before it where a character starts.
 fn floor(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
@@ -80,6 +100,10 @@ impl<'t> Diagnostics<'t> {
         let start = span.start;
         let diagnostic = Diagnostic::new(self.text, span, message.into(), help);
         self.found.borrow_mut().push((start, diagnostic));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.found.borrow().is_empty()
     }
 
     /// Everything found, in the order of the file.
@@ -146,6 +170,18 @@ mod tests {
         assert_eq!((end.line, end.column, end.width, end.excerpt), (3, 1, 1, None));
         let umlaut = text.find('ü').unwrap() + 1;
         assert_eq!(Diagnostic::new(text, umlaut..umlaut, "m".into(), None).column, 10);
+    }
+
+    #[test]
+    fn a_file_that_is_not_utf_8_is_told_its_place() {
+        assert_eq!(decode("näme = 1".as_bytes()).unwrap(), "näme = 1");
+        assert_eq!(decode(b"\xef\xbb\xbfname = 1").unwrap(), "name = 1");
+        let diagnostic = decode(b"a = 1\nb = \"M\xfcller\"\nc = 2").unwrap_err();
+        assert_eq!((diagnostic.line, diagnostic.column, diagnostic.width), (2, 7, 1));
+        assert_eq!(diagnostic.excerpt.as_deref(), Some("b = \"M\u{fffd}ller\""));
+        assert_eq!(diagnostic.message, "the file is not UTF-8 from here on");
+        let utf16: Vec<u8> = "\u{feff}a = 1".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert!(decode(&utf16).unwrap_err().message.contains("probably UTF-16"));
     }
 
     #[test]

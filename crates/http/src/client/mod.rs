@@ -24,6 +24,8 @@ use crate::call::Call;
 use crate::problem::Problem;
 use crate::wire::Approval;
 
+pub(crate) use requests::read_request;
+
 /// The routes with their descriptions: what the document is made from. [`router`] serves the same.
 pub(crate) fn described() -> OpenApiRouter<Arc<Gate>> {
     OpenApiRouter::new()
