@@ -15,6 +15,8 @@ pub struct Diagnostic {
     pub width: usize,
     /// What, in lower case without a full stop.
     pub message: String,
+    /// The line where its table begins, such as `[[rules]]`; none where it is that line itself, or in no table.
+    pub table_line: Option<usize>,
     /// That line of the file; none where the file has no such line.
     pub excerpt: Option<String>,
     /// What to do about it, if that is known.
@@ -40,8 +42,17 @@ impl Diagnostic {
         let excerpt = rest.lines().next().map(str::to_owned);
         let line_end = line_start + excerpt.as_ref().map_or(0, String::len);
         let width = text.get(start..end.min(line_end)).unwrap_or_default().chars().count().max(1);
+        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        let is_header = |line: &str| line.trim_start().starts_with('[') && line.trim_end().ends_with(']');
+        let above: Vec<&str> = before.lines().take(line - 1).collect();
+        let header = if excerpt.as_deref().is_some_and(is_header) {
+            None
+        } else {
+            above.iter().rposition(|line| is_header(line)).map(|index| index + 1)
+        };
         Self {
-            line: before.bytes().filter(|byte| *byte == b'\n').count() + 1,
+            line,
+            table_line: header,
             column: text.get(line_start..start).unwrap_or_default().chars().count() + 1,
             width,
             message,
@@ -154,6 +165,17 @@ fn distance(from: &str, to: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_diagnostic_knows_where_its_table_begins() {
+        let text = "a = 1\n[[rules]]\nname = \"x\"\nstages = [\n  { ask = [\"a\"] },\n]\n";
+        let table_line = |part: &str| {
+            let at = text.find(part).unwrap();
+            Diagnostic::new(text, at..at + 1, String::new(), None).table_line
+        };
+        assert_eq!((table_line("a = 1"), table_line("[[rules"), table_line("name")), (None, None, Some(2)));
+        assert_eq!(table_line("ask"), Some(2));
+    }
 
     #[test]
     fn a_diagnostic_points_at_characters_of_one_line() {

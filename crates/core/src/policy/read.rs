@@ -577,6 +577,16 @@ fn read_terms(
     }
     let approvals = approvals?;
     (read.len() == items.len()).then_some(())?;
+    let asks = |reviewer: &&Reviewer| {
+        read.iter()
+            .any(|stage| matches!(&stage.assignees, Assignees::Roles(roles) if reviewer.has_any(roles)))
+    };
+    let people = reviewers.iter().filter(asks).count();
+    let has_queue = read.iter().any(|stage| matches!(stage.assignees, Assignees::Queue(_)));
+    if people < approvals as usize && !has_queue {
+        let message = format!("the rule needs {approvals} approvals, but its stages have {people} reviewers");
+        key_fault(table, "approvals", message);
+    }
     Some(ApprovalTerms { approvals, stages: read, owner_may_approve: owner_may_approve? })
 }
 

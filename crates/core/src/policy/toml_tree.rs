@@ -52,11 +52,6 @@ impl<'a, 'f> Table<'a, 'f> {
         !self.faults.is_empty()
     }
 
-    /// A fault of something in this table.
-    pub(super) fn fault_of(&self, span: Range<usize>, message: impl Into<String>, help: Option<String>) {
-        self.faults.add_with_help(span, message, help);
-    }
-
     pub(super) fn get(&self, key: &'static str) -> Option<Node<'a, 'f>> {
         self.known.borrow_mut().insert(key);
         self.entries.get(key).map(|value| Node {

@@ -77,7 +77,7 @@ const EXCERPT_WIDTH: usize = 110;
 
 /// A diagnostic with the line that it is about, and a caret under what is meant.
 fn show_diagnostic(text: &mut String, style: &Style, grade: &str, file: &Path, diagnostic: &Diagnostic) {
-    let Diagnostic { line, column, width, message, excerpt, help } = diagnostic;
+    let Diagnostic { line, column, width, table_line, message, excerpt, help } = diagnostic;
     let _ = writeln!(text, "{grade} {}:{line}:{column}: {}", file.display(), style.bold(&harmless(message)));
     let number = line.to_string();
     let margin = " ".repeat(number.len());
@@ -97,6 +97,9 @@ fn show_diagnostic(text: &mut String, style: &Style, grade: &str, file: &Path, d
         let _ = writeln!(text, "{margin} {bar}");
         let _ = writeln!(text, "{} {bar} {before}{}{after}", style.dim(&number), harmless(&part));
         let _ = writeln!(text, "{margin} {bar} {indent}{}", style.bad(&carets));
+    }
+    if let Some(table) = table_line {
+        let _ = writeln!(text, "{margin} {} the table of line {table}", style.dim("= in:"));
     }
     if let Some(help) = help {
         let _ = writeln!(text, "{margin} {} {}", style.dim("= help:"), harmless(help));
@@ -329,6 +332,7 @@ fn diagnostics_json(diagnostics: &[Diagnostic]) -> Value {
                 "line": diagnostic.line,
                 "column": diagnostic.column,
                 "width": diagnostic.width,
+                "table_line": diagnostic.table_line,
                 "message": diagnostic.message,
                 "excerpt": diagnostic.excerpt,
                 "help": diagnostic.help,
