@@ -51,19 +51,16 @@ name = "two people"
 when = 'action.startsWith("two.")'
 approvals = 2
 stages = [{ ask = ["team"], within = "10m" }]
-on_timeout = "reject"
 
 [[rules]]
 name = "short first stage"
 when = 'action.startsWith("short.")'
 stages = [{ ask = ["team"], within = "2s" }, { ask = ["second"], within = "10m" }]
-on_timeout = "reject"
 
 [[rules]]
 name = "one person"
 when = 'true'
 stages = [{ ask = ["team"], within = "10m" }]
-on_timeout = "reject"
 `;
 
 // Polls until `find` returns something other than undefined; the tests have no other way to see a folder change.

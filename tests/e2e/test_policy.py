@@ -118,14 +118,192 @@ def test_an_example_that_misses_its_rule_is_a_fault(tmp_path):
     assert ran.returncode in (1, 2) and "known" in ran.stdout + ran.stderr, ran
 
 
-def test_check_passes_what_is_right_and_warns_of_approval_by_silence(tmp_path):
+def test_check_passes_what_is_right_and_warns_of_what_is_risky(tmp_path):
     path = tmp_path / "good.toml"
     path.write_text(SMALL)
     assert placet("policy", "check", path).returncode == 0
     path.write_text(SHARED)
     ran = placet("policy", "check", path)
     assert ran.returncode == 0, ran
-    assert "on_timeout" in ran.stdout + ran.stderr
+    assert "`payload.amount` has no smallest value" in ran.stdout and "warn" in ran.stdout, ran
+
+
+def test_silence_cannot_be_made_to_approve(tmp_path):
+    path = tmp_path / "silent.toml"
+    rule = '\n[[rules]]\nname = "lapse"\nstages = [{ ask = ["finance"], within = "1h" }]\n'
+    for word in ("approve", "reject"):
+        path.write_text(SMALL + rule + f'on_timeout = "{word}"\n')
+        ran = placet("policy", "check", path)
+        assert ran.returncode == 1 and "silence never approves" in ran.stdout, ran
+    path.write_text(SMALL + rule)
+    assert placet("policy", "check", path).returncode == 0
+
+
+# What is wrong, where (line and column of the file, from 1), and what is told.
+RULE = '\n[[rules]]\nname = "r"\nwhen = \'CONDITION\'\ndecide = "reject"\n'
+TOP = len(SMALL.splitlines())
+MISTAKES = [
+    (RULE.replace("CONDITION", "action = 1"), (TOP + 4, 16), "write `==`"),
+    (RULE.replace("CONDITION", "action == \"x\" and client == \"y\""), (TOP + 4, 23), "write `&&`"),
+    (RULE.replace("CONDITION", "acton == \"x\""), (TOP + 4, 9), "did you mean `action`?"),
+    (RULE.replace("CONDITION", "payload.n"), (TOP + 4, 9), None),
+    (RULE.replace("CONDITION", "size(action)"), (TOP + 4, 9), "must be true or false"),
+    (RULE.replace("CONDITION", "action.matches(\"(?i)müller\")"), (TOP + 4, 24), "ASCII letters"),
+    (RULE.replace("CONDITION", "action.matches(client)"), (TOP + 4, 24), "must be written in the policy"),
+    (RULE.replace("CONDITION", "action.matches(\"a{1000}\")"), (TOP + 4, 24), "200 at most"),
+    (RULE.replace("CONDITION", "(" * 60 + "true" + ")" * 60), (TOP + 4, 41), "nests more than"),
+    ("\n[rules2]\n", (TOP + 2, 2), "no key `rules2`"),
+    ('\n[[clients]]\nid = "x"\nowner = "bob"\nrole = ["requester"]\n', (TOP + 5, 1), "did you mean `roles`?"),
+    ('\n[[clients]]\nid = "x"\nowner = "bob"\ncallback_hosts = ["example.com:x"]\n', (TOP + 5, 19), "not a port"),
+    ('\n[[clients]]\nid = "x"\nowner = "bo"\n', (TOP + 4, 9), "did you mean `bob`?"),
+    ('\n[[clients]]\nid = "x"\nowner = "bob"\nexecutors = ["agent"]\n', (TOP + 5, 13), "role `executor`"),
+    ('\n[[clients]]\nid = "x"\nowner = "bob"\nroles = ["decider"]\n', (TOP + 5, 9), "a decider needs `queues`"),
+    ('\n[[reviewers]]\nid = "x"\nslack = "U1"\n', (TOP + 4, 1), "no key `slack`"),
+    (
+        '\n[[rules]]\nname = "h"\nstages = [{ ask = ["finance"], within = "1h", hours = "7-20" }]\n',
+        (TOP + 4, 55), "07:00-20:00",
+    ),
+    ('\n[[rules]]\nname = "q"\nstages = [{ queue = "none", within = "1h" }]\n', (TOP + 4, 20), "nobody can answer"),
+]  # fmt: skip
+
+
+def test_each_mistake_is_told_with_its_place_and_what_was_meant(tmp_path):
+    path = tmp_path / "bad.toml"
+    for added, (line, column), told in MISTAKES:
+        path.write_text(SMALL + added)
+        plain, ran = placet("policy", "check", path), placet("--json", "policy", "check", path)
+        if told is None:
+            assert plain.returncode == 0, (added, plain)
+            continue
+        assert plain.returncode == ran.returncode == 1, (added, plain)
+        found = json.loads(ran.stdout)
+        assert found["valid"] is False, found
+        assert (line, column) in [(fault["line"], fault["column"]) for fault in found["faults"]], (added, found)
+        assert told in plain.stdout and told in json.dumps(found, ensure_ascii=False), (added, plain.stdout)
+        text = path.read_text().splitlines()[line - 1]
+        rows = plain.stdout.splitlines()
+        shown = next(index for index, row in enumerate(rows) if row.endswith("| " + text))
+        assert rows[shown + 1].index("^") - rows[shown].index(text) == column - 1, plain.stdout
+
+
+def test_dead_ends_are_found_with_their_lines(tmp_path):
+    path = tmp_path / "dead.toml"
+    people = SMALL.replace('id = "agent"', 'id = "agent"\nowner = "bob"')
+    ask = '\n[[rules]]\nname = "{}"\nstages = [{{ ask = ["finance"], within = "1h" }}]\n'
+    desk = '\n[[clients]]\nid = "desk"\nroles = ["decider"]\nqueues = ["backup"]\n'
+    queue = '\n[[rules]]\nname = "q"\napprovals = 2\nstages = [\n  { queue = "backup", within = "1h" },\n]\n'
+    away = 'roles = ["finance"]\naway = [{ from = 2030-01-01, until = 2030-02-01 }]'
+    top = len(people.splitlines())
+    for text, line, told in (
+        (people + ask.format("first") + ask.format("second"), top + 7, "never reached"),
+        (SMALL + SMALL[SMALL.index("[[rules]]"):].replace('"known"', '"again"').split("examples")[0], None, "same condition"),
+        (people + ask.format("own"), top + 4, "`bob` owns that client"),
+        (SMALL + desk + queue, None, "decides alone"),
+        (SMALL + desk + queue, None, "decider `desk` has no owner"),
+        (SMALL, 4, "client `agent` has no owner"),
+        (SMALL.replace('roles = ["finance"]', away) + ask.format("alone"), None, "from 2030-01-01 on only none"),
+        (SMALL + ask.format("hours").replace('"1h"', '"1h", hours = "07:00-20:00 UTC"'), None, "every stage has hours"),
+        (SMALL.replace('action == "known.thing"', 'action == "known.thing" && payload.x.amount < 5'), None, "smallest"),
+        (SMALL.replace('action == "known.thing"', 'action == "known.thing" && payload.amount == 5'), None, "currency"),
+    ):  # fmt: skip
+        path.write_text(text.replace('examples = [{ action = "known.thing" }]', ""))
+        ran = placet("--json", "policy", "check", path)
+        found = json.loads(ran.stdout)
+        assert ran.returncode == 0 and found["valid"] is True, (told, found)
+        lines = [warning["line"] for warning in found["warnings"] if told in warning["message"]]
+        assert lines, (told, found)
+        if line is not None and "examples" not in text[: text.index("[[rules]]")]:
+            assert line - text.count("examples") in (lines[0], lines[0] - 1, lines[0] + 1), (told, lines, line)
+
+
+def test_files_that_are_not_a_policy_say_so(tmp_path):
+    path = tmp_path / "odd.toml"
+    for content, place, told in (
+        (b"", ":1:1", "the policy is empty"),
+        (b"# nothing\n", ":1:1", "the policy is empty"),
+        (b'issuer = "https://gate.example"\nname = "M\xfcller"\n', ":2:10", "not UTF-8"),
+        ("issuer = 1".encode("utf-16"), ":1:1", "UTF-16"),
+        (b"[rules]\nname = 'x'\n", ":1:1", "two brackets"),
+    ):
+        path.write_bytes(content)
+        ran = placet("policy", "check", path)
+        assert ran.returncode == 1 and place in ran.stdout and told in ran.stdout, (content, ran)
+        as_json = placet("--json", "policy", "check", path)
+        assert as_json.returncode == 1 and json.loads(as_json.stdout)["faults"], as_json
+
+
+def test_explain_refuses_what_the_gate_refuses_and_says_what_it_would_evaluate(tmp_path):
+    policy_path, request = tmp_path / "placet.toml", tmp_path / "request.json"
+    typed = '\n[[rules]]\nname = "whole"\nwhen = \'type(payload.amount) == int && payload.amount < 100\'\ndecide = "approve"\n'
+    policy_path.write_text(SMALL + typed)
+    for body, told in (
+        ('{"acton": "known.thing"}', "acton"),
+        ('{"action": "known thing"}', "dotted name"),
+        ('{"action": "known.thing", "action": "x"}', "there twice"),
+        ('{"payload": {"n": 100000000000000000001}}', "payload.n"),
+        ('{"payload": {"n": 1E30}}', "payload.n"),
+        ('{"payload": {"n": 1e400}}', "JSON"),
+        ('{"payload": [1]}', "payload"),
+        ('{"payload": "x"}', "payload"),
+        ('{"metadata": {"run": 7}}', "metadata.run"),
+        ('{"summary": ""}', "summary"),
+        ('{"request_id": "a b"}', "request_id"),
+        ('{"callback_url": "http://169.254.169.254/"}', "callback_url"),
+        ('{"timeout_seconds": 0}', "timeout_seconds"),
+        ('{"client": "nobody"}', "nobody"),
+        ('{"auto_approve": true}', "auto_approve"),
+        ('[1]', "object"),
+        ('{', "JSON"),
+    ):
+        request.write_text(body)
+        ran = placet("policy", "explain", policy_path, request)
+        assert ran.returncode in (1, 2) and told in ran.stderr and "matches" not in ran.stdout, (body, ran)
+    for amount in (50, 50.0):
+        request.write_text(json.dumps({"action": "x.y", "payload": {"amount": amount}}))
+        ran = placet("--json", "policy", "explain", policy_path, request)
+        found = json.loads(ran.stdout)
+        assert ran.returncode == 0 and found["rule"] is None, found
+        assert [step["result"] for step in found["tested"]] == ["does not match", "does not match"], found
+
+
+def test_the_gate_and_explain_evaluate_alike(local_gate, tmp_path):
+    rules = "".join(
+        f"\n[[rules]]\nname = \"{name}\"\nwhen = 'action == \"{name}\" && ({condition})'\ndecide = \"approve\"\n"
+        for name, condition in CONDITIONS.items()
+    )
+    gate = local_gate(SMALL + rules).start()
+    agent = gate.client("agent")
+    request = tmp_path / "request.json"
+    for name in CONDITIONS:
+        for payload in PAYLOADS:
+            body = {"action": name, "payload": payload}
+            request.write_text(json.dumps(body))
+            told = json.loads(placet("--json", "policy", "explain", gate.policy, request).stdout)
+            asked = agent.asked(name, payload)
+            approved = bool(told["tested"]) and told["tested"][-1]["result"] == "matches"
+            assert (asked["status"] == "approved") == approved, (name, payload, told, asked)
+            assert asked["rule"] == told["rule"], (name, payload, told, asked)
+
+
+CONDITIONS = {
+    "type.int": "type(payload.n) == int",
+    "type.double": "type(payload.n) == double",
+    "division": "payload.n / 10 <= 20",
+    "sum": "payload.n + 1 == 210",
+    "even": "int(payload.n) % 2 == 1",
+    "text": "string(payload.n) == \"209\"",
+    "list": "payload.items.all(i, i < 5)",
+    "letters": "payload.to.lowerAscii().trim() == \"acme\"",
+    "pattern": "payload.to.matches(\"(?i)acme\")",
+    "due": "timestamp(payload.due) < now",
+}
+PAYLOADS = [
+    {"n": 209, "items": [1, 2.5], "to": " ACME ", "due": "2020-01-01T00:00:00Z"},
+    {"n": 209.0, "items": [], "to": "acme", "due": "2999-01-01T00:00:00Z"},
+    {"n": "209", "items": [1, "x"], "to": 7, "due": "yesterday"},
+    {"n": -1.5, "items": {"a": 1}},
+    {},
+]
 
 
 def test_check_of_what_is_not_toml_names_the_line(tmp_path):

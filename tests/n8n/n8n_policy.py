@@ -53,11 +53,9 @@ valid_for = "1s"
 name = "quick"
 when = 'action.startsWith("quick.")'
 stages = [{ ask = ["finance"], within = "3s" }]
-on_timeout = "reject"
 
 [[rules]]
 name = "people"
 when = 'true'
 stages = [{ ask = ["finance"], within = "1h" }]
-on_timeout = "reject"
 """

@@ -33,16 +33,19 @@ rate_per_minute = 60000
 [[clients]]
 id = "lister"
 roles = ["requester"]
+token = "HS256"
 rate_per_minute = 60000
 
 [[clients]]
 id = "closed"
 roles = ["requester"]
+token = "HS256"
 rate_per_minute = 60000
 
 [[clients]]
 id = "slow"
 roles = ["requester"]
+token = "HS256"
 rate_per_minute = 5
 
 [[clients]]
@@ -59,12 +62,14 @@ rate_per_minute = 60000
 [[clients]]
 id = "zap"
 roles = ["requester"]
+token = "HS256"
 bearer = true
 rate_per_minute = 60000
 
 [[clients]]
 id = "jira"
 roles = ["decider"]
+queues = ["backup"]
 rate_per_minute = 60000
 
 [[clients]]
@@ -148,7 +153,6 @@ decide = "approve"
 name = "broken asks"
 when = 'action == "broken.asks" && payload.missing.deeper > 3'
 stages = [{ ask = ["finance"], within = "QUICK" }]
-on_timeout = "approve"
 
 [[rules]]
 name = "refunds"
@@ -170,13 +174,11 @@ stages = [{ ask = ["finance"], within = "1h" }]
 name = "quick"
 when = 'action.startsWith("quick.")'
 stages = [{ ask = ["finance"], within = "QUICK" }]
-on_timeout = "reject"
 
 [[rules]]
 name = "lapse"
 when = 'action.startsWith("lapse.")'
 stages = [{ ask = ["finance"], within = "QUICK" }]
-on_timeout = "approve"
 
 [[rules]]
 name = "ladder"

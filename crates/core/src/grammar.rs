@@ -34,6 +34,14 @@ pub fn duration_ms(text: &str) -> Result<i64, String> {
     number.checked_mul(unit_ms).ok_or_else(|| format!("`{text}` is too long a time"))
 }
 
+/// Whether it is an action: a dotted name of `A-Za-z0-9_:-` such as `invoice.pay`, of at most 128 characters.
+pub fn is_action(text: &str) -> bool {
+    let part = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':' | b'-'))
+    };
+    text.len() <= 128 && text.split('.').all(part)
+}
+
 /// A host, or a host and one of its ports: `n8n.example.com`, `127.0.0.1:5678`, `[::1]:5678`.
 ///
 /// Shown in its one normal form: names in lower case and in ASCII (IDNA), without a dot at the end; addresses as
@@ -185,6 +193,18 @@ mod tests {
         ] {
             let error = duration_ms(bad).unwrap_err();
             assert!(error.starts_with(&format!("`{bad}` is")), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_action_is_a_dotted_name() {
+        let longest = "a".repeat(128);
+        for fine in ["invoice.pay", "unspecified", "mcp:tool.call-it_2", "A.b.C", &longest] {
+            assert!(is_action(fine), "{fine}");
+        }
+        let too_long = "a".repeat(129);
+        for bad in ["", ".", "a.", ".a", "a..b", "a b", "a/b", "ä", "a\n", "a,b", &too_long] {
+            assert!(!is_action(bad), "{bad}");
         }
     }
 

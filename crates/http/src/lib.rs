@@ -20,11 +20,17 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Router};
-use placet_gate::Gate;
+use placet_core::Refusal;
+use placet_gate::{Gate, RequestFields};
 
 pub use call::bearer_caller;
 pub use openapi::document as openapi_document;
 pub use problem::{BadField, Problem};
+
+/// Reads the body of `POST /v1/requests` as that route does; `callback_hosts` are the asking client's.
+pub fn read_request(body: &[u8], callback_hosts: &[String]) -> Result<RequestFields, Refusal> {
+    client::read_request(body, |url| callbacks::check_url(url, callback_hosts))
+}
 
 /// All routes: what one machine serves.
 pub fn app(gate: Arc<Gate>) -> Router {

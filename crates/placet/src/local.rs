@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use placet_core::Timestamp;
-use placet_core::policy::{Diagnostic, Policy};
+use placet_core::policy::{Diagnostic, Policy, decode};
 use placet_delivery::alert::LogAlerts;
 use placet_delivery::{Channels, Webhooks, Worker};
 use placet_gate::ports::{Clock, Dispatcher, NoopMetrics, Store};
@@ -147,9 +147,15 @@ impl LocalGate {
 
 /// The text of a policy file.
 pub(crate) fn read_policy_file(file: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(file).map_err(|error| {
+    decode_policy_file(file)?.map_err(|diagnostic| broken_policy(file, &[*diagnostic]))
+}
+
+/// The text of a policy file, or where it is not text.
+pub(crate) fn decode_policy_file(file: &Path) -> Result<Result<String, Box<Diagnostic>>, Failure> {
+    let bytes = std::fs::read(file).map_err(|error| {
         Failure::file("cannot read the policy", file, &error).advise("`placet init` writes one to start from")
-    })
+    })?;
+    Ok(decode(&bytes).map(str::to_owned))
 }
 
 /// A policy that cannot be used, with every fault.

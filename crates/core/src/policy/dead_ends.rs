@@ -1,7 +1,7 @@
 //! Dead ends of a policy that can be read: rules that nothing reaches, quorums that cannot come together, stages that
 //! nobody may answer, people and programs that no rule keeps apart.
 //!
-//! What can never work for anybody is a fault; what does not work for somebody, or at some time, a warning.
+//! They are warnings: each works for somebody, or at some time.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -18,6 +18,8 @@ pub(super) struct Tables<'t, 'a, 'f> {
     pub(super) clients: &'t [Table<'a, 'f>],
     pub(super) reviewers: &'t [Table<'a, 'f>],
     pub(super) rules: &'t [Table<'a, 'f>],
+    /// Whether any of them has faults.
+    pub(super) has_faults: bool,
 }
 
 /// Where that key's value is; the table itself where it has none.
@@ -164,18 +166,12 @@ fn quorum(
     let at = || place(table, if table.get("approvals").is_some() { "approvals" } else { "stages" });
     let everybody = everybody(terms, policy);
     let approvals = count(needed, "approval");
-    if everybody.len() < needed {
-        let people = count(everybody.len(), "reviewer");
-        table.fault_of(at(), format!("the rule needs {approvals}, but its stages have {people}"), None);
-        return;
-    }
     // The owner of the asking client does not count.
     let barred = barred(terms, policy);
     let stuck: Vec<_> = barred
         .iter()
         .filter(|(_, owner)| everybody.iter().filter(|reviewer| reviewer.id != **owner).count() < needed)
         .collect();
-    let requesters = policy.clients.iter().filter(|client| client.has(ClientRole::Requester)).count();
     for (client, owner) in &stuck {
         let message = format!(
             "the rule needs {approvals}, which requests of `{}` can never get: `{owner}` owns that client and does not \
@@ -183,14 +179,7 @@ fn quorum(
             client.id
         );
         let help = Some("ask more people, or set `owner_may_approve = true` if that is meant".to_owned());
-        if stuck.len() == requesters {
-            table.fault_of(at(), message, help);
-        } else {
-            warnings.add_with_help(at(), message, help);
-        }
-    }
-    if stuck.len() == requesters && requesters > 0 {
-        return;
+        warnings.add_with_help(at(), message, help);
     }
     // Nor does anybody who is away, and who stands in for several counts once.
     let roles: Vec<String> = terms
@@ -255,7 +244,8 @@ fn stages(table: &Table<'_, '_>, terms: &ApprovalTerms, policy: &Policy, warning
                 }
             }
             Assignees::Roles(roles) => {
-                for (client, owner) in &barred {
+                // A single stage that nobody may answer has been told already, as a quorum that cannot come together.
+                for (client, owner) in barred.iter().filter(|_| terms.stages.len() > 1) {
                     let mut asked = policy.reviewers.iter().filter(|reviewer| reviewer.has_any(roles));
                     if asked.all(|reviewer| reviewer.id == **owner) {
                         let message = format!(

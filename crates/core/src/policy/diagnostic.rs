@@ -15,6 +15,8 @@ pub struct Diagnostic {
     pub width: usize,
     /// What, in lower case without a full stop.
     pub message: String,
+    /// The line where its table begins, such as `[[rules]]`; none where it is that line itself, or in no table.
+    pub table_line: Option<usize>,
     /// That line of the file; none where the file has no such line.
     pub excerpt: Option<String>,
     /// What to do about it, if that is known.
@@ -40,8 +42,17 @@ impl Diagnostic {
         let excerpt = rest.lines().next().map(str::to_owned);
         let line_end = line_start + excerpt.as_ref().map_or(0, String::len);
         let width = text.get(start..end.min(line_end)).unwrap_or_default().chars().count().max(1);
+        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        let is_header = |line: &str| line.trim_start().starts_with('[') && line.trim_end().ends_with(']');
+        let above: Vec<&str> = before.lines().take(line - 1).collect();
+        let header = if excerpt.as_deref().is_some_and(is_header) {
+            None
+        } else {
+            above.iter().rposition(|line| is_header(line)).map(|index| index + 1)
+        };
         Self {
-            line: before.bytes().filter(|byte| *byte == b'\n').count() + 1,
+            line,
+            table_line: header,
             column: text.get(line_start..start).unwrap_or_default().chars().count() + 1,
             width,
             message,
@@ -49,6 +60,26 @@ impl Diagnostic {
             help,
         }
     }
+}
+
+/// The text of a policy file, or where it is not UTF-8.
+pub fn decode(bytes: &[u8]) -> Result<&str, Box<Diagnostic>> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    std::str::from_utf8(bytes).map_err(|error| {
+        // Up to there it is text; what follows in that line is shown as far as it can be.
+        let line = bytes.iter().skip(error.valid_up_to()).position(|byte| *byte == b'\n');
+        let end = line.map_or(bytes.len(), |length| error.valid_up_to() + length);
+        let text = String::from_utf8_lossy(bytes.get(..end).unwrap_or(bytes));
+        let utf16 = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") || bytes.contains(&0);
+        let message = if utf16 {
+            "the file is not UTF-8, but probably UTF-16"
+        } else {
+            "the file is not UTF-8 from here on"
+        };
+        let at = error.valid_up_to();
+        let help = "save it as UTF-8";
+        Box::new(Diagnostic::new(&text, at..at + 1, message.into(), Some(help.into())))
+    })
 }
 
 /// The byte offset itself, or the one before it where a character starts.
@@ -80,6 +111,10 @@ impl<'t> Diagnostics<'t> {
         let start = span.start;
         let diagnostic = Diagnostic::new(self.text, span, message.into(), help);
         self.found.borrow_mut().push((start, diagnostic));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.found.borrow().is_empty()
     }
 
     /// Everything found, in the order of the file.
@@ -132,6 +167,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_diagnostic_knows_where_its_table_begins() {
+        let text = "a = 1\n[[rules]]\nname = \"x\"\nstages = [\n  { ask = [\"a\"] },\n]\n";
+        let table_line = |part: &str| {
+            let at = text.find(part).unwrap();
+            Diagnostic::new(text, at..at + 1, String::new(), None).table_line
+        };
+        assert_eq!((table_line("a = 1"), table_line("[[rules"), table_line("name")), (None, None, Some(2)));
+        assert_eq!(table_line("ask"), Some(2));
+    }
+
+    #[test]
     fn a_diagnostic_points_at_characters_of_one_line() {
         let text = "a = 1\nname = \"Müller\" # x\n";
         let at = text.find("\"M").unwrap();
@@ -146,6 +192,18 @@ mod tests {
         assert_eq!((end.line, end.column, end.width, end.excerpt), (3, 1, 1, None));
         let umlaut = text.find('ü').unwrap() + 1;
         assert_eq!(Diagnostic::new(text, umlaut..umlaut, "m".into(), None).column, 10);
+    }
+
+    #[test]
+    fn a_file_that_is_not_utf_8_is_told_its_place() {
+        assert_eq!(decode("näme = 1".as_bytes()).unwrap(), "näme = 1");
+        assert_eq!(decode(b"\xef\xbb\xbfname = 1").unwrap(), "name = 1");
+        let diagnostic = decode(b"a = 1\nb = \"M\xfcller\"\nc = 2").unwrap_err();
+        assert_eq!((diagnostic.line, diagnostic.column, diagnostic.width), (2, 7, 1));
+        assert_eq!(diagnostic.excerpt.as_deref(), Some("b = \"M\u{fffd}ller\""));
+        assert_eq!(diagnostic.message, "the file is not UTF-8 from here on");
+        let utf16: Vec<u8> = "\u{feff}a = 1".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert!(decode(&utf16).unwrap_err().message.contains("probably UTF-16"));
     }
 
     #[test]

@@ -31,7 +31,7 @@ use serde_json::Value;
 #[cfg(feature = "conditions")]
 pub use condition::{Condition, EvalError, Verdict};
 #[cfg(feature = "conditions")]
-pub use diagnostic::Diagnostic;
+pub use diagnostic::{Diagnostic, decode};
 pub use hours::Hours;
 #[cfg(feature = "conditions")]
 pub use read::Report;

@@ -15,9 +15,10 @@ use super::{
     Question, Reviewer, Rule, RuleAction, Stage, VALID_FOR_SECONDS,
 };
 use crate::Timestamp;
-use crate::grammar::{HostPattern, base_url};
+use crate::grammar::{HostPattern, base_url, is_action};
 use crate::id::{ClientId, NotAnId, ReviewerId};
-use crate::payload::sha256_hex;
+use crate::payload::{Payload, sha256_hex};
+use crate::refusal::Refusal;
 use crate::token::TokenKind;
 
 /// What a look at a policy found.
@@ -73,7 +74,14 @@ impl Strictness {
             let root = Table::root(&tree, &faults);
             read_policy(&root, text, &warnings, self)
         };
-        let found = faults.take();
+        let mut found = faults.take();
+        // Where a line cannot be read as TOML, what its parts lack says nothing.
+        let line_of = |span: Option<Range<usize>>| {
+            Diagnostic::new(text, span.unwrap_or(0..0), String::new(), None).line
+        };
+        let broken: BTreeSet<usize> = errors.iter().map(|error| line_of(error.span())).collect();
+        let syntax: BTreeSet<String> = errors.iter().map(|error| error.message().to_lowercase()).collect();
+        found.retain(|fault| !broken.contains(&fault.line) || syntax.contains(&fault.message));
         let policy = if found.is_empty() { Ok(policy) } else { Err(found) };
         Report { policy, warnings: warnings.take() }
     }
@@ -114,19 +122,24 @@ fn read_policy(
             key_fault(table, "name", format!("rule `{}` is defined twice", rule.name));
         }
     }
+    let complete = rules.len() == rule_tables.len() && root.get("rules").is_none_or(|node| node.is_list());
     if rule_tables.is_empty() && reviewer_tables.is_empty() && client_tables.is_empty() {
         root.fault_with_help(
             "the policy is empty: nobody could ask, and every request would be rejected",
             "`placet init` writes one to start from",
         );
     }
-    let complete = rules.len() == rule_tables.len();
     let rules = rules.into_iter().map(|(_, rule)| rule).collect();
     let policy =
         Policy { issuer, clients, reviewers, rules, sha256: sha256_hex(text.as_bytes()), version: 0 };
     // Where a rule could not be read, examples of later rules could hit the wrong one for that reason alone.
     if complete {
-        let tables = Tables { clients: &client_tables, reviewers: &reviewer_tables, rules: &rule_tables };
+        let tables = Tables {
+            clients: &client_tables,
+            reviewers: &reviewer_tables,
+            rules: &rule_tables,
+            has_faults: root.has_faults(),
+        };
         (strictness.review)(&tables, &policy, warnings);
     } else {
         for table in &rule_tables {
@@ -564,6 +577,16 @@ fn read_terms(
     }
     let approvals = approvals?;
     (read.len() == items.len()).then_some(())?;
+    let asks = |reviewer: &&Reviewer| {
+        read.iter()
+            .any(|stage| matches!(&stage.assignees, Assignees::Roles(roles) if reviewer.has_any(roles)))
+    };
+    let people = reviewers.iter().filter(asks).count();
+    let has_queue = read.iter().any(|stage| matches!(stage.assignees, Assignees::Queue(_)));
+    if people < approvals as usize && !has_queue {
+        let message = format!("the rule needs {approvals} approvals, but its stages have {people} reviewers");
+        key_fault(table, "approvals", message);
+    }
     Some(ApprovalTerms { approvals, stages: read, owner_may_approve: owner_may_approve? })
 }
 
@@ -625,41 +648,130 @@ fn read_stage(node: &Node<'_, '_>, reviewers: &[Reviewer], clients: &[Client]) -
 /// When examples that do not say otherwise are asked: a fixed time, so that a check always finds the same.
 const EXAMPLE_NOW: Timestamp = Timestamp::from_millis(1_767_268_800_000);
 
+/// An example, with the value that the gate would evaluate.
+struct Example<'a> {
+    action: &'a str,
+    client: String,
+    summary: &'a str,
+    payload: Value,
+    metadata: BTreeMap<String, String>,
+    now: Timestamp,
+}
+
 fn review(tables: &Tables<'_, '_, '_>, policy: &Policy, warnings: &Diagnostics<'_>) {
     for (table, rule) in tables.rules.iter().zip(&policy.rules) {
         check_examples(table, rule, policy);
     }
-    dead_ends::find(tables, policy, warnings);
+    // While something is wrong, what else looks odd may follow from it.
+    if !tables.has_faults {
+        dead_ends::find(tables, policy, warnings);
+    }
 }
 
 fn check_examples(table: &Table<'_, '_>, rule: &Rule, policy: &Policy) {
-    let empty = BTreeMap::new();
-    for example in table.tables("examples", "an example") {
-        let action = example.required("action").and_then(|node| node.text()).unwrap_or("unspecified");
-        let client = example.get("client").and_then(|node| node.text()).unwrap_or("example");
-        let summary = example.get("summary").and_then(|node| node.text()).unwrap_or("an example");
-        let payload = example.get("payload").map_or_else(
-            || Some(Value::Object(serde_json::Map::new())),
-            |node| node.json().filter(Value::is_object),
-        );
-        let Some(payload) = payload else {
-            example.fault("`payload` of an example must be a table");
-            continue;
+    for table in table.tables("examples", "an example") {
+        let Some(example) = read_example(&table, policy) else { continue };
+        let question = Question {
+            client: &example.client,
+            action: example.action,
+            summary: example.summary,
+            payload: &example.payload,
+            metadata: &example.metadata,
+            now: example.now,
         };
-        let question =
-            Question { client, action, summary, payload: &payload, metadata: &empty, now: EXAMPLE_NOW };
         match policy.evaluate(&question) {
             Some(hit) if hit.rule.name == rule.name && hit.error.is_none() => {}
             Some(hit) => {
                 let why = hit
                     .error
-                    .map_or_else(String::new, |error| format!(", which cannot be evaluated: {error}"));
-                example.fault(format!(
+                    .map_or_else(String::new, |error| format!(", which cannot be evaluated for it: {error}"));
+                table.fault(format!(
                     "this example of rule `{}` hits rule `{}`{why}",
                     rule.name, hit.rule.name
                 ));
             }
-            None => example.fault(format!("this example of rule `{}` hits no rule", rule.name)),
+            None => table.fault(format!("this example of rule `{}` hits no rule", rule.name)),
         }
     }
+}
+
+/// Reads an example, and refuses what the gate would refuse.
+fn read_example<'a>(table: &Table<'a, '_>, policy: &Policy) -> Option<Example<'a>> {
+    let action = table.required("action").and_then(|node| {
+        let action = node.text()?;
+        if !is_action(action) {
+            node.fault(format!("`{action}` is not an action; expected a dotted name such as `invoice.pay`"));
+            return None;
+        }
+        Some(action)
+    });
+    let askers = || policy.clients.iter().filter(|client| client.has(ClientRole::Requester));
+    let client = match table.get("client") {
+        None => Some(askers().next().map_or_else(|| "example".to_owned(), |client| client.id.to_string())),
+        Some(node) => node.text().and_then(|id| {
+            if askers().any(|client| client.id.as_str() == id) {
+                return Some(id.to_owned());
+            }
+            let message = format!("`{id}` is not a client with the role `requester`");
+            match closest(id, askers().map(|client| client.id.as_str())) {
+                Some(meant) => node.fault_with_help(message, format!("did you mean `{meant}`?")),
+                None => node.fault(message),
+            }
+            None
+        }),
+    };
+    let summary = table.get("summary").map_or(Some("an example"), |node| node.words());
+    let payload = match table.get("payload") {
+        None => Some(Value::Object(serde_json::Map::new())),
+        Some(node) => match node.json() {
+            Some(Value::Object(object)) => match Payload::new(&object) {
+                Ok(payload) => Some(payload.value()),
+                Err(Refusal::InvalidRequest(errors)) => {
+                    for error in errors {
+                        node.fault(format!("`{}` {}", error.field, error.message));
+                    }
+                    None
+                }
+                Err(refusal) => {
+                    node.fault(refusal.to_string());
+                    None
+                }
+            },
+            Some(_) => {
+                node.fault("expected a table");
+                None
+            }
+            None => None,
+        },
+    };
+    let metadata = match table.get("metadata").map(|node| (node.json(), node)) {
+        None => Some(BTreeMap::new()),
+        Some((Some(Value::Object(object)), node)) => {
+            let texts = object.into_iter().map(|(key, value)| Some((key, value.as_str()?.to_owned())));
+            let texts = texts.collect::<Option<_>>();
+            if texts.is_none() {
+                node.fault("metadata holds strings only");
+            }
+            texts
+        }
+        Some((_, node)) => {
+            node.fault("expected a table of strings");
+            None
+        }
+    };
+    let now = table.get("now").map_or(Some(EXAMPLE_NOW), |node| {
+        let at = node.json().as_ref().and_then(Value::as_str).and_then(Timestamp::parse);
+        if at.is_none() {
+            node.fault("expected a time with its zone, such as 2026-12-20T18:00:00Z");
+        }
+        at
+    });
+    Some(Example {
+        action: action?,
+        client: client?,
+        summary: summary?,
+        payload: payload?,
+        metadata: metadata?,
+        now: now?,
+    })
 }

@@ -47,9 +47,9 @@ impl<'a, 'f> Table<'a, 'f> {
         self.faults.add_with_help(self.span(), message, Some(help.into()));
     }
 
-    /// A fault of something in this table.
-    pub(super) fn fault_of(&self, span: Range<usize>, message: impl Into<String>, help: Option<String>) {
-        self.faults.add_with_help(span, message, help);
+    /// Whether anything was found so far, here or elsewhere.
+    pub(super) fn has_faults(&self) -> bool {
+        !self.faults.is_empty()
     }
 
     pub(super) fn get(&self, key: &'static str) -> Option<Node<'a, 'f>> {
@@ -132,6 +132,10 @@ impl<'a, 'f> Node<'a, 'f> {
     /// The text of the file from which this value was read.
     pub(super) fn raw(&self) -> &'f str {
         self.faults.text().get(self.span()).unwrap_or_default()
+    }
+
+    pub(super) fn is_list(&self) -> bool {
+        self.value.is_array()
     }
 
     fn expected<T>(&self, what: &str) -> Option<T> {

@@ -16,6 +16,8 @@ use crate::problem::Problem;
 use crate::routes::route_table;
 use crate::wire::Approval;
 
+pub(crate) use requests::read_request;
+
 route_table! {
     "/v1/requests" => post requests::ask, get requests::list;
     "/v1/requests/{request_id}" => get requests::get;

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use placet_core::Refusal;
+use placet_core::grammar::is_action;
 use placet_core::id::{ApprovalId, ClientId, RequestId};
 use placet_core::payload::Payload;
 use placet_core::policy::{Decision, MAX_WAIT_MS};
@@ -70,6 +71,14 @@ pub(crate) async fn ask(State(gate): State<Arc<Gate>>, call: Call) -> Answer {
     Ok(json(if asking.is_new { StatusCode::CREATED } else { StatusCode::OK }, &body))
 }
 
+/// The request that a body asks for, without how long its caller waits.
+pub(crate) fn read_request(
+    body: &[u8],
+    check_url: impl Fn(&str) -> Result<(), String>,
+) -> Result<RequestFields, Refusal> {
+    read_ask(body, check_url).map(|(fields, _)| fields)
+}
+
 fn read_ask(
     body: &[u8],
     check_url: impl Fn(&str) -> Result<(), String>,
@@ -79,7 +88,7 @@ fn read_ask(
     let request_id = fields.parsed("request_id", request_id, RequestId::parse);
     let summary = fields.required_text("summary", 1, 500);
     let action = fields.text("action", 1, 128).unwrap_or_else(|| "unspecified".to_owned());
-    if !is_dotted_name(&action) {
+    if !is_action(&action) {
         fields.fault("action", "must be a dotted name of `A-Za-z0-9_:-`, such as `invoice.pay`");
     }
     let payload = fields.object_or_absent("payload").unwrap_or_default();
@@ -108,12 +117,6 @@ fn read_ask(
         // `finish` has refused whatever lacks one of these.
         _ => Err(Refusal::field("body", "is not complete")),
     }
-}
-
-fn is_dotted_name(text: &str) -> bool {
-    text.split('.').all(|part| {
-        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':' | b'-'))
-    })
 }
 
 /// The request now, or as soon as it ends.

@@ -1,11 +1,13 @@
 //! `placet policy`: check, explain, install.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use placet_core::policy::{Assignees, Decision, Diagnostic, Policy, Question, Rule, RuleAction, Verdict};
-use placet_gate::Installed;
+use placet_core::policy::{
+    Assignees, ClientRole, Decision, Diagnostic, Policy, Question, Report, RuleAction, RuleMatch, Verdict,
+};
+use placet_core::{Refusal, Timestamp};
+use placet_gate::{Installed, RequestFields};
 use serde_json::{Value, json};
 
 use crate::cli::Globals;
@@ -13,90 +15,164 @@ use crate::clock::SystemClock;
 use crate::console::{Style, harmless, print};
 use crate::failure::{Exit, Failure};
 use crate::folder::Folder;
-use crate::local::{LocalGate, broken_policy, read_policy_file};
+use crate::local::{LocalGate, broken_policy, decode_policy_file, read_policy_file};
 use crate::text::span;
 
 /// Finds every fault.
 pub(crate) fn check(globals: &Globals, file: Option<PathBuf>) -> Result<Exit, Failure> {
     let file = super::policy_file(file, globals)?;
-    let report = Policy::check(&read_policy_file(&file)?);
+    let report = match decode_policy_file(&file)? {
+        Ok(text) => Policy::check(&text),
+        Err(diagnostic) => Report { policy: Err(vec![*diagnostic]), warnings: Vec::new() },
+    };
     let faults = report.policy.as_ref().err().map(Vec::as_slice).unwrap_or_default();
     let exit = if faults.is_empty() { Exit::Done } else { Exit::Refused };
     if globals.json {
         print(&super::pretty(&json!({
             "file": file,
             "valid": faults.is_empty(),
-            "faults": flaws_json(faults),
-            "warnings": flaws_json(&report.warnings),
+            "faults": diagnostics_json(faults),
+            "warnings": diagnostics_json(&report.warnings),
         })));
         return Ok(exit);
     }
     let style = Style::of_stdout();
     let mut text = String::new();
     for fault in faults {
-        let _ = writeln!(text, "{}  {}: {fault}", style.bad("fault"), file.display());
+        show_diagnostic(&mut text, &style, &style.bad("fault"), &file, fault);
     }
     for warning in &report.warnings {
-        let _ = writeln!(text, "{}  {}: {warning}", style.doubtful("warn "), file.display());
+        show_diagnostic(&mut text, &style, &style.doubtful("warn"), &file, warning);
     }
     let name = file.display();
     let _ = match &report.policy {
-        Ok(policy) => writeln!(
-            text,
-            "{}  {name}: {}, {}, {}",
-            style.good("ok   "),
-            count(policy.clients.len(), "client"),
-            count(policy.reviewers.len(), "reviewer"),
-            count(policy.rules.len(), "rule")
-        ),
+        Ok(policy) => {
+            let noticed = match report.warnings.len() {
+                0 => String::new(),
+                number => format!("; {}", count(number, "warning")),
+            };
+            writeln!(
+                text,
+                "{} {name}: {}, {}, {}{noticed}",
+                style.good("ok"),
+                count(policy.clients.len(), "client"),
+                count(policy.reviewers.len(), "reviewer"),
+                count(policy.rules.len(), "rule")
+            )
+        }
         Err(faults) => {
-            writeln!(text, "{} in {name}: such a policy is never put in force", count(faults.len(), "fault"))
+            writeln!(
+                text,
+                "{} in {name}: a policy with faults is never put in force",
+                count(faults.len(), "fault")
+            )
         }
     };
     print(&text);
     Ok(exit)
 }
 
+/// How much of a long line is shown, in characters.
+const EXCERPT_WIDTH: usize = 110;
+
+/// A diagnostic with the line that it is about, and a caret under what is meant.
+fn show_diagnostic(text: &mut String, style: &Style, grade: &str, file: &Path, diagnostic: &Diagnostic) {
+    let Diagnostic { line, column, width, table_line, message, excerpt, help } = diagnostic;
+    let _ = writeln!(text, "{grade} {}:{line}:{column}: {}", file.display(), style.bold(&harmless(message)));
+    let number = line.to_string();
+    let margin = " ".repeat(number.len());
+    let bar = style.dim("|");
+    if let Some(excerpt) = excerpt {
+        let start =
+            if *column + *width > EXCERPT_WIDTH { column.saturating_sub(EXCERPT_WIDTH / 2) } else { 0 };
+        let visible = |c: char| if c == '\t' { ' ' } else { c };
+        let part: String = excerpt.chars().map(visible).skip(start).take(EXCERPT_WIDTH).collect();
+        let (before, after) = (
+            if start > 0 { "…" } else { "" },
+            if excerpt.chars().count() > start + EXCERPT_WIDTH { "…" } else { "" },
+        );
+        let indent = " ".repeat(column.saturating_sub(1 + start) + before.chars().count());
+        let shown = EXCERPT_WIDTH.saturating_sub(column.saturating_sub(1 + start)).max(1);
+        let carets = "^".repeat((*width).clamp(1, shown));
+        let _ = writeln!(text, "{margin} {bar}");
+        let _ = writeln!(text, "{} {bar} {before}{}{after}", style.dim(&number), harmless(&part));
+        let _ = writeln!(text, "{margin} {bar} {indent}{}", style.bad(&carets));
+    }
+    if let Some(table) = table_line {
+        let _ = writeln!(text, "{margin} {} the table of line {table}", style.dim("= in:"));
+    }
+    if let Some(help) = help {
+        let _ = writeln!(text, "{margin} {} {}", style.dim("= help:"), harmless(help));
+    }
+    text.push('\n');
+}
+
+/// The request that `explain` is about: read as the gate reads it, by the client that asks.
+///
+/// The file may say which client asks (`client`); what only names a request (`request_id`, `summary`) may be left out.
+fn read_question(policy: &Policy, request: &Path) -> Result<(String, RequestFields), Failure> {
+    let mut body = super::read_object(request)?;
+    let fields = body.as_object_mut().ok_or_else(|| Failure::usage("the request is not a JSON object"))?;
+    let client = match fields.remove("client") {
+        None => policy.clients.iter().find(|client| client.has(ClientRole::Requester)),
+        Some(Value::String(id)) => {
+            let client = policy.clients.iter().find(|client| client.id.as_str() == id).ok_or_else(|| {
+                let ids: Vec<&str> = policy.clients.iter().map(|client| client.id.as_str()).collect();
+                Failure::refused(format!("no client `{}` is in the policy", harmless(&id)))
+                    .advise(format!("the clients are: {}", ids.join(", ")))
+            })?;
+            if !client.has(ClientRole::Requester) {
+                return Err(Failure::refused(format!("client `{id}` does not have the role `requester`")));
+            }
+            Some(client)
+        }
+        Some(_) => return Err(Failure::usage("`client` of the request is not a string")),
+    };
+    fields.entry("request_id").or_insert_with(|| "explain".into());
+    fields.entry("summary").or_insert_with(|| "an example".into());
+    let callback_hosts = client.map(|client| client.callback_hosts.as_slice()).unwrap_or_default();
+    let read = placet_http::read_request(body.to_string().as_bytes(), callback_hosts);
+    let fields = read.map_err(|refusal| {
+        let told = match &refusal {
+            Refusal::InvalidRequest(errors) => {
+                errors.iter().map(|error| format!("`{}` {}", error.field, error.message)).collect::<Vec<_>>()
+            }
+            other => vec![other.to_string()],
+        };
+        Failure::refused(format!("the gate refuses this request ({})", refusal.code()))
+            .advise(told.iter().map(|line| harmless(line)).collect::<Vec<_>>().join("\n"))
+    })?;
+    Ok((client.map_or_else(|| "example".to_owned(), |client| client.id.to_string()), fields))
+}
+
 /// Says which rule a request hits.
 pub(crate) fn explain(globals: &Globals, file: &Path, request: &Path) -> Result<Exit, Failure> {
     let policy =
         Policy::read(&read_policy_file(file)?).map_err(|diagnostics| broken_policy(file, &diagnostics))?;
-    let request = super::read_object(request)?;
-    let word = |key: &str, default: &'static str| request.get(key).and_then(Value::as_str).unwrap_or(default);
-    let payload = request.get("payload").cloned().unwrap_or_else(|| json!({}));
-    if !payload.is_object() {
-        return Err(Failure::usage("`payload` of the request is not a JSON object"));
-    }
-    let metadata: BTreeMap<String, String> = request
-        .get("metadata")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
-        .collect();
-    let asks_by_itself = policy.clients.first().map_or("", |client| client.id.as_str());
+    let (client, fields) = read_question(&policy, request)?;
+    let payload = fields.payload.value();
     let question = Question {
-        client: request.get("client").and_then(Value::as_str).unwrap_or(asks_by_itself),
-        action: word("action", "unspecified"),
-        summary: word("summary", ""),
+        client: &client,
+        action: &fields.action,
+        summary: &fields.summary,
         payload: &payload,
-        metadata: &metadata,
+        metadata: &fields.metadata,
         now: placet_gate::ports::Clock::now(&SystemClock),
     };
-    let lines = policy.trace(&question);
-    let hit = lines.last().filter(|(_, truth)| *truth != Verdict::False);
+    let steps = policy.trace(&question);
+    let hit = policy.evaluate(&question);
     let what = match hit {
-        Some((rule, truth)) => consequence(rule, truth, &policy),
+        Some(hit) => consequence(&hit, &policy, &client, question.now),
         None => vec!["no rule matches: the request is rejected".to_owned()],
     };
     if globals.json {
-        let tested: Vec<Value> = lines
+        let tested: Vec<Value> = steps
             .iter()
-            .map(|(rule, truth)| {
-                let (result, why) = match truth {
+            .map(|(rule, verdict)| {
+                let (result, why) = match verdict {
                     Verdict::True => ("matches", None),
                     Verdict::False => ("does not match", None),
-                    Verdict::Error(why) => ("cannot be evaluated", Some(why.to_string())),
+                    Verdict::Error(error) => ("cannot be evaluated", Some(error.to_string())),
                 };
                 json!({
                     "rule": rule.name,
@@ -109,7 +185,7 @@ pub(crate) fn explain(globals: &Globals, file: &Path, request: &Path) -> Result<
         print(&super::pretty(&json!({
             "action": question.action,
             "client": question.client,
-            "rule": hit.map(|(rule, _)| &rule.name),
+            "rule": hit.map(|hit| &hit.rule.name),
             "tested": tested,
             "consequence": what,
         })));
@@ -118,13 +194,11 @@ pub(crate) fn explain(globals: &Globals, file: &Path, request: &Path) -> Result<
     let style = Style::of_stdout();
     let mut text =
         format!("{} asked by {}\n\n", style.bold(&harmless(question.action)), harmless(question.client));
-    for (rule, truth) in &lines {
-        let (sign, why) = match truth {
+    for (rule, verdict) in &steps {
+        let (sign, why) = match verdict {
             Verdict::True => (style.good("matches "), String::new()),
             Verdict::False => (style.dim("no      "), String::new()),
-            Verdict::Error(why) => {
-                (style.doubtful("unclear "), format!("  ({})", harmless(&why.to_string())))
-            }
+            Verdict::Error(error) => (style.doubtful("unclear "), format!("  ({error})")),
         };
         let when = rule.when.as_ref().map_or("always", |condition| condition.source());
         let _ = writeln!(text, "  {sign} {}: {}{why}", style.bold(&rule.name), style.dim(when));
@@ -177,7 +251,7 @@ pub(super) fn show_installed(
         print(&super::pretty(&json!({
             "version": version,
             "changed": is_new,
-            "warnings": flaws_json(warnings),
+            "warnings": diagnostics_json(warnings),
         })));
         return;
     }
@@ -195,27 +269,27 @@ pub(super) fn show_installed(
 }
 
 /// What a rule does with the request, in words.
-fn consequence(rule: &Rule, truth: &Verdict, policy: &Policy) -> Vec<String> {
-    let terms = match &rule.action {
-        RuleAction::Decide(_) if matches!(truth, Verdict::Error(_)) => {
+fn consequence(hit: &RuleMatch<'_>, policy: &Policy, client: &str, now: Timestamp) -> Vec<String> {
+    let name = &hit.rule.name;
+    let terms = match (&hit.rule.action, hit.error) {
+        (RuleAction::Decide(_), Some(_)) => {
             return vec![format!(
-                "`{}` cannot be evaluated, and has nobody to ask: the request is rejected",
-                rule.name
+                "`{name}` cannot be evaluated, and has nobody to ask: the request is rejected"
             )];
         }
-        RuleAction::Decide(decision) => {
-            let word = match decision {
-                Decision::Approve => "approved",
-                Decision::Reject => "rejected",
-            };
-            return vec![format!("`{}` decides alone: {word}", rule.name)];
+        (RuleAction::Decide(Decision::Approve), None) => {
+            return vec![format!("`{name}` decides alone: approved")];
         }
-        RuleAction::Ask(terms) => terms,
+        (RuleAction::Decide(Decision::Reject), None) => {
+            return vec![format!("`{name}` decides alone: rejected")];
+        }
+        (RuleAction::Ask(terms), _) => terms,
     };
-    let now = placet_gate::ports::Clock::now(&SystemClock);
+    let asker = policy.clients.iter().find(|asker| asker.id.as_str() == client);
+    let owner = asker.and_then(|asker| asker.owner.as_ref());
     let mut lines = vec![match terms.approvals {
-        1 => format!("`{}` asks; one approval is enough", rule.name),
-        several => format!("`{}` asks; {several} different people must approve", rule.name),
+        1 => format!("`{name}` asks; one approval is enough"),
+        several => format!("`{name}` asks; {several} different people must approve"),
     }];
     for (index, stage) in terms.stages.iter().enumerate() {
         let whom = match &stage.assignees {
@@ -224,9 +298,13 @@ fn consequence(rule: &Rule, truth: &Verdict, policy: &Policy) -> Vec<String> {
                 let people: Vec<String> = policy
                     .asked(roles, now)
                     .into_iter()
-                    .map(|asked| match asked.in_place_of {
-                        Some(away) => format!("{} (for {away})", asked.reviewer),
-                        None => asked.reviewer.to_string(),
+                    .map(|asked| {
+                        let barred = !terms.owner_may_approve && owner == Some(&asked.reviewer);
+                        let only = if barred { " (owns the client: may only reject)" } else { "" };
+                        match asked.in_place_of {
+                            Some(away) => format!("{} (for {away}){only}", asked.reviewer),
+                            None => format!("{}{only}", asked.reviewer),
+                        }
                     })
                     .collect();
                 match people.as_slice() {
@@ -235,16 +313,31 @@ fn consequence(rule: &Rule, truth: &Verdict, policy: &Policy) -> Vec<String> {
                 }
             }
         };
-        lines.push(format!("  stage {}: {whom}, for {}", index + 1, span(stage.within_ms)));
+        let hours = match &stage.hours {
+            Some(hours) if hours.contains(now) => format!(" (asked from {hours}, as it is now)"),
+            Some(hours) => format!(" (asked from {hours} only, which it is not now)"),
+            None => String::new(),
+        };
+        lines.push(format!("  stage {}: {whom}, for {}{hours}", index + 1, span(stage.within_ms)));
     }
     lines.push("  nobody answers: expired, which is not approved".to_owned());
     lines
 }
 
-fn flaws_json(diagnostics: &[Diagnostic]) -> Value {
+fn diagnostics_json(diagnostics: &[Diagnostic]) -> Value {
     diagnostics
         .iter()
-        .map(|diagnostic| json!({ "line": diagnostic.line, "message": diagnostic.message }))
+        .map(|diagnostic| {
+            json!({
+                "line": diagnostic.line,
+                "column": diagnostic.column,
+                "width": diagnostic.width,
+                "table_line": diagnostic.table_line,
+                "message": diagnostic.message,
+                "excerpt": diagnostic.excerpt,
+                "help": diagnostic.help,
+            })
+        })
         .collect()
 }
 

@@ -123,7 +123,7 @@ fn rules(approvals_of_single: usize, valid_for_seconds: i64) -> Vec<Rule> {
     let queue = |within_ms| Stage { asks: Assignees::Queue, within_ms };
     let terms =
         |stages| ApprovalTerms { approvals: 1, stages, silence: Silence::Refuses, owner: Owner::Barred };
-    let silent = |stages| ApprovalTerms { silence: Silence::Approves, ..terms(stages) };
+    let silent = |stages| ApprovalTerms { silence: Silence::Refuses, ..terms(stages) };
     vec![
         rule("free", RuleAction::Approve),
         rule("never", RuleAction::Reject),
@@ -186,11 +186,12 @@ impl Table {
         let mut text = String::from("issuer = \"https://gate.example.com\"\n");
         for (id, owner) in self.clients {
             let role = if matches!(id, "jira" | "ops") { "decider" } else { "requester" };
+            let queues = if role == "decider" { "queues = [\"backup\"]\n" } else { "" };
             let token = if id == "bot" { "EdDSA" } else { "HS256" };
             let owner = owner.map_or_else(String::new, |owner| format!("owner = \"{owner}\"\n"));
             let _ = write!(
                 text,
-                "[[clients]]\nid = \"{id}\"\nroles = [\"{role}\"]\n{owner}token = \"{token}\"\nbearer = true\n\
+                "[[clients]]\nid = \"{id}\"\nroles = [\"{role}\"]\n{queues}{owner}token = \"{token}\"\nbearer = true\n\
                  rate_per_minute = 1000000\n"
             );
         }
@@ -230,11 +231,10 @@ impl ApprovalTerms {
                 }
             })
             .collect();
-        let silence = if self.silence == Silence::Approves { "approve" } else { "reject" };
         let owner = self.owner == Owner::MayApprove;
         let _ = write!(
             text,
-            "approvals = {}\nstages = [{}]\non_timeout = \"{silence}\"\nowner_may_approve = {owner}\n",
+            "approvals = {}\nstages = [{}]\nowner_may_approve = {owner}\n",
             self.approvals,
             stages.join(", ")
         );

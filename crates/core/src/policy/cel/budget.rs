@@ -6,7 +6,7 @@ use super::super::EvalError;
 
 /// What a request's conditions may take. A plain condition takes about ten steps; the number is such that the worst
 /// one takes a few milliseconds, and that a list as long as a payload can hold may be looked through.
-pub(super) const STEPS: usize = 250_000;
+pub(super) const STEPS: usize = 200_000;
 
 /// Steps that are left.
 #[derive(Debug)]

@@ -93,11 +93,9 @@ pub(in super::super) fn compile(source: &str) -> Result<(Compiled, Findings), Ve
             format!("a condition must be true or false, but this is {}", ty.name()),
         ));
     }
-    if compiler.faults.is_empty() && matches!(root, Node::Literal(Literal::Bool(_))) {
-        let help = "leave `when` out for a rule that always matches";
-        compiler.findings.warnings.push(
-            ConditionFault::new(0..source.len(), "this condition is the same for every request").help(help),
-        );
+    if matches!(root, Node::Literal(Literal::Bool(false))) {
+        let warning = ConditionFault::new(0..source.len(), "this condition never holds");
+        compiler.findings.warnings.push(warning.help("take the rule out if it is not needed"));
     }
     if !compiler.faults.is_empty() {
         return Err(compiler.faults);

@@ -110,6 +110,9 @@ pub(super) static SIGNATURES: &[Signature] = &[
     method("trim", &[Ty::Text], 1, Ty::Text, Function::Trim),
 ];
 
+/// What reading or writing a number, a time or a duration as text takes, in steps.
+const TEXT_STEPS: usize = 12;
+
 type Result<T> = std::result::Result<T, EvalError>;
 
 impl Function {
@@ -128,8 +131,15 @@ impl Function {
             | Self::ToInt
             | Self::ToText
             | Self::ToTimestamp
-            | Self::ToUInt => self.convert(first, budget),
-            Self::Part(part) => part_of(first, part, arguments.get(1)),
+            | Self::ToUInt => {
+                budget.spend(TEXT_STEPS)?;
+                self.convert(first, budget)
+            }
+            Self::Part(part) => {
+                // A zone is looked up by its name.
+                budget.spend(if arguments.len() > 1 { 5 * TEXT_STEPS } else { 1 })?;
+                part_of(first, part, arguments.get(1))
+            }
             Self::Join => join(first, arguments.get(1), budget),
             Self::CharAt
             | Self::IndexOf
@@ -155,6 +165,9 @@ impl Function {
     }
 
     fn convert<'a>(self, value: &Value<'a>, budget: &Budget) -> Result<Value<'a>> {
+        if let Value::Text(text) = value {
+            budget.spend_bytes(text.len())?;
+        }
         match self {
             Self::ToBool => to_bool(value),
             Self::ToBytes => to_bytes(value, budget),
@@ -322,7 +335,8 @@ fn split<'a>(whole: &str, arguments: &[Value<'a>], budget: &Budget) -> Result<Va
         (separator, None) => whole.split(separator).map(Value::made).collect(),
         (separator, Some(limit)) => whole.splitn(limit, separator).map(Value::made).collect(),
     };
-    budget.spend(parts.len())?;
+    // Each part is a text of its own.
+    budget.spend(parts.len() * 2)?;
     Ok(Value::list(parts))
 }
 
