@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-INDEXES = {f"RequestsTable/index/{index}": {"dynamodb:Query"} for index in ("due", "listed", "pending")}
+INDEXES = {f"RequestsTable/index/{index}": {"dynamodb:Query"} for index in ("due", "listed")}
 
 # Everything that a role may do, by what it may do it to. `phones` is what has no ARN, `traces` what X-Ray keeps.
 GRANTS = {
@@ -33,7 +33,8 @@ GRANTS = {
     },
     "DecideRole": {
         "RequestsTable": {
-            f"dynamodb:{action}" for action in ("GetItem", "Query", "BatchGetItem", "PutItem", "UpdateItem")
+            f"dynamodb:{action}"
+            for action in ("GetItem", "Query", "BatchGetItem", "ConditionCheckItem", "PutItem", "UpdateItem")
         },
         **INDEXES,
         "AuditTable": {"dynamodb:PutItem"},
@@ -44,7 +45,8 @@ GRANTS = {
     },
     "TimeoutSweepRole": {
         "RequestsTable": {
-            f"dynamodb:{action}" for action in ("GetItem", "Query", "PutItem", "UpdateItem", "DeleteItem")
+            f"dynamodb:{action}"
+            for action in ("GetItem", "Query", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem")
         },
         **INDEXES,
         "AuditTable": {"dynamodb:PutItem"},

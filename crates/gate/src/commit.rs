@@ -3,9 +3,10 @@
 //! A use case says which rule applies. Here the rule runs, its result is chained into the trail, its messages are made,
 //! and all of it is one transaction; whoever loses the race runs the rule again on what the winner wrote.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
-use placet_core::audit::{AuditEvent, AuditEventKind, ChainHead, Channel};
+use placet_core::audit::{AuditEvent, AuditEventKind, Channel};
 use placet_core::id::RequestKey;
 use placet_core::policy::Policy;
 use placet_core::request::{ApprovalRequest, Opened, Request, Transition};
@@ -189,16 +190,18 @@ impl Gate {
 
     /// An act on the gate itself: one entry at the end of one of its own chains, with a policy or messages.
     ///
-    /// `act` is called again with the end of the chain as it then is, after each lost race; `None` ends it.
-    pub(crate) async fn append(
+    /// `act` is called again with the length of the chain as it then is, after each lost race; `None` ends it.
+    ///
+    /// Its future is boxed: the compiler cannot yet show that one of an `AsyncFn` can go to another thread.
+    pub(crate) async fn append<'a>(
         &self,
         subject: &'static str,
-        act: impl AsyncFn(Timestamp, &ChainHead) -> Result<Option<GateAct>, Fault>,
+        act: impl Fn(Timestamp, u32) -> FutureAct<'a> + Send + Sync,
     ) -> Result<Option<GateAct>, Fault> {
         for _ in 0..MAX_RACES {
             let now = self.clock.now();
             let mut chain = self.store.chain(subject).await?;
-            let Some(act) = act(now, &chain).await? else { return Ok(None) };
+            let Some(act) = act(now, chain.seq).await? else { return Ok(None) };
             let event = AuditEvent {
                 timestamp: now,
                 kind: act.kind,
@@ -231,6 +234,9 @@ impl Gate {
         Err(Fault::bare("an audit chain is being extended too often by others"))
     }
 }
+
+/// Finds out what an act on the gate itself writes; `None` if there is nothing to do.
+pub(crate) type FutureAct<'a> = Pin<Box<dyn Future<Output = Result<Option<GateAct>, Fault>> + Send + 'a>>;
 
 /// What an act on the gate itself writes.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use placet_core::audit::AuditEventKind;
 use placet_core::keys::EpochNumber;
 
 use crate::alert::Alert;
-use crate::commit::GateAct;
+use crate::commit::{FutureAct, GateAct};
 use crate::outbox::OutboxPayload;
 use crate::{Fault, Gate};
 
@@ -23,8 +23,10 @@ impl Gate {
         };
         // The first epoch is no rotation, so the chain is one entry shorter than the epochs. A rotation is recorded at
         // least once by whoever made it; what finds its entry there leaves it at that.
-        self.append(SUBJECT, async |_, chain| Ok((chain.seq < epoch.saturating_sub(1)).then(|| act.clone())))
-            .await
-            .map(drop)
+        let unless_recorded = |_, recorded: u32| -> FutureAct<'_> {
+            let act = (recorded < epoch.saturating_sub(1)).then(|| act.clone());
+            Box::pin(std::future::ready(Ok(act)))
+        };
+        self.append(SUBJECT, unless_recorded).await.map(drop)
     }
 }

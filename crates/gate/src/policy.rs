@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use placet_core::Refusal;
 use placet_core::audit::AuditEventKind;
 use placet_core::policy::{Diagnostic, Policy};
+use placet_core::{Refusal, Timestamp};
 
 use crate::cached::Freshness;
-use crate::commit::GateAct;
+use crate::commit::{FutureAct, GateAct};
 use crate::outbox::OutboxPayload;
 use crate::ports::PolicyRecord;
 use crate::{Error, Fault, Gate};
@@ -78,29 +78,40 @@ impl Gate {
             Ok(policy) => policy,
             Err(diagnostics) => return Ok(Err(diagnostics)),
         };
-        let act = async |now, _: &_| {
-            let latest = self.store.policy().await?;
-            if latest.as_ref().is_some_and(|latest| latest.sha256 == policy.sha256) {
-                return Ok(None);
-            }
-            let version = latest.map_or(1, |latest| latest.version.saturating_add(1));
-            Ok(Some(GateAct {
-                kind: AuditEventKind::PolicyInstalled,
-                actor: actor.to_owned(),
-                detail: format!("version {version}, sha256 {}", policy.sha256),
-                policy: Some(PolicyRecord {
-                    version,
-                    text: text.to_owned(),
-                    sha256: policy.sha256.clone(),
-                    installed_at: now,
-                }),
-                messages: vec![OutboxPayload::Reassign { policy: version }],
-            }))
-        };
+        let act = |now, _| -> FutureAct<'_> { Box::pin(self.installation(&policy, text, actor, now)) };
         let installed = self.append(SUBJECT, act).await?;
         let in_force = self.reload_policy().await?.map_or(0, |policy| policy.version);
         let new = installed.and_then(|act| act.policy).map(|record| record.version);
         Ok(Ok(new.map_or(Installed::Same(in_force), Installed::New)))
+    }
+}
+
+impl Gate {
+    /// What installing that policy writes now; nothing where the same text is in force.
+    async fn installation(
+        &self,
+        policy: &Policy,
+        text: &str,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<Option<GateAct>, Fault> {
+        let latest = self.store.policy().await?;
+        if latest.as_ref().is_some_and(|latest| latest.sha256 == policy.sha256) {
+            return Ok(None);
+        }
+        let version = latest.map_or(1, |latest| latest.version.saturating_add(1));
+        Ok(Some(GateAct {
+            kind: AuditEventKind::PolicyInstalled,
+            actor: actor.to_owned(),
+            detail: format!("version {version}, sha256 {}", policy.sha256),
+            policy: Some(PolicyRecord {
+                version,
+                text: text.to_owned(),
+                sha256: policy.sha256.clone(),
+                installed_at: now,
+            }),
+            messages: vec![OutboxPayload::Reassign { policy: version }],
+        }))
     }
 }
 
