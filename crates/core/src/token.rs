@@ -364,6 +364,7 @@ mod tests {
             payload_sha256: sha256_hex(b"{}"),
             decided_by: vec!["bob".into()],
             rule: Some("payments".into()),
+            policy: 3,
         }
     }
 
