@@ -161,7 +161,7 @@ impl Model {
         }
     }
 
-    /// What somebody sees in their inbox: names of requests.
+    /// What somebody sees in their inbox, by deadline; those of one deadline are in the order of their keys.
     pub(super) fn inbox(&self, who: &str) -> Vec<Key> {
         let mut found: Vec<(i64, Key)> = Vec::new();
         for (key, record) in &self.records {
@@ -172,7 +172,7 @@ impl Model {
                 }
             }
         }
-        found.sort_unstable();
+        found.sort_by_key(|(closes_at, (client, name))| (*closes_at, crate::sample::key(client, name)));
         found.into_iter().map(|(_, key)| key).collect()
     }
 
