@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-INDEXES = {f"RequestsTable/index/{index}": {"dynamodb:Query"} for index in ("due", "listed", "pending")}
+INDEXES = {f"RequestsTable/index/{index}": {"dynamodb:Query"} for index in ("due", "listed")}
 
 # Everything that a role may do, by what it may do it to. `phones` is what has no ARN, `traces` what X-Ray keeps.
 GRANTS = {

@@ -161,10 +161,9 @@ def test_the_tables_have_the_store_s_keys_and_indexes(resources: dict[str, Any])
     } == {
         "due": (
             ["due_pk", "due_at"],
-            {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["request_key", "what", "attempt", "created_at"]},
+            {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["request_key", "payload", "attempt", "created_at", "v"]},
         ),
         "listed": (["client", "approval_id"], {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["status"]}),
-        "pending": (["pending_pk", "approval_id"], {"ProjectionType": "KEYS_ONLY"}),
     }
     numbers = {
         each["AttributeName"]

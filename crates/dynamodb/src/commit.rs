@@ -11,11 +11,11 @@ use placet_core::request::Request;
 use placet_gate::Fault;
 use placet_gate::ports::{Commit, Committed, Quota, RequestWrite};
 
-use crate::items::{
-    self, COUNT, DUE_AT, DUE_PK, ENDED_AT, EXPIRES_AT, FORMAT_VERSION, Item, PENDING, PK, STATE, STATUS, SUBJECT,
-    Stands, StateColumns, VERSION, WaitingRequest, address, number, text,
-};
 use crate::duplicates::{self, DuplicateIndex, Lookup};
+use crate::items::{
+    self, COUNT, DUE_AT, DUE_PK, ENDED_AT, EXPIRES_AT, FORMAT_VERSION, Item, PENDING, PK, STATE, STATUS,
+    SUBJECT, Stands, StateColumns, VERSION, WaitingRequest, address, number, text,
+};
 use crate::{Inner, pause_before, random_hex};
 
 /// How many parts a transaction of DynamoDB's takes.
@@ -24,7 +24,7 @@ const MOST_PARTS: usize = 100;
 /// How often a transaction is sent that was throttled, met another, or was not answered.
 const TRIES: u32 = 10;
 
-/// How often a new request looks at its like, while they come and go, before it is written without counting among them.
+/// How often a new request looks at those like it, while they come and go, before it is written without counting among them.
 const LOOKS: u32 = 4;
 
 /// A counter is kept for so long after its minute, so that a clock that is set back does not renew the allowance.
@@ -206,7 +206,9 @@ impl Inner {
             Update::builder()
                 .table_name(&self.tables.requests)
                 .set_key(Some(address(format!("quota#{}", quota.client), quota.minute.to_string())))
-                .update_expression(format!("ADD used :one SET {EXPIRES_AT} = :expires_at, {FORMAT_VERSION} = :v"))
+                .update_expression(format!(
+                    "ADD used :one SET {EXPIRES_AT} = :expires_at, {FORMAT_VERSION} = :v"
+                ))
                 .condition_expression(condition)
                 .expression_attribute_values(":v", items::format_version())
                 .expression_attribute_values(":one", number(1))
@@ -249,8 +251,7 @@ impl Inner {
                     "attribute_not_exists(#count) OR #count < :most"
                 };
                 let most = number(quota.max_pending);
-                let count =
-                    count.condition_expression(condition).expression_attribute_values(":most", most);
+                let count = count.condition_expression(condition).expression_attribute_values(":most", most);
                 (Of::Waiting, count)
             }
             Some(_) | None => (Of::Other, count),
@@ -274,9 +275,7 @@ impl Inner {
             (
                 stop @ (Stop::Late | Stop::Record | Stop::Quota | Stop::Policy | Stop::Waiting),
                 Some(request),
-            ) => {
-                Ok(Written::Stopped(self.lost(request).await?.unwrap_or(stop)))
-            }
+            ) => Ok(Written::Stopped(self.lost(request).await?.unwrap_or(stop))),
             (Stop::Request(Some(item)), Some(RequestWrite::Update { from_version, .. }))
                 if item.get(VERSION) == Some(&number(from_version)) =>
             {
@@ -373,16 +372,17 @@ fn answer(written: Written, pending_twin: Option<placet_core::id::RequestId>) ->
         Written::Stopped(Stop::Late) => Committed::Late,
         Written::Stopped(Stop::Record) => Committed::ChainMoved,
         Written::Stopped(Stop::Quota) => Committed::OverQuota,
-        Written::Stopped(Stop::Twins(_)) => {
-            return Err(Fault::bare("a request without a condition on its like was stopped by one"));
+        Written::Stopped(Stop::Policy) => Committed::PolicyMoved,
+        Written::Stopped(Stop::Waiting) => Committed::TooManyPending,
+        Written::Stopped(Stop::Duplicates(_)) => {
+            return Err(Fault::bare("a request without a condition on those like it was stopped by one"));
         }
     })
 }
 
 fn key_of(write: &RequestWrite) -> placet_core::id::RequestKey {
     match write {
-        RequestWrite::Insert { asked, .. } => asked.key(),
-        RequestWrite::Update { key, .. } => *key,
+        RequestWrite::Insert { asked, .. } | RequestWrite::Update { asked, .. } => asked.key(),
     }
 }
 

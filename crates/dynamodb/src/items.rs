@@ -461,39 +461,54 @@ mod tests {
     #[test]
     fn a_request_comes_back_as_it_was() {
         let asked = sample::asked("n8n", "r1", START);
-        let life = state_of(&sample::insert(&asked));
-        let item = new_request(&asked, StateColumns::of(&life, 60).unwrap()).unwrap();
+        let commit = sample::insert(&asked);
+        let item = new_request(&asked, StateColumns::of(&state_of(&commit), 60).unwrap()).unwrap();
         assert_eq!(request_key(&item).unwrap(), asked.key());
-        assert_eq!(request(&item).unwrap(), Request { asked: Arc::new(asked), life, version: 1 });
+        assert_eq!(request(&item).unwrap(), sample::inserted(&commit));
     }
 
     #[test]
-    fn only_what_waits_is_in_the_sparse_indexes() {
+    fn only_what_waits_is_in_the_sparse_index() {
         let asked = sample::asked("n8n", "r1", START);
-        let waiting = state_of(&sample::insert(&asked));
-        let ended = sample::ended(&waiting, Status::Approved, START.plus_millis(1500));
-        let waiting = new_request(&asked, StateColumns::of(&waiting, 60).unwrap()).unwrap();
+        let commit = sample::insert(&asked);
+        let end = sample::end(&sample::inserted(&commit), Status::Approved, START.plus_millis(1500));
+        let waiting = new_request(&asked, StateColumns::of(&state_of(&commit), 60).unwrap()).unwrap();
+        assert_eq!(waiting.get(DUE_PK), Some(&Due::Closes.of(Some(asked.key()))));
         assert_eq!(waiting.get(DUE_AT), Some(&number(START.millis() + 600_000)));
         assert_eq!((waiting.get(ENDED_AT), waiting.get(EXPIRES_AT)), (None, None));
-        let ended = new_request(&asked, StateColumns::of(&ended, 60).unwrap()).unwrap();
-        assert_eq!((ended.get(DUE_PK), ended.get(DUE_AT), ended.get(PENDING_PK)), (None, None, None));
+        let ended = new_request(&asked, StateColumns::of(&state_of(&end), 60).unwrap()).unwrap();
+        assert_eq!((ended.get(DUE_PK), ended.get(DUE_AT)), (None, None));
         assert_eq!(ended.get(ENDED_AT), Some(&number(START.millis() + 1500)));
         assert_eq!(ended.get(EXPIRES_AT), Some(&number(START.seconds() + 61)));
     }
 
     #[test]
+    fn what_is_due_is_spread_over_all_partitions_of_its_kind() {
+        let partitions: std::collections::HashSet<String> = (0..200)
+            .map(|number| match Due::Closes.of(Some(sample::key("n8n", &format!("r{number}")))) {
+                AttributeValue::S(partition) => partition,
+                other => unreachable!("{other:?}"),
+            })
+            .collect();
+        let all = (0..SHARDS).map(|shard| Due::Closes.partition(shard)).collect();
+        assert_eq!(partitions, all);
+    }
+
+    #[test]
     fn a_message_is_found_by_its_id_alone() {
         let asked = sample::asked("n8n", "r1", START);
-        let letter = sample::letter(&asked, START.plus_millis(30_000));
-        let item = new_message(&letter, 60).unwrap();
-        assert_eq!(outgoing(&item).unwrap(), letter);
-        let address = message_address(&letter.id).unwrap();
-        assert!(address.iter().all(|(name, value)| item.get(name) == Some(value)));
-        let another = sample::asked("n8n", "r2", START).approval_id;
+        let notification = sample::notification(&asked, START.plus_millis(30_000));
+        for sent in [notification.clone(), sample::gate_message(3, START)] {
+            let item = new_message(&sent, 60).unwrap();
+            assert_eq!(message(&item).unwrap(), sent);
+            let address = message_address(&sent.id).unwrap();
+            assert!(address.iter().all(|(name, value)| item.get(name) == Some(value)));
+        }
         for faulty in [
-            OutboxMessage { id: "callback".into(), ..letter.clone() },
-            OutboxMessage { id: "msg_€€€€€€€€€€".into(), ..letter.clone() },
-            OutboxMessage { approval_id: another, ..letter.clone() },
+            OutboxMessage { id: "callback".into(), ..notification.clone() },
+            OutboxMessage { id: "msg_€€€€€€€€€€".into(), ..notification.clone() },
+            OutboxMessage { id: "msg_gate_reassign_3".into(), ..notification.clone() },
+            OutboxMessage { subject: OutboxSubject::Gate, ..notification },
         ] {
             assert!(new_message(&faulty, 60).is_err(), "{faulty:?}");
         }
@@ -503,7 +518,7 @@ mod tests {
     fn each_field_of_an_entry_is_an_attribute_and_comes_back() {
         let commit = sample::insert(&sample::asked("n8n", "r1", START));
         let mut chain = ChainHead::default();
-        let of_policy = chain.append("policy", None, sample::draft(AuditEventKind::PolicyInstalled, START));
+        let of_policy = chain.append("policy", None, sample::event(AuditEventKind::PolicyInstalled, START));
         for (original, expires) in [(commit.audit.first().unwrap(), true), (&of_policy, false)] {
             let item = new_entry(original, 60).unwrap();
             assert_eq!(item.get("event"), Some(&text(original.event.as_str())));
@@ -525,12 +540,12 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_of_those_who_wait_comes_first() {
+    fn the_oldest_of_those_that_wait_comes_first() {
         let ids = ["01B", "01A", "01C"].map(|approval| format!("{approval}#r.1:{approval}"));
-        let found = holders(&item([(WAITING, AttributeValue::Ss(ids.to_vec()))]));
+        let found = waiting_requests(&item([(WAITING, AttributeValue::Ss(ids.to_vec()))]));
         let names: Vec<&str> = found.iter().map(WaitingRequest::approval_id).collect();
         assert_eq!(names, ["01A", "01B", "01C"]);
         assert_eq!(found.first().and_then(WaitingRequest::request_id), RequestId::parse("r.1:01A").ok());
-        assert_eq!(holders(&Item::new()), []);
+        assert_eq!(waiting_requests(&Item::new()), []);
     }
 }

@@ -5,18 +5,18 @@
 //!
 //! # What is consistent, and what comes a little later
 //!
-//! Requests, messages of one request, subscriptions, policies and chains are read consistently. What is due, overdue,
+//! Requests, subscriptions, policies and chains are read consistently. What is due, overdue,
 //! pending or listed is found in indexes that DynamoDB brings up to date after the write, mostly within milliseconds.
 //! That breaks no promise: what the index has not got yet is found by the next sweep or the next look, and what it
 //! still has though it is gone is noticed, because a claim is conditional, a deadline is settled on the request as
 //! loaded, and pages of requests are loaded consistently before they are handed out.
 
 mod commit;
+mod duplicates;
 mod health;
 mod items;
 mod queries;
 mod tables;
-mod twins;
 mod watch;
 
 use std::sync::Arc;
@@ -32,7 +32,7 @@ use placet_gate::ports::{
     Clock, Closing, Commit, Committed, Hook, OutboxMessage, PolicyRecord, Store, StoreQuery, Watch,
 };
 
-pub use tables::{DUE_INDEX, Keep, LISTED_INDEX, PENDING_INDEX, TTL_ATTRIBUTE, Tables, create};
+pub use tables::{DUE_INDEX, Keep, LISTED_INDEX, TTL_ATTRIBUTE, Tables, create};
 
 /// A store in two tables. Clones are handles of the same store.
 #[derive(Clone)]
@@ -75,32 +75,28 @@ impl Store for DynamoStore {
         self.0.closing(until, limit).await
     }
 
-    async fn due_outgoing(&self, now: Timestamp, limit: usize) -> Result<Vec<OutboxMessage>, Fault> {
-        self.0.due_outgoing(now, limit).await
+    async fn due_messages(&self, now: Timestamp, limit: usize) -> Result<Vec<OutboxMessage>, Fault> {
+        self.0.due_messages(now, limit).await
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, Fault> {
         self.0.next_due().await
     }
 
-    async fn outgoing_of(&self, key: RequestKey) -> Result<Vec<OutboxMessage>, Fault> {
-        self.0.outgoing_of(key).await
+    async fn claim(&self, seen: &OutboxMessage, attempt: u32, due_at: Timestamp) -> Result<bool, Fault> {
+        self.0.claim(seen, attempt, due_at).await
     }
 
-    async fn reschedule(&self, seen: &OutboxMessage, attempt: u32, due_at: Timestamp) -> Result<bool, Fault> {
-        self.0.reschedule(seen, attempt, due_at).await
-    }
-
-    async fn sent(&self, id: &str) -> Result<(), Fault> {
-        self.0.sent(id).await
+    async fn ack(&self, id: &str) -> Result<(), Fault> {
+        self.0.ack(id).await
     }
 
     async fn list(&self, query: &StoreQuery) -> Result<Vec<Request>, Fault> {
         self.0.list(query).await
     }
 
-    async fn pending(&self, limit: usize) -> Result<Vec<Request>, Fault> {
-        self.0.pending(limit).await
+    async fn pending(&self, after: Option<Closing>, limit: usize) -> Result<Vec<Request>, Fault> {
+        self.0.pending(after, limit).await
     }
 
     // Not cached: a subscription counts from the moment that its answer was given, in every Lambda.

@@ -1,6 +1,7 @@
 //! The reads, and the writes of one item. What they mean is documented at the port.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::pin::Pin;
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
@@ -9,15 +10,15 @@ use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnValue, ReturnValuesOnCond
 use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, ChainHead};
 use placet_core::id::{ClientId, HookId, RequestKey};
-use placet_core::request::Request;
+use placet_core::request::{Request, Status};
 use placet_gate::Fault;
 use placet_gate::ports::{Closing, Hook, OutboxMessage, PolicyRecord, StoreQuery};
 
 use crate::items::{
-    self, APPROVAL_ID, ATTEMPT, CLAIM, CLIENT, CLOSES, DUE_AT, DUE_PK, EXPIRES_AT, HOOKS, Item, MARKS,
-    PENDING, PENDING_PK, PK, POLICY, SENDS, STATUS, SUBJECT, number, string, text,
+    self, APPROVAL_ID, ATTEMPT, CLAIM, CLIENT, DUE_AT, DUE_PK, Due, EXPIRES_AT, HOOKS, Item, MARKS, PK,
+    POLICY, SHARDS, STATUS, SUBJECT, number, string, text,
 };
-use crate::tables::{DUE_INDEX, LISTED_INDEX, PENDING_INDEX};
+use crate::tables::{DUE_INDEX, LISTED_INDEX};
 use crate::{Inner, pause_before, random_hex};
 
 /// How many items one `BatchGetItem` takes.
@@ -50,50 +51,64 @@ impl Inner {
     }
 
     pub(crate) async fn closing(&self, until: Timestamp, limit: usize) -> Result<Vec<Closing>, Fault> {
-        let found = up_to(limit, self.due(CLOSES, until)).await?;
-        found
-            .iter()
-            .map(|item| Ok(Closing { key: items::request_key(item)?, closes_at: items::due_at(item)? }))
-            .collect()
+        let mut all = Vec::new();
+        for found in self.each_shard(|shard| up_to(limit, self.due(Due::Closes, shard, until))).await? {
+            all.extend(found.iter().map(closing).collect::<Result<Vec<_>, _>>()?);
+        }
+        all.sort_unstable();
+        all.truncate(limit);
+        Ok(all)
     }
 
-    pub(crate) async fn due_outgoing(
+    pub(crate) async fn due_messages(
         &self,
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<OutboxMessage>, Fault> {
-        let found = up_to(limit, self.due(SENDS, now)).await?;
-        found.iter().map(items::outgoing).collect()
+        let mut all = Vec::new();
+        for found in self.each_shard(|shard| up_to(limit, self.due(Due::Sends, shard, now))).await? {
+            all.extend(found.iter().map(items::message).collect::<Result<Vec<_>, _>>()?);
+        }
+        all.sort_by_key(|message| message.due_at);
+        all.truncate(limit);
+        Ok(all)
     }
 
     pub(crate) async fn next_due(&self) -> Result<Option<Timestamp>, Fault> {
         let ever = Timestamp::from_millis(i64::MAX);
-        let (closes, sends) =
-            tokio::try_join!(up_to(1, self.due(CLOSES, ever)), up_to(1, self.due(SENDS, ever)))?;
-        let times: Result<Vec<_>, _> = closes.iter().chain(&sends).map(items::due_at).collect();
+        let (closes, sends) = tokio::try_join!(
+            self.each_shard(|shard| up_to(1, self.due(Due::Closes, shard, ever))),
+            self.each_shard(|shard| up_to(1, self.due(Due::Sends, shard, ever))),
+        )?;
+        let times: Result<Vec<_>, _> = closes.iter().chain(&sends).flatten().map(items::due_at).collect();
         Ok(times?.into_iter().min())
     }
 
-    fn due(&self, partition: &str, now: Timestamp) -> QueryFluentBuilder {
+    /// What a query finds in each partition of one kind, all asked at once.
+    async fn each_shard<T: Send + 'static>(
+        &self,
+        query: impl Fn(u8) -> BoxedQuery<T>,
+    ) -> Result<Vec<T>, Fault> {
+        let mut asked = tokio::task::JoinSet::new();
+        for shard in 0..SHARDS {
+            asked.spawn(query(shard));
+        }
+        let mut found = Vec::new();
+        while let Some(answer) = asked.join_next().await {
+            found.push(answer.map_err(|error| Fault::new(UNREAD, error))??);
+        }
+        Ok(found)
+    }
+
+    fn due(&self, what: Due, shard: u8, now: Timestamp) -> QueryFluentBuilder {
         self.query(&self.tables.requests)
             .index_name(DUE_INDEX)
             .key_condition_expression(format!("{DUE_PK} = :partition AND {DUE_AT} <= :now"))
-            .expression_attribute_values(":partition", text(partition))
+            .expression_attribute_values(":partition", text(what.partition(shard)))
             .expression_attribute_values(":now", number(now.millis()))
     }
 
-    /// Two reads, and only for requests whose silence approves: messages lie by approval, and the key does not say it.
-    pub(crate) async fn outgoing_of(&self, key: RequestKey) -> Result<Vec<OutboxMessage>, Fault> {
-        let Some(request) = self.load(key).await? else { return Ok(Vec::new()) };
-        let found = up_to(usize::MAX, self.messages_of(&request)).await?;
-        found.iter().map(items::outgoing).collect()
-    }
-
-    fn messages_of(&self, request: &Request) -> QueryFluentBuilder {
-        self.partition(&items::messages_of(&request.asked.approval_id))
-    }
-
-    pub(crate) async fn reschedule(
+    pub(crate) async fn claim(
         &self,
         seen: &OutboxMessage,
         attempt: u32,
@@ -131,20 +146,21 @@ impl Inner {
         }
     }
 
-    pub(crate) async fn sent(&self, id: &str) -> Result<(), Fault> {
+    pub(crate) async fn ack(&self, id: &str) -> Result<(), Fault> {
         self.delete(items::message_address(id)?).await.map(drop)
     }
 
     pub(crate) async fn list(&self, query: &StoreQuery) -> Result<Vec<Request>, Fault> {
+        let Some(client) = &query.client else { return self.list_all(query).await };
         let before = query.before.as_ref().map_or(AFTER_ALL, |approval| approval.as_str());
         let pages = self
             .query(&self.tables.requests)
             .index_name(LISTED_INDEX)
             .key_condition_expression(format!("{CLIENT} = :client AND {APPROVAL_ID} < :before"))
-            .expression_attribute_values(":client", text(query.client.as_str()))
+            .expression_attribute_values(":client", text(client.as_str()))
             .expression_attribute_values(":before", text(before))
             .scan_index_forward(false);
-        let Some(status) = &query.status else {
+        let Some(status) = query.status else {
             return self.requests(pages.limit(page(query.limit)), query.limit, |_| true).await;
         };
         let pages = pages
@@ -155,14 +171,89 @@ impl Inner {
         self.requests(pages, query.limit, |request| request.status() == status).await
     }
 
-    pub(crate) async fn pending(&self, limit: usize) -> Result<Vec<Request>, Fault> {
-        let pages = self
-            .query(&self.tables.requests)
-            .index_name(PENDING_INDEX)
-            .key_condition_expression(format!("{PENDING_PK} = :pending"))
-            .expression_attribute_values(":pending", text(PENDING))
-            .limit(page(limit));
-        self.requests(pages, limit, |request| request.pending().is_some()).await
+    /// The operator's list, and nobody else's: it goes through the whole index, which has few bytes of each request.
+    ///
+    /// No index has all clients' requests by age: it would be one partition for every write.
+    async fn list_all(&self, query: &StoreQuery) -> Result<Vec<Request>, Fault> {
+        let before = query.before.as_ref().map_or(AFTER_ALL, |approval| approval.as_str());
+        let mut newest: BTreeMap<String, Item> = BTreeMap::new();
+        let mut pages = self
+            .client
+            .scan()
+            .table_name(&self.tables.requests)
+            .index_name(LISTED_INDEX)
+            .filter_expression(format!("{APPROVAL_ID} < :before"))
+            .expression_attribute_values(":before", text(before))
+            .into_paginator()
+            .send();
+        while let Some(found) = pages.next().await {
+            for item in found.map_err(|error| Fault::new(UNREAD, error))?.items.into_iter().flatten() {
+                let wanted = query.status.map(Status::as_str);
+                if wanted.is_none_or(|wanted| string(&item, STATUS).is_ok_and(|status| status == wanted)) {
+                    let address = items::request_key(&item).map(items::request_address)?;
+                    newest.insert(string(&item, APPROVAL_ID)?.to_owned(), address);
+                }
+                if newest.len() > query.limit {
+                    newest.pop_first();
+                }
+            }
+        }
+        let addresses: Vec<Item> = newest.into_values().rev().collect();
+        let mut all = self.in_order(&addresses).await?;
+        all.retain(|request| query.status.is_none_or(|status| request.status() == status));
+        Ok(all)
+    }
+
+    /// What waits, by deadline, from the index of what closes.
+    ///
+    /// The index may be a moment behind: what it still has though it has ended is left out, and what has moved on to a
+    /// later stage comes in its new place, or at the end of the last page.
+    pub(crate) async fn pending(
+        &self,
+        mut after: Option<Closing>,
+        limit: usize,
+    ) -> Result<Vec<Request>, Fault> {
+        let mut all: Vec<(Closing, Request)> = Vec::new();
+        let mut moved: Vec<(Closing, Request)> = Vec::new();
+        while all.len() < limit {
+            let wanted = limit.saturating_sub(all.len());
+            let places = self.places_after(after, wanted).await?;
+            let is_last = places.len() < wanted;
+            let addresses: Vec<Item> = places.iter().map(|place| items::request_address(place.key)).collect();
+            for request in self.in_order(&addresses).await? {
+                let Some(closes_at) = request.pending().map(|pending| pending.closes_at) else { continue };
+                let place = Closing { closes_at, key: request.key() };
+                if places.binary_search(&place).is_ok() { &mut all } else { &mut moved }
+                    .push((place, request));
+            }
+            after = places.last().copied().or(after);
+            if is_last {
+                moved.retain(|(place, _)| all.iter().all(|(other, _)| other.key != place.key));
+                all.append(&mut moved);
+                break;
+            }
+        }
+        all.sort_by_key(|(place, _)| *place);
+        Ok(all.into_iter().map(|(_, request)| request).take(limit).collect())
+    }
+
+    /// The first `limit` places behind `after`, by deadline and key; fewer only if there are no more.
+    async fn places_after(&self, after: Option<Closing>, limit: usize) -> Result<Vec<Closing>, Fault> {
+        let from = after.map_or(i64::MIN, |after| after.closes_at.millis());
+        let query = |shard| -> BoxedQuery<Vec<Closing>> {
+            let query = self
+                .query(&self.tables.requests)
+                .index_name(DUE_INDEX)
+                .key_condition_expression(format!("{DUE_PK} = :partition AND {DUE_AT} >= :from"))
+                .expression_attribute_values(":partition", text(Due::Closes.partition(shard)))
+                .expression_attribute_values(":from", number(from))
+                .limit(page(limit.saturating_add(1)));
+            Box::pin(first_places(query, after, limit))
+        };
+        let mut all: Vec<Closing> = self.each_shard(query).await?.into_iter().flatten().collect();
+        all.sort_unstable();
+        all.truncate(limit);
+        Ok(all)
     }
 
     /// The requests that an index names, in its order, as they stand now, until there are `limit` of them.
@@ -186,16 +277,23 @@ impl Inner {
                 .map(|item| items::request_key(item).map(items::request_address))
                 .collect::<Result<_, _>>()?;
             for addresses in addresses.chunks(BATCH) {
-                let mut loaded = self.batch(addresses).await?;
-                let in_order =
-                    addresses.iter().filter_map(|address| loaded.remove(string(address, PK).ok()?));
-                all.extend(in_order.filter(&wanted));
+                all.extend(self.in_order(addresses).await?.into_iter().filter(&wanted));
                 if all.len() >= limit {
                     break;
                 }
             }
         }
         all.truncate(limit);
+        Ok(all)
+    }
+
+    /// The requests at those addresses that are there, in that order.
+    async fn in_order(&self, addresses: &[Item]) -> Result<Vec<Request>, Fault> {
+        let mut all = Vec::new();
+        for addresses in addresses.chunks(BATCH) {
+            let mut loaded = self.batch(addresses).await?;
+            all.extend(addresses.iter().filter_map(|address| loaded.remove(string(address, PK).ok()?)));
+        }
         Ok(all)
     }
 
@@ -273,7 +371,7 @@ impl Inner {
 
     /// The time is in the condition too: DynamoDB's TTL deletes hours or days late.
     pub(crate) async fn mark(&self, name: &str, until: Timestamp) -> Result<bool, Fault> {
-        let mut mark = items::address(MARKS, name);
+        let mut mark = items::new_item(items::address(MARKS, name));
         mark.insert(EXPIRES_AT.to_owned(), number(until.seconds()));
         let put = self
             .client
@@ -323,17 +421,51 @@ impl Inner {
     }
 }
 
+/// A query that is under way, on its own.
+type BoxedQuery<T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send>>;
+
 /// What a query finds, at most `limit`.
-async fn up_to(limit: usize, query: QueryFluentBuilder) -> Result<Vec<Item>, Fault> {
-    let mut all = Vec::new();
-    let mut pages = query.limit(page(limit)).into_paginator().send();
-    while all.len() < limit
-        && let Some(found) = pages.next().await
-    {
-        all.extend(found.map_err(|error| Fault::new(UNREAD, error))?.items.into_iter().flatten());
+fn up_to(limit: usize, query: QueryFluentBuilder) -> BoxedQuery<Vec<Item>> {
+    Box::pin(async move {
+        let mut all = Vec::new();
+        let mut pages = query.limit(page(limit)).into_paginator().send();
+        while all.len() < limit
+            && let Some(found) = pages.next().await
+        {
+            all.extend(found.map_err(|error| Fault::new(UNREAD, error))?.items.into_iter().flatten());
+        }
+        all.truncate(limit);
+        Ok(all)
+    })
+}
+
+/// The first `limit` places behind `after` in one partition. An index does not sort those of one time by their keys, so
+/// all of the last one's time are read.
+async fn first_places(
+    query: QueryFluentBuilder,
+    after: Option<Closing>,
+    limit: usize,
+) -> Result<Vec<Closing>, Fault> {
+    let mut places: Vec<Closing> = Vec::new();
+    let mut pages = query.into_paginator().send();
+    while let Some(found) = pages.next().await {
+        for item in found.map_err(|error| Fault::new(UNREAD, error))?.items() {
+            let place = closing(item)?;
+            let is_later = places.last().is_some_and(|last| last.closes_at < place.closes_at);
+            if places.len() >= limit && is_later {
+                return Ok(places);
+            }
+            if after.is_none_or(|after| place > after) {
+                places.push(place);
+            }
+        }
     }
-    all.truncate(limit);
-    Ok(all)
+    Ok(places)
+}
+
+/// The place of a request that waits, from the index.
+fn closing(item: &Item) -> Result<Closing, Fault> {
+    Ok(Closing { closes_at: items::due_at(item)?, key: items::request_key(item)? })
 }
 
 /// A page's size: as many as are wanted, within what is sensible.

@@ -75,7 +75,9 @@ fn requests(name: &str) -> Result<CreateTableInput, BuildError> {
     // A message is handed out from the index, so it is all in there; of a request, which may be long, only its keys.
     let due = Projection::builder()
         .projection_type(ProjectionType::Include)
-        .set_non_key_attributes(Some([REQUEST_KEY, PAYLOAD, ATTEMPT, CREATED_AT, FORMAT_VERSION].map(String::from).to_vec()))
+        .set_non_key_attributes(Some(
+            [REQUEST_KEY, PAYLOAD, ATTEMPT, CREATED_AT, FORMAT_VERSION].map(String::from).to_vec(),
+        ))
         .build();
     let listed =
         Projection::builder().projection_type(ProjectionType::Include).non_key_attributes(STATUS).build();

@@ -12,7 +12,7 @@
 mod clock;
 pub mod contract;
 pub mod golden;
-//pub mod history;
+pub mod history;
 mod memory;
 mod ports;
 pub mod sample;

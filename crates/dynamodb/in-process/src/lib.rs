@@ -128,6 +128,14 @@ impl StandIn {
         answer["Items"].as_array().unwrap().clone()
     }
 
+    /// Puts an item that is there already, changed: as another version of Placet might have written it.
+    pub fn put(&self, table: &str, item: &Value, change: impl FnOnce(&mut Value)) {
+        let mut item = item.clone();
+        change(&mut item);
+        let request = json!({ "TableName": table, "Item": item });
+        self.database.put_item(serde_json::from_value(request).unwrap()).unwrap();
+    }
+
     fn mishap(&self, operation: &str) -> Option<Mishap> {
         let mut mishaps = self.mishaps.lock().unwrap_or_else(PoisonError::into_inner);
         let place = mishaps.iter().position(|(of, _)| *of == operation)?;

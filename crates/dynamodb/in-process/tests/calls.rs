@@ -16,7 +16,7 @@ async fn each_operation_makes_as_few_calls_as_it_can() {
     let (stand_in, clock) = (StandIn::new(), FixedClock::new());
     let store = store_in(&stand_in, Arc::clone(&clock)).await;
     let calls = async |expected: &[&str]| assert_eq!(stand_in.take_calls(), expected);
-    let quota = |limit| Some(Quota { client: sample::client("n8n"), minute: 0, limit });
+    let quota = |limit| Some(Quota { client: sample::client("n8n"), minute: 0, limit, max_pending: 9 });
 
     // Asking, asking again, and asking the same under another name.
     let asked = sample::asked("n8n", "r1", START);
@@ -40,16 +40,16 @@ async fn each_operation_makes_as_few_calls_as_it_can() {
     calls(&["GetItem"]).await;
 
     // Sending and sweeping.
-    let message = store.outgoing_of(asked.key()).await.unwrap().remove(0);
-    calls(&["GetItem", "Query"]).await;
+    // The index by time has eight partitions of each kind, which are asked at once.
     store.closing(START, 256).await.unwrap();
-    store.due_outgoing(START.plus_millis(60_000), 256).await.unwrap();
-    calls(&["Query", "Query"]).await;
+    calls(&["Query"; 8]).await;
+    let message = store.due_messages(START.plus_millis(60_000), 256).await.unwrap().remove(0);
+    calls(&["Query"; 8]).await;
     store.next_due().await.unwrap();
-    calls(&["Query", "Query"]).await;
-    assert!(store.reschedule(&message, 1, START).await.unwrap());
+    calls(&["Query"; 16]).await;
+    assert!(store.claim(&message, 1, START).await.unwrap());
     calls(&["UpdateItem"]).await;
-    store.sent(&message.id).await.unwrap();
+    store.ack(&message.id).await.unwrap();
     calls(&["DeleteItem"]).await;
     assert!(store.mark("old-secret/n8n/1", START.plus_millis(60_000)).await.unwrap());
     assert!(!store.mark("old-secret/n8n/1", START.plus_millis(60_000)).await.unwrap());
@@ -60,11 +60,13 @@ async fn each_operation_makes_as_few_calls_as_it_can() {
     stand_in.take_calls();
 
     // Looking. A watch reads nothing by itself.
-    let query = StoreQuery { client: sample::client("n8n"), status: None, limit: 20, before: None };
+    let query = StoreQuery { client: Some(sample::client("n8n")), status: None, limit: 20, before: None };
     assert_eq!(store.list(&query).await.unwrap().len(), 2);
     calls(&["Query", "BatchGetItem"]).await;
-    assert_eq!(store.pending(20).await.unwrap().len(), 1);
-    calls(&["Query", "BatchGetItem"]).await;
+    assert_eq!(store.pending(None, 20).await.unwrap().len(), 1);
+    calls(&[&["Query"; 8][..], &["BatchGetItem"]].concat()).await;
+    assert_eq!(store.list(&StoreQuery { client: None, ..query }).await.unwrap().len(), 2);
+    calls(&["Scan", "BatchGetItem"]).await;
     store.watch(asked.key()).changed().await;
     calls(&[]).await;
     store.hooks().await.unwrap();
@@ -81,22 +83,22 @@ async fn long_lists_come_in_pages_and_whole() {
     for number in 0..230_i64 {
         let asked = sample::asked("n8n", &format!("r{number}"), START.plus_millis(number));
         let commit = sample::insert(&asked);
-        let commit = Commit { outgoing: Vec::new(), audit: Vec::new(), ..commit };
+        let commit = Commit { outbox: Vec::new(), audit: Vec::new(), ..commit };
         store.commit(commit).await.unwrap();
         names.push(asked.request_id.to_string());
     }
-    let found = store.pending(usize::MAX).await.unwrap();
-    let found: Vec<String> = found.iter().map(|request| request.asked.request_id.to_string()).collect();
+    let found = store.pending(None, usize::MAX).await.unwrap();
+    let found: Vec<String> = found.iter().map(|request| request.asked().request_id.to_string()).collect();
     assert_eq!(found, names);
     stand_in.take_calls();
     let query = StoreQuery {
-        client: sample::client("n8n"),
-        status: Some("pending".into()),
+        client: Some(sample::client("n8n")),
+        status: Some(Status::Pending),
         limit: 110,
         before: None,
     };
     let listed = store.list(&query).await.unwrap();
-    let listed: Vec<String> = listed.iter().map(|request| request.asked.request_id.to_string()).collect();
+    let listed: Vec<String> = listed.iter().map(|request| request.asked().request_id.to_string()).collect();
     names.reverse();
     assert_eq!(listed, names[..110]);
     assert_eq!(stand_in.take_calls(), ["Query", "BatchGetItem", "BatchGetItem"]);

@@ -1,11 +1,11 @@
-//! The gate as it runs in Lambdas: subscriptions read now and then, timers that reach minutes, messages from a queue.
+//! The gate as it runs in Lambdas: subscriptions read now and then, and a dispatcher whose timers reach minutes.
 
 use std::sync::Arc;
 
 use in_process::{StandIn, store_in};
 use placet_core::id::ReviewerId;
 use placet_core::policy::Decision;
-use placet_gate::ports::HookEvent;
+use placet_gate::ports::{Closing, HookEvent};
 use placet_gate::{RequestFields, Settings};
 use placet_testkit::{FixedClock, World, question, sample};
 use serde_json::json;
@@ -14,6 +14,7 @@ const POLICY: &str = r#"
 issuer = "https://gate.example.com"
 [[clients]]
 id = "n8n"
+roles = ["requester"]
 bearer = true
 rate_per_minute = 600
 [[reviewers]]
@@ -56,7 +57,7 @@ async fn a_warm_question_costs_one_transaction_and_a_warm_decision_a_read_and_a_
     let asking = gate.ask(&caller, pay("r2", 2)).await.unwrap();
     assert_eq!(stand_in.take_calls(), ["TransactWriteItems"]);
     let bob = ReviewerId::parse("bob").unwrap();
-    let link = gate.link(&asking.request, &bob).await.unwrap().to_string();
+    let link = gate.link(asking.request.asked(), &bob, &caller.policy).await.unwrap().to_string();
     let nonce = gate.review(&link).await.unwrap().nonce;
     assert_eq!(stand_in.take_calls(), ["GetItem"]);
     gate.decide(&link, &nonce, Decision::Approve, None).await.unwrap();
@@ -70,7 +71,7 @@ async fn subscriptions_are_read_again_after_a_while_and_after_ones_own_change() 
     let caller = world.caller("n8n").await;
     let decided = async |name: &str, amount| {
         gate.ask(&caller, pay(name, amount)).await.unwrap();
-        world.timers.take_dispatched().iter().filter(|message| message.id.contains("_requested_")).count()
+        world.dispatcher.take_messages().iter().filter(|message| message.id.contains("_requested_")).count()
     };
     assert_eq!(decided("r1", 1).await, 0);
     // Another process adds one: it is heard of a little later.
@@ -85,47 +86,19 @@ async fn subscriptions_are_read_again_after_a_while_and_after_ones_own_change() 
 }
 
 #[tokio::test]
-async fn a_message_from_a_queue_is_sent_once_however_often_it_comes() {
-    let (_, world) = lambda().await;
-    let gate = &world.gate;
-    let caller = world.caller("n8n").await;
-    gate.ask(&caller, pay("r1", 1)).await.unwrap();
-    let messages = world.timers.take_dispatched();
-    for _ in 0..3 {
-        for message in &messages {
-            gate.take_up(message, None).await.unwrap();
-        }
-    }
-    assert_eq!(world.notify.take_letters().len(), 1);
-    // Nobody can be told: it is put off, and the one that was put off is the one that counts.
-    gate.ask(&caller, pay("r2", 2)).await.unwrap();
-    let messages = world.timers.take_dispatched();
-    world.timers.take_wakes();
-    world.notify.break_down();
-    gate.take_up(&messages[0], None).await.unwrap();
-    world.notify.recover();
-    let retried = world.timers.take_retries();
-    assert_eq!(retried.len(), 1);
-    gate.take_up(&messages[0], None).await.unwrap();
-    assert_eq!(world.notify.take_letters().len(), 0);
-    gate.take_up(&retried[0], None).await.unwrap();
-    assert_eq!(world.notify.take_letters().len(), 1);
-}
-
-#[tokio::test]
 async fn a_sweep_sets_timers_for_what_closes_before_the_next_one_and_the_one_after() {
     let (_, world) = lambda().await;
     let gate = &world.gate;
     let caller = world.caller("n8n").await;
     let asking = gate.ask(&caller, pay("r1", 1)).await.unwrap();
     let closes_at = asking.request.pending().unwrap().closes_at;
-    let key = asking.request.asked.key();
-    world.timers.take_wakes();
+    let key = asking.request.key();
+    world.dispatcher.take();
     gate.sweep().await.unwrap();
-    assert_eq!(world.timers.take_wakes(), []);
+    assert_eq!(world.dispatcher.take_closing(), []);
     world.clock.set(closes_at.plus_millis(-75_000));
     let swept = gate.sweep().await.unwrap();
-    assert_eq!((swept.settled, world.timers.take_wakes().contains(&(key, closes_at))), (0, true));
+    assert_eq!((swept.settled, world.dispatcher.take_closing()), (0, vec![Closing { closes_at, key }]));
     world.clock.set(closes_at);
     assert_eq!(gate.sweep().await.unwrap().settled, 1);
 }

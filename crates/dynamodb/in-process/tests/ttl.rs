@@ -39,8 +39,8 @@ async fn old_ends_are_forgotten_before_the_trail_and_what_waits_never() {
     assert!(stand_in.expire() > 0);
     assert_eq!(store.load(ended.key()).await.unwrap(), None);
     assert!(store.load(waiting.key()).await.unwrap().is_some());
-    assert_eq!((entries(&ended).await, entries(&waiting).await), (2, 1));
-    let all = StoreQuery { client: sample::client("n8n"), status: None, limit: 10, before: None };
+    assert_eq!((entries(&ended).await, entries(&waiting).await), (4, 2));
+    let all = StoreQuery { client: Some(sample::client("n8n")), status: None, limit: 10, before: None };
     assert_eq!(store.list(&all).await.unwrap().len(), 1);
     // Its name is free again.
     assert_eq!(

@@ -6,40 +6,44 @@ use std::time::Duration;
 
 use placet_core::id::RequestId;
 use placet_core::policy::Decision;
-use placet_core::request::{Request, State};
+use placet_core::request::{Phase as StatePhase, Request, RequestState};
 use placet_core::{Refusal, Timestamp};
+use placet_gate::ports::OutboxMessage;
 use placet_gate::{Caller, Error};
 use serde_json::{Value, json};
 
-use super::{AT_ONCE, Act, Answer, Ask, Key, Phase, Redeem, SecretOf, Seen, Which, policy};
+use super::{AT_ONCE, Act, Answer, Ask, By, Key, Link, Phase, Redeem, SecretOf, Seen, Vote, Which, policy};
 use crate::{World, sample, world};
 
 /// Whoever acts in a history: all clients and reviewers, with what they keep.
 pub(super) struct Actor {
     pub world: World,
     /// The first link that each reviewer got to each request.
-    links: Mutex<HashMap<(Key, &'static str), Dated>>,
-    /// The first token that was made of each request.
-    tokens: Mutex<HashMap<Key, Dated>>,
+    links: Mutex<HashMap<(Key, &'static str), (String, Link)>>,
+    /// The first token that was made of each request, and its epoch.
+    tokens: Mutex<HashMap<Key, (String, u32)>>,
+    /// Every message that was worked off.
+    delivered: Mutex<Vec<OutboxMessage>>,
 }
-
-/// A link or a token, and its epoch.
-type Dated = (String, u32);
 
 /// What an act came to.
 #[derive(Default)]
 pub(super) struct Performed {
     /// The answer; none for acts that get none, or that there was nothing for.
     pub answer: Option<Answer>,
-    /// The epoch of the secret, link or token that was used.
+    /// The epoch of the token that was used.
     pub epoch: u32,
+    /// The link that was used; none where the gate gave none.
+    pub link: Option<Link>,
+    /// Names of requests in an inbox, in order.
+    pub inbox: Option<Vec<Key>>,
     /// The twin that an answer named.
     pub twin: Option<String>,
 }
 
 impl Actor {
     pub(super) fn new(world: World) -> Self {
-        Self { world, links: Mutex::default(), tokens: Mutex::default() }
+        Self { world, links: Mutex::default(), tokens: Mutex::default(), delivered: Mutex::default() }
     }
 
     /// Does it. `Err` for a fault of the gate.
@@ -59,6 +63,11 @@ impl Actor {
                 let caller = self.caller(key.0).await?;
                 Ok(answered(changed(world.gate.cancel(&caller, &name(*key)).await)?))
             }
+            Act::CancelAsOperator(key) => {
+                let result = world.gate.cancel_by_operator(&sample::client(key.0), &name(*key)).await;
+                Ok(answered(changed(result)?))
+            }
+            Act::Inbox(who) => self.inbox(who).await,
             Act::Read(key) => {
                 let caller = self.caller(key.0).await?;
                 Ok(answered(changed(world.gate.wait(&caller, &name(*key), Duration::ZERO).await)?))
@@ -66,15 +75,7 @@ impl Actor {
             Act::Redeem(key, redeem, which) => self.redeem(*key, redeem, *which).await,
             Act::Sweep => quietly(world.gate.sweep().await.map(drop)),
             Act::Deliver => {
-                world.deliver_all().await;
-                Ok(Performed::default())
-            }
-            Act::Outage => {
-                world.notify.break_down();
-                Ok(Performed::default())
-            }
-            Act::Recovery => {
-                world.notify.recover();
+                self.deliver().await;
                 Ok(Performed::default())
             }
             Act::Rotate => {
@@ -98,6 +99,19 @@ impl Actor {
                 Ok(Performed::default())
             }
         }
+    }
+
+    /// Works off what waits; how much it was.
+    pub(super) async fn deliver(&self) -> usize {
+        let delivered = self.world.deliver_all().await;
+        let count = delivered.len();
+        self.delivered.lock().unwrap().extend(delivered);
+        count
+    }
+
+    /// Everything that was worked off so far.
+    pub(super) fn delivered(&self) -> Vec<OutboxMessage> {
+        self.delivered.lock().unwrap().clone()
     }
 
     async fn caller(&self, client: &str) -> Result<Caller, String> {
@@ -135,7 +149,7 @@ impl Actor {
         };
         let mut fields = world::question(ask.name, ask.action, &payload(ask.amount));
         fields.timeout_seconds = ask.timeout_seconds;
-        fields.callback_url = (ask.client == "bot").then(|| "https://bot.example.com/done".to_owned());
+        fields.callback_url = ask.callback.map(str::to_owned);
         let asking = self.world.gate.ask(&caller, fields).await;
         let twin =
             asking.as_ref().ok().and_then(|asking| asking.pending_twin.as_ref().map(ToString::to_string));
@@ -144,7 +158,7 @@ impl Actor {
             Ok(asking) => Answer::Again(seen(&asking.request)),
             Err(error) => refused(error)?,
         };
-        Ok(Performed { answer: Some(answer), epoch: held, twin })
+        Ok(Performed { answer: Some(answer), epoch: held, twin, ..Performed::default() })
     }
 
     async fn vote(
@@ -154,48 +168,72 @@ impl Actor {
         decision: Decision,
         which: Which,
     ) -> Result<Performed, String> {
+        let gate = &self.world.gate;
         let Some(request) = self.world.stored(key.0, key.1).await else { return Ok(Performed::default()) };
-        let link =
-            self.world.gate.link(&request, &sample::reviewer(who)).await.map_err(|error| told(&error))?;
-        let fresh = (link.to_string(), link.epoch());
-        let first = self.links.lock().unwrap().entry((key, who)).or_insert_with(|| fresh.clone()).clone();
-        let (link, epoch) = match which {
-            Which::Fresh => fresh,
-            Which::First => first,
+        let (policy, reviewer) = (gate.policy().await.map_err(|error| told(&error))?, sample::reviewer(who));
+        let first = self.links.lock().unwrap().get(&(key, who)).cloned();
+        let used = match (which, first) {
+            (Which::First, Some(first)) => first,
+            (Which::First, None) | (Which::Fresh, _) => {
+                let link = match gate.link(request.asked(), &reviewer, &policy).await {
+                    Ok(link) => link,
+                    Err(error) => {
+                        return Ok(Performed { answer: Some(refused(error)?), ..Performed::default() });
+                    }
+                };
+                let generation = policy.reviewer(&reviewer).map_or(0, |known| known.generation);
+                let fresh = (link.to_string(), Link { epoch: link.epoch(), generation });
+                self.links.lock().unwrap().entry((key, who)).or_insert_with(|| fresh.clone());
+                fresh
+            }
         };
-        let answer = match self.world.decide(&link, decision, None).await {
-            Ok(review) => Answer::Seen(seen(&review.request)),
+        let answer = match self.world.decide(&used.0, decision, None).await {
+            Ok(review) => Answer::Seen(seen_of(review.request.state())),
             Err(error) => refused(error)?,
         };
-        Ok(Performed { answer: Some(answer), epoch, twin: None })
+        Ok(Performed { answer: Some(answer), link: Some(used.1), ..Performed::default() })
+    }
+
+    async fn inbox(&self, who: &str) -> Result<Performed, String> {
+        let gate = &self.world.gate;
+        let policy = gate.policy().await.map_err(|error| told(&error))?;
+        let found = gate.waiting_for(&sample::reviewer(who), &policy).await.map_err(|error| told(&error))?;
+        let keys = super::KEYS.iter().copied();
+        let key_of = |request: &Request| {
+            let asked = request.asked();
+            keys.clone()
+                .find(|(client, name)| asked.client.as_str() == *client && asked.request_id.as_str() == *name)
+        };
+        let inbox = found.items.iter().filter_map(|item| key_of(&item.request)).collect();
+        Ok(Performed { inbox: Some(inbox), ..Performed::default() })
     }
 
     async fn redeem(&self, key: Key, redeem: &Redeem, which: Which) -> Result<Performed, String> {
         let world = &self.world;
         let Some(request) = world.stored(key.0, key.1).await else { return Ok(Performed::default()) };
         let asker = self.caller(key.0).await?;
-        let token = world
-            .gate
-            .token(&request, &asker.policy, Some(asker.epoch))
-            .await
-            .map_err(|error| told(&error))?;
+        let token = world.gate.token(&request, &asker).await.map_err(|error| told(&error))?;
         let Some(token) = token else { return Ok(Performed::default()) };
         let ring = world.keys.ring();
-        let wanted = if key.0 == "bot" { request.asked.epoch } else { asker.epoch };
+        let wanted = if key.0 == "bot" { request.asked().epoch } else { asker.epoch };
         let fresh = (token, ring.epoch(wanted).unwrap_or(&ring.current).number);
         let first = self.tokens.lock().unwrap().entry(key).or_insert_with(|| fresh.clone()).clone();
         let (token, epoch) = match which {
             Which::Fresh => fresh,
             Which::First => first,
         };
-        let presenter = if redeem.by_other_client { other(key.0) } else { key.0 };
+        let presenter = match redeem.by {
+            By::Asker => key.0,
+            By::Other => other(key.0),
+            By::Executor => "payments",
+        };
         let presenter = self.caller(presenter).await?;
         // What is said of a token that is wrong in two ways is not for a history to settle.
         let in_time = request.claims().is_some_and(|claims| world.gate.now().seconds() < claims.exp);
         let payload_sha256 = if redeem.wrong_payload && in_time {
             "0".repeat(64)
         } else {
-            request.asked.payload_sha256.clone()
+            request.asked().payload_sha256.clone()
         };
         let answer = match world
             .gate
@@ -205,38 +243,45 @@ impl Actor {
             Ok(redeemed) => Answer::Redeemed { first: redeemed.first },
             Err(error) => refused(error)?,
         };
-        Ok(Performed { answer: Some(answer), epoch, twin: None })
+        Ok(Performed { answer: Some(answer), epoch, ..Performed::default() })
     }
 }
 
 /// A request, as the model tells it.
 pub(super) fn seen(request: &Request) -> Seen {
-    let life = &request.life;
+    seen_of(request.state())
+}
+
+fn seen_of(state: &RequestState) -> Seen {
     Seen {
-        phase: match &life.state {
-            State::Pending(pending) => Phase::Pending {
+        phase: match state.phase() {
+            StatePhase::Pending(pending) => Phase::Pending {
                 stage: pending.stage,
                 closes_at: pending.closes_at.millis(),
                 asked: pending.asked.iter().map(|asked| asked.reviewer.to_string()).collect(),
+                deserted: pending.deserted,
             },
-            State::Ended(outcome) => Phase::Ended {
-                status: outcome.status.as_str().to_owned(),
+            StatePhase::Ended(outcome) => Phase::Ended {
+                status: outcome.status().as_str().to_owned(),
                 decided_by: outcome.decided_by.iter().map(ToString::to_string).collect(),
                 decided_at: outcome.decided_at.millis(),
             },
         },
-        votes: life
-            .votes
+        votes: state
+            .votes()
             .iter()
-            .map(|vote| {
-                (vote.reviewer.to_string(), vote.decision == Decision::Approve, vote.voted_at.millis())
+            .map(|vote| Vote {
+                who: vote.reviewer.to_string(),
+                yes: vote.decision == Decision::Approve,
+                at: vote.voted_at.millis(),
+                stage: vote.stage,
             })
             .collect(),
-        redeemed: life
-            .redeemed
-            .as_ref()
+        redeemed: state
+            .redemption()
             .map(|redemption| (redemption.redeemed_by.clone(), redemption.redeemed_at.millis())),
-        updated_at: life.updated_at.millis(),
+        callbacks: state.callbacks().to_vec(),
+        updated_at: state.updated_at().millis(),
     }
 }
 

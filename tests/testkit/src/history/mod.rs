@@ -31,6 +31,9 @@ const RACES: u32 = 48;
 /// Client and name of a request.
 type Key = (&'static str, &'static str);
 
+/// All requests that there can be.
+const KEYS: [Key; 4] = [("n8n", "r0"), ("n8n", "r1"), ("bot", "r0"), ("bot", "r1")];
+
 /// What can happen.
 #[derive(Clone, Debug)]
 enum Act {
@@ -47,12 +50,12 @@ enum Act {
         yes: bool,
     },
     Cancel(Key),
+    CancelAsOperator(Key),
+    Inbox(&'static str),
     Read(Key),
     Redeem(Key, Redeem, Which),
     Sweep,
     Deliver,
-    Outage,
-    Recovery,
     Rotate,
     Install(usize),
     MoveClock(i64),
@@ -67,13 +70,29 @@ struct Ask {
     action: &'static str,
     amount: u32,
     timeout_seconds: Option<u32>,
+    callback: Option<&'static str>,
 }
 
 #[derive(Clone, Debug)]
 struct Redeem {
     redeemed_by: &'static str,
     wrong_payload: bool,
-    by_other_client: bool,
+    by: By,
+}
+
+/// Who shows a token.
+#[derive(Clone, Copy, Debug)]
+enum By {
+    Asker,
+    Other,
+    Executor,
+}
+
+/// When a link was made: the epoch of the keys, and the generation of its reviewer's links.
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    epoch: u32,
+    generation: u32,
 }
 
 /// The secret that a client still uses.
@@ -105,14 +124,23 @@ enum Answer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Seen {
     phase: Phase,
-    votes: Vec<(String, bool, i64)>,
+    votes: Vec<Vote>,
     redeemed: Option<(String, i64)>,
+    callbacks: Vec<String>,
     updated_at: i64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
+struct Vote {
+    who: String,
+    yes: bool,
+    at: i64,
+    stage: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Phase {
-    Pending { stage: usize, closes_at: i64, asked: Vec<String> },
+    Pending { stage: usize, closes_at: i64, asked: Vec<String>, deserted: bool },
     Ended { status: String, decided_by: Vec<String>, decided_at: i64 },
 }
 
@@ -180,7 +208,7 @@ fn runner(cases: u32) -> TestRunner {
 }
 
 async fn begin(subject: &Subject) -> Actor {
-    let [first, _] = policy::tables();
+    let [first, ..] = policy::tables();
     let world =
         World::with_policy(Arc::clone(&subject.store), Arc::clone(&subject.clock), &first.toml()).await;
     Actor::new(world)
@@ -188,15 +216,15 @@ async fn begin(subject: &Subject) -> Actor {
 
 async fn follow(subject: &Subject, acts: &[Act]) -> Result<(), String> {
     let actor = begin(subject).await;
-    let [first, _] = policy::tables();
+    let [first, ..] = policy::tables();
     let mut model = Model {
         policy: first,
+        is_new_policy: false,
         now: FixedClock::START.millis(),
         epoch: 1,
         records: std::collections::BTreeMap::new(),
     };
     let mut watchdog = Watchdog::default();
-    let mut in_outage = false;
     for (number, act) in acts.iter().enumerate() {
         let fail = |what: String| format!("step {number}, {act:?}: {what}");
         // What cannot be had (a token of what waits, a link to nothing) is not tried: then nobody says anything.
@@ -204,18 +232,26 @@ async fn follow(subject: &Subject, acts: &[Act]) -> Result<(), String> {
             Act::Ask(ask, _) => model.twins((ask.client, ask.name), ask),
             _ => Vec::new(),
         };
-        let Performed { answer, epoch, twin } = actor.perform(act).await.map_err(fail)?;
+        let Performed { answer, epoch, link, inbox, twin } = actor.perform(act).await.map_err(fail)?;
         let expected = match act {
             Act::Ask(ask, _) => Some(model.ask((ask.client, ask.name), ask)),
             Act::Vote { key, who, yes, .. } => {
                 if answer.is_some() {
-                    model.vote(*key, who, *yes, epoch)
+                    model.vote(*key, who, *yes, link)
                 } else {
                     None
                 }
             }
             Act::Answer { key, decider, yes } => Some(model.answer(*key, decider, *yes)),
-            Act::Cancel(key) => Some(model.cancel(*key)),
+            Act::Cancel(key) => Some(model.cancel(*key, &format!("client:{}", key.0))),
+            Act::CancelAsOperator(key) => Some(model.cancel(*key, "operator:cli")),
+            Act::Inbox(who) => {
+                let expected = model.inbox(who);
+                if inbox.as_ref() != Some(&expected) {
+                    return Err(fail(format!("the inbox of {who} has {inbox:?}, the model {expected:?}")));
+                }
+                None
+            }
             Act::Read(key) => Some(model.read(*key)),
             Act::Redeem(key, redeem, _) => {
                 if answer.is_some() {
@@ -229,15 +265,7 @@ async fn follow(subject: &Subject, acts: &[Act]) -> Result<(), String> {
                 None
             }
             Act::Deliver => {
-                model.deliver(in_outage);
-                None
-            }
-            Act::Outage => {
-                in_outage = true;
-                None
-            }
-            Act::Recovery => {
-                in_outage = false;
+                model.deliver();
                 None
             }
             Act::Rotate => {
@@ -246,6 +274,7 @@ async fn follow(subject: &Subject, acts: &[Act]) -> Result<(), String> {
             }
             Act::Install(index) => {
                 if let Some(table) = policy::tables().get(*index) {
+                    model.is_new_policy |= model.policy.toml() != table.toml();
                     model.policy = table.clone();
                 }
                 None
@@ -279,7 +308,7 @@ async fn follow(subject: &Subject, acts: &[Act]) -> Result<(), String> {
             }
         }
     }
-    watchdog.check_end(&actor).await
+    watchdog.check_end(subject, &actor).await
 }
 
 async fn race(subject: &Subject, acts: &[Act]) -> Result<(), String> {
@@ -301,7 +330,7 @@ async fn race(subject: &Subject, acts: &[Act]) -> Result<(), String> {
         }
         watchdog.check(subject, &actor).await.map_err(|what| format!("after {group:?}: {what}"))?;
     }
-    watchdog.check_end(&actor).await
+    watchdog.check_end(subject, &actor).await
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -316,49 +345,52 @@ fn act() -> impl Strategy<Value = Act> {
             .prop_map(|(key, who, yes, link)| Act::Vote { key, who, yes, link }),
         3 => (key(), decider(), yes()).prop_map(|(key, decider, yes)| Act::Answer { key, decider, yes }),
         1 => key().prop_map(Act::Cancel),
+        1 => key().prop_map(Act::CancelAsOperator),
+        2 => prop::sample::select(&PEOPLE[..]).prop_map(Act::Inbox),
         2 => key().prop_map(Act::Read),
         6 => (key(), redeem(), which()).prop_map(|(key, redeem, token)| Act::Redeem(key, redeem, token)),
         2 => Just(Act::Sweep),
         3 => Just(Act::Deliver),
-        1 => Just(Act::Outage),
-        1 => Just(Act::Recovery),
         1 => Just(Act::Rotate),
-        3 => (0_usize..2).prop_map(Act::Install),
+        3 => (0_usize..3).prop_map(Act::Install),
         4 => clock_move().prop_map(Act::MoveClock),
         4 => (key(), -1_i64..2).prop_map(|(key, millis)| Act::MoveTo(key, millis)),
     ]
 }
 
 fn key() -> impl Strategy<Value = Key> {
-    (prop::sample::select(&["n8n", "bot"][..]), prop::sample::select(&["r0", "r1"][..]))
+    prop::sample::select(&KEYS[..])
 }
 
 fn ask() -> impl Strategy<Value = Act> {
     let timeout =
         prop_oneof![4 => Just(None), 1 => Just(Some(60)), 1 => Just(Some(240)), 1 => Just(Some(864_000))];
+    let callback = prop_oneof![
+        1 => Just(None),
+        3 => prop::sample::select(&["https://a.example.com/", "https://b.example.com/"][..]).prop_map(Some),
+    ];
     let secret = prop_oneof![4 => Just(SecretOf::ThisEpoch), 1 => Just(SecretOf::TheOneBefore)];
     let action = prop_oneof![
         5 => Just("double"),
-        4 => Just("silence"),
-        3 => prop::sample::select(&["silence.later", "chief.then", "queue"][..]),
+        4 => Just("later"),
+        3 => prop::sample::select(&["chief.then", "queue", "queue.first"][..]),
         5 => prop::sample::select(&ACTIONS[..]),
     ];
-    (key(), action, 1_u32..3, timeout, secret).prop_map(
-        |((client, name), action, amount, timeout_seconds, secret)| {
-            Act::Ask(Ask { client, name, action, amount, timeout_seconds }, secret)
+    (key(), action, 1_u32..3, timeout, callback, secret).prop_map(
+        |((client, name), action, amount, timeout_seconds, callback, secret)| {
+            Act::Ask(Ask { client, name, action, amount, timeout_seconds, callback }, secret)
         },
     )
 }
 
 fn redeem() -> impl Strategy<Value = Redeem> {
-    let by = prop::sample::select(&["run-1", "run-2"][..]);
-    (by, prop::bool::weighted(0.15), prop::bool::weighted(0.1)).prop_map(
-        |(redeemed_by, wrong_payload, by_other_client)| Redeem {
-            redeemed_by,
-            wrong_payload,
-            by_other_client,
-        },
-    )
+    let redeemed_by = prop::sample::select(&["run-1", "run-2"][..]);
+    let by = prop_oneof![6 => Just(By::Asker), 1 => Just(By::Other), 3 => Just(By::Executor)];
+    (redeemed_by, prop::bool::weighted(0.15), by).prop_map(|(redeemed_by, wrong_payload, by)| Redeem {
+        redeemed_by,
+        wrong_payload,
+        by,
+    })
 }
 
 /// To the millisecond, past the policies' deadlines, and back.

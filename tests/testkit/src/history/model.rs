@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use super::policy::{ApprovalTerms, Assignees, Evaluation, Owner, Rule, RuleAction, Silence, Stage, Table};
-use super::{Answer, Ask, Key, Phase, Redeem, Seen};
+use super::policy::{ApprovalTerms, Assignees, Evaluation, Executor, Owner, Rule, RuleAction, Stage, Table};
+use super::{Answer, Ask, By, Key, Link, Phase, Redeem, Seen};
+
+/// Links of so many generations of somebody who has left are still told from links of nobody.
+const GENERATIONS_OF_STRANGERS: u32 = 8;
 
 /// What the model knows.
 pub(super) struct Model {
     pub policy: Table,
+    /// A policy has come into force, and what is open has not been looked at under it.
+    pub is_new_policy: bool,
     pub now: i64,
     pub epoch: u32,
     pub records: BTreeMap<Key, Record>,
@@ -21,22 +26,32 @@ pub(super) struct Record {
     deadline: Option<i64>,
     owner: Option<&'static str>,
     rule: Option<Rule>,
-    /// Silence can never approve it.
-    silence_refuses: bool,
+    /// The stage in which it ended, if it was asked of anybody.
+    ended_in: Option<usize>,
     pub seen: Seen,
-    /// A stage was passed over unheard.
-    unheard: bool,
-    /// Stage and reviewer of every message that has not gone out; a queue is nobody.
-    unsent: Vec<(usize, Option<&'static str>)>,
+}
+
+/// What somebody may do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Decide,
+    RejectOnly,
+    Nothing,
 }
 
 impl Model {
     pub(super) fn ask(&mut self, key: Key, ask: &Ask) -> Answer {
         if let Some(known) = self.records.get_mut(&key) {
-            if known.ask != *ask {
+            if (known.ask.action, known.ask.amount) != (ask.action, ask.amount) {
                 return Answer::Refused("request_id_conflict");
             }
             known.settle(&self.policy, self.now);
+            if let Some(url) =
+                ask.callback.filter(|url| !known.seen.callbacks.iter().any(|other| other == url))
+            {
+                known.seen.callbacks.push(url.to_owned());
+                known.seen.updated_at = known.clamp(self.now);
+            }
             return Answer::Again(known.seen.clone());
         }
         let record = Record::open(key, ask, &self.policy, self.now);
@@ -57,16 +72,29 @@ impl Model {
             .collect()
     }
 
-    pub(super) fn vote(&mut self, key: Key, who: &'static str, yes: bool, link_epoch: u32) -> Option<Answer> {
+    /// `link` is what somebody holds; none where the gate gives them none.
+    pub(super) fn vote(
+        &mut self,
+        key: Key,
+        who: &'static str,
+        yes: bool,
+        link: Option<Link>,
+    ) -> Option<Answer> {
         let record = self.records.get_mut(&key)?;
-        if link_epoch + 1 < self.epoch {
+        let Some(link) = link else { return Some(Answer::Refused("not_found")) };
+        if link.epoch + 1 < self.epoch {
             return Some(Answer::Refused("link_expired"));
         }
-        let asked = record.seen.asked().is_some_and(|asked| asked.iter().any(|name| name == who));
-        let voted = record.seen.votes.iter().any(|(name, _, _)| name == who);
-        if !self.policy.knows(who) {
-            let known = asked || voted;
-            return Some(Answer::Refused(if known { "link_expired" } else { "not_found" }));
+        let generation = self.policy.reviewer(who).map(|known| known.generation);
+        if generation != Some(link.generation) {
+            let asked = record.seen.asked().is_some_and(|asked| asked.iter().any(|name| name == who));
+            let voted = record.seen.votes.iter().any(|vote| vote.who == who);
+            let is_recognised = link.generation <= generation.unwrap_or(GENERATIONS_OF_STRANGERS)
+                && (generation.is_some() || asked || voted);
+            return Some(Answer::Refused(if is_recognised { "link_expired" } else { "not_found" }));
+        }
+        if !record.seen.is_pending() {
+            return Some(Answer::Ended(record.seen.clone()));
         }
         record.settle(&self.policy, self.now);
         Some(record.vote(who, yes, &self.policy, self.now))
@@ -76,30 +104,36 @@ impl Model {
         if !matches!(decider, "jira" | "ops") {
             return Answer::Refused("forbidden");
         }
+        let policy = &self.policy;
+        let Some(record) = self.records.get_mut(&key) else { return Answer::Refused("not_found") };
+        // What is not in one of its queues is not there for a decider, whatever it will come to.
+        if !record.is_in_queue_of(decider, policy) {
+            return Answer::Refused("not_found");
+        }
+        record.settle(policy, self.now);
+        if !record.is_in_queue_of(decider, policy) {
+            return Answer::Refused("not_found");
+        }
+        let Phase::Pending { stage, .. } = record.seen.phase else {
+            return Answer::Ended(record.seen.clone());
+        };
+        if yes && policy.owner(decider).is_some_and(|owner| record.bars(owner, policy)) {
+            return Answer::Refused("forbidden");
+        }
+        let at = record.clamp(self.now);
+        let status = if yes { "approved" } else { "rejected" };
+        record.end(status, vec![format!("client:{decider}")], at, at, Some(stage));
+        Answer::Seen(record.seen.clone())
+    }
+
+    pub(super) fn cancel(&mut self, key: Key, by: &str) -> Answer {
         let Some(record) = self.records.get_mut(&key) else { return Answer::Refused("not_found") };
         record.settle(&self.policy, self.now);
         let Phase::Pending { stage, .. } = record.seen.phase else {
             return Answer::Ended(record.seen.clone());
         };
-        let in_queue = record.stage(stage).is_some_and(|stage| matches!(stage.asks, Assignees::Queue));
-        let owner = self.policy.owner(decider);
-        let barred = owner.is_some_and(|owner| record.bars(key.0, owner, &self.policy));
-        if !in_queue || (yes && barred) {
-            return Answer::Refused("forbidden");
-        }
         let at = record.clamp(self.now);
-        record.end(if yes { "approved" } else { "rejected" }, vec![format!("client:{decider}")], at, at);
-        Answer::Seen(record.seen.clone())
-    }
-
-    pub(super) fn cancel(&mut self, key: Key) -> Answer {
-        let Some(record) = self.records.get_mut(&key) else { return Answer::Refused("not_found") };
-        record.settle(&self.policy, self.now);
-        if !record.seen.is_pending() {
-            return Answer::Ended(record.seen.clone());
-        }
-        let at = record.clamp(self.now);
-        record.end("cancelled", vec![format!("client:{}", key.0)], at, at);
+        record.end("cancelled", vec![by.to_owned()], at, at, Some(stage));
         Answer::Seen(record.seen.clone())
     }
 
@@ -118,18 +152,28 @@ impl Model {
         }
     }
 
-    /// All messages go out; in an outage only those that nobody needs any more are dropped.
-    pub(super) fn deliver(&mut self, in_outage: bool) {
-        for record in self.records.values_mut() {
-            let waits = match record.seen.phase {
-                Phase::Pending { stage, .. } => Some(stage),
-                Phase::Ended { .. } => None,
-            };
-            let policy = &self.policy;
-            record.unsent.retain(|(stage, who)| {
-                in_outage && waits == Some(*stage) && who.is_none_or(|who| policy.knows(who))
-            });
+    /// All messages are worked off; the one that a new policy leaves has what is open looked at.
+    pub(super) fn deliver(&mut self) {
+        if std::mem::take(&mut self.is_new_policy) {
+            for record in self.records.values_mut() {
+                record.reassign(&self.policy, self.now);
+            }
         }
+    }
+
+    /// What somebody sees in their inbox, by deadline; those of one deadline are in the order of their keys.
+    pub(super) fn inbox(&self, who: &str) -> Vec<Key> {
+        let mut found: Vec<(i64, Key)> = Vec::new();
+        for (key, record) in &self.records {
+            if let Phase::Pending { stage, closes_at, .. } = record.seen.phase {
+                let is_over = record.clamp(self.now) >= closes_at;
+                if !is_over && record.standing(stage, who, &self.policy) != Standing::Nothing {
+                    found.push((closes_at, *key));
+                }
+            }
+        }
+        found.sort_by_key(|(closes_at, (client, name))| (*closes_at, crate::sample::key(client, name)));
+        found.into_iter().map(|(_, key)| key).collect()
     }
 
     fn expired(&self, key: Key) -> bool {
@@ -150,8 +194,13 @@ impl Model {
 
     pub(super) fn redeem(&mut self, key: Key, redeem: &Redeem, token_epoch: u32) -> Option<Answer> {
         let expired = self.expired(key);
+        let may = match redeem.by {
+            By::Asker => true,
+            By::Other => false,
+            By::Executor => key.0 == "n8n" && self.policy.executor == Executor::Named,
+        };
         let record = self.records.get_mut(&key)?;
-        if redeem.by_other_client || token_epoch + 1 < self.epoch {
+        if !may || token_epoch + 1 < self.epoch {
             return Some(Answer::Refused("invalid_request"));
         }
         if redeem.wrong_payload && !expired {
@@ -192,15 +241,14 @@ impl Record {
             deadline: limit.map(|limit| now + limit),
             owner: policy.owner(key.0),
             rule,
-            silence_refuses: doubt || limit != natural,
+            ended_in: None,
             seen: Seen {
                 phase: Phase::Ended { status: String::new(), decided_by: Vec::new(), decided_at: now },
                 votes: Vec::new(),
                 redeemed: None,
+                callbacks: ask.callback.into_iter().map(str::to_owned).collect(),
                 updated_at: now,
             },
-            unheard: false,
-            unsent: Vec::new(),
         };
         let alone = match &record.rule {
             Some(Rule { then: RuleAction::Approve, .. }) => Some(if doubt { "rejected" } else { "approved" }),
@@ -210,7 +258,7 @@ impl Record {
         let opened = alone.is_none() && record.open_stage(0, policy, now);
         if !opened {
             let rule = record.rule.as_ref().map_or("default", |rule| rule.name);
-            record.end(alone.unwrap_or("rejected"), vec![format!("policy:{rule}")], now, now);
+            record.end(alone.unwrap_or("rejected"), vec![format!("policy:{rule}")], now, now, None);
         }
         record
     }
@@ -238,44 +286,54 @@ impl Record {
         }
     }
 
-    fn end(&mut self, status: &str, decided_by: Vec<String>, decided_at: i64, at: i64) {
+    fn end(&mut self, status: &str, decided_by: Vec<String>, decided_at: i64, at: i64, stage: Option<usize>) {
         self.seen.phase = Phase::Ended { status: status.to_owned(), decided_by, decided_at };
         self.seen.updated_at = at;
+        self.ended_in = stage;
+    }
+
+    /// Whether the stage that waits, or in which it ended, is a queue of that decider's.
+    fn is_in_queue_of(&self, decider: &str, policy: &Table) -> bool {
+        let stage = match self.seen.phase {
+            Phase::Pending { stage, .. } => Some(stage),
+            Phase::Ended { .. } => self.ended_in,
+        };
+        stage.and_then(|stage| self.stage(stage)).is_some_and(|stage| match stage.asks {
+            Assignees::Queue(queue) => policy.answers_for(decider, queue),
+            Assignees::Role(_) => false,
+        })
+    }
+
+    /// Whom a stage asks.
+    fn asked(&self, stage: usize, policy: &Table) -> Vec<&'static str> {
+        match self.stage(stage).map(|stage| stage.asks) {
+            Some(Assignees::Role(role)) => policy.asked(role),
+            Some(Assignees::Queue(_)) | None => Vec::new(),
+        }
+    }
+
+    /// Whether anybody may approve that stage.
+    fn somebody_may(&self, stage: usize, policy: &Table) -> bool {
+        match self.stage(stage).map(|stage| stage.asks) {
+            Some(Assignees::Role(role)) => policy.asked(role).iter().any(|who| !self.bars(who, policy)),
+            Some(Assignees::Queue(queue)) => policy.deciders.iter().any(|(_, _, of)| *of == queue),
+            None => false,
+        }
     }
 
     /// Opens the first stage from `from` on that still has time and somebody who may approve.
     fn open_stage(&mut self, from: usize, policy: &Table, at: i64) -> bool {
-        let Some(terms) = self.terms().cloned() else { return false };
-        let mut closes_at = self.created_at;
-        let mut passed = false;
-        for (index, stage) in terms.stages.iter().enumerate() {
-            closes_at += stage.within_ms;
+        let stages = self.terms().map_or(0, |terms| terms.stages.len());
+        for stage in from..stages {
+            let within: i64 =
+                (0..=stage).filter_map(|index| self.stage(index)).map(|stage| stage.within_ms).sum();
+            let closes_at = self.created_at + within;
             let closes_at = self.deadline.map_or(closes_at, |deadline| closes_at.min(deadline));
-            if index < from {
+            if at >= closes_at || !self.somebody_may(stage, policy) {
                 continue;
             }
-            let asked: Vec<&'static str> = match stage.asks {
-                Assignees::Queue => Vec::new(),
-                Assignees::Role(role) => policy
-                    .reviewers
-                    .iter()
-                    .map(|(id, _)| *id)
-                    .filter(|id| policy.has_role(id, role))
-                    .collect(),
-            };
-            let somebody = matches!(stage.asks, Assignees::Queue)
-                || asked.iter().any(|who| terms.owner == Owner::MayApprove || self.owner != Some(who));
-            if at >= closes_at || !somebody {
-                passed = true;
-                continue;
-            }
-            self.unheard |= passed;
-            self.unsent.extend(asked.iter().map(|who| (index, Some(*who))));
-            if asked.is_empty() {
-                self.unsent.push((index, None));
-            }
-            let asked = asked.into_iter().map(str::to_owned).collect();
-            self.seen.phase = Phase::Pending { stage: index, closes_at, asked };
+            let asked = self.asked(stage, policy).into_iter().map(str::to_owned).collect();
+            self.seen.phase = Phase::Pending { stage, closes_at, asked, deserted: false };
             self.seen.updated_at = at;
             return true;
         }
@@ -286,80 +344,100 @@ impl Record {
     fn settle(&mut self, policy: &Table, now: i64) {
         let at = self.clamp(now);
         while let Phase::Pending { stage, closes_at, .. } = self.seen.phase {
-            if at < closes_at || self.open_stage(stage + 1, policy, at) {
-                if at < closes_at {
-                    return;
-                }
+            if at < closes_at {
+                return;
+            }
+            if self.open_stage(stage + 1, policy, at) {
                 continue;
             }
-            let terms = self.terms();
-            let last = terms.map_or(0, |terms| terms.stages.len() - 1);
-            let approves = terms.is_some_and(|terms| terms.silence == Silence::Approves)
-                && !self.silence_refuses
-                && !self.unheard
-                && self.unsent.is_empty()
-                && self.somebody_is_left(policy)
-                && stage == last;
             let rule = self.rule.as_ref().map_or("default", |rule| rule.name);
             let decided_at = self.deadline.map_or(at, |deadline| deadline.min(at));
-            let status = if approves { "approved" } else { "expired" };
-            self.end(status, vec![format!("timeout:{rule}")], decided_at, at);
+            self.end("expired", vec![format!("timeout:{rule}")], decided_at, at, Some(stage));
         }
     }
 
-    /// Whether one of those who are asked still has the role, or it is a queue that is asked.
-    fn somebody_is_left(&self, policy: &Table) -> bool {
-        let Phase::Pending { stage, asked, .. } = &self.seen.phase else { return false };
-        self.stage(*stage).is_none_or(|stage| match stage.asks {
-            Assignees::Role(role) => asked.iter().any(|who| policy.has_role(who, role)),
-            Assignees::Queue => true,
-        })
+    /// Looks at what is open under a policy that has come into force.
+    fn reassign(&mut self, policy: &Table, now: i64) {
+        let at = self.clamp(now);
+        let Phase::Pending { stage, closes_at, asked, deserted } = self.seen.phase.clone() else { return };
+        if at >= closes_at {
+            return;
+        }
+        let asked_now: Vec<String> = self.asked(stage, policy).into_iter().map(str::to_owned).collect();
+        let may = self.somebody_may(stage, policy);
+        if !may && self.open_stage(stage + 1, policy, at) {
+            return;
+        }
+        let same = asked.iter().all(|who| asked_now.contains(who))
+            && asked_now.iter().all(|who| asked.contains(who));
+        if (may && same && !deserted) || (!may && deserted) {
+            return;
+        }
+        self.seen.phase = Phase::Pending { stage, closes_at, asked: asked_now, deserted: !may };
+        self.seen.updated_at = at;
     }
 
-    fn bars(&self, client: &str, who: &str, policy: &Table) -> bool {
+    /// Whether this person owns the asking client, when it asked or by now, and so may not approve.
+    fn bars(&self, who: &str, policy: &Table) -> bool {
         let allowed = self.terms().is_some_and(|terms| terms.owner == Owner::MayApprove);
-        !allowed && (self.owner == Some(who) || policy.owner(client) == Some(who))
+        !allowed && (self.owner == Some(who) || policy.owner(self.ask.client) == Some(who))
+    }
+
+    fn standing(&self, stage: usize, who: &str, policy: &Table) -> Standing {
+        let has_authority = match self.stage(stage).map(|stage| stage.asks) {
+            Some(Assignees::Role(role)) => policy.has_role(who, role) || policy.asked(role).contains(&who),
+            Some(Assignees::Queue(_)) | None => false,
+        };
+        match (has_authority, self.bars(who, policy)) {
+            (false, _) => Standing::Nothing,
+            (true, true) => Standing::RejectOnly,
+            (true, false) => Standing::Decide,
+        }
     }
 
     fn vote(&mut self, who: &'static str, yes: bool, policy: &Table, now: i64) -> Answer {
-        let Phase::Pending { stage, asked, .. } = &self.seen.phase else {
+        let Phase::Pending { stage, .. } = self.seen.phase else {
             return Answer::Ended(self.seen.clone());
         };
-        let still_asked = asked.iter().any(|name| name == who)
-            && self.stage(*stage).is_some_and(|stage| match stage.asks {
-                Assignees::Role(role) => policy.has_role(who, role),
-                Assignees::Queue => false,
-            });
-        if !still_asked {
-            return Answer::Refused("link_expired");
+        match self.standing(stage, who, policy) {
+            Standing::Nothing => return Answer::Refused("link_expired"),
+            Standing::RejectOnly if yes => return Answer::Refused("forbidden"),
+            Standing::RejectOnly | Standing::Decide => {}
         }
-        if yes && self.bars(self.ask.client, who, policy) {
-            return Answer::Refused("forbidden");
-        }
-        let earlier = self.seen.votes.iter().position(|(name, _, _)| name == who);
-        if earlier.and_then(|at| self.seen.votes.get(at)).is_some_and(|(_, said, _)| *said == yes) {
+        let needed = self.terms().map_or(1, |terms| terms.approvals);
+        let earlier = self.seen.votes.iter().position(|vote| vote.who == who);
+        let says_the_same = earlier
+            .and_then(|at| self.seen.votes.get(at))
+            .is_some_and(|vote| vote.yes == yes && self.counts(vote, policy));
+        if says_the_same && self.approvers(policy).len() < needed {
             return Answer::Seen(self.seen.clone());
         }
         let at = self.clamp(now);
         if let Some(earlier) = earlier {
             self.seen.votes.remove(earlier);
         }
-        self.seen.votes.push((who.to_owned(), yes, at));
+        self.seen.votes.push(super::Vote { who: who.to_owned(), yes, at, stage });
         self.seen.updated_at = at;
+        let approvers = self.approvers(policy);
         if !yes {
-            self.end("rejected", vec![who.to_owned()], at, at);
-            return Answer::Seen(self.seen.clone());
-        }
-        let approvers: Vec<String> = self
-            .seen
-            .votes
-            .iter()
-            .filter(|(name, yes, _)| *yes && policy.knows(name) && !self.bars(self.ask.client, name, policy))
-            .map(|(name, _, _)| name.clone())
-            .collect();
-        if approvers.len() >= self.terms().map_or(1, |terms| terms.approvals) {
-            self.end("approved", approvers, at, at);
+            self.end("rejected", vec![who.to_owned()], at, at, Some(stage));
+        } else if approvers.len() >= needed {
+            self.end("approved", approvers, at, at, Some(stage));
         }
         Answer::Seen(self.seen.clone())
+    }
+
+    /// Whether what was said then still has authority.
+    fn counts(&self, vote: &super::Vote, policy: &Table) -> bool {
+        match self.standing(vote.stage, &vote.who, policy) {
+            Standing::Decide => true,
+            Standing::RejectOnly => !vote.yes,
+            Standing::Nothing => false,
+        }
+    }
+
+    fn approvers(&self, policy: &Table) -> Vec<String> {
+        let counted = self.seen.votes.iter().filter(|vote| vote.yes && self.counts(vote, policy));
+        counted.map(|vote| vote.who.clone()).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! Two small policies: as tables, which the model reads, and as the text that the gate gets.
+//! Three small policies: as tables, which the model reads, and as the text that the gate gets.
 
 use std::fmt::Write as _;
 
@@ -8,12 +8,36 @@ const HOUR: i64 = 60 * MINUTE;
 /// What the histories' clients, reviewers and rules are.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
-    /// Id and owner of the two clients that ask, and of the two that decide.
-    pub clients: [(&'static str, Option<&'static str>); 4],
-    /// Reviewers and their roles.
-    pub reviewers: Vec<(&'static str, &'static [&'static str])>,
+    /// Id and owner of the two clients that ask.
+    pub askers: [(&'static str, Option<&'static str>); 2],
+    /// Whether `payments` is an executor of `n8n`.
+    pub executor: Executor,
+    /// Id, owner and queue of the two clients that decide.
+    pub deciders: [(&'static str, Option<&'static str>, &'static str); 2],
+    /// The people.
+    pub reviewers: Vec<Reviewer>,
     /// Rules; each applies to the action of its own name.
     pub rules: Vec<Rule>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Executor {
+    Named,
+    NotNamed,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Reviewer {
+    pub id: &'static str,
+    pub roles: &'static [&'static str],
+    pub generation: u32,
+    pub presence: Presence,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    Here,
+    Away { backup: Option<&'static str> },
 }
 
 #[derive(Clone, Debug)]
@@ -42,14 +66,7 @@ pub(super) enum RuleAction {
 pub(super) struct ApprovalTerms {
     pub approvals: usize,
     pub stages: Vec<Stage>,
-    pub silence: Silence,
     pub owner: Owner,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Silence {
-    Refuses,
-    Approves,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,10 +81,10 @@ pub(super) struct Stage {
     pub within_ms: i64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Assignees {
     Role(&'static str),
-    Queue,
+    Queue(&'static str),
 }
 
 /// The actions that are asked for: one for each rule, and one that no rule knows.
@@ -76,12 +93,12 @@ pub(super) const ACTIONS: [&str; 13] = [
     "never",
     "single",
     "double",
-    "silence",
-    "silence.later",
+    "later",
     "chief",
     "chief.then",
     "own",
     "queue",
+    "queue.first",
     "doubt",
     "doubt.alone",
     "unknown",
@@ -91,39 +108,57 @@ pub(super) const ACTIONS: [&str; 13] = [
 pub(super) const PEOPLE: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
 
 /// The policies that a history changes between.
-pub(super) fn tables() -> [Table; 2] {
+pub(super) fn tables() -> [Table; 3] {
+    let reviewer = |id, roles| Reviewer { id, roles, generation: 1, presence: Presence::Here };
     let first = Table {
-        clients: [("n8n", Some("alice")), ("bot", None), ("jira", None), ("ops", Some("alice"))],
+        askers: [("n8n", Some("alice")), ("bot", None)],
+        executor: Executor::Named,
+        deciders: [("jira", None, "backup"), ("ops", Some("alice"), "backup")],
         reviewers: vec![
-            ("alice", &["owners", "chief"]),
-            ("bob", &["finance"]),
-            ("carol", &["finance"]),
-            ("dave", &["finance", "owners"]),
+            reviewer("alice", &["owners", "chief"]),
+            reviewer("bob", &["finance"]),
+            reviewer("carol", &["finance"]),
+            reviewer("dave", &["finance", "owners"]),
         ],
         rules: rules(1, 3600),
     };
-    // Bob has left, erin has come, dave has lost a role, and n8n is carol's now.
+    // Bob has left, erin has come, dave has lost a role, n8n is carol's now, and her links of before are void.
     let second = Table {
-        clients: [("n8n", Some("carol")), ("bot", None), ("jira", None), ("ops", Some("alice"))],
+        askers: [("n8n", Some("carol")), ("bot", None)],
+        deciders: [("jira", None, "backup"), ("ops", Some("alice"), "elsewhere")],
         reviewers: vec![
-            ("alice", &["owners", "chief"]),
-            ("carol", &["finance"]),
-            ("dave", &["owners"]),
-            ("erin", &["finance"]),
+            reviewer("alice", &["owners", "chief"]),
+            Reviewer { generation: 2, ..reviewer("carol", &["finance"]) },
+            reviewer("dave", &["owners"]),
+            reviewer("erin", &["finance"]),
         ],
         rules: rules(2, 600),
+        ..first.clone()
     };
-    [first, second]
+    // Everybody but carol and erin is away: erin stands in for bob, and nobody for the others. Jira reads another queue.
+    let away = |backup| Presence::Away { backup };
+    let third = Table {
+        executor: Executor::NotNamed,
+        deciders: [("jira", None, "elsewhere"), ("ops", Some("alice"), "backup")],
+        reviewers: vec![
+            Reviewer { presence: away(None), ..reviewer("alice", &["owners", "chief"]) },
+            Reviewer { presence: away(Some("erin")), ..reviewer("bob", &["finance"]) },
+            reviewer("carol", &["finance"]),
+            Reviewer { presence: away(Some("alice")), ..reviewer("dave", &["finance", "owners"]) },
+            Reviewer { generation: 3, ..reviewer("erin", &["others"]) },
+        ],
+        ..first.clone()
+    };
+    [first, second, third]
 }
 
 fn rules(approvals_of_single: usize, valid_for_seconds: i64) -> Vec<Rule> {
     let rule = |name, then| Rule { name, evaluation: Evaluation::Sound, then, valid_for_seconds };
     let unsound = |name, then| Rule { evaluation: Evaluation::Fails, ..rule(name, then) };
     let people = |role, within_ms| Stage { asks: Assignees::Role(role), within_ms };
-    let queue = |within_ms| Stage { asks: Assignees::Queue, within_ms };
-    let terms =
-        |stages| ApprovalTerms { approvals: 1, stages, silence: Silence::Refuses, owner: Owner::Barred };
-    let silent = |stages| ApprovalTerms { silence: Silence::Refuses, ..terms(stages) };
+    let queue = |within_ms| Stage { asks: Assignees::Queue("backup"), within_ms };
+    let terms = |stages| ApprovalTerms { approvals: 1, stages, owner: Owner::Barred };
+    let asks = |stages| RuleAction::Ask(terms(stages));
     vec![
         rule("free", RuleAction::Approve),
         rule("never", RuleAction::Reject),
@@ -141,16 +176,9 @@ fn rules(approvals_of_single: usize, valid_for_seconds: i64) -> Vec<Rule> {
                 ..terms(vec![people("finance", 10 * MINUTE), people("owners", HOUR), queue(24 * HOUR)])
             }),
         ),
-        rule("silence", RuleAction::Ask(silent(vec![people("finance", 5 * MINUTE)]))),
-        rule(
-            "silence.later",
-            RuleAction::Ask(silent(vec![people("owners", 5 * MINUTE), people("finance", 5 * MINUTE)])),
-        ),
-        rule("chief", RuleAction::Ask(terms(vec![people("chief", 5 * MINUTE)]))),
-        rule(
-            "chief.then",
-            RuleAction::Ask(silent(vec![people("chief", 5 * MINUTE), people("finance", 5 * MINUTE)])),
-        ),
+        rule("later", asks(vec![people("owners", 5 * MINUTE), people("finance", 5 * MINUTE)])),
+        rule("chief", asks(vec![people("chief", 5 * MINUTE)])),
+        rule("chief.then", asks(vec![people("chief", 5 * MINUTE), people("finance", 5 * MINUTE)])),
         rule(
             "own",
             RuleAction::Ask(ApprovalTerms {
@@ -158,8 +186,9 @@ fn rules(approvals_of_single: usize, valid_for_seconds: i64) -> Vec<Rule> {
                 ..terms(vec![people("chief", 10 * MINUTE)])
             }),
         ),
-        rule("queue", RuleAction::Ask(terms(vec![queue(HOUR)]))),
-        unsound("doubt", RuleAction::Ask(silent(vec![people("finance", 5 * MINUTE)]))),
+        rule("queue", asks(vec![queue(HOUR)])),
+        rule("queue.first", asks(vec![queue(5 * MINUTE), people("finance", 5 * MINUTE)])),
+        unsound("doubt", asks(vec![people("finance", 5 * MINUTE)])),
         unsound("doubt.alone", RuleAction::Approve),
     ]
 }
@@ -169,34 +198,75 @@ impl Table {
         self.rules.iter().find(|rule| rule.name == action)
     }
 
-    pub(super) fn knows(&self, reviewer: &str) -> bool {
-        self.reviewers.iter().any(|(id, _)| *id == reviewer)
+    pub(super) fn reviewer(&self, id: &str) -> Option<&Reviewer> {
+        self.reviewers.iter().find(|reviewer| reviewer.id == id)
     }
 
-    pub(super) fn has_role(&self, reviewer: &str, role: &str) -> bool {
-        self.reviewers.iter().any(|(id, roles)| *id == reviewer && roles.contains(&role))
+    pub(super) fn has_role(&self, id: &str, role: &str) -> bool {
+        self.reviewer(id).is_some_and(|reviewer| reviewer.roles.contains(&role))
+    }
+
+    /// Whom a role asks: each once, a stand-in in the place of who is away.
+    pub(super) fn asked(&self, role: &str) -> Vec<&'static str> {
+        let mut asked = Vec::new();
+        for holder in self.reviewers.iter().filter(|reviewer| reviewer.roles.contains(&role)) {
+            let mut present = Some(holder);
+            while let Some(Reviewer { presence: Presence::Away { backup }, .. }) = present {
+                present = backup.and_then(|backup| self.reviewer(backup));
+            }
+            if let Some(present) = present.filter(|present| !asked.contains(&present.id)) {
+                asked.push(present.id);
+            }
+        }
+        asked
     }
 
     pub(super) fn owner(&self, client: &str) -> Option<&'static str> {
-        self.clients.iter().find(|(id, _)| *id == client).and_then(|(_, owner)| *owner)
+        let deciders = self.deciders.iter().map(|(id, owner, _)| (*id, *owner));
+        let mut all = self.askers.iter().copied().chain(deciders);
+        all.find(|(id, _)| *id == client).and_then(|(_, owner)| owner)
+    }
+
+    /// Whether that client answers for that queue.
+    pub(super) fn answers_for(&self, decider: &str, queue: &str) -> bool {
+        self.deciders.iter().any(|(id, _, of)| *id == decider && *of == queue)
     }
 
     /// The text of this policy.
     pub(super) fn toml(&self) -> String {
         let mut text = String::from("issuer = \"https://gate.example.com\"\n");
-        for (id, owner) in self.clients {
-            let role = if matches!(id, "jira" | "ops") { "decider" } else { "requester" };
-            let queues = if role == "decider" { "queues = [\"backup\"]\n" } else { "" };
-            let token = if id == "bot" { "EdDSA" } else { "HS256" };
+        let mut client = |id: &str, owner: Option<&str>, rest: &str| {
             let owner = owner.map_or_else(String::new, |owner| format!("owner = \"{owner}\"\n"));
-            let _ = write!(
-                text,
-                "[[clients]]\nid = \"{id}\"\nroles = [\"{role}\"]\n{queues}{owner}token = \"{token}\"\nbearer = true\n\
-                 rate_per_minute = 1000000\n"
+            let _ = write!(text, "[[clients]]\nid = \"{id}\"\n{owner}bearer = true\n{rest}\n");
+        };
+        for (id, owner) in self.askers {
+            let named = id == "n8n" && self.executor == Executor::Named;
+            let executors = if named { "executors = [\"payments\"]\n" } else { "" };
+            let token = if id == "bot" { "EdDSA" } else { "HS256" };
+            client(
+                id,
+                owner,
+                &format!(
+                    "roles = [\"requester\"]\ntoken = \"{token}\"\n{executors}rate_per_minute = 1000000"
+                ),
             );
         }
-        for (id, roles) in &self.reviewers {
-            let _ = write!(text, "[[reviewers]]\nid = \"{id}\"\nroles = {roles:?}\n");
+        client("payments", None, "roles = [\"executor\"]");
+        for (id, owner, queue) in self.deciders {
+            client(id, owner, &format!("roles = [\"decider\"]\nqueues = [\"{queue}\"]"));
+        }
+        for Reviewer { id, roles, generation, presence } in &self.reviewers {
+            let away = match presence {
+                Presence::Here => String::new(),
+                Presence::Away { backup } => {
+                    let backup = backup.map_or_else(String::new, |backup| format!(", backup = \"{backup}\""));
+                    format!("away = [{{ from = 2020-01-01, until = 2040-01-01{backup} }}]\n")
+                }
+            };
+            let _ = write!(
+                text,
+                "[[reviewers]]\nid = \"{id}\"\nroles = {roles:?}\ngeneration = {generation}\n{away}"
+            );
         }
         for rule in &self.rules {
             let doubt = match rule.evaluation {
@@ -227,7 +297,7 @@ impl ApprovalTerms {
                 let within = stage.within_ms / 1000;
                 match stage.asks {
                     Assignees::Role(role) => format!("{{ ask = [\"{role}\"], within = \"{within}s\" }}"),
-                    Assignees::Queue => format!("{{ queue = \"backup\", within = \"{within}s\" }}"),
+                    Assignees::Queue(queue) => format!("{{ queue = \"{queue}\", within = \"{within}s\" }}"),
                 }
             })
             .collect();

@@ -6,7 +6,7 @@ use in_process::{StandIn, store_in, tables};
 use placet_core::Timestamp;
 use placet_core::request::Status;
 use placet_dynamodb::DynamoStore;
-use placet_gate::ports::{Commit, Committed, RequestWrite, Store};
+use placet_gate::ports::{Commit, Committed, Store};
 use placet_testkit::{FixedClock, sample};
 
 const START: Timestamp = FixedClock::START;
@@ -53,14 +53,12 @@ async fn the_oldest_that_still_waits_is_named() {
 }
 
 #[tokio::test]
-async fn what_policy_decides_at_once_is_told_of_a_twin_and_is_none() {
+async fn what_policy_decides_at_once_is_told_of_a_duplicate_and_is_none() {
     let (stand_in, store) = begin().await;
     let at_once = async |request_id: &str| {
-        let mut commit = sample::insert(&sample::asked("n8n", request_id, START));
-        if let Some(RequestWrite::Insert { life, .. }) = &mut commit.request {
-            *life = sample::ended(life, Status::Approved, START);
-        }
-        store.commit(commit).await.unwrap()
+        let mut asked = sample::asked("n8n", request_id, START);
+        asked.summary = sample::AT_ONCE.into();
+        store.commit(sample::insert(&asked)).await.unwrap()
     };
     assert_eq!(at_once("r1").await, Committed::Done { pending_twin: None });
     assert_eq!(waiting(&stand_in), 0);
@@ -93,7 +91,7 @@ async fn a_loop_that_asks_the_same_without_end_does_not_fill_the_list() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_twins_that_come_at_once_all_but_one_are_told() {
+async fn of_duplicates_that_come_at_once_all_but_one_are_told() {
     let (stand_in, store) = begin().await;
     let store = Arc::new(store);
     let tasks: Vec<_> = (0..8)
