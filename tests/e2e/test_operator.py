@@ -347,6 +347,18 @@ def test_hangup_reads_the_policy_again_and_ends_nothing(local_gate):
     assert gate.alive() and gate.cli("client", "secret", "slower").returncode in (0, 1)
 
 
+def test_doctor_names_reviewers_who_cannot_be_reached(local_gate):
+    def doctor(address):
+        gate = local_gate(SHARED.replace('email = "carol@example.com"\n', address)).start()
+        return gate.cli("doctor")
+
+    nobody = doctor("")
+    assert nobody.returncode == 0 and re.search(r"warn .*`carol` has no address", nobody.stdout), nobody
+    for address in ('phone = "+15550177"\n', 'slack = "U012AB3CD"\n'):
+        ran = doctor(address)
+        assert ran.returncode == 1 and re.search(r"fail .*`carol` can be reached by", ran.stdout), ran
+
+
 # ---------------------------------------------------------------- only a serving gate tells
 
 
@@ -599,7 +611,7 @@ def waiting(gate, action, *more):
     return Running(gate.folder, "request", "--client", "agent", "--action", action, "--summary", "s", "--wait", *more, *own(gate))
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 @pytest.mark.parametrize("keep", [False, True])
 def test_a_signal_withdraws_what_a_command_waits_for_unless_it_is_kept(gate, agent, number, code, keep):
     name = new_id()
@@ -609,6 +621,20 @@ def test_a_signal_withdraws_what_a_command_waits_for_unless_it_is_kept(gate, age
         assert ran.wait(10) == code, ran.text()
         assert (name in ran.text()) and ("withdrawn" in ran.text()) == (not keep), ran.text()
     assert agent.state(name)["status"] == ("pending" if keep else "cancelled")
+
+
+def test_a_command_that_nohup_started_outlives_its_terminal(gate, agent):
+    name = new_id()
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        asking = waiting(gate, "ask.signal", "--request-id", name)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with asking as ran:
+        wait_until(lambda: "waiting for" in ran.text(), 15, "the progress line")
+        ran.process.send_signal(signal.SIGHUP)
+        gate.link(agent.state(name), "bob").approve()
+        assert ran.wait(10) == 0, ran.text()
 
 
 def test_a_signal_withdraws_a_request_of_a_command_without_a_gate(stopped):

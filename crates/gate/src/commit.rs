@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use placet_core::audit::{AuditEvent, AuditEventKind, Channel};
+use placet_core::audit::{AuditEvent, AuditEventKind, ChainHead, Channel};
 use placet_core::id::RequestKey;
 use placet_core::policy::Policy;
 use placet_core::request::{ApprovalRequest, Opened, Request, Transition};

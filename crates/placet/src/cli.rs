@@ -272,7 +272,7 @@ pub(crate) enum KeysCommand {
     /// Begin a new epoch; what was made in the one before it stays valid until the next rotation
     Rotate {
         /// Rotate although what the last rotation left behind is still in use
-        #[arg(long, conflicts_with = "aws")]
+        #[arg(long)]
         force: bool,
         #[command(flatten)]
         on: Deployment,

@@ -15,6 +15,8 @@ pub(crate) enum Exit {
     Refused,
     /// Stopped by Ctrl-C: 130, as shells expect.
     Interrupted,
+    /// Stopped because its terminal has gone: 129.
+    HungUp,
     /// Stopped by SIGTERM: 143, as shells and containers expect.
     Terminated,
 }
@@ -25,6 +27,7 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::Refused => 1,
+            Self::HungUp => 129,
             Self::Interrupted => 130,
             Self::Terminated => 143,
         }

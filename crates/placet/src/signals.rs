@@ -6,25 +6,52 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::{Exit, Failure};
 
-/// Both signals, caught since this was made.
+/// What ends a command, caught since this was made.
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Option<Signal>,
 }
 
 impl Signals {
-    /// Catches them from now on.
+    /// Catches Ctrl-C and SIGTERM from now on.
     pub(crate) fn catch() -> Result<Self, Failure> {
-        Ok(Self { interrupt: catch(SignalKind::interrupt())?, terminate: catch(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: catch(SignalKind::interrupt())?,
+            terminate: catch(SignalKind::terminate())?,
+            hangup: None,
+        })
+    }
+
+    /// Catches those and the end of the terminal, unless that is to be ignored (`nohup`).
+    pub(crate) fn catch_with_hangup() -> Result<Self, Failure> {
+        let hangup = if is_ignored(SignalKind::hangup()) { None } else { Some(catch(SignalKind::hangup())?) };
+        Ok(Self { hangup, ..Self::catch()? })
     }
 
     /// Waits for the next one; says how a command that it ends, ends.
     pub(crate) async fn next(&mut self) -> Exit {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => Exit::Interrupted,
             _ = self.terminate.recv() => Exit::Terminated,
+            _ = hangup => Exit::HungUp,
         }
     }
+}
+
+/// Whether whoever started this process had it ignore that signal, as far as the system tells (Linux: proc(5)).
+fn is_ignored(kind: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // Elsewhere a command that `nohup` started must not be ended by what it was started against.
+    mask.is_none_or(|mask| mask >> (kind.as_raw_value() - 1) & 1 == 1)
 }
 
 /// Catches one signal from now on.

@@ -52,10 +52,13 @@ pub(super) async fn secret(globals: &Globals, id: &str, stack: &str) -> Result<E
     Ok(Exit::Done)
 }
 
-/// Has Secrets Manager rotate the keys.
-pub(super) async fn rotate(globals: &Globals, stack: &str) -> Result<Exit, Failure> {
+/// Has Secrets Manager rotate the keys. Refused while what the last rotation left behind is still in use.
+pub(super) async fn rotate(globals: &Globals, stack: &str, force: bool) -> Result<Exit, Failure> {
     let found = find(stack).await?;
-    let before = found.keyring().await?.current.number;
+    let keyring = found.keyring().await?;
+    let policy = installed(&found).await.ok().flatten();
+    super::keys::refuse_if_in_use(&keyring, &found.store(), policy.as_ref(), force).await?;
+    let before = keyring.current.number;
     found.rotate().await?;
     if globals.json {
         print(&super::pretty(&json!({ "rotating_from_epoch": before })));

@@ -22,7 +22,7 @@ pub(super) fn secret(_: &Globals, _: &str, _: &str) -> Absent<Exit> {
     absent()
 }
 
-pub(super) fn rotate(_: &Globals, _: &str) -> Absent<Exit> {
+pub(super) fn rotate(_: &Globals, _: &str, _: bool) -> Absent<Exit> {
     absent()
 }
 

@@ -35,7 +35,7 @@ const LETTER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Asks, shows the link, waits, shows the decision and what its token proves. A signal ends it at once.
 pub(crate) async fn run(globals: &Globals, options: Demo) -> Result<Exit, Failure> {
     // Before anything else: process 1 of a container has no default for signals.
-    let mut signals = Signals::catch()?;
+    let mut signals = Signals::catch_with_hangup()?;
     tokio::select! {
         shown = show(globals, options) => shown,
         exit = signals.next() => {

@@ -136,7 +136,8 @@ async fn check_folder(globals: &Globals, found: &mut Findings) -> Result<(), Fai
     check_serving(&folder, found).await;
     if let Some(policy) = file_policy.or(installed) {
         check_public_url(&folder, &policy, found);
-        check_people(&policy, found);
+        let has_mail = matches!(mail::Mailer::from_environment(), Ok(Some(_)));
+        check_people(&policy, has_mail, found);
         check_clients(&policy, found);
     }
     check_mail(&folder, found).await;
@@ -511,13 +512,24 @@ fn check_public_url(folder: &Folder, policy: &Policy, found: &mut Findings) {
     }
 }
 
-fn check_people(policy: &Policy, found: &mut Findings) {
+/// Whom the gate cannot reach, whatever is asked.
+fn check_people(policy: &Policy, has_mail: bool, found: &mut Findings) {
     for reviewer in &policy.reviewers {
-        if reviewer.email.is_none() && reviewer.phone.is_none() {
-            found.warn(format!(
-                "reviewer `{}` has no address: they are told on the gate's terminal only",
+        match (reviewer.email.is_some(), reviewer.phone.is_some()) {
+            (true, _) if has_mail => {}
+            (true, _) => found.warn(format!(
+                "reviewer `{}` has a mail address, but no mail server is named: they are told in the outbox only",
                 reviewer.id
-            ));
+            )),
+            (false, false) => found.warn(format!(
+                "reviewer `{}` has no address: they are told on the gate's terminal, if it has one, and in the outbox",
+                reviewer.id
+            )),
+            (false, true) => found.fail(format!(
+                "reviewer `{}` can be reached by phone only, and a gate on one machine sends no texts: give them an `email`, and name a mail server with {}",
+                reviewer.id,
+                mail::URL_VARIABLE
+            )),
         }
     }
 }

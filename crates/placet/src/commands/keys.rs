@@ -6,7 +6,7 @@ use placet_core::Timestamp;
 use placet_core::keys::Keyring;
 use placet_core::policy::Policy;
 use placet_gate::Fault;
-use placet_gate::ports::{Clock as _, Store as _};
+use placet_gate::ports::{Clock as _, Store};
 use placet_sqlite::{OpenFromBefore, SqliteStore};
 use serde_json::json;
 
@@ -82,6 +82,31 @@ pub(crate) async fn rotate(globals: &Globals, force: bool) -> Result<Exit, Failu
     text.push_str("Give each client its new secret: placet client secret ID\n");
     print(&text);
     Ok(Exit::Done)
+}
+
+/// Refuses a rotation, wherever the keyring is, while what the last one left behind is still in use.
+#[cfg(feature = "aws")]
+pub(super) async fn refuse_if_in_use(
+    keyring: &Keyring,
+    store: &dyn Store,
+    policy: Option<&Policy>,
+    force: bool,
+) -> Result<(), Failure> {
+    /// More than can be answered before they are listed.
+    const LIMIT: usize = 1000;
+    let rotated_at = keyring.current.created_at;
+    if keyring.previous.is_none() || force {
+        return Ok(());
+    }
+    // The oldest come first.
+    let pending = store.pending(LIMIT).await?;
+    let older = pending.iter().filter(|request| request.asked.created_at < rotated_at);
+    let open = OpenFromBefore {
+        requests: u32::try_from(older.clone().count()).unwrap_or(u32::MAX),
+        until: older.filter_map(|request| Some(request.pending()?.closes_at)).max(),
+    };
+    let age = SystemClock.now().millis_since(rotated_at);
+    in_use(age, longest_valid_for(policy), open).map_or(Ok(()), |in_use| Err(refusal(&in_use, keyring)))
 }
 
 /// The next rotation ends the previous epoch: its secrets, its links, its tokens.

@@ -67,7 +67,9 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
             aws::secret(globals, &id, &on.stack).await
         }
         Command::Client(ClientCommand::Secret { id, .. }) => client::secret(globals, &id).await,
-        Command::Keys(KeysCommand::Rotate { on, .. }) if on.aws => aws::rotate(globals, &on.stack).await,
+        Command::Keys(KeysCommand::Rotate { force, on }) if on.aws => {
+            aws::rotate(globals, &on.stack, force).await
+        }
         Command::Keys(KeysCommand::Rotate { force, .. }) => keys::rotate(globals, force).await,
         Command::Request(options) => request::run(globals, options).await,
         Command::Inbox(options) => inbox::run(globals, options).await,

@@ -72,7 +72,7 @@ pub(crate) async fn run(globals: &Globals, options: Request) -> Result<Exit, Fai
     }
 
     // From here on a signal takes the question back, however early it comes.
-    let mut signals = Signals::catch()?;
+    let mut signals = Signals::catch_with_hangup()?;
     let asking = Asking::prepare(globals, &options).await?;
     let asked = tokio::select! {
         asked = asking.api.ask(&question) => asked,
