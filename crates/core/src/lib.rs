@@ -12,9 +12,9 @@ pub mod policy;
 pub mod refusal;
 pub mod request;
 pub mod signature;
-pub mod summary;
 pub mod time;
 pub mod token;
+pub mod words;
 
 pub use refusal::Refusal;
 pub use time::Timestamp;
