@@ -3,7 +3,7 @@
 use placet_core::audit::{AuditEvent, AuditEventKind, Channel};
 use placet_core::policy::{Assignee, ClientRole, Policy, Reviewer};
 use placet_core::request::{Effect, Request, Transition};
-use placet_core::{Timestamp, summary};
+use placet_core::{Timestamp, words};
 
 use crate::alert::Alert;
 use crate::authenticate::secrets_of;
@@ -311,27 +311,35 @@ impl Gate {
         let link = self.link(request, &reviewer.id).await?;
         let url = format!("{}/r/{link}", self.base_url(policy));
         let payload = request.asked.payload.value();
-        let headline = summary::headline(&request.asked.action, &payload);
         let address = match channel {
             Via::Email => reviewer.email.clone(),
             Via::Sms => reviewer.phone.clone(),
             Via::Slack => reviewer.slack.clone(),
             Via::Terminal => None,
         };
-        let subject = format!("Approve? {headline}");
-        let text = match channel {
-            Via::Sms => summary::sms(request.asked.client.as_str(), &headline, &url),
-            Via::Email | Via::Slack | Via::Terminal => summary::letter(&summary::LetterFacts {
-                reviewer: &reviewer.name,
-                client: request.asked.client.as_str(),
-                action: &request.asked.action,
-                payload: &payload,
-                agents_words: &request.asked.summary,
-                rule: request.asked.rule.as_deref(),
-                closes_at: request.asked.stage_closes_at(stage),
-                payload_sha256: &request.asked.payload_sha256,
-                url: &url,
-            }),
+        let facts = words::LetterFacts {
+            reviewer: &reviewer.name,
+            may: if request.is_owner_barred(&reviewer.id, policy) {
+                words::May::RejectOnly
+            } else {
+                words::May::Decide
+            },
+            client: request.asked.client.as_str(),
+            action: &request.asked.action,
+            payload: &payload,
+            agents_words: &request.asked.summary,
+            rule: request.asked.rule.as_deref(),
+            now: self.now(),
+            closes_at: request.asked.stage_closes_at(stage),
+            zone: words::Zone::UTC,
+            payload_sha256: &request.asked.payload_sha256,
+            url: &url,
+        };
+        let words::Letter { subject, text, html } = words::letter(&facts);
+        let (text, html) = match channel {
+            Via::Sms => (words::sms(&facts), None),
+            Via::Email => (text, Some(html)),
+            Via::Slack | Via::Terminal => (text, None),
         };
         Ok(Notification {
             id: message.id.clone(),
@@ -342,6 +350,7 @@ impl Gate {
             address,
             subject,
             text,
+            html,
             url,
         })
     }

@@ -413,6 +413,8 @@ pub struct Notification {
     pub subject: String,
     /// The words, with the link.
     pub text: String,
+    /// The same words as an HTML page, where the way can show it.
+    pub html: Option<String>,
     /// The link alone.
     pub url: String,
 }

@@ -18,7 +18,7 @@ use placet_gate::{Error, Gate, Review, ReviewOf, Waiting};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::call::{Name, read_body};
+use crate::call::{LinkText, read_body};
 use crate::client::{approval_under, json};
 use crate::pages;
 use crate::problem::Problem;
@@ -35,9 +35,15 @@ pub(crate) fn described() -> OpenApiRouter<Arc<Gate>> {
     OpenApiRouter::new().routes(routes!(show, decide)).routes(routes!(inbox))
 }
 
-/// The routes alone.
+/// The routes alone, and what mail programs make of a link: with a slash behind it, or cut off before it.
 pub(crate) fn router() -> Router<Arc<Gate>> {
-    Router::new().route("/r/{link}", get(show).post(decide)).route("/inbox/{link}", get(inbox))
+    let review = || get(show).post(decide);
+    let router = ["/r/", "/r/{link}", "/r/{link}/", "/r/{link}/{*glued}"]
+        .into_iter()
+        .fold(Router::new(), |router, path| router.route(path, review()));
+    ["/inbox/", "/inbox/{link}", "/inbox/{link}/", "/inbox/{link}/{*glued}"]
+        .into_iter()
+        .fold(router, |router, path| router.route(path, get(inbox)))
 }
 
 /// Shows a request to its reviewer. Changes nothing, on `HEAD` as on `GET`.
@@ -49,7 +55,7 @@ pub(crate) fn router() -> Router<Arc<Gate>> {
         (status = 404, description = "`not_found`: nobody's link", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 410, description = "`link_expired`", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 503, description = "`no_policy` or `unavailable`", content((String = "text/html"), (Problem = "application/problem+json")))))]
-pub(crate) async fn show(State(gate): State<Arc<Gate>>, Name(link): Name, headers: HeaderMap) -> Response {
+pub(crate) async fn show(State(gate): State<Arc<Gate>>, LinkText(link): LinkText, headers: HeaderMap) -> Response {
     match gate.review(&link).await {
         Ok(review) if wants_json(&headers) => as_json(&gate, &review.policy, &review.request).await,
         Ok(review) => page(StatusCode::OK, &pages::review(&view(&review, None, None))),
@@ -73,7 +79,7 @@ pub(crate) async fn show(State(gate): State<Arc<Gate>>, Name(link): Name, header
         (status = 503, description = "`no_policy` or `unavailable`", content((String = "text/html"), (Problem = "application/problem+json")))))]
 pub(crate) async fn decide(
     State(gate): State<Arc<Gate>>,
-    Name(link): Name,
+    LinkText(link): LinkText,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -111,7 +117,7 @@ pub(crate) async fn decide(
         (status = 404, description = "`not_found`: nobody's link", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 410, description = "`link_expired`", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 503, description = "`no_policy` or `unavailable`", content((String = "text/html"), (Problem = "application/problem+json")))))]
-pub(crate) async fn inbox(State(gate): State<Arc<Gate>>, Name(link): Name, headers: HeaderMap) -> Response {
+pub(crate) async fn inbox(State(gate): State<Arc<Gate>>, LinkText(link): LinkText, headers: HeaderMap) -> Response {
     let (reviewer, waiting, policy) = match gate.inbox(&link).await {
         Ok(inbox) => inbox,
         Err(error) => return refused(error.into(), &headers),
@@ -130,7 +136,7 @@ fn inbox_item(waiting: &Waiting) -> pages::InboxItem {
     pages::InboxItem {
         client: asked.client.to_string(),
         action: asked.action.clone(),
-        headline: placet_core::summary::headline(&asked.action, &asked.payload.value()),
+        headline: placet_core::words::headline(&asked.action, &asked.payload.value()),
         // A path: the inbox is opened at the gate's own address, whatever proxy stands before it.
         url: format!("/r/{}", waiting.link),
         created_at_ms: asked.created_at.millis(),
