@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use placet_core::words::escaped_json;
 use placet_gate::Fault;
 use placet_gate::alert::Alert;
 use placet_gate::ports::{DeliveryOutcome, Notification, Notify, Post, Via, View};
@@ -63,7 +64,7 @@ impl Notify for LocalNotify {
             letter.reviewer,
             letter.channel.as_str()
         );
-        let mut content = serde_json::to_vec(&LetterFile {
+        let json = serde_json::to_string(&LetterFile {
             reviewer: letter.reviewer.as_str(),
             channel: letter.channel.as_str(),
             subject: &letter.subject,
@@ -71,10 +72,10 @@ impl Notify for LocalNotify {
             url: &letter.url,
         })
         .map_err(|error| Fault::new("a letter cannot be written as JSON", error))?;
-        content.push(b'\n');
+        let content = format!("{}\n", escaped_json(&json));
         // Not synced. The message is forgotten only after this, so the death of the process loses nothing; after the
         // death of the machine, the reviewer's inbox and `placet link` still have what was asked.
-        replace(&self.outbox.join(name), &content)
+        replace(&self.outbox.join(name), content.as_bytes())
             .map_err(|error| Fault::new("a letter cannot be put into the outbox", error))?;
         if let Some(terminal) = &self.terminal {
             terminal.put(letter_lines(letter));

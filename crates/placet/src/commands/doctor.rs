@@ -135,7 +135,10 @@ async fn check_folder(globals: &Globals, found: &mut Findings) -> Result<(), Fai
         check_clients(&policy, found);
     }
     match mail::Mailer::from_environment() {
-        Ok(Some(_)) => found.ok(format!("mail goes out by {}", mail::URL_VARIABLE)),
+        Ok(Some(mailer)) => match mailer.check().await {
+            Ok(()) => found.ok(format!("the mail server of {} answers", mail::URL_VARIABLE)),
+            Err(fault) => found.fail(format!("{}: {}", mail::URL_VARIABLE, fault.chain())),
+        },
         Ok(None) => found.warn(format!(
             "{} is not set here: reviewers are told on the terminal and in `{}` only",
             mail::URL_VARIABLE,
