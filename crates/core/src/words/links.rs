@@ -236,8 +236,9 @@ impl Breaker {
     fn break_localhost(&mut self) {
         for (from, to) in self.runs(|character| character.is_ascii_alphanumeric()) {
             let word = self.read.get(from..to).unwrap_or_default();
-            if is_text(word, "localhost") && !self.is_bracketed(from, to) {
-                self.bracket(from, to - 1);
+            if is_text(word, "localhost") {
+                // Brackets around the whole word do not keep every program from it.
+                self.bracket(from + "local".len(), to - 1);
             }
         }
     }
@@ -429,7 +430,7 @@ mod tests {
         for (line, expected) in [
             ("see https://evil.com/x?a=b.c now", "see https[:]//evil[.]com/x?a=b.c now"),
             ("HTTPS://EVIL.COM", "HTTPS[:]//EVIL[.]COM"),
-            ("https://localhost/x", "https[:]//[localhost]/x"),
+            ("https://localhost/x", "https[:]//local[host]/x"),
             ("http://[::1]/x", "http[:][//][::1]/x"),
             ("//evil.internal //1.2", "//evil[.]internal //1[.]2"),
             ("https:\\\\evil.com", "https[:][\\\\]evil[.]com"),
@@ -444,7 +445,7 @@ mod tests {
             ("at 10.0.0.1", "at 10[.]0[.]0[.]1"),
             ("acme@example.com", "acme@example[.]com"),
             ("a@corp.internal", "a@corp[.]internal"),
-            ("x@localhost", "x@[localhost]"),
+            ("x@localhost", "x@local[host]"),
             ("mailto:a@evil.com?subject=x", "mailto[:]a@evil[.]com?subject=x"),
             ("tel:+19005550100", "tel[:]+1900[5550]100"),
             ("javascript:alert(1)", "javascript[:]alert(1)"),
