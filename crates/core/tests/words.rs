@@ -1,5 +1,4 @@
 //! What the gate makes of hostile words: `tests/fixtures/unlinked.json`, which `tests/browser` shows to real linkers.
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a fixture that is not as expected fails its test")]
 
 use placet_core::words::{unlinked, unlinked_in_chat};
 use serde_json::{Value, json};
@@ -79,7 +78,9 @@ const AROUND: [(&str, &str); 8] = [
 const CHAT: [&str; 5] = ["@here", "@everyone now", "#deploy #4711", "(@bob) [#tag]", "/start"];
 
 fn as_made() -> Value {
-    let hostile = HOSTILE.iter().flat_map(|text| AROUND.iter().map(move |(before, after)| format!("{before}{text}{after}")));
+    let hostile = HOSTILE
+        .iter()
+        .flat_map(|text| AROUND.iter().map(move |(before, after)| format!("{before}{text}{after}")));
     let lines: Vec<String> = hostile.chain(CHAT.iter().map(|&text| text.to_owned())).collect();
     let rows: Vec<Value> = lines
         .iter()

@@ -55,7 +55,11 @@ pub(crate) fn router() -> Router<Arc<Gate>> {
         (status = 404, description = "`not_found`: nobody's link", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 410, description = "`link_expired`", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 503, description = "`no_policy` or `unavailable`", content((String = "text/html"), (Problem = "application/problem+json")))))]
-pub(crate) async fn show(State(gate): State<Arc<Gate>>, LinkText(link): LinkText, headers: HeaderMap) -> Response {
+pub(crate) async fn show(
+    State(gate): State<Arc<Gate>>,
+    LinkText(link): LinkText,
+    headers: HeaderMap,
+) -> Response {
     match gate.review(&link).await {
         Ok(review) if wants_json(&headers) => as_json(&gate, &review.policy, &review.request).await,
         Ok(review) => page(StatusCode::OK, &pages::review(&view(&review, None, None))),
@@ -117,7 +121,11 @@ pub(crate) async fn decide(
         (status = 404, description = "`not_found`: nobody's link", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 410, description = "`link_expired`", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 503, description = "`no_policy` or `unavailable`", content((String = "text/html"), (Problem = "application/problem+json")))))]
-pub(crate) async fn inbox(State(gate): State<Arc<Gate>>, LinkText(link): LinkText, headers: HeaderMap) -> Response {
+pub(crate) async fn inbox(
+    State(gate): State<Arc<Gate>>,
+    LinkText(link): LinkText,
+    headers: HeaderMap,
+) -> Response {
     let (reviewer, waiting, policy) = match gate.inbox(&link).await {
         Ok(inbox) => inbox,
         Err(error) => return refused(error.into(), &headers),
@@ -136,7 +144,7 @@ fn inbox_item(waiting: &Waiting) -> pages::InboxItem {
     pages::InboxItem {
         client: asked.client.to_string(),
         action: asked.action.clone(),
-        headline: placet_core::words::headline(&asked.action, &asked.payload.value()),
+        headline: placet_core::words::headline_on_page(&asked.action, &asked.payload.value()),
         // A path: the inbox is opened at the gate's own address, whatever proxy stands before it.
         url: format!("/r/{}", waiting.link),
         created_at_ms: asked.created_at.millis(),

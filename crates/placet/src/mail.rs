@@ -85,7 +85,8 @@ impl Mailer {
             .map(|address| Mailbox::new(None, address))
             .map_err(|error| Fault::new("a reviewer's mail address is not one", error))?;
         let host = self.from.email.domain();
-        let header = |name, value: &str| HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned());
+        let header =
+            |name, value: &str| HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned());
         let builder = Message::builder()
             .from(self.from.clone())
             .to(to)
@@ -96,7 +97,9 @@ impl Mailer {
             // The same for Exchange, which asks for a header of its own.
             .raw_header(header("X-Auto-Response-Suppress", "All"));
         let mail = match &letter.html {
-            Some(html) => builder.multipart(MultiPart::alternative_plain_html(letter.text.clone(), html.clone())),
+            Some(html) => {
+                builder.multipart(MultiPart::alternative_plain_html(letter.text.clone(), html.clone()))
+            }
             None => builder
                 .singlepart(SinglePart::builder().header(ContentType::TEXT_PLAIN).body(letter.text.clone())),
         };
@@ -115,7 +118,8 @@ fn refuse_plain_text(url: &str) -> Result<(), Failure> {
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => return Err(not_a_url()),
     };
-    let wants_tls = url.query_pairs().find(|(key, _)| key == "tls").is_some_and(|(_, value)| value == "required");
+    let wants_tls =
+        url.query_pairs().find(|(key, _)| key == "tls").is_some_and(|(_, value)| value == "required");
     match url.scheme() {
         "smtps" => Ok(()),
         "smtp" if wants_tls || is_loopback => Ok(()),
@@ -231,7 +235,10 @@ mod tests {
         ] {
             assert!(heard.contains(line), "{line}: {heard}");
         }
-        assert!(heard.find("text/plain").unwrap() < heard.find("text/html").unwrap(), "the richest comes last");
+        assert!(
+            heard.find("text/plain").unwrap() < heard.find("text/html").unwrap(),
+            "the richest comes last"
+        );
         assert!(heard.is_ascii(), "the subject is encoded");
     }
 
@@ -282,7 +289,10 @@ mod tests {
             let made = Mailer::new(url, FROM);
             assert_eq!(made.is_ok(), is_taken, "{url}");
             if let Err(failure) = made {
-                assert!(failure.to_string().contains("unencrypted") && !failure.to_string().contains("hunter2"), "{failure}");
+                assert!(
+                    failure.to_string().contains("unencrypted") && !failure.to_string().contains("hunter2"),
+                    "{failure}"
+                );
             }
         }
     }

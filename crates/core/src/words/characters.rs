@@ -170,8 +170,21 @@ const fn is_brahmic(character: char) -> bool {
 const fn is_virama(character: char) -> bool {
     matches!(
         character as u32,
-        0x094d | 0x09cd | 0x0a4d | 0x0acd | 0x0b4d | 0x0bcd | 0x0c4d | 0x0ccd | 0x0d3b | 0x0d3c | 0x0d4d | 0x0dca | 0x1039
-            | 0x103a | 0x17d2
+        0x094d
+            | 0x09cd
+            | 0x0a4d
+            | 0x0acd
+            | 0x0b4d
+            | 0x0bcd
+            | 0x0c4d
+            | 0x0ccd
+            | 0x0d3b
+            | 0x0d3c
+            | 0x0d4d
+            | 0x0dca
+            | 0x1039
+            | 0x103a
+            | 0x17d2
     )
 }
 
@@ -203,17 +216,18 @@ mod tests {
 
     #[test]
     fn every_control_format_private_unassigned_or_blank_character_is_hidden() {
-        let by_category =
-            ('\0'..=char::MAX).filter(|&character| character != ' ' && !is_joiner(character)).filter(
-                |&character| is_hidden_category(get_general_category(character)) || is_blank(character),
-            );
+        let by_category = ('\0'..=char::MAX)
+            .filter(|&character| character != ' ' && !is_joiner(character))
+            .filter(|&character| is_hidden_category(get_general_category(character)) || is_blank(character));
         let mut count = 0;
         for character in by_category {
             assert_eq!(hidden(&format!("a{character}b")), [character], "{:04X}", u32::from(character));
             count += 1;
         }
         assert!(count > 900_000, "{count}");
-        for named in "\u{70f}\u{110bd}\u{16fe4}\u{e0041}\u{61c}\u{2028}\u{3164}\u{115f}\u{85}\u{9b}\u{13430}".chars() {
+        for named in
+            "\u{70f}\u{110bd}\u{16fe4}\u{e0041}\u{61c}\u{2028}\u{3164}\u{115f}\u{85}\u{9b}\u{13430}".chars()
+        {
             assert_eq!(hidden(&format!("a{named}b")), [named], "{:04X}", u32::from(named));
         }
         for joiner in ['\u{200c}', '\u{200d}'] {

@@ -52,6 +52,14 @@ pub fn headline(action: &str, payload: &Value) -> String {
     headline_that_fits(action, payload, |line| line.chars().count() <= HEADLINE_CHARS)
 }
 
+/// The same words for a page of the gate's own, where nothing becomes a link by itself: addresses stay as they are.
+pub fn headline_on_page(action: &str, payload: &Value) -> String {
+    let survey = Survey::of(payload);
+    let room =
+        rooms(&survey).into_iter().find(|room| room.line(action, &survey).chars().count() <= HEADLINE_CHARS);
+    room.map_or_else(|| plain(action), |room| room.worded(action, &survey, str::to_owned))
+}
+
 /// The summary with as many facts as fit; the first one is told however short its value must become.
 ///
 /// The shortest line there is when nothing fits.
@@ -95,22 +103,36 @@ fn rooms(survey: &Survey) -> Vec<Room> {
         name_chars: NAME_CHARS,
         action_chars: ACTION_CHARS,
     });
-    let short = [(32, 20, 32), (20, 14, 24), (12, 10, 16), (8, 8, 12)].map(|(value_chars, name_chars, action_chars)| {
-        Room { facts: most.min(1), value_chars, name_chars, action_chars }
+    let short = [(32, 20, 32), (20, 14, 24), (12, 10, 16), (8, 8, 12)].map(
+        |(value_chars, name_chars, action_chars)| Room {
+            facts: most.min(1),
+            value_chars,
+            name_chars,
+            action_chars,
+        },
+    );
+    let none = [ACTION_CHARS, 16, 8].map(|action_chars| Room {
+        facts: 0,
+        value_chars: 0,
+        name_chars: 0,
+        action_chars,
     });
-    let none = [ACTION_CHARS, 16, 8].map(|action_chars| Room { facts: 0, value_chars: 0, name_chars: 0, action_chars });
     whole.chain(short).chain(none).collect()
 }
 
 impl Room {
     fn line(&self, action: &str, survey: &Survey) -> String {
-        let mut line = unlinked(&elided(&plain(action), self.action_chars));
+        self.worded(action, survey, unlinked)
+    }
+
+    fn worded(&self, action: &str, survey: &Survey, write: fn(&str) -> String) -> String {
+        let mut line = write(&elided(&plain(action), self.action_chars));
         let mut separator = ": ";
         for fact in survey.best.iter().take(self.facts) {
             line.push_str(separator);
-            line.push_str(&unlinked(&elided(&fact.name, self.name_chars)));
+            line.push_str(&write(&elided(&fact.name, self.name_chars)));
             line.push(' ');
-            line.push_str(&unlinked(&elided(&fact.value, self.value_chars)));
+            line.push_str(&write(&elided(&fact.value, self.value_chars)));
             separator = ", ";
         }
         let untold = survey.seen - self.facts.min(survey.best.len());
@@ -196,21 +218,17 @@ fn place(rank: u8, depth: usize) -> (u8, usize, u8) {
 
 /// An address with its lookalike characters named: a message has no room to warn beside it.
 fn unmasked(text: &str) -> String {
-    let mut named = String::new();
-    for character in text.chars() {
-        if is_lookalike(character) {
-            named.push_str(&marked(character));
-        } else {
-            named.push(character);
-        }
-    }
-    quoted(&named)
+    text.chars()
+        .map(|character| if is_lookalike(character) { marked(character) } else { character.to_string() })
+        .collect()
 }
 
 /// A value in few characters; a list or an object is counted.
 fn brief(value: &Value, weight: Weight) -> String {
     match value {
-        Value::String(text) if weight == Weight::Address && !lookalikes(text).is_empty() => unmasked(text),
+        Value::String(text) if weight == Weight::Address && !lookalikes(text).is_empty() => {
+            quoted(&unmasked(text))
+        }
         Value::String(text) => worded(text),
         Value::Array(items)
             if items.iter().all(|item| !item.is_object() && !item.is_array()) && !items.is_empty() =>
@@ -251,7 +269,7 @@ fn quoted(text: &str) -> String {
 /// Safe in a message: hidden characters are named and nothing becomes a link.
 pub fn payload_text(payload: &Value) -> String {
     let mut lines = Lines { text: String::new(), left: MESSAGE_LINES, dropped: 0 };
-    lines.put(payload, 0);
+    lines.put(payload, Weight::Ordinary, 0);
     if lines.dropped > 0 {
         let rest = format!("({} more lines; the page shows everything)", grouped(lines.dropped));
         lines.text.push_str(&rest);
@@ -267,23 +285,23 @@ struct Lines {
 }
 
 impl Lines {
-    fn put(&mut self, value: &Value, depth: usize) {
+    fn put(&mut self, value: &Value, weight: Weight, depth: usize) {
         match value {
             Value::Object(object) => {
                 for (key, value) in ordered(object) {
-                    self.field(&elided(&spelled(key), 80), value, depth);
+                    self.field(&elided(&spelled(key), 80), value, weight_of_rank(rank(key, value)), depth);
                 }
             }
             Value::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    self.field(&format!("{}.", index + 1), item, depth);
+                    self.field(&format!("{}.", index + 1), item, weight, depth);
                 }
             }
-            _ => self.line(depth, &leaf(value)),
+            _ => self.line(depth, &leaf(value, weight)),
         }
     }
 
-    fn field(&mut self, name: &str, value: &Value, depth: usize) {
+    fn field(&mut self, name: &str, value: &Value, weight: Weight, depth: usize) {
         let nests = match value {
             Value::Object(fields) => !fields.is_empty(),
             Value::Array(items) => !items.is_empty(),
@@ -292,9 +310,9 @@ impl Lines {
         let colon = if name.ends_with('.') { "" } else { ":" };
         if nests && depth < WALKED_LEVELS {
             self.line(depth, &format!("{name}{colon}"));
-            self.put(value, depth + 1);
+            self.put(value, weight, depth + 1);
         } else {
-            self.line(depth, &format!("{name}{colon} {}", leaf(value)));
+            self.line(depth, &format!("{name}{colon} {}", leaf(value, weight)));
         }
     }
 
@@ -310,9 +328,12 @@ impl Lines {
     }
 }
 
-fn leaf(value: &Value) -> String {
+fn leaf(value: &Value, weight: Weight) -> String {
     let text = match value {
         Value::String(text) if text.is_empty() => return "(empty text)".to_owned(),
+        Value::String(text) if weight == Weight::Address && !lookalikes(text).is_empty() => {
+            plain(&unmasked(text))
+        }
         Value::String(text) => plain(text),
         other => plain(&canonical_text(other)),
     };
@@ -337,6 +358,19 @@ mod tests {
         assert_eq!(
             headline("payment.send", &payload),
             "payment.send: amount 5000, currency EUR, to acme@example[.]com"
+        );
+    }
+
+    #[test]
+    fn on_a_page_addresses_stay_as_they_are() {
+        let payload = json!({"to": "acme@example.com", "site": "www.evil.com\u{202e}"});
+        assert_eq!(
+            headline_on_page("deploy.run", &payload),
+            "deploy.run: to acme@example.com, site \"www.evil.com<U+202E>\""
+        );
+        assert_eq!(
+            headline("deploy.run", &payload),
+            "deploy[.]run: to acme@example[.]com, site \"www[.]evil[.]com<U+202E>\""
         );
     }
 
@@ -374,8 +408,11 @@ mod tests {
             "a": "x".repeat(60_000), "b": "\u{200b}\u{200c}".repeat(900), "amount": 7,
             "k".repeat(500): 1, "c": ["y".repeat(900), "z".repeat(900)], "deep": {"to": "q".repeat(900)},
         });
-        for action in ["x", "www.a.co.a.co.a.co.a.co.a.co.a.co.a.co", "long.action.name.that.goes.on.and.on.and.on.and.on.and.on.and.on.and.on.and.on"]
-        {
+        for action in [
+            "x",
+            "www.a.co.a.co.a.co.a.co.a.co.a.co.a.co",
+            "long.action.name.that.goes.on.and.on.and.on.and.on.and.on.and.on.and.on.and.on",
+        ] {
             let line = headline(action, &padded);
             assert!(line.chars().count() <= 140, "{line}");
             assert!(line.contains(": amount 7, "), "{line}");
@@ -402,9 +439,9 @@ mod tests {
     #[test]
     fn a_message_lists_the_payload_line_by_line() {
         let payload = json!({
-            "amount": 5, "to": ["a@b.example", "c@d.example"], "meta": {"note": "x\ny", "link": "http://e.example"}, "no": "", "e": {},
+            "amount": 5, "to": ["a@b.example", "\u{430}@d.example"], "meta": {"note": "x\ny", "link": "http://e.example"}, "no": "", "e": {},
         });
-        let expected = "amount: 5\nto:\n  1. a@b[.]example\n  2. c@d[.]example\ne: {}\nmeta:\n  link: http[:]//e[.]example\n  note: x / y\nno: (empty text)\n";
+        let expected = "amount: 5\nto:\n  1. a@b[.]example\n  2. <U+0430>@d[.]example\ne: {}\nmeta:\n  link: http[:]//e[.]example\n  note: x / y\nno: (empty text)\n";
         assert_eq!(payload_text(&payload), expected);
     }
 

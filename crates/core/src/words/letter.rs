@@ -18,12 +18,12 @@ pub struct Letter {
 
 /// The words of a mail. They say what this reviewer may do.
 pub fn letter(facts: &LetterFacts<'_>) -> Letter {
-    let words = Words::of(facts);
-    Letter { subject: words.subject(), text: words.text(), html: words.html() }
+    let sentences = Sentences::of(facts);
+    Letter { subject: sentences.subject(), text: sentences.text(), html: sentences.html() }
 }
 
 /// The sentences of a letter, safe for either form.
-struct Words<'a> {
+struct Sentences<'a> {
     url: &'a str,
     may: May,
     headline: String,
@@ -37,7 +37,7 @@ struct Words<'a> {
     small_print: String,
 }
 
-impl<'a> Words<'a> {
+impl<'a> Sentences<'a> {
     fn of(facts: &LetterFacts<'a>) -> Self {
         let client = unlinked(facts.client);
         let action = unlinked(facts.action);
@@ -145,7 +145,7 @@ impl<'a> Words<'a> {
              {agents_words}</blockquote>\n\
              <p style=\"margin:0;font-size:14px\">{advice}<br>{small_print}</p>\n\
              </td></tr></table>\n</body></html>\n",
-            title = escaped(&self.subject()),
+            title = escaped(self.subject()),
             button = self.button(),
             advice = Self::ADVICE,
         )
@@ -222,7 +222,10 @@ mod tests {
         let letter = letter(&LetterFacts { may: May::RejectOnly, ..facts(&payload) });
         assert_eq!(letter.subject, "Reject? payment.send: amount 5");
         for words in [&letter.text, &letter.html] {
-            assert!(words.contains("You own n8n, so you cannot approve this; somebody else has to."), "{words}");
+            assert!(
+                words.contains("You own n8n, so you cannot approve this; somebody else has to."),
+                "{words}"
+            );
             assert!(!words.contains("your approval") && !words.contains("Approve"), "{words}");
         }
         assert!(letter.text.contains("\nReject it here, by 00:10 UTC today (in 10 minutes):\n"));
@@ -245,6 +248,8 @@ mod tests {
         let payload = json!({"file": "label.pdf", "version": "1.4.2"});
         let letter = letter(&LetterFacts { action: "invoice.pay", ..facts(&payload) });
         assert_eq!(letter.subject, "Approve? invoice.pay: file label.pdf, version 1.4.2");
-        assert!(letter.text.contains("approval of invoice.pay.") && letter.text.contains("file: label.pdf\n"));
+        assert!(
+            letter.text.contains("approval of invoice.pay.") && letter.text.contains("file: label.pdf\n")
+        );
     }
 }

@@ -15,11 +15,56 @@ static TOP_LEVEL_DOMAINS: LazyLock<Vec<&str>> =
 
 /// Schemes that are links without `//`, as mail programs and phones know them.
 const BARE_SCHEMES: [&str; 50] = [
-    "bitcoin", "blob", "callto", "chrome", "cid", "data", "ethereum", "facetime", "file", "ftp", "ftps",
-    "geo", "git", "gopher", "http", "https", "imap", "intent", "irc", "itms", "javascript", "ldap",
-    "lightning", "magnet", "mailto", "mid", "mms", "nntp", "sftp", "sip", "sips", "skype", "sms", "smsto",
-    "spotify", "ssh", "tel", "telnet", "tg", "urn", "vbscript", "viber", "vnc", "webcal", "whatsapp", "ws",
-    "wss", "xmpp", "ymsgr", "zoommtg",
+    "bitcoin",
+    "blob",
+    "callto",
+    "chrome",
+    "cid",
+    "data",
+    "ethereum",
+    "facetime",
+    "file",
+    "ftp",
+    "ftps",
+    "geo",
+    "git",
+    "gopher",
+    "http",
+    "https",
+    "imap",
+    "intent",
+    "irc",
+    "itms",
+    "javascript",
+    "ldap",
+    "lightning",
+    "magnet",
+    "mailto",
+    "mid",
+    "mms",
+    "nntp",
+    "sftp",
+    "sip",
+    "sips",
+    "skype",
+    "sms",
+    "smsto",
+    "spotify",
+    "ssh",
+    "tel",
+    "telnet",
+    "tg",
+    "urn",
+    "vbscript",
+    "viber",
+    "vnc",
+    "webcal",
+    "whatsapp",
+    "ws",
+    "wss",
+    "xmpp",
+    "ymsgr",
+    "zoommtg",
 ];
 
 /// Whose habits count.
@@ -161,9 +206,11 @@ impl Breaker {
         let has_domain = labels.iter().skip(first_at + 1).any(|label| starts_with_top_level_domain(label));
         let is_www = labels.windows(2).any(|pair| {
             let [label, next] = pair else { return false };
-            let name = label.rsplit(|character| !character.is_ascii_alphanumeric()).next().unwrap_or_default();
+            let name =
+                label.rsplit(|character| !character.is_ascii_alphanumeric()).next().unwrap_or_default();
             let numbered = name.strip_prefix(['w', 'w', 'w'].as_slice());
-            let starts = is_text(name, "ftp") || numbered.is_some_and(|rest| rest.iter().all(char::is_ascii_digit));
+            let starts =
+                is_text(name, "ftp") || numbered.is_some_and(|rest| rest.iter().all(char::is_ascii_digit));
             starts && !next.is_empty()
         });
         let is_address = labels.windows(4).any(is_address);
@@ -184,7 +231,9 @@ impl Breaker {
     fn break_schemes(&mut self) {
         for index in 0..self.read.len() {
             let is_colon = self.at(index) == Some(':');
-            let Some(next) = self.at(index + 1).filter(|next| is_colon && !next.is_whitespace()) else { continue };
+            let Some(next) = self.at(index + 1).filter(|next| is_colon && !next.is_whitespace()) else {
+                continue;
+            };
             let is_slash = |character: Option<char>| matches!(character, Some('/' | '\\'));
             let scheme: String = self
                 .read
@@ -223,7 +272,8 @@ impl Breaker {
 
     /// Whether an IPv6 address in brackets may start here. One colon alone is what this module writes.
     fn holds_v6(&self, from: usize) -> bool {
-        let content = self.read.get(from..).unwrap_or_default().iter().take_while(|&&character| character != ']');
+        let content =
+            self.read.get(from..).unwrap_or_default().iter().take_while(|&&character| character != ']');
         let (mut length, mut has_colon) = (0, false);
         for character in content.take(48) {
             length += 1;
@@ -281,7 +331,13 @@ impl Breaker {
         if !has_plus && self.before(start).is_some_and(|before| is_word_part(before) || before == '+') {
             return None;
         }
-        let mut number = Number { has_plus, signs: Vec::new(), groups: Vec::new(), end: start + 1, starts_with_zero: false };
+        let mut number = Number {
+            has_plus,
+            signs: Vec::new(),
+            groups: Vec::new(),
+            end: start + 1,
+            starts_with_zero: false,
+        };
         let mut signs = Vec::new();
         let mut index = start + usize::from(has_plus);
         while let Some(character) = self.at(index) {
@@ -363,9 +419,7 @@ fn as_read(character: char) -> char {
         '\u{3002}' | '\u{ff61}' | '\u{2024}' | '\u{fe52}' => '.',
         '\u{fe55}' => ':',
         '\u{2010}'..='\u{2015}' | '\u{2212}' => '-',
-        '\u{ff01}'..='\u{ff5e}' => {
-            char::from_u32(u32::from(character) - 0xfee0).unwrap_or(character)
-        }
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(character) - 0xfee0).unwrap_or(character),
         other => other,
     };
     narrow.to_lowercase().next().unwrap_or(narrow)
@@ -398,7 +452,9 @@ fn starts_with_top_level_domain(label: &[char]) -> bool {
         let prefix: String = prefix.iter().collect();
         TOP_LEVEL_DOMAINS.binary_search(&prefix.as_str()).is_ok()
     };
-    let ends = |belongs: fn(char) -> bool| label.iter().position(|&character| !belongs(character)).unwrap_or(label.len());
+    let ends = |belongs: fn(char) -> bool| {
+        label.iter().position(|&character| !belongs(character)).unwrap_or(label.len())
+    };
     let is_known_to = |end: usize| label.get(..end).is_some_and(known);
     label.starts_with(&['x', 'n', '-', '-'])
         || is_known_to(ends(is_word_part))
@@ -516,14 +572,80 @@ mod tests {
 
     fn parts() -> impl Strategy<Value = String> {
         let known = prop::sample::select(vec![
-            "https://", "http:", "//", ":", "mailto:", "tel:", "javascript:", "www.", "evil", "bank", "com", "de", "io",
-            "zip", "рф", "中国", "co", "xn--p1ai", ".", "。", "．", "｡", "․", "..", "@", "?x@y", "#", "/", "\\", "\\\\",
-            "localhost", "[::1]", "[", "]", "[.]", "(", ")", "<", ">", "\"", "'", ",", " ", "-", "_", "+", "1.2.3.4",
-            "127.0.0.1", "10", "255", "0", "900", "555", "0199", "19005550100", "\u{200b}", "\u{202e}", "\n", "\t", "é",
-            "的", "❤", "a", "pay", "invoice", ":8080", "%2e", "&", "*", "`",
+            "https://",
+            "http:",
+            "//",
+            ":",
+            "mailto:",
+            "tel:",
+            "javascript:",
+            "www.",
+            "evil",
+            "bank",
+            "com",
+            "de",
+            "io",
+            "zip",
+            "рф",
+            "中国",
+            "co",
+            "xn--p1ai",
+            ".",
+            "。",
+            "．",
+            "｡",
+            "․",
+            "..",
+            "@",
+            "?x@y",
+            "#",
+            "/",
+            "\\",
+            "\\\\",
+            "localhost",
+            "[::1]",
+            "[",
+            "]",
+            "[.]",
+            "(",
+            ")",
+            "<",
+            ">",
+            "\"",
+            "'",
+            ",",
+            " ",
+            "-",
+            "_",
+            "+",
+            "1.2.3.4",
+            "127.0.0.1",
+            "10",
+            "255",
+            "0",
+            "900",
+            "555",
+            "0199",
+            "19005550100",
+            "\u{200b}",
+            "\u{202e}",
+            "\n",
+            "\t",
+            "é",
+            "的",
+            "❤",
+            "a",
+            "pay",
+            "invoice",
+            ":8080",
+            "%2e",
+            "&",
+            "*",
+            "`",
         ])
         .prop_map(str::to_owned);
-        prop::collection::vec(prop_oneof![8 => known, 1 => "\\PC{1,4}"], 1..14).prop_map(|parts| parts.concat())
+        prop::collection::vec(prop_oneof![8 => known, 1 => "\\PC{1,4}"], 1..14)
+            .prop_map(|parts| parts.concat())
     }
 
     proptest! {

@@ -13,7 +13,7 @@ mod when;
 
 use serde_json::Value;
 
-pub use headline::{headline, payload_text};
+pub use headline::{headline, headline_on_page, payload_text};
 pub use letter::{Letter, letter};
 pub use sms::sms;
 pub use text::{escaped_json, unlinked, unlinked_in_chat};

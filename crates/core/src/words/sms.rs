@@ -1,8 +1,8 @@
 //! A text message: the link first and whole, then as many words as the segments hold.
 
 use super::headline::headline_that_fits;
-use super::{LetterFacts, May};
 use super::text::{elided, unlinked};
+use super::{LetterFacts, May};
 
 /// Septets of one text in the GSM alphabet, and of each part of a longer one (3GPP TS 23.038 and 23.040).
 const GSM_SINGLE: usize = 160;
@@ -86,8 +86,14 @@ mod tests {
 
     #[test]
     fn long_words_are_left_out_and_the_link_never_is() {
-        for url in [SHORT_URL, super::super::tests::URL, &format!("https://{}.example.com/r/{}", "long".repeat(30), "x".repeat(45))] {
-            for value in ["x".repeat(900), "a.co ".repeat(50), "€{}[]~^|".repeat(40), "“ő” 発注 🎉".repeat(40)] {
+        for url in [
+            SHORT_URL,
+            super::super::tests::URL,
+            &format!("https://{}.example.com/r/{}", "long".repeat(30), "x".repeat(45)),
+        ] {
+            for value in
+                ["x".repeat(900), "a.co ".repeat(50), "€{}[]~^|".repeat(40), "“ő” 発注 🎉".repeat(40)]
+            {
                 let text = text_of(&json!({"amount": 5000, "to": value, "note": value, "iban": value}), url);
                 assert!(text.starts_with(&format!("{url}\nn8n asks: payment.send: ")), "{text}");
                 assert!(text.contains("amount 5000"), "{text}");

@@ -2,6 +2,8 @@
 //!
 //! Plain text only; the pages draw the same pieces as HTML. What hides is `characters`' to say, what links is `links`'.
 
+use std::fmt::Write as _;
+
 use super::characters::Sight;
 use super::links::{Linker, broken};
 
@@ -105,6 +107,22 @@ pub fn plain(text: &str) -> String {
     line
 }
 
+/// Text of several lines for a terminal: line ends and indentation stay, whatever hides or steers is named.
+pub fn plain_lines(text: &str) -> String {
+    let mut lines = String::with_capacity(text.len());
+    for piece in pieces(text) {
+        match piece {
+            Piece::Plain(plain) => lines.push_str(plain),
+            Piece::LineEnds(times) => lines.extend(std::iter::repeat_n('\n', times)),
+            Piece::Hidden { character: ' ', times } => lines.extend(std::iter::repeat_n(' ', times)),
+            Piece::Hidden { character, times } => {
+                lines.extend(std::iter::repeat_n(marked(character), times.min(9)));
+            }
+        }
+    }
+    lines
+}
+
 /// One line of untrusted text for a mail, a text or a terminal: hidden characters named, and nothing left to link.
 ///
 /// `https://a.example.com` becomes `https[:]//a[.]example[.]com`. What no program would link stays as it is.
@@ -129,12 +147,12 @@ pub fn escaped_json(json: &str) -> String {
             // Outside of strings spaces indent; inside they are what they are.
             Piece::Hidden { character: ' ', times } => escaped.extend(std::iter::repeat_n(' ', times)),
             Piece::Hidden { character, times } => {
-                let code: String = character
-                    .encode_utf16(&mut [0; 2])
-                    .iter()
-                    .map(|unit| format!("\\u{unit:04x}"))
-                    .collect();
-                escaped.extend(std::iter::repeat_n(code.as_str(), times));
+                for _ in 0..times {
+                    for unit in character.encode_utf16(&mut [0; 2]) {
+                        // Writing to a string does not fail.
+                        let _ = write!(escaped, "\\u{unit:04x}");
+                    }
+                }
             }
         }
     }
@@ -195,8 +213,15 @@ mod tests {
     }
 
     #[test]
+    fn lines_keep_their_shape_and_steer_nothing() {
+        let text = format!("line 3:\n{}when = x\u{1b}[2J\n\n{}^ here", " ".repeat(30), " ".repeat(40));
+        assert_eq!(plain_lines(&text), text.replace('\u{1b}', "<U+001B>"));
+    }
+
+    #[test]
     fn json_for_programs_reads_the_same_and_hides_nothing() {
-        let nasty: String = ('\0'..'\u{250}').chain("\u{202e}\u{2028}\u{e0041}\u{f0000}👍\u{fe0f}".chars()).collect();
+        let nasty: String =
+            ('\0'..'\u{250}').chain("\u{202e}\u{2028}\u{e0041}\u{f0000}👍\u{fe0f}".chars()).collect();
         let value = serde_json::json!({ "k\u{200b}": nasty, "n": [1.5, null], "gap": " ".repeat(30) });
         for text in [value.to_string(), format!("{value:#}")] {
             let escaped = escaped_json(&text);

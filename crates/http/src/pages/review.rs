@@ -423,7 +423,10 @@ mod tests {
         assert!(!page.contains("value=\"approve\"") && page.contains("value=\"reject\""));
         assert!(page.contains("so somebody else has to approve"));
         assert!(page.contains("<title>Reject payment.send? – Placet</title>"));
-        assert!(page.contains("</bdi> asks for approval. You can only reject this</p>") && !page.contains("your approval"));
+        assert!(
+            page.contains("</bdi> asks for approval. You can only reject this</p>")
+                && !page.contains("your approval")
+        );
     }
 
     #[test]

@@ -92,7 +92,12 @@ pub(super) fn excerpt(text: &str) -> Option<Excerpt<'_>> {
 /// Moves a cut behind what belongs to the letter before it.
 fn whole_letters(text: &str, cut: usize) -> usize {
     let tail = text.get(cut..).unwrap_or_default();
-    cut + tail.chars().take(STACKED_MARKS).take_while(|&character| attaches(character)).map(char::len_utf8).sum::<usize>()
+    cut + tail
+        .chars()
+        .take(STACKED_MARKS)
+        .take_while(|&character| attaches(character))
+        .map(char::len_utf8)
+        .sum::<usize>()
 }
 
 #[cfg(test)]
