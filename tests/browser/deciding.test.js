@@ -1,6 +1,7 @@
 // A reviewer decides: by touch, by keyboard, without JavaScript, too late, and where they may not.
 
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { PHONE, button, heading, startBrowser, visit } from './browser.js';
 import { startGate, until } from './gate.js';
@@ -65,7 +66,7 @@ test('everything works without JavaScript', async () => {
   const link = await gate.link(approval, 'carol');
   await visit(browser, gate, { javaScriptEnabled: false, ...PHONE }, async (page) => {
     await page.goto(link);
-    assert.match(await page.locator('form time[datetime]').last().innerText(), /\d\d:\d\d:\d\d UTC$/);
+    assert.match(await page.locator('.clock time').innerText(), /^(\d+ \w{3} \d{4}, )?\d\d:\d\d UTC$/);
     await page.getByText('Whole digest').click();
     await page.getByText(approval.payload_sha256 ?? 'ab'.repeat(32), { exact: true }).waitFor();
     await button(page, 'Approve').click();
@@ -158,11 +159,17 @@ test('a late press is told kindly what is on record, and changes nothing', async
   assert.deepEqual({ status, by }, { status: 'rejected', by: ['carol'] });
 });
 
-test('the owner of the asking client can only reject', async () => {
+test('the owner of the asking client can only reject, and reads so before the page opens', async () => {
   const approval = await gate.ask();
   const link = await gate.link(approval, 'olive');
+  const { subject, text } = await gate.message(approval, 'olive');
+  assert.match(subject, /^Reject\? payment\.send: /);
+  assert.match(text, /You own agent, so you cannot approve this; somebody else has to\. You can reject it\./);
+  assert.match((await gate.message(approval, 'bob')).subject, /^Approve\? payment\.send: /);
   await visit(browser, gate, {}, async (page) => {
     await page.goto(link);
+    assert.match(await page.title(), /^Reject payment\.send\?/);
+    await page.getByText('asks for approval. You can only reject this').waitFor();
     await page.getByText('so somebody else has to approve').waitFor();
     assert.equal(await button(page, 'Approve').count(), 0);
     await button(page, 'Reject').click();
@@ -235,5 +242,62 @@ test('two taps in a row send one decision', async () => {
     });
     await page.getByRole('heading', { name: 'Approved' }).waitFor();
     assert.equal(posts, 1);
+  });
+});
+
+test('times are the reader\u2019s own, and UTC in the details', async () => {
+  const approval = await gate.ask();
+  const link = await gate.link(approval, 'bob');
+  const inbox = await gate.inbox(approval, 'bob');
+  const local = (zone, at) => new Date(at).toLocaleTimeString('en-GB', { timeZone: zone, hour: '2-digit', minute: '2-digit' });
+  for (const zone of ['Asia/Kolkata', 'America/New_York', 'UTC']) {
+    await visit(browser, gate, { timezoneId: zone, locale: 'en-GB' }, async (page) => {
+      await page.goto(link);
+      const closes = page.locator('.clock time');
+      const at = await closes.getAttribute('datetime');
+      assert.ok((await closes.innerText()).endsWith(local(zone, at)), zone);
+      assert.match(await closes.getAttribute('title'), /\d\d:\d\d UTC$/);
+      const details = page.locator('dl .row', { hasText: 'Answer by' }).locator('time');
+      assert.match(await details.innerText(), /^\d+ \w{3} \d{4}, \d\d:\d\d:\d\d UTC$/);
+      await page.goto(inbox);
+      const listed = page.locator(`a[href="${new URL(link).pathname}"] time`);
+      assert.ok((await listed.innerText()).endsWith(local(zone, at)), zone);
+    });
+  }
+});
+
+test('a link opens and decides with whatever a mail program glues to it', async () => {
+  const approval = await gate.ask();
+  const link = await gate.link(approval, 'bob');
+  const inbox = await gate.inbox(approval, 'bob');
+  for (const glued of ['.', ',', ')', '>', '/', '/)', '%3E', '%22', '%E2%80%9D', '%E2', '*', ';', '?utm_source=mail', '/?x=%', '#top']) {
+    for (const [url, title] of [[link, /^Approve payment\.send\?/], [inbox, /Inbox/]]) {
+      const answer = await fetch(url + glued, { headers: { accept: 'text/html' } });
+      assert.equal(answer.status, 200, glued);
+      assert.match(/<title>(.*)<\/title>/.exec(await answer.text())[1], title, glued);
+    }
+  }
+  for (const nobodys of [`${gate.origin}/r/`, `${gate.origin}/r/%3E`, `${link.slice(0, -1)}.`, `${link}x`]) {
+    const answer = await fetch(nobodys, { headers: { accept: 'text/html' } });
+    assert.equal(answer.status, 404, nobodys);
+    assert.match(answer.headers.get('content-type'), /^text\/html/);
+  }
+  await visit(browser, gate, {}, async (page) => {
+    await page.goto(`${link}/).`);
+    await button(page, 'Approve').click();
+    await page.getByRole('heading', { name: 'Approved' }).waitFor();
+  });
+  assert.equal((await outcome(approval)).status, 'approved');
+});
+
+test('the JSON on the page is the text that is hashed', async () => {
+  const approval = await gate.ask({ payload: { rate: 1e-6, amount: 5.0, big: 1e20, a: [1, { z: null, b: true }] } });
+  const link = await gate.link(approval, 'bob');
+  await visit(browser, gate, {}, async (page) => {
+    await page.goto(link);
+    await page.getByText('Payload as JSON').click();
+    const shown = await page.locator('pre.json').last().innerText();
+    assert.equal(createHash('sha256').update(shown).digest('hex'), approval.payload_sha256);
+    assert.match(await page.locator('.payload').innerText(), /0\.000001/);
   });
 });

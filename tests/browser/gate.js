@@ -46,6 +46,24 @@ name = "Dora"
 email = "dora@example.com"
 roles = ["second"]
 
+[[reviewers]]
+id = "mia"
+name = "Mia"
+email = "mia@example.com"
+phone = "+15550100"
+roles = ["reachable"]
+
+[[reviewers]]
+id = "sven"
+name = "Sven"
+slack = "U012AB3CD"
+roles = ["reachable"]
+
+[[rules]]
+name = "every channel"
+when = '"every_channel" in metadata'
+stages = [{ ask = ["reachable"], within = "10m" }]
+
 [[rules]]
 name = "two people"
 when = 'action.startsWith("two.")'
@@ -178,6 +196,16 @@ class Gate {
       } catch {
         return undefined;
       }
+    });
+  }
+
+  // Every message about an approval, once there are as many.
+  async messages(approval, count) {
+    const folder = join(this.data, 'outbox');
+    return until(`${count} messages`, () => {
+      const names = readdirSync(folder).filter((name) => name.startsWith(approval.approval_id) && name.endsWith('.json'));
+      if (names.length < count) return undefined;
+      return names.map((name) => JSON.parse(readFileSync(join(folder, name), 'utf8')));
     });
   }
 

@@ -15,9 +15,9 @@ pub mod policy;
 pub mod refusal;
 pub mod request;
 pub mod signature;
-pub mod summary;
 pub mod time;
 pub mod token;
+pub mod words;
 
 pub use fault::Fault;
 pub use refusal::Refusal;

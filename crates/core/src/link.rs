@@ -153,6 +153,25 @@ impl fmt::Display for InboxLink {
     }
 }
 
+/// What of a path's segment can be a link, as far as mail programs and people have glued something to it.
+///
+/// Links are letters and digits: `<abc>`, `abc.`, `abc%3E` and `abc)…` are all `abc`. The segment is as it was sent, not
+/// decoded; whether the rest is anybody's link is still to be seen.
+pub fn unglued(segment: &str) -> &str {
+    let mut rest = segment;
+    loop {
+        rest = match rest.strip_prefix('%') {
+            // A sign in its escaped form: `%3C`.
+            Some(escaped) => escaped.get(2..).unwrap_or_default(),
+            None => match rest.strip_prefix(|first: char| !first.is_ascii_alphanumeric()) {
+                Some(after) => after,
+                None => break,
+            },
+        };
+    }
+    rest.split(|character: char| !character.is_ascii_alphanumeric()).next().unwrap_or_default()
+}
+
 fn link_mac(epoch: &Epoch, approval: &ApprovalId, reviewer: &ReviewerId, generation: u32) -> [u8; 16] {
     mac(epoch, &["placet-link-v2", approval.as_str(), reviewer.as_str(), &generation.to_string()])
 }
@@ -243,6 +262,54 @@ mod tests {
         for bad in ["", "-", "1-", "x-y", &nonce[1..], &nonce.to_uppercase().replace('-', "+")] {
             assert!(!link("bob").takes_nonce(&ring.current, bad, minted), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_programs_glue_to_a_link_is_left_out() {
+        let link = link("bob").to_string();
+        for glued in [
+            "",
+            ".",
+            ",",
+            ";",
+            ":",
+            "!",
+            "?",
+            ")",
+            "]",
+            ">",
+            "&gt;",
+            "\"",
+            "'",
+            "*",
+            "_",
+            "=",
+            "=3D",
+            "%3E",
+            "%3e",
+            "%20",
+            "%0A",
+            "%C2%A0",
+            "%E2%80%9D",
+            "%E2",
+            "%",
+            "%25",
+            ").",
+            "%22%3E",
+            "。",
+            "”",
+            "</a>",
+            "%3C/a%3E",
+        ] {
+            assert_eq!(unglued(&format!("{link}{glued}")), link, "{glued}");
+        }
+        for before in ["<", "(", "%3C", "%28", "%22", "%E2%80%9C"] {
+            assert_eq!(unglued(&format!("{before}{link}>")), link, "{before}");
+        }
+        for nothing in ["", ".", "%", "%3", "%3E", "%3E%"] {
+            assert_eq!(unglued(nothing), "", "{nothing}");
+        }
+        assert_eq!(unglued("abc.def"), "abc");
     }
 
     #[test]

@@ -64,6 +64,12 @@ impl Payload {
     }
 }
 
+/// A part of a payload as the canonical text has it: `1e-6` is `0.000001`, keys in their order, no spaces.
+pub fn canonical_text(value: &Value) -> String {
+    // Only what JSON cannot say has no canonical form, and a `Value` holds none of it.
+    serde_json_canonicalizer::to_string(value).unwrap_or_else(|_| value.to_string())
+}
+
 /// Lower-case hex SHA-256.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))

@@ -28,6 +28,8 @@ pub struct Notification {
     pub subject: String,
     /// The words, with the link. For `sms`, short enough for one text where that is possible.
     pub text: String,
+    /// The same words as an HTML page, for channels that can show it.
+    pub html: String,
     /// The link alone.
     pub url: String,
 }

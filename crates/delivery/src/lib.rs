@@ -4,7 +4,8 @@
 //! it. Wording, pacing, giving up and the words of alerts live here. What was decided is the gate's: nothing here
 //! changes a request, except that a callback that is given up is recorded, through the gate.
 //!
-//! - `channel`: how a person is told: the trait, the registry by name, and one file for each channel (`email`).
+//! - `channel`: how a person is told: the trait, the registry by name, and one file for each channel, beside the
+//!   SDK that it needs (`placet/src/mail.rs`, `placet/src/files.rs`, `aws/src/channels`).
 //! - `queue`, `callback`, `alert`: how a system, a caller and operators are told.
 //! - `wording`: the texts.
 //! - `worker`: from a message to the channel, and what follows.
@@ -12,8 +13,6 @@
 pub mod alert;
 pub mod callback;
 pub mod channel;
-#[cfg(feature = "smtp")]
-pub mod email;
 mod host_limiter;
 pub mod queue;
 mod retry;

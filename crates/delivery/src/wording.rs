@@ -1,44 +1,45 @@
-//! The texts that people get. All words about a payload come from `core::summary`.
+//! The texts that people get. All words about a payload come from `core::words`.
 
+use placet_core::Timestamp;
 use placet_core::policy::Reviewer;
 use placet_core::request::{ApprovalRequest, Standing};
-use placet_core::summary;
+use placet_core::words::{self, Letter, LetterFacts, May, Zone};
 
-/// What a notification says.
-pub(crate) struct Words {
-    pub(crate) subject: String,
-    pub(crate) text: String,
+/// Who is told what.
+pub(crate) struct Message<'a> {
+    pub(crate) asked: &'a ApprovalRequest,
+    pub(crate) stage: usize,
+    pub(crate) reviewer: &'a Reviewer,
+    pub(crate) standing: Standing,
+    pub(crate) client_name: &'a str,
+    pub(crate) url: &'a str,
+    pub(crate) now: Timestamp,
 }
 
-/// The words of a notification for a channel.
-pub(crate) fn words(
-    asked: &ApprovalRequest,
-    stage: usize,
-    reviewer: &Reviewer,
-    standing: Standing,
-    client_name: &str,
-    channel: &str,
-    url: &str,
-) -> Words {
+/// The words of a notification, for that channel.
+pub(crate) fn letter(message: &Message<'_>, channel: &str) -> Letter {
+    let Message { asked, stage, reviewer, standing, client_name, url, now } = message;
     let payload = asked.payload.value();
-    let headline = summary::headline(&asked.action, &payload);
-    let subject = match standing {
-        Standing::Decide | Standing::Nothing => format!("Approve? {headline}"),
-        Standing::RejectOnly => format!("You may reject: {headline}"),
+    let facts = LetterFacts {
+        reviewer: &reviewer.name,
+        may: match standing {
+            Standing::Decide | Standing::Nothing => May::Decide,
+            Standing::RejectOnly => May::RejectOnly,
+        },
+        client: client_name,
+        action: &asked.action,
+        payload: &payload,
+        agents_words: &asked.summary,
+        rule: asked.rule.as_deref(),
+        now: *now,
+        closes_at: asked.stage_closes_at(*stage),
+        zone: Zone::UTC,
+        payload_sha256: &asked.payload_sha256,
+        url,
     };
-    let text = match channel {
-        "sms" => summary::sms(client_name, &headline, url),
-        _ => summary::letter(&summary::LetterFacts {
-            reviewer: &reviewer.name,
-            client: client_name,
-            action: &asked.action,
-            payload: &payload,
-            agents_words: &asked.summary,
-            rule: asked.rule.as_deref(),
-            closes_at: asked.stage_closes_at(stage),
-            payload_sha256: &asked.payload_sha256,
-            url,
-        }),
-    };
-    Words { subject, text }
+    let letter = words::letter(&facts);
+    match channel {
+        "sms" => Letter { text: words::sms(&facts), ..letter },
+        _ => letter,
+    }
 }

@@ -16,7 +16,7 @@ use crate::callback::{DeliveryOutcome, WebhookDelivery, Webhooks};
 use crate::channel::{Channels, Notification, SendOutcome};
 use crate::queue::Queues;
 use crate::retry::wait_ms;
-use crate::wording::words;
+use crate::wording::{Message, letter};
 
 /// After how many failed tries to tell a reviewer or a queue operators are alerted.
 const ALERT_AFTER: u32 = 3;
@@ -140,7 +140,16 @@ impl Worker {
                 let client_name = policy
                     .client(&asked.client)
                     .map_or_else(|| asked.client.to_string(), |client| client.name.clone());
-                let words = words(asked, *stage, person, standing, &client_name, channel, &url);
+                let about = Message {
+                    asked,
+                    stage: *stage,
+                    reviewer: person,
+                    standing,
+                    client_name: &client_name,
+                    url: &url,
+                    now: self.gate.now(),
+                };
+                let letter = letter(&about, channel);
                 let notification = Notification {
                     id: message.id.clone(),
                     approval_id: asked.approval_id.clone(),
@@ -148,8 +157,9 @@ impl Worker {
                     reviewer: reviewer.clone(),
                     channel: channel.clone(),
                     address: person.address(channel).map(str::to_owned),
-                    subject: words.subject,
-                    text: words.text,
+                    subject: letter.subject,
+                    text: letter.text,
+                    html: letter.html,
                     url,
                 };
                 match self.parts.channels.send(&notification).await {

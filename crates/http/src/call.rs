@@ -7,6 +7,7 @@
 )]
 
 use std::marker::PhantomData;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -18,6 +19,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use placet_core::Refusal;
 use placet_core::id::ClientId;
+use placet_core::link::unglued;
 use placet_core::refusal::FieldError;
 use placet_core::signature::MAX_SKEW_SECONDS;
 use placet_gate::{Caller, Credentials, Error, Gate};
@@ -331,5 +333,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let name: Result<Path<String>, PathRejection> = Path::from_request_parts(parts, state).await;
         name.map(|Path(name)| Self(name)).map_err(|_| Refusal::NotFound.into())
+    }
+}
+
+/// The link in a path, without what mail programs glue to it. Nothing at all if there is none.
+pub(crate) struct LinkText(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for LinkText {
+    type Rejection = Infallible;
+
+    // From the path as it was sent: half of an escaped character, cut off by a mail program, must not spoil the rest.
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let path = parts.uri.path();
+        let after = |place: &str| path.split_once(place).map(|(_, after)| after);
+        let segment = after("/r/").or_else(|| after("/inbox/")).unwrap_or_default();
+        Ok(Self(unglued(segment).to_owned()))
     }
 }

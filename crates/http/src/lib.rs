@@ -29,12 +29,12 @@ pub use problem::{BadField, Problem};
 
 /// Reads the body of `POST /v1/requests` as that route does; `callback_hosts` are the asking client's.
 pub fn read_request(body: &[u8], callback_hosts: &[String]) -> Result<RequestFields, Refusal> {
-    client::read_request(body, |url| callbacks::check_url(url, callback_hosts))
+    client::read_request(body, |url| client::check_url(url, callback_hosts))
 }
 
 /// All routes: what one machine serves.
 pub fn app(gate: Arc<Gate>) -> Router {
-    with_fallbacks(client::router().merge(reviewer::router()), gate)
+    with_fallbacks(client::router().merge(reviewer::router_with_glue()), gate)
 }
 
 /// The routes that clients, and anyone, may call.
@@ -44,7 +44,7 @@ pub fn client_app(gate: Arc<Gate>) -> Router {
 
 /// The routes that reviewers' browsers call.
 pub fn reviewer_app(gate: Arc<Gate>) -> Router {
-    with_fallbacks(reviewer::router(), gate)
+    with_fallbacks(reviewer::router_with_glue(), gate)
 }
 
 fn with_fallbacks(router: Router<Arc<Gate>>, gate: Arc<Gate>) -> Router {

@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
 use maud::Markup;
 use placet_core::Refusal;
 use placet_core::policy::{Decision, Policy};
@@ -13,7 +14,7 @@ use placet_core::refusal::FieldError;
 use placet_core::request::{Decider, Foreseen, Status};
 use placet_gate::{ApprovalView, Error, Gate, InboxItem, Review, ReviewOptions};
 
-use crate::call::{Name, read_body, refuse_encoded};
+use crate::call::{LinkText, read_body, refuse_encoded};
 use crate::client::json;
 use crate::pages;
 use crate::problem::Problem;
@@ -31,6 +32,16 @@ route_table! {
     "/inbox/{link}" => get self::inbox;
 }
 
+/// [`router`], and what mail programs make of a link: with a slash and more behind it, or cut off before it.
+pub(crate) fn router_with_glue() -> axum::Router<Arc<Gate>> {
+    let glued = ["/r/", "/r/{link}/", "/r/{link}/{*glued}"]
+        .into_iter()
+        .fold(router(), |router, path| router.route(path, get(show).post(decide)));
+    ["/inbox/", "/inbox/{link}/", "/inbox/{link}/{*glued}"]
+        .into_iter()
+        .fold(glued, |router, path| router.route(path, get(inbox)))
+}
+
 /// Shows a request to its reviewer. Changes nothing, on `HEAD` as on `GET`.
 #[utoipa::path(get, path = "/r/{link}", tag = "reviewers", security(()),
     params(("link" = String, Path, description = "the reviewer's own link")),
@@ -40,7 +51,11 @@ route_table! {
         (status = 404, description = "`not_found`: nobody's link", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 410, description = "`link_expired`", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 503, description = "`no_policy` or `unavailable`", content((String = "text/html"), (Problem = "application/problem+json")))))]
-pub(crate) async fn show(State(gate): State<Arc<Gate>>, Name(link): Name, headers: HeaderMap) -> Response {
+pub(crate) async fn show(
+    State(gate): State<Arc<Gate>>,
+    LinkText(link): LinkText,
+    headers: HeaderMap,
+) -> Response {
     match gate.review(&link).await {
         Ok(review) if wants_json(&headers) => as_json(&gate, &review),
         Ok(review) => page(StatusCode::OK, &pages::review(&view(&review, None, None))),
@@ -64,7 +79,7 @@ pub(crate) async fn show(State(gate): State<Arc<Gate>>, Name(link): Name, header
         (status = 503, description = "`no_policy` or `unavailable`", content((String = "text/html"), (Problem = "application/problem+json")))))]
 pub(crate) async fn decide(
     State(gate): State<Arc<Gate>>,
-    Name(link): Name,
+    LinkText(link): LinkText,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -104,7 +119,7 @@ pub(crate) async fn decide(
         (status = 404, description = "`not_found`: nobody's link", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 410, description = "`link_expired`", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 503, description = "`no_policy` or `unavailable`", content((String = "text/html"), (Problem = "application/problem+json")))))]
-pub(crate) async fn inbox(State(gate): State<Arc<Gate>>, Name(link): Name, headers: HeaderMap) -> Response {
+pub(crate) async fn inbox(State(gate): State<Arc<Gate>>, LinkText(link): LinkText, headers: HeaderMap) -> Response {
     let inbox = match gate.inbox(&link).await {
         Ok(inbox) => inbox,
         Err(error) => return refused(error.into(), &headers),
@@ -123,7 +138,7 @@ fn inbox_item(waiting: &InboxItem) -> pages::InboxItem {
     pages::InboxItem {
         client: asked.client.to_string(),
         action: asked.action.clone(),
-        headline: placet_core::summary::headline(&asked.action, &asked.payload.value()),
+        headline: placet_core::words::headline_on_page(&asked.action, &asked.payload.value()),
         // A path: the inbox is opened at the gate's own address, whatever proxy stands before it.
         url: format!("/r/{}", waiting.link),
         created_at_ms: asked.created_at.millis(),

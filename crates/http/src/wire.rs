@@ -122,7 +122,7 @@ impl Approval {
             status: status.as_str(),
             approved: status == Status::Approved,
             action: asked.action.clone(),
-            title: placet_core::summary::headline(&asked.action, &asked.payload.value()),
+            title: placet_core::words::headline(&asked.action, &asked.payload.value()),
             summary: asked.summary.clone(),
             payload_sha256: asked.payload_sha256.clone(),
             metadata: asked.metadata.clone(),

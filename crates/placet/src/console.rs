@@ -108,18 +108,9 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(err, "{text}");
 }
 
-/// Untrusted text, made harmless for a terminal: control and direction characters are replaced.
+/// One line of untrusted text for a terminal: what hides or steers is named, and nothing can be clicked.
 pub(crate) fn harmless(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
-            '\n' => ' ',
-            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {
-                '\u{b7}'
-            }
-            c if c.is_control() => '\u{b7}',
-            c => c,
-        })
-        .collect()
+    placet_core::words::unlinked(text)
 }
 
 /// Whether, and how, text is set off.
@@ -194,7 +185,10 @@ mod tests {
 
     #[test]
     fn untrusted_text_cannot_steer_the_terminal() {
-        assert_eq!(harmless("a\u{1b}[2Jb\u{202e}c\nd\u{7}"), "a\u{b7}[2Jb\u{b7}c d\u{b7}");
+        assert_eq!(
+            harmless("a\u{1b}[2Jb\u{202e}c\nd\u{9b} https://evil.com"),
+            "a<U+001B>[2Jb<U+202E>c / d<U+009B> https[:]//evil[.]com"
+        );
     }
 
     /// Blocks until it is opened; then keeps what is written.

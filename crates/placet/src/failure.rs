@@ -3,6 +3,7 @@
 use std::fmt;
 
 use placet_core::Refusal;
+use placet_core::words::text::plain_lines;
 use placet_gate::{Error, Fault};
 use serde_json::{Value, json};
 
@@ -112,10 +113,11 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "placet: {}", self.message)?;
+        // Either can quote what somebody else wrote: another gate, a file, an agent.
+        write!(f, "placet: {}", plain_lines(&self.message))?;
         if let Some(advice) = &self.advice {
             for line in advice.lines() {
-                write!(f, "\n  {line}")?;
+                write!(f, "\n  {}", plain_lines(line))?;
             }
         }
         Ok(())
@@ -153,6 +155,8 @@ mod tests {
 
     #[test]
     fn a_failure_says_what_to_do_next_below_what_went_wrong() {
+        let steering = Failure::refused("no `\u{1b}[2J`").advise("a\u{202e}b");
+        assert_eq!(steering.to_string(), "placet: no `<U+001B>[2J`\n  a<U+202E>b");
         let failure = Failure::usage("there is no `x`").advise("try `y`\nor `z`");
         assert_eq!(failure.to_string(), "placet: there is no `x`\n  try `y`\n  or `z`");
         assert_eq!(

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use placet_core::words::escaped_json;
 use placet_delivery::{Channel, Notification, Queues, SendOutcome};
 use placet_gate::Fault;
 use serde::Serialize;
@@ -38,20 +39,20 @@ impl Channel for OutboxFiles {
             "{}.{}.{}.{}.json",
             notification.approval_id, notification.stage, notification.reviewer, notification.channel
         );
-        let content = serde_json::to_vec(&NotificationFile {
+        let json = serde_json::to_string(&NotificationFile {
             reviewer: notification.reviewer.as_str(),
             channel: &notification.channel,
             subject: &notification.subject,
             text: &notification.text,
             url: &notification.url,
         });
-        let Ok(mut content) = content else {
+        let Ok(json) = json else {
             return SendOutcome::Unreachable("a message cannot be written as JSON".into());
         };
-        content.push(b'\n');
+        let content = format!("{}\n", escaped_json(&json));
         // Not synced. The outbox row goes only after this, so the death of the process loses nothing; after the death of
         // the machine, the reviewer's inbox and `placet link` still have what was asked.
-        match replace(&self.0.join(name), &content) {
+        match replace(&self.0.join(name), content.as_bytes()) {
             Ok(()) => SendOutcome::Delivered,
             Err(error) => SendOutcome::Retry(format!("a message cannot be put into the outbox: {error}")),
         }

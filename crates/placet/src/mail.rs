@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
-use lettre::message::Mailbox;
-use lettre::message::header::ContentType;
+use lettre::message::header::{HeaderName, HeaderValue};
+use lettre::message::{Mailbox, MultiPart};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
+use async_trait::async_trait;
 use placet_delivery::{Channel, Notification, SendOutcome};
 use placet_gate::Fault;
 use tokio::sync::Semaphore;
+use url::{Host, Url};
 
 use crate::failure::Failure;
 
@@ -48,12 +49,8 @@ impl Mailer {
         let from = from
             .parse()
             .map_err(|error| Failure::usage(format!("{FROM_VARIABLE} is not a mail address: {error}")))?;
-        // The cause could quote the URL, and with it the password.
-        let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(|_| {
-            Failure::usage(format!("{URL_VARIABLE} is not the URL of a mail server")).advise(
-                "write it as smtps://user:password@host:465 or smtp://user:password@host:587?tls=required",
-            )
-        })?;
+        refuse_plain_text(url)?;
+        let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(|_| not_a_url())?;
         Ok(Self {
             transport: transport.timeout(Some(SERVER_TIMEOUT)).build(),
             from,
@@ -63,19 +60,7 @@ impl Mailer {
 
     /// Mails a letter. A second try has the same `Message-ID`.
     async fn mail(&self, letter: &Notification, to: &str) -> Result<(), Fault> {
-        let to: Mailbox = to
-            .parse()
-            .map(|address| Mailbox::new(None, address))
-            .map_err(|error| Fault::new("a reviewer's mail address is not one", error))?;
-        let host = self.from.email.domain();
-        let mail = Message::builder()
-            .from(self.from.clone())
-            .to(to)
-            .subject(letter.subject.clone())
-            .message_id(Some(format!("<{}@{host}>", letter.id)))
-            .header(ContentType::TEXT_PLAIN)
-            .body(letter.text.clone())
-            .map_err(|error| Fault::new("a letter cannot be written as mail", error))?;
+        let mail = self.compose(letter, to)?;
         let _turn = tokio::time::timeout(PATIENCE, self.turns.acquire())
             .await
             .map_err(|error| Fault::new("the mail server is too slow for the letters that wait", error))?;
@@ -85,6 +70,63 @@ impl Mailer {
             .map(drop)
             .map_err(|error| Fault::new("the mail server did not take a letter", error))
     }
+
+    fn compose(&self, letter: &Notification, to: &str) -> Result<Message, Fault> {
+        let to: Mailbox = to
+            .parse()
+            .map(|address| Mailbox::new(None, address))
+            .map_err(|error| Fault::new("a reviewer's mail address is not one", error))?;
+        let host = self.from.email.domain();
+        let header =
+            |name, value: &str| HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned());
+        let builder = Message::builder()
+            .from(self.from.clone())
+            .to(to)
+            .subject(letter.subject.clone())
+            .message_id(Some(format!("<{}@{host}>", letter.id)))
+            // RFC 3834: no absence notice and no other program answers.
+            .raw_header(header("Auto-Submitted", "auto-generated"))
+            // The same for Exchange, which asks for a header of its own.
+            .raw_header(header("X-Auto-Response-Suppress", "All"));
+        let both = MultiPart::alternative_plain_html(letter.text.clone(), letter.html.clone());
+        builder.multipart(both).map_err(|error| Fault::new("a letter cannot be written as mail", error))
+    }
+}
+
+
+/// A password, and a link that decides, go over the network encrypted or not at all.
+///
+/// Opportunistic TLS does not count: whoever sits in between can ask for plain text.
+fn refuse_plain_text(url: &str) -> Result<(), Failure> {
+    let url = Url::parse(url).map_err(|_| not_a_url())?;
+    let is_loopback = match url.host() {
+        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost") || is_loopback_literal(name),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => return Err(not_a_url()),
+    };
+    let wants_tls =
+        url.query_pairs().find(|(key, _)| key == "tls").is_some_and(|(_, value)| value == "required");
+    match url.scheme() {
+        "smtps" => Ok(()),
+        "smtp" if wants_tls || is_loopback => Ok(()),
+        "smtp" => Err(Failure::usage(format!("{URL_VARIABLE} would send passwords and links unencrypted"))
+            .advise("use smtps://…:465, or add ?tls=required to the smtp:// URL; without TLS only this machine is mailed to")),
+        _ => Err(not_a_url()),
+    }
+}
+
+/// `127.0.0.1`: an address stays text in a URL whose scheme the parser does not know.
+fn is_loopback_literal(host: &str) -> bool {
+    host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Says nothing of the cause: it could quote the URL, and with it the password.
+fn not_a_url() -> Failure {
+    Failure::usage(format!("{URL_VARIABLE} is not the URL of a mail server")).advise(
+        "write it as smtps://user:password@host:465 or smtp://user:password@host:587?tls=required\n\
+         signs such as @ : / # % in the user or the password must be percent-encoded: @ is %40, / is %2F, # is %23",
+    )
 }
 
 #[async_trait]
@@ -115,13 +157,146 @@ fn read_variable(name: &str) -> Result<Option<String>, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use placet_core::id::{ApprovalId, ReviewerId};
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    const FROM: &str = "Placet <gate@example.com>";
+
+    fn letter(html: Option<&str>) -> Notification {
+        Notification {
+            id: "01J.1.bob.email".to_owned(),
+            approval_id: ApprovalId::from_parts(placet_core::Timestamp::from_millis(0), 1),
+            stage: 1,
+            reviewer: ReviewerId::parse("bob").unwrap(),
+            channel: "email".to_owned(),
+            address: None,
+            subject: "Approve? payment.send: to \"Müller\"".to_owned(),
+            text: "Hello Bob,\nhttps://gate.example.com/r/abc\n".to_owned(),
+            html: html.map(str::to_owned),
+            url: "https://gate.example.com/r/abc".to_owned(),
+        }
+    }
+
+    /// A mail server for one mail: what it was told, line by line.
+    async fn receive_one(listener: TcpListener) -> String {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (read, mut write) = stream.into_split();
+        let mut lines = BufReader::new(read).lines();
+        let mut heard = String::new();
+        let mut in_data = false;
+        write.write_all(b"220 test ESMTP\r\n").await.unwrap();
+        while let Some(line) = lines.next_line().await.unwrap() {
+            heard.push_str(&line);
+            heard.push('\n');
+            let answer: &[u8] = match (in_data, line.as_str()) {
+                (true, ".") => {
+                    in_data = false;
+                    b"250 taken\r\n"
+                }
+                (true, _) => continue,
+                (false, "DATA") => {
+                    in_data = true;
+                    b"354 go on\r\n"
+                }
+                (false, "QUIT") => {
+                    write.write_all(b"221 bye\r\n").await.unwrap();
+                    break;
+                }
+                (false, line) if line.starts_with("EHLO") => b"250-test\r\n250 8BITMIME\r\n",
+                (false, _) => b"250 ok\r\n",
+            };
+            write.write_all(answer).await.unwrap();
+        }
+        heard
+    }
+
+    async fn mailed(html: Option<&str>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("smtp://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(receive_one(listener));
+        Mailer::new(&url, FROM).unwrap().send(&letter(html), "bob@example.com").await.unwrap();
+        server.await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_mail_has_text_and_html_and_asks_programs_not_to_answer() {
+        let heard = mailed(Some("<p>Hello Bob</p>")).await;
+        for line in [
+            "MAIL FROM:<gate@example.com>",
+            "RCPT TO:<bob@example.com>",
+            "Auto-Submitted: auto-generated\n",
+            "X-Auto-Response-Suppress: All\n",
+            "Message-ID: <01J.1.bob.email@example.com>\n",
+            "Content-Type: multipart/alternative;",
+            "Content-Type: text/plain; charset=utf-8\n",
+            "Content-Type: text/html; charset=utf-8\n",
+            "https://gate.example.com/r/abc\n",
+            "<p>Hello Bob</p>\n",
+        ] {
+            assert!(heard.contains(line), "{line}: {heard}");
+        }
+        assert!(
+            heard.find("text/plain").unwrap() < heard.find("text/html").unwrap(),
+            "the richest comes last"
+        );
+        assert!(heard.is_ascii(), "the subject is encoded");
+    }
+
+    #[tokio::test]
+    async fn a_mail_without_html_is_plain_text_and_a_second_try_has_the_same_id() {
+        let (first, second) = (mailed(None).await, mailed(None).await);
+        let id = |heard: &str| heard.lines().find(|line| line.starts_with("Message-ID")).unwrap().to_owned();
+        assert_eq!(id(&first), id(&second));
+        assert!(first.contains("Content-Type: text/plain") && !first.contains("multipart"));
+    }
+
+    #[tokio::test]
+    async fn a_check_says_ehlo_and_sends_nothing_and_notices_a_closed_port() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("smtp://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(receive_one(listener));
+        let mailer = Mailer::new(&url, FROM).unwrap();
+        mailer.check().await.unwrap();
+        let heard = server.await.unwrap();
+        assert!(heard.starts_with("EHLO ") && !heard.contains("MAIL"), "{heard}");
+        assert!(mailer.check().await.is_err());
+    }
 
     #[test]
     fn a_wrong_url_is_refused_without_showing_its_password() {
-        let failure = Mailer::new("https://user:hunter2@host", "gate@example.com").err().unwrap();
-        assert!(!failure.to_string().contains("hunter2"), "{failure}");
-        assert_eq!(failure.code(), 2);
-        assert!(Mailer::new("smtps://user:hunter2@host:465", "Placet <gate@example.com>").is_ok());
+        for url in ["https://user:hunter2@host", "smtp://user:hunter2/x@host", "hunter2", "smtps:hunter2"] {
+            let failure = Mailer::new(url, FROM).err().unwrap();
+            assert!(!failure.to_string().contains("hunter2"), "{failure}");
+            assert!(failure.to_string().contains("percent-encoded"), "{failure}");
+            assert_eq!(failure.code(), 2);
+        }
+    }
+
+    #[test]
+    fn mail_goes_encrypted_or_stays_on_this_machine() {
+        for (url, is_taken) in [
+            ("smtps://user:hunter2@host:465", true),
+            ("smtp://user:hunter2@host:587?tls=required", true),
+            ("smtp://127.0.0.1:25", true),
+            ("smtp://user:hunter2@localhost:25", true),
+            ("smtp://[::1]:25", true),
+            ("smtp://user:hunter2@host:587", false),
+            ("smtp://host:25", false),
+            ("smtp://user:hunter2@host:587?tls=opportunistic", false),
+            ("smtp://user:hunter2@10.0.0.5:25", false),
+            ("smtp://user:hunter2@127.0.0.1.evil.example:25", false),
+        ] {
+            let made = Mailer::new(url, FROM);
+            assert_eq!(made.is_ok(), is_taken, "{url}");
+            if let Err(failure) = made {
+                assert!(
+                    failure.to_string().contains("unencrypted") && !failure.to_string().contains("hunter2"),
+                    "{failure}"
+                );
+            }
+        }
     }
 }

@@ -52,7 +52,12 @@ async fn problem(gate: &Gate, caller: &Caller, error: Error) -> Problem {
 
 /// Whether this client's callbacks may ever go to that address; the reason if not.
 fn check_callback_url(url: &str, caller: &Caller) -> Result<(), String> {
-    Target::parse(url, &caller.client.callback_hosts).map(drop).map_err(|problem| problem.to_string())
+    check_url(url, &caller.client.callback_hosts)
+}
+
+/// Whether callbacks may ever go to that address, where these hosts are exempt; the reason if not.
+pub(crate) fn check_url(url: &str, callback_hosts: &[String]) -> Result<(), String> {
+    Target::parse(url, callback_hosts).map(drop).map_err(|problem| problem.to_string())
 }
 
 /// A JSON answer that nobody may store.

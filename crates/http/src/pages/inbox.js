@@ -6,6 +6,7 @@
   let timer = 0;
   let busy = false;
   const swap = (fresh) => {
+    inLocalTime(fresh);
     const list = part('list');
     const news = part('list', fresh);
     if (list.innerHTML !== news.innerHTML) {

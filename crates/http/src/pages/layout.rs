@@ -10,8 +10,10 @@ use std::sync::LazyLock;
 use time::OffsetDateTime;
 
 static STYLE: LazyLock<String> = LazyLock::new(|| packed(include_str!("page.css")));
-static PAGE_SCRIPT: LazyLock<String> = LazyLock::new(|| packed(include_str!("page.js")));
-static INBOX_SCRIPT: LazyLock<String> = LazyLock::new(|| packed(include_str!("inbox.js")));
+static PAGE_SCRIPT: LazyLock<String> =
+    LazyLock::new(|| packed(concat!(include_str!("times.js"), include_str!("page.js"))));
+static INBOX_SCRIPT: LazyLock<String> =
+    LazyLock::new(|| packed(concat!(include_str!("times.js"), include_str!("inbox.js"))));
 
 static PAGE_POLICY: LazyLock<String> = LazyLock::new(|| {
     let script = source_hash(&PAGE_SCRIPT);
@@ -66,7 +68,7 @@ fn packed(source: &str) -> String {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Script {
     None,
-    Countdown,
+    Review,
     Inbox,
 }
 
@@ -100,7 +102,7 @@ pub(super) fn page(title: &str, reviewer: Option<&str>, script: Script, content:
                 main { (content) }
                 @match script {
                     Script::None => {}
-                    Script::Countdown => script { (PreEscaped(PAGE_SCRIPT.as_str())) },
+                    Script::Review => script { (PreEscaped(PAGE_SCRIPT.as_str())) },
                     Script::Inbox => script { (PreEscaped(INBOX_SCRIPT.as_str())) },
                 }
             }
@@ -139,7 +141,7 @@ impl Sign {
     }
 }
 
-/// A moment for people and for programs, in UTC.
+/// A moment to the minute. The page's script writes it in the reader's own time; without it, it is in UTC.
 pub(super) fn moment(at_ms: i64) -> Markup {
     utc(at_ms).map_or_else(unknown, |at| dated(at, &format!("{}, ", day(at))))
 }
@@ -152,18 +154,30 @@ pub(super) fn moment_near(at_ms: i64, now_ms: i64) -> Markup {
     }
 }
 
+/// A moment to the second, in UTC for every reader: for the details, and for comparing with a log.
+pub(super) fn exact_moment(at_ms: i64) -> Markup {
+    let Some(at) = utc(at_ms) else { return unknown() };
+    html! { time.utc datetime=(rfc3339(at)) { (day(at)) ", " (clock(at)) " UTC" } }
+}
+
 fn unknown() -> Markup {
     html! { "an unknown time" }
 }
 
 fn dated(at: OffsetDateTime, day: &str) -> Markup {
-    let (hour, minute, second) = at.time().as_hms();
-    let clock = format!("{hour:02}:{minute:02}:{second:02}");
+    let (hour, minute, _) = at.time().as_hms();
     html! {
-        time datetime=(format!("{:04}-{:02}-{:02}T{clock}Z", at.year(), u8::from(at.month()), at.day())) {
-            (day) (clock) " UTC"
-        }
+        time datetime=(rfc3339(at)) { (day) (format!("{hour:02}:{minute:02}")) " UTC" }
     }
+}
+
+fn rfc3339(at: OffsetDateTime) -> String {
+    format!("{:04}-{:02}-{:02}T{}Z", at.year(), u8::from(at.month()), at.day(), clock(at))
+}
+
+fn clock(at: OffsetDateTime) -> String {
+    let (hour, minute, second) = at.time().as_hms();
+    format!("{hour:02}:{minute:02}:{second:02}")
 }
 
 fn day(at: OffsetDateTime) -> String {
@@ -204,7 +218,7 @@ mod tests {
     #[test]
     fn the_policy_names_the_bytes_that_the_page_carries() {
         for (script, policy) in
-            [(Script::Countdown, content_security_policy()), (Script::Inbox, inbox_content_security_policy())]
+            [(Script::Review, content_security_policy()), (Script::Inbox, inbox_content_security_policy())]
         {
             let page = page("t", Some("Bob"), script, &html! {}).into_string();
             let (styles, scripts) =
@@ -230,14 +244,19 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_utc_to_the_second() {
-        let expected = "<time datetime=\"2026-11-23T10:42:07Z\">23 Nov 2026, 10:42:07 UTC</time>";
-        assert_eq!(moment(1_795_430_527_999).into_string(), expected);
-        assert_eq!(moment_near(1_795_430_527_999, 0).into_string(), expected);
-        let today = "<time datetime=\"2026-11-23T10:42:07Z\">10:42:07 UTC</time>";
-        assert_eq!(moment_near(1_795_430_527_999, 1_795_430_000_000).into_string(), today);
-        assert_eq!(moment(i64::MAX).into_string(), "an unknown time");
-        assert_eq!(moment(i64::MIN).into_string(), "an unknown time");
+    fn moments_are_utc_to_the_minute_and_exact_in_the_details() {
+        let at = 1_795_430_527_999;
+        let expected = "<time datetime=\"2026-11-23T10:42:07Z\">23 Nov 2026, 10:42 UTC</time>";
+        assert_eq!(moment(at).into_string(), expected);
+        assert_eq!(moment_near(at, 0).into_string(), expected);
+        let today = "<time datetime=\"2026-11-23T10:42:07Z\">10:42 UTC</time>";
+        assert_eq!(moment_near(at, 1_795_430_000_000).into_string(), today);
+        let exact = "<time class=\"utc\" datetime=\"2026-11-23T10:42:07Z\">23 Nov 2026, 10:42:07 UTC</time>";
+        assert_eq!(exact_moment(at).into_string(), exact);
+        for far in [i64::MAX, i64::MIN] {
+            assert_eq!(moment(far).into_string(), "an unknown time");
+            assert_eq!(exact_moment(far).into_string(), "an unknown time");
+        }
     }
 
     #[test]

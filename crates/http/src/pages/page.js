@@ -1,15 +1,14 @@
 // Counts down to the deadline by the server's clock, and keeps a second press from being sent.
 (() => {
+  // A page from the back button's memory shows an old state.
+  addEventListener('pageshow', (event) => { if (event.persisted) location.reload(); });
   const form = document.querySelector('form');
+  if (!form) return;
   const left = document.getElementById('left');
   const said = document.getElementById('said');
   const buttons = form.querySelectorAll('button');
   const deadline = Number(form.dataset.deadline);
   const skew = Number(form.dataset.now) - Date.now();
-  const local = new Date(deadline);
-  if (local.getTimezoneOffset()) {
-    left.previousElementSibling.append(` (${local.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })} your time)`);
-  }
   const two = (n) => String(n).padStart(2, '0');
   const words = (s) => {
     if (s >= 172800) return `${Math.floor(s / 86400)} days`;
@@ -23,7 +22,7 @@
       left.textContent = '';
       form.dataset.over = '';
       buttons.forEach((button) => { button.disabled = true; });
-      said.textContent = 'The time to answer has passed. Nothing can be pressed here any more.';
+      said.textContent = 'The time to answer has passed. You can no longer answer here.';
       return;
     }
     const s = Math.ceil(ms / 1000);
@@ -47,6 +46,4 @@
       if (!('over' in form.dataset)) said.textContent = 'No answer yet. You can press again.';
     }, 10000);
   });
-  // A page from the back button's memory shows an old state.
-  addEventListener('pageshow', (event) => { if (event.persisted) location.reload(); });
 })();

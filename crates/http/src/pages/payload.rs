@@ -4,8 +4,9 @@
 
 use super::text::{LineEnds, excerpt, passage, revealed};
 use maud::{Markup, html};
-use placet_core::summary::fields::{Weight, label, label_is_the_key, lookalikes, ordered, weight};
-use placet_core::summary::text::grouped;
+use placet_core::payload::canonical_text;
+use placet_core::words::fields::{Weight, label, label_is_the_key, lookalikes, ordered, weight};
+use placet_core::words::text::grouped;
 use serde_json::{Map, Number, Value};
 
 /// Deeper than this, a phone has no width left: JSON text from there on.
@@ -20,8 +21,6 @@ const END_ITEMS: usize = 3;
 const SIDE_CHARS: usize = 24;
 /// A page with more rows than this turns slow: JSON text from there on.
 const ROWS: usize = 600;
-/// Indented JSON may be this many times as long as compact JSON.
-const INDENTED_GROWTH: usize = 4;
 
 /// The rows of a payload.
 pub(super) fn rows(payload: &Value) -> Markup {
@@ -33,9 +32,9 @@ pub(super) fn rows(payload: &Value) -> Markup {
     }
 }
 
-/// The whole payload as JSON text, none of it left out.
+/// The whole payload as the canonical text that is hashed, none of it left out.
 pub(super) fn json(payload: &Value) -> Markup {
-    html! { pre.json dir="ltr" { (revealed(&json_text(payload), LineEnds::Ours)) } }
+    html! { pre.json dir="ltr" { (revealed(&canonical_text(payload), LineEnds::Ours)) } }
 }
 
 struct Table {
@@ -141,7 +140,7 @@ fn string(text: &str, weight: Weight) -> Markup {
         @if has_outer_spaces { " " span.tag { "starts or ends with a space" } }
         @if !alike.is_empty() {
             p.beware {
-                "Look closely, lookalike characters: "
+                "Look closely. These characters look like others: "
                 @for (index, letter) in alike.iter().take(4).enumerate() {
                     @if index > 0 { ", " }
                     bdi { (letter) } " (U+" (format!("{:04X}", u32::from(*letter))) ")"
@@ -154,7 +153,7 @@ fn string(text: &str, weight: Weight) -> Markup {
 
 /// A number with its digits set apart by style, so that what is copied is the number itself.
 pub(super) fn digits(number: &Number) -> Markup {
-    let text = number.to_string();
+    let text = canonical_text(&Value::Number(number.clone()));
     let sign = usize::from(text.starts_with('-'));
     let whole_digits = text.bytes().skip(sign).take_while(u8::is_ascii_digit).count();
     let whole_end = sign + whole_digits;
@@ -175,20 +174,11 @@ pub(super) fn digits(number: &Number) -> Markup {
 }
 
 fn nested_json(value: &Value) -> Markup {
-    html! { div.json dir="ltr" { (passage(&json_text(value), LineEnds::Ours)) } }
-}
-
-/// Indented where that helps; compact where the indentation would outgrow the data.
-fn json_text(value: &Value) -> String {
-    let compact = value.to_string();
-    serde_json::to_string_pretty(value)
-        .ok()
-        .filter(|indented| indented.len() <= compact.len() * INDENTED_GROWTH)
-        .unwrap_or(compact)
+    html! { div.json dir="ltr" { (passage(&canonical_text(value), LineEnds::Ours)) } }
 }
 
 fn item_lines(items: &[Value]) -> String {
-    items.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")
+    items.iter().map(canonical_text).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -237,12 +227,33 @@ mod tests {
 
     #[test]
     fn numbers_keep_their_digits() {
-        for text in ["0", "-7", "1234", "12345", "-123456", "1234567.25", "0.1", "1e300", "9007199254740991"]
-        {
+        for (text, expected) in [
+            ("0", "0"),
+            ("-7", "-7"),
+            ("1234", "1234"),
+            ("12345", "12345"),
+            ("-123456", "-123456"),
+            ("1234567.25", "1234567.25"),
+            ("0.1", "0.1"),
+            ("5.0", "5"),
+            ("1e-6", "0.000001"),
+            ("1e20", "100000000000000000000"),
+            ("1e300", "1e+300"),
+            ("9007199254740991", "9007199254740991"),
+        ] {
             let number: Number = serde_json::from_str(text).unwrap();
-            assert_eq!(readable(&digits(&number).into_string()), number.to_string());
+            assert_eq!(readable(&digits(&number).into_string()), expected);
         }
         assert!(digits(&Number::from(123_456)).into_string().contains("123<i>456</i>"));
+    }
+
+    #[test]
+    fn the_json_is_the_text_that_is_hashed() {
+        let payload: Value =
+            serde_json::from_str(r#"{"b": 1e-6, "a": [5.0, "x"], "c": {"z": null, "y": 1E21}}"#).unwrap();
+        let text = readable(&json(&payload).into_string());
+        assert_eq!(text, r#"{"a":[5,"x"],"b":0.000001,"c":{"y":1e+21,"z":null}}"#);
+        assert_eq!(text, placet_core::payload::Payload::new(payload.as_object().unwrap()).unwrap().as_str());
     }
 
     #[test]

@@ -2,13 +2,13 @@
 //!
 //! Words and order only; how a payload is drawn is `payload`'s, what is safe to show is `text`'s.
 
-use super::layout::{Script, Sign, moment, moment_near, page};
+use super::layout::{Script, Sign, exact_moment, moment, moment_near, page};
 use super::payload::{digits, json, rows};
 use super::text::{LineEnds, hides_something, line, passage, revealed};
 use super::{Choice, Ended, May, Reader, Review, ReviewState, VoteLine};
 use maud::{Markup, html};
-use placet_core::summary::headline::{Fact, facts};
-use placet_core::summary::text::{elided, plain};
+use placet_core::words::headline::{Fact, facts};
+use placet_core::words::text::{elided, plain};
 
 const TITLE_ACTION_CHARS: usize = 60;
 const REASON_CHARS: u32 = 500;
@@ -17,20 +17,20 @@ const REASON_CHARS: u32 = 500;
 pub fn review(view: &Review) -> Markup {
     let (script, content) = match &view.state {
         ReviewState::Open { nonce, now_ms, stage_deadline_ms, may, .. } => {
-            let asked = ApprovalRequest { nonce, now_ms: *now_ms, deadline_ms: *stage_deadline_ms };
+            let answer = AnswerForm { nonce, now_ms: *now_ms, deadline_ms: *stage_deadline_ms };
             let approve = match may {
                 May::Both => Some("Approve"),
                 May::RejectOnly => None,
             };
-            (Script::Countdown, asked.form(&sheet(view), approve, "Reject"))
+            (Script::Review, answer.form(&sheet(view), approve, "Reject"))
         }
         ReviewState::VoteOutcome { nonce, now_ms, stage_deadline_ms, choice: Choice::Approve } => {
-            let asked = ApprovalRequest { nonce, now_ms: *now_ms, deadline_ms: *stage_deadline_ms };
-            (Script::Countdown, asked.form(&sheet(view), None, "Reject instead"))
+            let answer = AnswerForm { nonce, now_ms: *now_ms, deadline_ms: *stage_deadline_ms };
+            (Script::Review, answer.form(&sheet(view), None, "Reject instead"))
         }
         ReviewState::VoteOutcome { choice: Choice::Reject, .. }
         | ReviewState::MovedOn { .. }
-        | ReviewState::Ended { .. } => (Script::None, sheet(view)),
+        | ReviewState::Ended { .. } => (Script::Review, sheet(view)),
     };
     page(&title(view), Some(&view.reviewer_name), script, &content)
 }
@@ -38,7 +38,8 @@ pub fn review(view: &Review) -> Markup {
 fn title(view: &Review) -> String {
     let action = elided(&plain(&view.action), TITLE_ACTION_CHARS);
     let state = match &view.state {
-        ReviewState::Open { .. } => return format!("Approve {action}? – Placet"),
+        ReviewState::Open { may: May::Both, .. } => return format!("Approve {action}? – Placet"),
+        ReviewState::Open { may: May::RejectOnly, .. } => return format!("Reject {action}? – Placet"),
         ReviewState::VoteOutcome { choice, .. } => you_chose(*choice),
         ReviewState::MovedOn { .. } => "Passed on",
         ReviewState::Ended { status, .. } => outcome(*status),
@@ -47,13 +48,13 @@ fn title(view: &Review) -> String {
 }
 
 /// What an answer needs: the form around the sheet, and the buttons within a thumb's reach.
-struct ApprovalRequest<'a> {
+struct AnswerForm<'a> {
     nonce: &'a str,
     now_ms: i64,
     deadline_ms: i64,
 }
 
-impl ApprovalRequest<'_> {
+impl AnswerForm<'_> {
     fn form(&self, sheet: &Markup, approve: Option<&str>, reject: &str) -> Markup {
         html! {
             form method="post" data-now=(self.now_ms) data-deadline=(self.deadline_ms) {
@@ -86,7 +87,7 @@ fn sheet(view: &Review) -> Markup {
     html! {
         article.card {
             @if is_open {
-                p.eyebrow { (line(&view.client)) " asks for your approval" }
+                p.eyebrow { (line(&view.client)) (request_to(view)) }
                 h1.action { (line(&view.action)) }
             } @else {
                 (banner(view))
@@ -110,6 +111,14 @@ fn sheet(view: &Review) -> Markup {
             (votes(view))
             (about(view))
         }
+    }
+}
+
+/// What the reader is asked for.
+fn request_to(view: &Review) -> &'static str {
+    match view.state {
+        ReviewState::Open { may: May::RejectOnly, .. } => " asks for approval. You can only reject this",
+        _ => " asks for your approval",
     }
 }
 
@@ -159,8 +168,8 @@ fn banner(view: &Review) -> Markup {
         ReviewState::MovedOn { to } => html! {
             (heading(Sign::Clock, "banner still", "Passed on"))
             p.say role="status" {
-                "The time for your answer has passed, and others are asked now: " b { (line(to)) }
-                ". There is nothing for you to press. Thank you for looking."
+                "Your time to answer has passed; others are asked now: " b { (line(to)) }
+                ". You do not have to do anything."
             }
         },
         ReviewState::Ended { status, by, at_ms, reason, just_now, late } => html! {
@@ -169,7 +178,7 @@ fn banner(view: &Review) -> Markup {
                 @if let Some(choice) = late {
                     p {
                         "You pressed " b { (pressed(*choice)) } ", but this request had already ended. "
-                        "Your answer was not counted; nothing was changed by it. This is what is on record:"
+                        "Your answer was not counted and changed nothing. This is on record:"
                     }
                 }
                 p { (ending(view, *status, by, *just_now)) }
@@ -266,8 +275,15 @@ fn about(view: &Review) -> Markup {
         section aria-labelledby="about" {
             h2 #about { "About this request" }
             dl {
-                div.row { dt { "ApprovalRequest by" } dd { (line(&view.client)) } }
-                div.row { dt { "ApprovalRequest at" } dd { (moment(view.created_at_ms)) } }
+                div.row { dt { "Asked by" } dd { (line(&view.client)) } }
+                div.row { dt { "Asked at" } dd { (exact_moment(view.created_at_ms)) } }
+                @match &view.state {
+                    ReviewState::Open { stage_deadline_ms, .. } | ReviewState::VoteOutcome { stage_deadline_ms, .. } => {
+                        div.row { dt { "Answer by" } dd { (exact_moment(*stage_deadline_ms)) } }
+                    }
+                    ReviewState::Ended { at_ms, .. } => { div.row { dt { "Ended at" } dd { (exact_moment(*at_ms)) } } }
+                    ReviewState::MovedOn { .. } => {}
+                }
                 div.row { dt { "Rule" } dd { (line(&view.rule)) } }
                 div.row { dt { "Request" } dd { code { (revealed(&view.request_id, LineEnds::Theirs)) } } }
                 div.row {
@@ -277,7 +293,7 @@ fn about(view: &Review) -> Markup {
                             @for from in [0, 4, 8] { span { (digest.get(from..from + 4).unwrap_or_default()) } }
                         }
                         details { summary { "Whole digest (SHA-256 of the payload)" } div.full { code { (digest) } } }
-                        details { summary { "Payload as JSON" } div.full translate="no" { (json(&view.payload)) } }
+                        details { summary { "Payload as JSON (the text that is hashed)" } div.full translate="no" { (json(&view.payload)) } }
                     }
                 }
             }
@@ -396,7 +412,7 @@ mod tests {
                 && page.contains("name=\"decision\" value=\"reject\"")
         );
         assert!(page.contains("maxlength=\"500\""));
-        assert!(page.contains("<time datetime=\"2026-11-23T10:43:20Z\">10:43:20 UTC</time>"));
+        assert!(page.contains("<time datetime=\"2026-11-23T10:43:20Z\">10:43 UTC</time>"));
         assert!(page.contains("<span><bdi>amount</bdi> <b><span class=\"num\">5000</span></b></span>"));
         assert!(page.contains("0 of 2 approvals"));
     }
@@ -406,6 +422,11 @@ mod tests {
         let page = page(&view(open(May::RejectOnly, None)));
         assert!(!page.contains("value=\"approve\"") && page.contains("value=\"reject\""));
         assert!(page.contains("so somebody else has to approve"));
+        assert!(page.contains("<title>Reject payment.send? – Placet</title>"));
+        assert!(
+            page.contains("</bdi> asks for approval. You can only reject this</p>")
+                && !page.contains("your approval")
+        );
     }
 
     #[test]
@@ -457,8 +478,9 @@ mod tests {
         ] {
             let page = page(&view(ended(status, None)));
             assert!(page.contains(expected), "{expected}");
-            assert!(page.contains("10:42:07 UTC") && page.contains("looks right"));
-            assert!(!page.contains("<button") && !page.contains("<form") && !page.contains("<script"));
+            assert!(page.contains(">23 Nov 2026, 10:42 UTC</time>") && page.contains("looks right"));
+            assert!(page.contains("<dt>Ended at</dt><dd><time class=\"utc\""));
+            assert!(!page.contains("<button") && !page.contains("<form"));
         }
     }
 

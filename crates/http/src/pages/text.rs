@@ -3,7 +3,8 @@
 //! Nothing here knows what a payload is or what a page looks like; which characters hide is `core`'s to say.
 
 use maud::{Markup, html};
-use placet_core::summary::text::{Piece, STACKED_MARKS, grouped, is_stacking, name, pieces};
+use placet_core::words::characters::{STACKED_MARKS, attaches};
+use placet_core::words::text::{Piece, grouped, name, pieces};
 
 /// Text longer than this is cut in the middle.
 const WHOLE_CHARS: usize = 280;
@@ -91,10 +92,12 @@ pub(super) fn excerpt(text: &str) -> Option<Excerpt<'_>> {
 /// Moves a cut behind what belongs to the letter before it.
 fn whole_letters(text: &str, cut: usize) -> usize {
     let tail = text.get(cut..).unwrap_or_default();
-    let attached = |&character: &char| {
-        is_stacking(character) || matches!(character, '\u{200d}' | '\u{fe0e}' | '\u{fe0f}')
-    };
-    cut + tail.chars().take(STACKED_MARKS).take_while(attached).map(char::len_utf8).sum::<usize>()
+    cut + tail
+        .chars()
+        .take(STACKED_MARKS)
+        .take_while(|&character| attaches(character))
+        .map(char::len_utf8)
+        .sum::<usize>()
 }
 
 #[cfg(test)]
@@ -155,7 +158,7 @@ mod tests {
         ] {
             let code = format!("U+{:04X}", u32::from(hidden));
             assert_eq!(html(&format!("a{hidden}b")), format!("a<mark>{code}</mark>b"));
-            assert_eq!(placet_core::summary::text::plain(&format!("a{hidden}b")), format!("a<{code}>b"));
+            assert_eq!(placet_core::words::text::plain(&format!("a{hidden}b")), format!("a<{code}>b"));
         }
     }
 

@@ -238,7 +238,9 @@ fn api_over(transport: Transport, local: &LocalGate, client: &Client) -> Api {
     Api::new(transport, client.id.as_str(), secret.expose())
 }
 
-/// A result as JSON, over several lines.
+/// A result as JSON, over several lines. What hides is escaped: the same value for a program, harmless on a terminal.
 fn pretty(value: &Value) -> String {
-    format!("{value:#}\n")
+    let mut text = placet_core::words::escaped_json(&format!("{value:#}"));
+    text.push('\n');
+    text
 }

@@ -422,7 +422,7 @@ mod tests {
         });
         assert_eq!(
             describe(&approval),
-            "rejected by bob\n  reason    not\u{b7}[2J today\n  request   r1\n  approval  01J\n  action    deploy.run\n  \
+            "rejected by bob\n  reason    not<U+001B>[2J today\n  request   r1\n  approval  01J\n  action    deploy[.]run\n  \
              rule      production\n  decided   2026-11-23 00:00:00 UTC\n  digest    ab\ne.y.J\n"
         );
     }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use placet_core::Timestamp;
+use placet_core::words::text::plain;
 use serde_json::Value;
 
 use crate::api::Api;
@@ -159,7 +160,9 @@ pub(crate) fn describe_claims(style: Style, claims: &Value) -> String {
     ];
     let mut out = String::new();
     for (name, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
-        let _ = writeln!(out, "  {}  {}", style.dim(&format!("{name:<8}")), harmless(value));
+        // The gate's own address is the gate's to say: it stays one that can be copied.
+        let value = if *name == "gate" { plain(value) } else { harmless(value) };
+        let _ = writeln!(out, "  {}  {value}", style.dim(&format!("{name:<8}")));
     }
     out
 }

@@ -4,11 +4,11 @@
 
 use super::fields::{Weight, is_lookalike, lookalikes, ordered, rank, weight_of_rank};
 use super::text::{elided, grouped, marked, plain, unlinked};
+use crate::payload::canonical_text;
 use serde_json::{Number, Value};
 
 /// The longest headline, in characters: with a link it still fits one email subject or two text messages.
 const HEADLINE_CHARS: usize = 140;
-// Chosen so that the first fact always fits beside the count of what is left out.
 const ACTION_CHARS: usize = 48;
 const NAME_CHARS: usize = 26;
 const VALUE_CHARS: usize = 48;
@@ -49,45 +49,101 @@ pub struct Facts {
 /// Deterministic: money first, then whom or what it reaches, then the rest by key.
 /// Safe in a message: hidden characters are named and nothing becomes a link.
 pub fn headline(action: &str, payload: &Value) -> String {
-    let facts = facts(action, payload);
-    let mut line = elided(&plain(action), ACTION_CHARS);
-    let mut separator = ": ";
-    for fact in &facts.told {
-        line.push_str(separator);
-        line.push_str(&said(fact));
-        separator = ", ";
-    }
-    if facts.told.is_empty() && facts.untold == 0 {
-        line.push_str(": no details");
-    } else if facts.untold > 0 {
-        line.push_str(separator);
-        line.push_str(&more(facts.untold));
+    headline_that_fits(action, payload, |line| line.chars().count() <= HEADLINE_CHARS)
+}
+
+/// The same words for a page of the gate's own, where nothing becomes a link by itself: addresses stay as they are.
+pub fn headline_on_page(action: &str, payload: &Value) -> String {
+    let survey = Survey::of(payload);
+    let room =
+        rooms(&survey).into_iter().find(|room| room.line(action, &survey).chars().count() <= HEADLINE_CHARS);
+    room.map_or_else(|| plain(action), |room| room.worded(action, &survey, str::to_owned))
+}
+
+/// The summary with as many facts as fit; the first one is told however short its value must become.
+///
+/// The shortest line there is when nothing fits.
+pub(super) fn headline_that_fits(action: &str, payload: &Value, fits: impl Fn(&str) -> bool) -> String {
+    let survey = Survey::of(payload);
+    let mut line = String::new();
+    for room in rooms(&survey) {
+        line = room.line(action, &survey);
+        if fits(&line) {
+            break;
+        }
     }
     line
 }
 
 /// Chooses the facts that fit the headline, most telling first.
 pub fn facts(action: &str, payload: &Value) -> Facts {
-    let mut survey = Survey { best: Vec::new(), seen: 0 };
-    survey.walk(payload, &mut Vec::new());
-    let mut left = HEADLINE_CHARS - elided(&plain(action), ACTION_CHARS).chars().count();
-    let mut told: Vec<Fact> = Vec::new();
-    for fact in survey.best {
-        let length = 2 + said(&fact).chars().count();
-        let untold = survey.seen - told.len() - 1;
-        let tail = if untold == 0 { 0 } else { 2 + more(untold).len() };
-        if length + tail > left {
-            break;
-        }
-        left -= length;
-        told.push(fact);
-    }
-    Facts { untold: survey.seen - told.len(), told }
+    let mut survey = Survey::of(payload);
+    let count = rooms(&survey)
+        .into_iter()
+        .find(|room| room.line(action, &survey).chars().count() <= HEADLINE_CHARS)
+        .map_or(0, |room| room.facts);
+    survey.best.truncate(count);
+    Facts { untold: survey.seen - survey.best.len(), told: survey.best }
 }
 
-fn said(fact: &Fact) -> String {
-    let (name, value) = (unlinked(&fact.name), unlinked(&fact.value));
-    format!("{} {}", elided(&name, NAME_CHARS), elided(&value, VALUE_CHARS))
+/// How much of everything a line tells.
+struct Room {
+    facts: usize,
+    value_chars: usize,
+    name_chars: usize,
+    action_chars: usize,
+}
+
+/// From much to little: fewer facts first, then shorter values.
+fn rooms(survey: &Survey) -> Vec<Room> {
+    let most = survey.best.len();
+    let whole = (1..=most).rev().map(|facts| Room {
+        facts,
+        value_chars: VALUE_CHARS,
+        name_chars: NAME_CHARS,
+        action_chars: ACTION_CHARS,
+    });
+    let short = [(32, 20, 32), (20, 14, 24), (12, 10, 16), (8, 8, 12)].map(
+        |(value_chars, name_chars, action_chars)| Room {
+            facts: most.min(1),
+            value_chars,
+            name_chars,
+            action_chars,
+        },
+    );
+    let none = [ACTION_CHARS, 16, 8].map(|action_chars| Room {
+        facts: 0,
+        value_chars: 0,
+        name_chars: 0,
+        action_chars,
+    });
+    whole.chain(short).chain(none).collect()
+}
+
+impl Room {
+    fn line(&self, action: &str, survey: &Survey) -> String {
+        self.worded(action, survey, unlinked)
+    }
+
+    fn worded(&self, action: &str, survey: &Survey, write: fn(&str) -> String) -> String {
+        let mut line = write(&elided(&plain(action), self.action_chars));
+        let mut separator = ": ";
+        for fact in survey.best.iter().take(self.facts) {
+            line.push_str(separator);
+            line.push_str(&write(&elided(&fact.name, self.name_chars)));
+            line.push(' ');
+            line.push_str(&write(&elided(&fact.value, self.value_chars)));
+            separator = ", ";
+        }
+        let untold = survey.seen - self.facts.min(survey.best.len());
+        if survey.seen == 0 {
+            line.push_str(": no details");
+        } else if untold > 0 {
+            line.push_str(separator);
+            line.push_str(&more(untold));
+        }
+        line
+    }
 }
 
 fn more(count: usize) -> String {
@@ -101,6 +157,12 @@ struct Survey {
 }
 
 impl Survey {
+    fn of(payload: &Value) -> Self {
+        let mut survey = Self { best: Vec::new(), seen: 0 };
+        survey.walk(payload, &mut Vec::new());
+        survey
+    }
+
     fn walk<'a>(&mut self, value: &'a Value, path: &mut Vec<&'a str>) {
         match value {
             Value::Object(object) if !object.is_empty() && path.len() < WALKED_LEVELS => {
@@ -156,21 +218,17 @@ fn place(rank: u8, depth: usize) -> (u8, usize, u8) {
 
 /// An address with its lookalike characters named: a message has no room to warn beside it.
 fn unmasked(text: &str) -> String {
-    let mut named = String::new();
-    for character in text.chars() {
-        if is_lookalike(character) {
-            named.push_str(&marked(character));
-        } else {
-            named.push(character);
-        }
-    }
-    quoted(&named)
+    text.chars()
+        .map(|character| if is_lookalike(character) { marked(character) } else { character.to_string() })
+        .collect()
 }
 
 /// A value in few characters; a list or an object is counted.
 fn brief(value: &Value, weight: Weight) -> String {
     match value {
-        Value::String(text) if weight == Weight::Address && !lookalikes(text).is_empty() => unmasked(text),
+        Value::String(text) if weight == Weight::Address && !lookalikes(text).is_empty() => {
+            quoted(&unmasked(text))
+        }
         Value::String(text) => worded(text),
         Value::Array(items)
             if items.iter().all(|item| !item.is_object() && !item.is_array()) && !items.is_empty() =>
@@ -185,7 +243,7 @@ fn brief(value: &Value, weight: Weight) -> String {
         Value::Array(items) => format!("{} items", grouped(items.len())),
         Value::Object(fields) if fields.len() == 1 => "1 field".to_owned(),
         Value::Object(fields) => format!("{} fields", grouped(fields.len())),
-        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => canonical_text(value),
     }
 }
 
@@ -211,7 +269,7 @@ fn quoted(text: &str) -> String {
 /// Safe in a message: hidden characters are named and nothing becomes a link.
 pub fn payload_text(payload: &Value) -> String {
     let mut lines = Lines { text: String::new(), left: MESSAGE_LINES, dropped: 0 };
-    lines.put(payload, 0);
+    lines.put(payload, Weight::Ordinary, 0);
     if lines.dropped > 0 {
         let rest = format!("({} more lines; the page shows everything)", grouped(lines.dropped));
         lines.text.push_str(&rest);
@@ -227,24 +285,23 @@ struct Lines {
 }
 
 impl Lines {
-    fn put(&mut self, value: &Value, depth: usize) {
+    fn put(&mut self, value: &Value, weight: Weight, depth: usize) {
         match value {
             Value::Object(object) => {
                 for (key, value) in ordered(object) {
-                    self.field(&elided(&spelled(key), 80), value, depth);
+                    self.field(&elided(&spelled(key), 80), value, weight_of_rank(rank(key, value)), depth);
                 }
             }
             Value::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    self.field(&format!("{}.", index + 1), item, depth);
+                    self.field(&format!("{}.", index + 1), item, weight, depth);
                 }
             }
-            _ => self.line(depth, &leaf(value)),
+            _ => self.line(depth, &leaf(value, weight)),
         }
     }
 
-    fn field(&mut self, name: &str, value: &Value, depth: usize) {
-        let name = unlinked(name);
+    fn field(&mut self, name: &str, value: &Value, weight: Weight, depth: usize) {
         let nests = match value {
             Value::Object(fields) => !fields.is_empty(),
             Value::Array(items) => !items.is_empty(),
@@ -253,9 +310,9 @@ impl Lines {
         let colon = if name.ends_with('.') { "" } else { ":" };
         if nests && depth < WALKED_LEVELS {
             self.line(depth, &format!("{name}{colon}"));
-            self.put(value, depth + 1);
+            self.put(value, weight, depth + 1);
         } else {
-            self.line(depth, &format!("{name}{colon} {}", leaf(value)));
+            self.line(depth, &format!("{name}{colon} {}", leaf(value, weight)));
         }
     }
 
@@ -266,25 +323,28 @@ impl Lines {
         }
         self.left -= 1;
         self.text.push_str(&"  ".repeat(depth));
-        self.text.push_str(line);
+        self.text.push_str(&unlinked(line));
         self.text.push('\n');
     }
 }
 
-fn leaf(value: &Value) -> String {
+fn leaf(value: &Value, weight: Weight) -> String {
     let text = match value {
         Value::String(text) if text.is_empty() => return "(empty text)".to_owned(),
+        Value::String(text) if weight == Weight::Address && !lookalikes(text).is_empty() => {
+            plain(&unmasked(text))
+        }
         Value::String(text) => plain(text),
-        other => plain(&other.to_string()),
+        other => plain(&canonical_text(other)),
     };
     let length = text.chars().count();
     if length <= MESSAGE_VALUE_CHARS {
-        return unlinked(&text);
+        return text;
     }
     let head: String = text.chars().take(MESSAGE_VALUE_CHARS / 2).collect();
     let tail: String = text.chars().skip(length - MESSAGE_VALUE_CHARS / 4).collect();
     let hidden = length - MESSAGE_VALUE_CHARS / 2 - MESSAGE_VALUE_CHARS / 4;
-    format!("{} (... {} characters not shown ...) {}", unlinked(&head), grouped(hidden), unlinked(&tail))
+    format!("{head} (... {} characters not shown ...) {tail}", grouped(hidden))
 }
 
 #[cfg(test)]
@@ -297,7 +357,20 @@ mod tests {
         let payload = json!({"to": "acme@example.com", "currency": "EUR", "amount": 5000});
         assert_eq!(
             headline("payment.send", &payload),
-            "payment.send: amount 5000, currency EUR, to acme@example.com"
+            "payment.send: amount 5000, currency EUR, to acme@example[.]com"
+        );
+    }
+
+    #[test]
+    fn on_a_page_addresses_stay_as_they_are() {
+        let payload = json!({"to": "acme@example.com", "site": "www.evil.com\u{202e}"});
+        assert_eq!(
+            headline_on_page("deploy.run", &payload),
+            "deploy.run: to acme@example.com, site \"www.evil.com<U+202E>\""
+        );
+        assert_eq!(
+            headline("deploy.run", &payload),
+            "deploy[.]run: to acme@example[.]com, site \"www[.]evil[.]com<U+202E>\""
         );
     }
 
@@ -307,7 +380,7 @@ mod tests {
             (json!({}), "x.y: no details"),
             (
                 json!({"transfer": {"amount": 5, "to": "a@b.example"}}),
-                "x.y: transfer/amount 5, transfer/to a@b.example",
+                "x.y: transfer/amount 5, transfer/to a@b[.]example",
             ),
             (json!({"items": [1, 2, 3]}), "x.y: items [1, 2, +1 more]"),
             (json!({"items": [{}, {}, {}, {}]}), "x.y: items 4 items"),
@@ -317,9 +390,13 @@ mod tests {
             (json!({"amount": "5"}), "x.y: amount \"5\""),
             (json!({"amount": 5.5, "ok": true, "gone": null}), "x.y: amount 5.5, gone null, ok true"),
             (json!({"url": "https://a.example/x"}), "x.y: url https[:]//a[.]example/x"),
+            (json!({"to": "evil.com?x@y"}), "x.y: to evil[.]com?x@y"),
+            (json!({"to": "+19005550100"}), "x.y: to \"+1900[5550]100\""),
+            (json!({"evil.com": "label.pdf"}), "x.y: evil[.]com label.pdf"),
+            (json!({"rate": 1e-6, "amount": 1e20}), "x.y: amount 100000000000000000000, rate 0.000001"),
             (json!({"to": "a\u{202e}b"}), "x.y: to \"a<U+202E>b\""),
-            (json!({"to": "\u{430}cme@example.com"}), "x.y: to \"<U+0430>cme@example.com\""),
-            (json!({"to": ["\u{430}@b.example"]}), "x.y: to [\"<U+0430>@b.example\"]"),
+            (json!({"to": "\u{430}cme@example.com"}), "x.y: to \"<U+0430>cme@example[.]com\""),
+            (json!({"to": ["\u{430}@b.example"]}), "x.y: to [\"<U+0430>@b[.]example\"]"),
         ] {
             assert_eq!(headline("x.y", &payload), expected);
         }
@@ -331,8 +408,11 @@ mod tests {
             "a": "x".repeat(60_000), "b": "\u{200b}\u{200c}".repeat(900), "amount": 7,
             "k".repeat(500): 1, "c": ["y".repeat(900), "z".repeat(900)], "deep": {"to": "q".repeat(900)},
         });
-        for action in ["x", "long.action.name.that.goes.on.and.on.and.on.and.on.and.on.and.on.and.on.and.on"]
-        {
+        for action in [
+            "x",
+            "www.a.co.a.co.a.co.a.co.a.co.a.co.a.co",
+            "long.action.name.that.goes.on.and.on.and.on.and.on.and.on.and.on.and.on.and.on",
+        ] {
             let line = headline(action, &padded);
             assert!(line.chars().count() <= 140, "{line}");
             assert!(line.contains(": amount 7, "), "{line}");
@@ -359,9 +439,9 @@ mod tests {
     #[test]
     fn a_message_lists_the_payload_line_by_line() {
         let payload = json!({
-            "amount": 5, "to": ["a@b.example", "c@d.example"], "meta": {"note": "x\ny", "link": "http://e.example"}, "no": "", "e": {},
+            "amount": 5, "to": ["a@b.example", "\u{430}@d.example"], "meta": {"note": "x\ny", "link": "http://e.example"}, "no": "", "e": {},
         });
-        let expected = "amount: 5\nto:\n  1. a@b.example\n  2. c@d.example\ne: {}\nmeta:\n  link: http[:]//e[.]example\n  note: x / y\nno: (empty text)\n";
+        let expected = "amount: 5\nto:\n  1. a@b[.]example\n  2. <U+0430>@d[.]example\ne: {}\nmeta:\n  link: http[:]//e[.]example\n  note: x / y\nno: (empty text)\n";
         assert_eq!(payload_text(&payload), expected);
     }
 
