@@ -9,7 +9,9 @@ use aws_sdk_sns::types::MessageAttributeValue;
 use placet_core::Fault;
 
 pub(crate) use alert_topic::AlertTopic;
-pub(crate) use email::{EmailTopic, REVIEWER};
+pub(crate) use email::EmailTopic;
+#[cfg(feature = "operator")]
+pub(crate) use email::REVIEWER;
 pub(crate) use queues::SqsQueues;
 pub(crate) use sms::Sms;
 

@@ -69,8 +69,8 @@ impl Stack {
             }
             Err(fault) => found.push(Finding::Fail(fault.chain())),
         }
-        let client = aws_sdk_secretsmanager::Client::new(&self.deployed.sdk);
-        match client.describe_secret().secret_id(&self.deployed.config.keyring_secret).send().await {
+        let client = aws_sdk_secretsmanager::Client::new(&self.sdk);
+        match client.describe_secret().secret_id(&self.config.keyring_secret).send().await {
             Ok(secret) if secret.rotation_enabled == Some(true) => {
                 found.push(Finding::Ok("the keyring is rotated by a schedule".into()));
             }
@@ -84,7 +84,7 @@ impl Stack {
     }
 
     async fn check_alerts(&self, found: &mut Vec<Finding>) {
-        let client = Sns::new(&self.deployed.sdk);
+        let client = Sns::new(&self.sdk);
         let attributes = client.get_topic_attributes().topic_arn(self.output("AlertTopicArn")).send().await;
         match attributes {
             Ok(attributes) => {
@@ -114,7 +114,7 @@ impl Stack {
         if url.is_empty() {
             return;
         }
-        let asked = aws_sdk_sqs::Client::new(&self.deployed.sdk)
+        let asked = aws_sdk_sqs::Client::new(&self.sdk)
             .get_queue_attributes()
             .queue_url(url)
             .attribute_names(ApproximateNumberOfMessages)
@@ -136,7 +136,7 @@ impl Stack {
     }
 
     async fn check_mail(&self, policy: &Policy, found: &mut Vec<Finding>) {
-        let sns = Sns::new(&self.deployed.sdk);
+        let sns = Sns::new(&self.sdk);
         if let Err(fault) = self.check_mailboxes(&sns, policy, found).await {
             found.push(Finding::Fail(fault.chain()));
         }
@@ -194,7 +194,7 @@ impl Stack {
         if phones == 0 {
             return;
         }
-        match Sns::new(&self.deployed.sdk).get_sms_sandbox_account_status().send().await {
+        match Sns::new(&self.sdk).get_sms_sandbox_account_status().send().await {
             Ok(status) if status.is_in_sandbox => found.push(Finding::Fail(
                 "the account is in the SMS sandbox: texts reach verified numbers only; ask AWS to move it out, or verify the reviewers' numbers".into(),
             )),
@@ -216,10 +216,10 @@ impl Stack {
             }
         }
         for queue in named {
-            if !self.deployed.config.queues.contains_key(queue) {
+            if !self.queues.contains_key(queue) {
                 found.push(Finding::Fail(format!(
                     "the policy names the queue `{queue}`, which this stack does not have: it has {}",
-                    self.deployed.config.queues.keys().cloned().collect::<Vec<_>>().join(", ")
+                    self.queues.keys().cloned().collect::<Vec<_>>().join(", ")
                 )));
             }
         }

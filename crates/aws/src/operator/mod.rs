@@ -3,7 +3,7 @@
 mod checks;
 mod reviewers;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use aws_config::{BehaviorVersion, SdkConfig};
@@ -22,6 +22,8 @@ use crate::functions;
 /// A deployed stack, found by its name, with the operator's own credentials.
 pub struct Stack {
     config: GateConfig,
+    /// URLs of the queues that a policy may name.
+    queues: BTreeMap<String, String>,
     sdk: SdkConfig,
     outputs: HashMap<String, String>,
 }
@@ -55,8 +57,8 @@ impl Stack {
             .into_iter()
             .filter_map(|output| Some((output.output_key?, output.output_value?)))
             .collect();
-        let config = config(name, &outputs)?;
-        Ok(Self { config, sdk, outputs })
+        let (config, queues) = config(name, &outputs)?;
+        Ok(Self { config, queues, sdk, outputs })
     }
 
     /// A gate over the stack's tables and keys. What it puts off goes into the stack's own queue.
@@ -96,7 +98,7 @@ impl Stack {
 }
 
 /// The functions' configuration, as far as the operator needs it, from what the template puts out.
-fn config(stack: &str, outputs: &HashMap<String, String>) -> Result<GateConfig, Fault> {
+fn config(stack: &str, outputs: &HashMap<String, String>) -> Result<(GateConfig, BTreeMap<String, String>), Fault> {
     let mut missing = Vec::new();
     let mut output = |name: &'static str| {
         outputs.get(name).cloned().unwrap_or_else(|| {
@@ -120,11 +122,13 @@ fn config(stack: &str, outputs: &HashMap<String, String>) -> Result<GateConfig, 
         request_retention_days: 90,
         audit_retention_days: 2557,
     };
-    for name in ["BackupQueueUrl", "EmailTopicArn", "AlertTopicArn"] {
+    // Read where they are used; a stack that lacks one is told of it here.
+    for name in ["EmailTopicArn", "AlertTopicArn"] {
         let _ = output(name);
     }
+    let queues = BTreeMap::from([("backup".to_owned(), output("BackupQueueUrl"))]);
     if missing.is_empty() {
-        return Ok(config);
+        return Ok((config, queues));
     }
     Err(Fault::new(
         "this stack is not one of Placet's template, or of an older one",
@@ -139,11 +143,11 @@ mod tests {
     #[test]
     fn a_stack_of_something_else_is_told_from_ours_by_its_outputs() {
         let outputs = HashMap::from([("ApiUrl".to_owned(), "https://x.example.com/".to_owned())]);
-        let fault = config("shop", &outputs).unwrap_err();
+        let fault = config("shop", &outputs).err().unwrap();
         assert_eq!(
             fault.chain(),
             "this stack is not one of Placet's template, or of an older one: its outputs lack RequestsTable, AuditTable, \
-             KeyringSecretArn, DeadlineQueueUrl, BackupQueueUrl, EmailTopicArn, AlertTopicArn"
+             KeyringSecretArn, DeadlineQueueUrl, EmailTopicArn, AlertTopicArn, BackupQueueUrl"
         );
     }
 }

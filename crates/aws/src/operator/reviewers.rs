@@ -48,7 +48,7 @@ pub(super) struct Mailbox {
 impl Stack {
     /// Subscribes and unsubscribes addresses so that they match the policy.
     pub async fn sync_reviewers(&self, policy: &Policy) -> Result<Synced, Fault> {
-        let sns = Client::new(&self.deployed.sdk);
+        let sns = Client::new(&self.sdk);
         let topic = self.output("EmailTopicArn");
         let wanted = addresses(policy);
         let mut present = BTreeSet::new();
