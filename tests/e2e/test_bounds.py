@@ -1,7 +1,8 @@
 """No caller, known or unknown, keeps a reviewer from the page: each kind of hoarder tries while a reviewer decides.
 
 What is asserted is that the reviewer is answered, on connections of their own, opened after the hoarders'. The bound is
-generous: this is no measurement of speed.
+generous, because this is no measurement of speed and machines that test are busy; it is below the 30 seconds after which a
+gate that only had time-outs would let somebody in.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ from placet_client import Client, check_problem, wait_until
 
 # The gate's own: how many connections it takes, and how many calls of one client may wait.
 CONNECTIONS, WAITS = 4096, 512
-ANSWERED_WITHIN = 5.0
+ANSWERED_WITHIN = 20.0
 
 
 @pytest.fixture(scope="module", autouse=True)
