@@ -22,6 +22,7 @@ mod mail;
 mod mcp;
 mod outbox;
 mod pages;
+mod proxy;
 mod serve;
 mod server;
 mod signals;
