@@ -24,7 +24,10 @@ from receiver import free_port
 
 
 def run(*arguments, cwd, **variables):
-    env = {name: value for name, value in environment().items() if not name.startswith("SSL_CERT")} | variables
+    def theirs(name):
+        return name.startswith("SSL_CERT") or name.lower().endswith("_proxy")
+
+    env = {name: value for name, value in environment().items() if not theirs(name)} | variables
     return subprocess.run([str(BINARY), *map(str, arguments)], cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
 
 
@@ -50,7 +53,7 @@ def authority(tmp_path_factory):
 
     root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     root = certificate("Test authority", root_key, "Test authority", root_key, (x509.BasicConstraints(True, None), True))
-    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.DNSName("gate.example.test"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
     leaf = certificate("127.0.0.1", key, "Test authority", root_key, (names, False), (x509.BasicConstraints(False, None), True))
     (folder / "root.pem").write_bytes(root.public_bytes(serialization.Encoding.PEM))
     (folder / "leaf.pem").write_bytes(
@@ -175,6 +178,59 @@ def test_a_proxy_of_the_environment_does_not_catch_this_machine(gate, agent, tmp
     nowhere = f"http://127.0.0.1:{free_port()}"
     ran = ask(gate.url, agent.secret, tmp_path, HTTP_PROXY=nowhere, HTTPS_PROXY=nowhere, ALL_PROXY=nowhere, http_proxy=nowhere, all_proxy=nowhere)
     assert ran.returncode == 0, ran
+
+
+class Tunnels:
+    """A forward proxy that connects everybody to one port, whatever name they ask for (RFC 9110, section 9.3.6)."""
+
+    def __init__(self, port):
+        self.port, self.asked = port, []
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://user:secret@127.0.0.1:{self.socket.getsockname()[1]}"
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                client, _ = self.socket.accept()
+            except OSError:
+                return
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += client.recv(4096)
+            self.asked.append(head.decode())
+            gate = socket.create_connection(("127.0.0.1", self.port))
+            client.sendall(b"HTTP/1.1 200 ok\r\n\r\n")
+            for one, other in ((client, gate), (gate, client)):
+                threading.Thread(target=self.pump, args=(one, other), daemon=True).start()
+
+    def pump(self, one, other):
+        try:
+            while part := one.recv(65536):
+                other.sendall(part)
+            other.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def close(self):
+        self.socket.close()
+
+
+def test_a_gate_elsewhere_is_reached_through_the_proxy_of_the_environment(agent, proxied, authority, tmp_path):
+    root, context = authority
+    tunnels = Tunnels(proxied(context=context).server.server_address[1])
+    try:
+        for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
+            ran = ask("https://gate.example.test", agent.secret, tmp_path, SSL_CERT_FILE=str(root), **{name: tunnels.url})
+            assert ran.returncode == 0 and json.loads(ran.stdout)["status"] == "approved", ran
+        assert all(head.startswith("CONNECT gate.example.test:443 ") for head in tunnels.asked), tunnels.asked
+        assert all("proxy-authorization: basic dxnlcjpzzwnyzxq=" in head.lower() for head in tunnels.asked), tunnels.asked
+        before = len(tunnels.asked)
+        left_out = {"HTTPS_PROXY": tunnels.url, "NO_PROXY": "example.test"}
+        assert ask("https://gate.example.test", agent.secret, tmp_path, SSL_CERT_FILE=str(root), **left_out).returncode == 3
+        assert len(tunnels.asked) == before
+    finally:
+        tunnels.close()
 
 
 # ---------------------------------------------------------------- mail

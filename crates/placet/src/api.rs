@@ -18,6 +18,7 @@ use tower_service::Service as _;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
+use crate::proxy::Dial;
 
 /// The most that is read of an answer, in bytes.
 const ANSWER_BYTES: usize = 4 * 1024 * 1024;
@@ -28,7 +29,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Requests in one answer of a list, at most.
 const PAGE: usize = 100;
 
-type Network = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+type Network = Client<HttpsConnector<Dial>, Full<Bytes>>;
 
 /// A gate, as one reaches it.
 #[derive(Clone)]
@@ -57,11 +58,14 @@ impl Transport {
     /// Over the network. Connects to nothing yet.
     pub(crate) fn network(base_url: &str) -> Result<Self, Failure> {
         let base_url = base_url.trim_end_matches('/');
-        let url = url::Url::parse(base_url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        if url.and_then(|url| url.host().map(|_| ())).is_none() {
+        let url = url::Url::parse(base_url).ok().filter(|url| {
+            let is_plain = url.query().is_none() && url.fragment().is_none();
+            matches!(url.scheme(), "http" | "https") && url.host().is_some() && is_plain
+        });
+        let Some(url) = url else {
             return Err(Failure::usage(format!("`{base_url}` is not the address of a gate"))
                 .advise("write it as https://gate.example.com or http://127.0.0.1:8484"));
-        }
+        };
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
         tcp.enforce_http(false);
@@ -70,7 +74,7 @@ impl Transport {
             .with_tls_config(crate::trust::client_config()?)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(tcp);
+            .wrap_connector(Dial::to(&url, tcp)?);
         let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
         Ok(Self::Network { base_url: base_url.to_owned(), client: Box::new(client) })
     }

@@ -21,6 +21,7 @@ mod logs;
 mod mail;
 mod mcp;
 mod pages;
+mod proxy;
 mod scheduler;
 mod serve;
 mod server;

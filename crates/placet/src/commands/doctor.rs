@@ -568,12 +568,7 @@ pub(super) fn check_clients(policy: &Policy, found: &mut Findings) {
 }
 
 fn is_local(url: &str) -> bool {
-    url::Url::parse(url).is_ok_and(|url| match url.host() {
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
-        None => false,
-    })
+    url::Url::parse(url).is_ok_and(|url| crate::proxy::is_this_machine(&url))
 }
 
 pub(super) fn one_line(failure: &Failure) -> String {
