@@ -72,7 +72,7 @@ decide = "approve"
 name = "pair"
 when = 'action == "pair"'
 approvals = 2
-stages = [{ ask = ["finance"], within = "10m" }]
+stages = [{ ask = ["finance", "chief"], within = "10m" }]
 [[rules]]
 name = "chief"
 when = 'action == "chief"'
