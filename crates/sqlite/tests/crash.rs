@@ -177,7 +177,8 @@ fn check_trail(runtime: &Runtime, store: &SqliteStore, request: &Request) {
 }
 
 fn all_requests(runtime: &Runtime, store: &SqliteStore) -> Vec<Request> {
-    let query = StoreQuery { client: Some(sample::client("n8n")), status: None, limit: usize::MAX, before: None };
+    let query =
+        StoreQuery { client: Some(sample::client("n8n")), status: None, limit: usize::MAX, before: None };
     runtime.block_on(store.list(&query)).unwrap()
 }
 

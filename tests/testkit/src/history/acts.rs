@@ -37,8 +37,8 @@ pub(super) struct Performed {
     pub link: Option<Link>,
     /// Names of requests in an inbox, in order.
     pub inbox: Option<Vec<Key>>,
-    /// The twin that an answer named.
-    pub twin: Option<String>,
+    /// The duplicate that an answer named.
+    pub duplicate: Option<String>,
 }
 
 impl Actor {
@@ -151,14 +151,14 @@ impl Actor {
         fields.timeout_seconds = ask.timeout_seconds;
         fields.callback_url = ask.callback.map(str::to_owned);
         let asking = self.world.gate.ask(&caller, fields).await;
-        let twin =
+        let duplicate =
             asking.as_ref().ok().and_then(|asking| asking.pending_twin.as_ref().map(ToString::to_string));
         let answer = match asking {
             Ok(asking) if asking.is_new => Answer::New(seen(&asking.request)),
             Ok(asking) => Answer::Again(seen(&asking.request)),
             Err(error) => refused(error)?,
         };
-        Ok(Performed { answer: Some(answer), epoch: held, twin, ..Performed::default() })
+        Ok(Performed { answer: Some(answer), epoch: held, duplicate, ..Performed::default() })
     }
 
     async fn vote(
