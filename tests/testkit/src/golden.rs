@@ -100,13 +100,15 @@ impl Story {
         };
         let client = IN_FORCE.client(&sample::client(client)).unwrap();
         let opened = Request::open(new, client, &IN_FORCE, START);
-        let Ok(chained) = opened.transition.chain(&opened.asked, |_| token());
+        let Ok(chained) =
+            opened.transition.chain(&opened.asked, |_| Ok::<_, Infallible>("a token".to_owned()));
         Self { name, request: Request::inserted(opened.asked, chained.state), entries: chained.entries }
     }
 
     fn then(mut self, rule: impl FnOnce(&Request, &Policy) -> Option<Transition>) -> Self {
         let transition = rule(&self.request, &IN_FORCE).unwrap();
-        let Ok(chained) = transition.chain(&Arc::clone(self.request.asked()), |_| token());
+        let Ok(chained) = transition
+            .chain(&Arc::clone(self.request.asked()), |_| Ok::<_, Infallible>("a token".to_owned()));
         self.entries.extend(chained.entries);
         self.request = self.request.committed(chained.state);
         self
@@ -139,10 +141,6 @@ impl Story {
     fn cancel(self, by: Canceller) -> Self {
         self.then(|request, _| request.cancel(by, at(4)).ok())
     }
-}
-
-fn token() -> Result<String, Infallible> {
-    Ok("a token".to_owned())
 }
 
 fn at(seconds: i64) -> Timestamp {

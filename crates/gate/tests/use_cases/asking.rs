@@ -82,7 +82,7 @@ async fn a_client_has_its_allowance_a_minute_and_no_more_wait_than_may() {
     world.clock.advance(15_000);
     match ask(&world, "zapier", pay("r3", 3)).await {
         Err(Error::Refused(Refusal::RateLimited { retry_after_seconds })) => {
-            assert_eq!(retry_after_seconds, 45)
+            assert_eq!(retry_after_seconds, 45);
         }
         other => panic!("{other:?}"),
     }

@@ -1,6 +1,6 @@
 //! The use cases over a store in memory: what each commits, refuses and hands over. No delivery, no HTTP.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is a failed test")]
+#![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
 
 mod alerts;
 mod asking;

@@ -19,12 +19,15 @@ use crate::{World, sample, world};
 pub(super) struct Actor {
     pub world: World,
     /// The first link that each reviewer got to each request.
-    links: Mutex<HashMap<(Key, &'static str), (String, Link)>>,
+    links: Mutex<HashMap<(Key, &'static str), DatedLink>>,
     /// The first token that was made of each request, and its epoch.
     tokens: Mutex<HashMap<Key, (String, u32)>>,
     /// Every message that was worked off.
     delivered: Mutex<Vec<OutboxMessage>>,
 }
+
+/// A link's text, and when it was made.
+type DatedLink = (String, Link);
 
 /// What an act came to.
 #[derive(Default)]
