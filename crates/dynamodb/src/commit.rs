@@ -95,17 +95,17 @@ impl Inner {
         let index = DuplicateIndex::of(self, asked, state);
         let mut lookup = index.unseen()?;
         for _ in 0..LOOKS {
-            let Lookup { twin, part } = lookup;
+            let Lookup { duplicate, part } = lookup;
             let alone = parts.len();
             parts.extend(part.map(|item| Part { of: Of::Duplicates, item }));
             match self.write(&parts, &commit).await? {
                 Written::Stopped(Stop::Duplicates(waiting)) => lookup = index.seen(self, &waiting).await?,
-                written => return answer(written, twin),
+                written => return answer(written, duplicate),
             }
             parts.truncate(alone);
         }
         // They come and go faster than they can be counted. It is a hint, and no reason to refuse a question.
-        self.write(&parts, &commit).await.and_then(|written| answer(written, lookup.twin))
+        self.write(&parts, &commit).await.and_then(|written| answer(written, lookup.duplicate))
     }
 
     /// Everything that the commit writes, but what depends on others like it.

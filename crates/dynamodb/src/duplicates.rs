@@ -51,7 +51,7 @@ enum Joins {
 
 /// What is known of the requests like a new one, and what the transaction must do about them.
 pub(crate) struct Lookup {
-    pub(crate) twin: Option<RequestId>,
+    pub(crate) duplicate: Option<RequestId>,
     pub(crate) part: Option<TransactWriteItem>,
 }
 
@@ -77,7 +77,7 @@ impl<'c> DuplicateIndex<'c> {
             Joins::Yes => update(self.join(ADD).condition_expression(condition))?,
             Joins::No => check(self.check().condition_expression(condition))?,
         };
-        Ok(Lookup { twin: None, part: Some(part) })
+        Ok(Lookup { duplicate: None, part: Some(part) })
     }
 
     /// The next try: those were seen to be there. Who of them still waits is looked up, so that the answer is right
@@ -90,25 +90,28 @@ impl<'c> DuplicateIndex<'c> {
                 request.pending().is_some() && request.asked().approval_id.as_str() == other.approval_id()
             });
             if waits {
-                return Ok(Lookup { twin: Some(request_id), part: Some(self.beside(other, waiting.len())?) });
+                return Ok(Lookup {
+                    duplicate: Some(request_id),
+                    part: Some(self.beside(other, waiting.len())?),
+                });
             }
         }
-        Ok(Lookup { twin: None, part: self.instead_of(waiting)? })
+        Ok(Lookup { duplicate: None, part: self.instead_of(waiting)? })
     }
 
     /// Joins one who waits, if it still does when this is written.
-    fn beside(&self, twin: &WaitingRequest, count: usize) -> Result<TransactWriteItem, Fault> {
-        let condition = format!("contains({WAITING}, :twin)");
+    fn beside(&self, duplicate: &WaitingRequest, count: usize) -> Result<TransactWriteItem, Fault> {
+        let condition = format!("contains({WAITING}, :duplicate)");
         match self.joins {
             Joins::Yes if count < REMEMBERED => update(
                 self.join(ADD)
                     .condition_expression(condition)
-                    .expression_attribute_values(":twin", twin.member()),
+                    .expression_attribute_values(":duplicate", duplicate.member()),
             ),
             Joins::Yes | Joins::No => check(
                 self.check()
                     .condition_expression(condition)
-                    .expression_attribute_values(":twin", twin.member()),
+                    .expression_attribute_values(":duplicate", duplicate.member()),
             ),
         }
     }

@@ -82,8 +82,8 @@ impl Gate {
                     continue;
                 }
                 let link = self.link(request.asked(), reviewer, policy).await?;
-                let votes = request.state().votes().iter();
-                let voted = votes.filter(|vote| vote.reviewer == *reviewer).map(|vote| vote.decision).next();
+                let own = request.state().votes().iter().find(|vote| vote.reviewer == *reviewer);
+                let voted = own.map(|vote| vote.decision);
                 inbox.items.push(InboxItem { request, link, voted });
             }
             match last {

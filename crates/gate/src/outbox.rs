@@ -4,7 +4,7 @@
 
 use placet_core::Timestamp;
 use placet_core::id::{ApprovalId, HookId, RequestKey, ReviewerId};
-use placet_core::policy::{Assignee, ClientRole, Policy};
+use placet_core::policy::{Assignee, ClientRole, Policy, Reviewer};
 use placet_core::request::{ApprovalRequest, Effect, GivenUp, RequestAlert, RequestState};
 use serde::{Deserialize, Serialize};
 
@@ -195,7 +195,7 @@ impl Gate {
 
 /// One message for each channel by which a reviewer is reached.
 fn notify(stage: usize, assignee: &Assignee, policy: &Policy) -> Vec<OutboxPayload> {
-    let channels = policy.reviewer(&assignee.reviewer).map_or_else(Vec::new, |reviewer| reviewer.channels());
+    let channels = policy.reviewer(&assignee.reviewer).map_or_else(Vec::new, Reviewer::channels);
     channels
         .into_iter()
         .map(|channel| OutboxPayload::Notify {

@@ -21,7 +21,7 @@ impl Gate {
             return self.token_of_epoch(request, &caller.policy, Some(caller.epoch)).await;
         }
         match caller.policy.client(&asked.client) {
-            Some(asker) if is_executor_of(&caller.client, asker) => {
+            Some(client) if is_executor_of(&caller.client, client) => {
                 self.token_of_epoch(request, &caller.policy, None).await
             }
             Some(_) | None => Ok(None),

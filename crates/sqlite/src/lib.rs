@@ -54,8 +54,10 @@ struct Inner {
 pub struct PlacedEntry {
     /// Counts all entries, from 1, in the order of their commits.
     pub position: i64,
-    /// The entry.
+    /// The entry, as far as this version knows its fields.
     pub entry: AuditEntry,
+    /// The entry as it was stored: what its hash covers, whichever version wrote it.
+    pub text: String,
 }
 
 /// How much a store has written since it was opened.
@@ -221,8 +223,53 @@ mod tests {
         }
         let first = store.audit_page(0, 4).await.unwrap();
         let rest = store.audit_page(first.last().map_or(0, |last| last.position), 4).await.unwrap();
-        let paged: Vec<_> = first.into_iter().chain(rest).map(|placed| placed.entry).collect();
+        let placed: Vec<PlacedEntry> = first.into_iter().chain(rest).collect();
+        for placed in &placed {
+            assert_eq!(placet_core::audit::stored_hash(&placed.text).as_ref(), Some(&placed.entry.hash));
+        }
+        let paged: Vec<_> = placed.into_iter().map(|placed| placed.entry).collect();
         assert_eq!(paged, entries);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_a_newer_version_takes_over_is_not_written_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gate.db");
+        let store = SqliteStore::open(&path, FixedClock::new()).unwrap();
+        let asked = sample::asked("n8n", "r1", FixedClock::START);
+        store.commit(sample::insert(&asked)).await.unwrap();
+        let newer = rusqlite::Connection::open(&path).unwrap();
+        newer.pragma_update(None, "user_version", 2).unwrap();
+        let request = store.load(asked.key()).await.unwrap().unwrap();
+        let end = sample::end(&request, placet_core::request::Status::Approved, FixedClock::START);
+        let fault = store.commit(end).await.unwrap_err();
+        assert_eq!(fault.to_string(), placet_gate::stored::NEWER);
+        assert_eq!(store.load(asked.key()).await.unwrap(), Some(request));
+    }
+
+    #[tokio::test]
+    async fn a_row_of_a_newer_version_is_named_as_that() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gate.db");
+        let store = SqliteStore::open(&path, FixedClock::new()).unwrap();
+        let asked = sample::asked("n8n", "r1", FixedClock::START);
+        store.commit(sample::insert(&asked)).await.unwrap();
+        store.add_hook(&sample::hook("n8n", 1)).await.unwrap();
+        let newer = rusqlite::Connection::open(&path).unwrap();
+        newer
+            .execute_batch(
+                "UPDATE requests SET state = replace(state, '\"v\":1', '\"v\":2');
+                 UPDATE outbox SET v = 2; UPDATE hooks SET v = 2;",
+            )
+            .unwrap();
+        let ever = Timestamp::from_millis(i64::MAX);
+        for fault in [
+            store.load(asked.key()).await.unwrap_err(),
+            store.due_messages(ever, 9).await.unwrap_err(),
+            store.hooks().await.unwrap_err(),
+        ] {
+            assert_eq!(fault.to_string(), placet_gate::stored::NEWER);
+        }
     }
 
     #[tokio::test]

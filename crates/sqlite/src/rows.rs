@@ -35,7 +35,7 @@ pub(crate) fn version_of(tables: &Connection, key: RequestKey) -> rusqlite::Resu
 }
 
 /// The oldest request of the same client, with the same action and payload, that waits.
-pub(crate) fn pending_twin(
+pub(crate) fn pending_duplicate(
     tables: &Connection,
     asked: &ApprovalRequest,
 ) -> rusqlite::Result<Option<RequestId>> {
@@ -223,7 +223,7 @@ pub(crate) fn audit_page(
         tables,
         "SELECT position, entry FROM audit WHERE position > ?1 ORDER BY position LIMIT ?2",
         params![after_position, at_most(limit)],
-        |row| Ok(PlacedEntry { position: row.get(0)?, entry: json(row, 1)? }),
+        |row| Ok(PlacedEntry { position: row.get(0)?, entry: json(row, 1)?, text: row.get(1)? }),
     )
 }
 

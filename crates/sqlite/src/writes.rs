@@ -209,7 +209,7 @@ impl RequestRow {
     fn write(&self, tables: &Connection) -> rusqlite::Result<Option<RequestId>> {
         match self {
             Self::Insert { key, asked, question, state } => {
-                let twin = rows::pending_twin(tables, asked)?;
+                let duplicate = rows::pending_duplicate(tables, asked)?;
                 tables
                     .prepare_cached(
                         "INSERT INTO requests (key, version, client, approval_id, action, payload_sha256, status, \
@@ -229,7 +229,7 @@ impl RequestRow {
                 tables
                     .prepare_cached("INSERT INTO questions (id, question) VALUES (?1, ?2)")?
                     .execute(params![tables.last_insert_rowid(), question])?;
-                Ok(twin)
+                Ok(duplicate)
             }
             Self::Update { key, state, .. } => {
                 tables

@@ -159,7 +159,7 @@ impl Tables {
         Ok((waits && own >= quota.max_pending as usize).then_some(Committed::TooManyPending))
     }
 
-    fn pending_twin(&self, asked: &ApprovalRequest) -> Result<Option<RequestId>, Fault> {
+    fn pending_duplicate(&self, asked: &ApprovalRequest) -> Result<Option<RequestId>, Fault> {
         let mut alike = self.all()?;
         alike.retain(|other| {
             other.pending().is_some()
@@ -167,14 +167,14 @@ impl Tables {
                 && other.asked().is_same_question(&asked.action, &asked.payload_sha256)
         });
         alike.sort_by(|one, other| one.asked().approval_id.cmp(&other.asked().approval_id));
-        Ok(alike.first().map(|twin| twin.asked().request_id.clone()))
+        Ok(alike.first().map(|duplicate| duplicate.asked().request_id.clone()))
     }
 
     fn write(&mut self, commit: Commit) -> Result<Option<RequestId>, Fault> {
         let mut pending_twin = None;
         match commit.request {
             Some(RequestWrite::Insert { asked, state }) => {
-                pending_twin = self.pending_twin(&asked)?;
+                pending_twin = self.pending_duplicate(&asked)?;
                 let row = StoredRequest {
                     question: stored::write_question(&asked).unwrap(),
                     state: stored::write_state(&state).unwrap(),

@@ -21,7 +21,7 @@ async fn begin() -> (StandIn, DynamoStore) {
 async fn ask(store: &DynamoStore, request_id: &str, at: i64) -> Option<String> {
     let commit = sample::insert(&sample::asked("n8n", request_id, START.plus_millis(at)));
     match store.commit(commit).await.unwrap() {
-        Committed::Done { pending_twin } => pending_twin.map(|twin| twin.to_string()),
+        Committed::Done { pending_twin } => pending_twin.map(|duplicate| duplicate.to_string()),
         other => Some(format!("{other:?}")),
     }
 }
@@ -63,8 +63,8 @@ async fn what_policy_decides_at_once_is_told_of_a_duplicate_and_is_none() {
     assert_eq!(at_once("r1").await, Committed::Done { pending_twin: None });
     assert_eq!(waiting(&stand_in), 0);
     assert_eq!(ask(&store, "r2", 2).await, None);
-    let twin = sample::asked("n8n", "r2", START).request_id;
-    assert_eq!(at_once("r3").await, Committed::Done { pending_twin: Some(twin) });
+    let duplicate = sample::asked("n8n", "r2", START).request_id;
+    assert_eq!(at_once("r3").await, Committed::Done { pending_twin: Some(duplicate) });
     assert_eq!(waiting(&stand_in), 1);
 }
 

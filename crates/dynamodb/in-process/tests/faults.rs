@@ -43,7 +43,8 @@ async fn a_write_whose_answer_was_lost_is_ours_and_happened_once() {
     for lost in [AnswerLost, ServerError] {
         let (stand_in, store, _) = begin().await;
         let asked = sample::asked("n8n", "r1", START);
-        let quota = Quota { client: sample::client("n8n"), minute: START.seconds() / 60, limit: 2, max_pending: 9 };
+        let quota =
+            Quota { client: sample::client("n8n"), minute: START.seconds() / 60, limit: 2, max_pending: 9 };
         let insert = Commit { quota: Some(quota.clone()), ..sample::insert(&asked) };
         stand_in.let_go_wrong(WRITE, [lost.clone(), lost.clone()]);
         assert_eq!(store.commit(insert).await.unwrap(), DONE, "{lost:?}");

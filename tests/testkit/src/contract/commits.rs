@@ -181,12 +181,12 @@ pub async fn a_lost_insert_is_lost_though_late_and_over_quota(subject: &Subject)
 }
 
 /// A new request learns of an older one of the same client, action and payload that still waits.
-pub async fn an_older_twin_that_waits_is_named(subject: &Subject) {
+pub async fn an_older_duplicate_that_waits_is_named(subject: &Subject) {
     let ask = async |client: &str, request_id: &str, amount: u32, action: &str| {
         let mut asked = sample::asked_to_pay(client, request_id, START, amount);
         asked.action = action.into();
         match subject.store.commit(sample::insert(&asked)).await.unwrap() {
-            Committed::Done { pending_twin } => pending_twin.map(|twin| twin.to_string()),
+            Committed::Done { pending_twin } => pending_twin.map(|duplicate| duplicate.to_string()),
             other => Some(format!("{other:?}")),
         }
     };

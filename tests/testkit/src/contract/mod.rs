@@ -48,7 +48,7 @@ macro_rules! store_contract {
             no_more_of_a_clients_requests_wait_than_it_may
             a_newer_policy_stops_what_an_older_one_decided
             an_ended_request_only_gets_what_leaves_its_end_alone
-            an_older_twin_that_waits_is_named
+            an_older_duplicate_that_waits_is_named
             closing_requests_come_the_earliest_first
             due_messages_come_the_oldest_first
             the_next_due_time_is_the_earliest_of_all
@@ -120,7 +120,7 @@ async fn done(subject: &Subject, commit: Commit) {
     assert!(matches!(outcome, Committed::Done { .. }), "{outcome:?}");
 }
 
-/// Inserts a request that waits. No two of them are twins.
+/// Inserts a request that waits. No two of them are duplicates.
 async fn inserted(subject: &Subject, client: &str, request_id: &str, at: Timestamp) -> Request {
     let commit = sample::insert(&sample::asked(client, request_id, at));
     done(subject, commit.clone()).await;

@@ -19,12 +19,15 @@ use crate::{World, sample, world};
 pub(super) struct Actor {
     pub world: World,
     /// The first link that each reviewer got to each request.
-    links: Mutex<HashMap<(Key, &'static str), (String, Link)>>,
+    links: Mutex<HashMap<(Key, &'static str), DatedLink>>,
     /// The first token that was made of each request, and its epoch.
     tokens: Mutex<HashMap<Key, (String, u32)>>,
     /// Every message that was worked off.
     delivered: Mutex<Vec<OutboxMessage>>,
 }
+
+/// A link's text, and when it was made.
+type DatedLink = (String, Link);
 
 /// What an act came to.
 #[derive(Default)]
@@ -37,8 +40,8 @@ pub(super) struct Performed {
     pub link: Option<Link>,
     /// Names of requests in an inbox, in order.
     pub inbox: Option<Vec<Key>>,
-    /// The twin that an answer named.
-    pub twin: Option<String>,
+    /// The duplicate that an answer named.
+    pub duplicate: Option<String>,
 }
 
 impl Actor {
@@ -151,14 +154,14 @@ impl Actor {
         fields.timeout_seconds = ask.timeout_seconds;
         fields.callback_url = ask.callback.map(str::to_owned);
         let asking = self.world.gate.ask(&caller, fields).await;
-        let twin =
+        let duplicate =
             asking.as_ref().ok().and_then(|asking| asking.pending_twin.as_ref().map(ToString::to_string));
         let answer = match asking {
             Ok(asking) if asking.is_new => Answer::New(seen(&asking.request)),
             Ok(asking) => Answer::Again(seen(&asking.request)),
             Err(error) => refused(error)?,
         };
-        Ok(Performed { answer: Some(answer), epoch: held, twin, ..Performed::default() })
+        Ok(Performed { answer: Some(answer), epoch: held, duplicate, ..Performed::default() })
     }
 
     async fn vote(

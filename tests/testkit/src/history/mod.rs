@@ -228,11 +228,11 @@ async fn follow(subject: &Subject, acts: &[Act]) -> Result<(), String> {
     for (number, act) in acts.iter().enumerate() {
         let fail = |what: String| format!("step {number}, {act:?}: {what}");
         // What cannot be had (a token of what waits, a link to nothing) is not tried: then nobody says anything.
-        let twins = match act {
-            Act::Ask(ask, _) => model.twins((ask.client, ask.name), ask),
+        let duplicates = match act {
+            Act::Ask(ask, _) => model.duplicates((ask.client, ask.name), ask),
             _ => Vec::new(),
         };
-        let Performed { answer, epoch, link, inbox, twin } = actor.perform(act).await.map_err(fail)?;
+        let Performed { answer, epoch, link, inbox, duplicate } = actor.perform(act).await.map_err(fail)?;
         let expected = match act {
             Act::Ask(ask, _) => Some(model.ask((ask.client, ask.name), ask)),
             Act::Vote { key, who, yes, .. } => {
@@ -293,9 +293,12 @@ async fn follow(subject: &Subject, acts: &[Act]) -> Result<(), String> {
         }
         let new = matches!(answer, Some(Answer::New(_)));
         if new
-            && (twin.is_none() != twins.is_empty() || twin.as_ref().is_some_and(|twin| !twins.contains(twin)))
+            && (duplicate.is_none() != duplicates.is_empty()
+                || duplicate.as_ref().is_some_and(|duplicate| !duplicates.contains(duplicate)))
         {
-            return Err(fail(format!("the gate names the twin {twin:?}, the model {twins:?}")));
+            return Err(fail(format!(
+                "the gate names the duplicate {duplicate:?}, the model {duplicates:?}"
+            )));
         }
         watchdog.check(subject, &actor).await.map_err(fail)?;
         for (key, record) in &model.records {

@@ -61,7 +61,7 @@ impl Model {
     }
 
     /// Names of requests like this one, that wait as far as anything has been written down.
-    pub(super) fn twins(&self, key: Key, ask: &Ask) -> Vec<String> {
+    pub(super) fn duplicates(&self, key: Key, ask: &Ask) -> Vec<String> {
         self.records
             .iter()
             .filter(|((client, _), _)| *client == key.0)
