@@ -90,7 +90,7 @@ impl Notify for LocalNotify {
         let folder = self.queues.join(queue);
         let asked = &view.request.asked;
         let path = folder.join(format!("{}.{}.json", asked.approval_id, stage.saturating_add(1)));
-        let content = wire::queue_message(stage, view).to_string();
+        let content = escaped_json(&wire::queue_message(stage, view).to_string());
         std::fs::create_dir_all(&folder)
             .and_then(|()| replace(&path, content.as_bytes()))
             .map_err(|error| Fault::new("a request cannot be put into its queue", error))?;
