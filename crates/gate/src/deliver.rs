@@ -335,11 +335,12 @@ impl Gate {
             payload_sha256: &request.asked.payload_sha256,
             url: &url,
         };
-        let words::Letter { subject, text, html } = words::letter(&facts);
+        let words::Letter { subject, text, chat, html } = words::letter(&facts);
         let (text, html) = match channel {
             Via::Sms => (words::sms(&facts), None),
             Via::Email => (text, Some(html)),
-            Via::Slack | Via::Terminal => (text, None),
+            Via::Slack => (chat, None),
+            Via::Terminal => (text, None),
         };
         Ok(Notification {
             id: message.id.clone(),
