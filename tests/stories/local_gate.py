@@ -37,6 +37,7 @@ class LocalGate(Backend):
         self.policy = self.folder / "placet.toml"
         self.port, self.arguments, self.runs = port, tuple(arguments), 0
         self.process = self.http = self.url = None
+        self.settings = {}
         if text is not None:
             self.policy.write_text(text)
 
@@ -49,7 +50,7 @@ class LocalGate(Backend):
         with open(out, "wb") as stdout, open(self.folder / "stderr", "ab") as stderr:
             self.process = subprocess.Popen(
                 [*command, *self.arguments], stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
-                cwd=self.folder, env=environment(),
+                cwd=self.folder, env=environment() | self.settings,
             )  # fmt: skip
         atexit.register(self.kill)
 

@@ -92,21 +92,26 @@ pub(super) fn broken(line: &str, linker: Linker) -> String {
 
 fn broken_once(line: &str, linker: Linker) -> String {
     let mut breaker = Breaker::over(line);
-    breaker.break_domains();
-    breaker.break_schemes();
-    breaker.break_roots();
-    breaker.break_localhost();
-    breaker.break_phones();
-    if linker == Linker::Chat {
-        breaker.break_chat_signs();
+    // Programs differ in what they take `ａ` and `İ` for: letters of the name before them, or its end.
+    for reading in [strictly as fn(char) -> char, generously] {
+        breaker.read_as(reading);
+        breaker.break_domains();
+        breaker.break_odd_hosts();
+        breaker.break_schemes();
+        breaker.break_roots();
+        breaker.break_localhost();
+        if linker == Linker::Chat {
+            breaker.break_chat_signs();
+        }
     }
+    breaker.break_phones();
     breaker.spelled()
 }
 
 /// A line, how programs read it, and where brackets go.
 struct Breaker {
     written: Vec<char>,
-    /// As linkers compare: full-width forms and other dots as ASCII, letters in lower case.
+    /// As linkers compare.
     read: Vec<char>,
     opens: Vec<bool>,
     closes: Vec<bool>,
@@ -115,9 +120,12 @@ struct Breaker {
 impl Breaker {
     fn over(line: &str) -> Self {
         let written: Vec<char> = line.chars().collect();
-        let read: Vec<char> = written.iter().copied().map(as_read).collect();
         let none = vec![false; written.len()];
-        Self { written, read, opens: none.clone(), closes: none }
+        Self { read: written.clone(), written, opens: none.clone(), closes: none }
+    }
+
+    fn read_as(&mut self, reading: fn(char) -> char) {
+        self.read = self.written.iter().copied().map(reading).collect();
     }
 
     fn at(&self, index: usize) -> Option<char> {
@@ -216,7 +224,7 @@ impl Breaker {
         let is_address = labels.windows(4).any(is_address);
         let has_wordy_end = last.iter().filter(|character| character.is_alphabetic()).count() >= 2;
         let after_host_sign = (before == Some('@') && last.iter().any(|character| character.is_alphabetic()))
-            || (matches!(before, Some('/' | '\\')) && self.before(from - 1) == before);
+            || self.is_in_host(from);
         let starts_word = !matches!(before, Some('/' | '\\' | '.'));
         let goes_on = match follows(to) {
             Some('/' | '\\') => true,
@@ -227,6 +235,35 @@ impl Breaker {
         has_domain || is_www || is_address || after_host_sign || (has_wordy_end && starts_word && goes_on)
     }
 
+    /// `//👍.x` and `x@y~a.b`: after `//` or an `@`, some programs take any signs for a host.
+    fn break_odd_hosts(&mut self) {
+        for index in 0..self.read.len() {
+            let goes_on = self.at(index + 1).is_some_and(|next| next != '.' && !next.is_whitespace());
+            let is_dot = self.at(index) == Some('.') && goes_on && !self.is_bracketed(index, index + 1);
+            if is_dot && self.is_in_host(index) {
+                self.bracket(index, index);
+            }
+        }
+    }
+
+    /// Whether what stands here is still the host after `//`, or after an `@` if more than digits follow that.
+    fn is_in_host(&self, from: usize) -> bool {
+        let is_slash = |character: Option<char>| matches!(character, Some('/' | '\\'));
+        let mut start = from;
+        let mut has_letters = false;
+        while let Some(before) = self.before(start) {
+            if before == '@' && (has_letters || self.at(from + 1).is_some_and(char::is_alphabetic)) {
+                return true;
+            }
+            if before.is_whitespace() || matches!(before, '/' | '\\' | '?' | '#') {
+                break;
+            }
+            has_letters |= before.is_alphabetic();
+            start -= 1;
+        }
+        is_slash(self.before(start)) && start > 0 && is_slash(self.before(start - 1))
+    }
+
     /// `https://`, `anything://`, `mailto:`, `tel:`.
     fn break_schemes(&mut self) {
         for index in 0..self.read.len() {
@@ -235,20 +272,18 @@ impl Breaker {
                 continue;
             };
             let is_slash = |character: Option<char>| matches!(character, Some('/' | '\\'));
-            let scheme: String = self
-                .read
-                .get(..index)
-                .unwrap_or_default()
-                .iter()
-                .rev()
-                .take_while(|character| character.is_ascii_alphanumeric())
-                .take(16)
-                .collect::<Vec<_>>()
-                .into_iter()
-                .rev()
-                .collect();
+            let before = self.read.get(..index).unwrap_or_default();
+            let ends_with_scheme = |belongs: fn(&char) -> bool| {
+                let start = before.iter().rposition(|character| !belongs(character)).map_or(0, |at| at + 1);
+                let scheme: String = before.get(start..).unwrap_or_default().iter().take(16).collect();
+                BARE_SCHEMES.binary_search(&scheme.as_str()).is_ok()
+            };
             let is_hierarchical = is_slash(Some(next)) && is_slash(self.at(index + 2));
-            if is_hierarchical || BARE_SCHEMES.binary_search(&scheme.as_str()).is_ok() {
+            if is_hierarchical
+                || ends_with_scheme(char::is_ascii_alphanumeric)
+                || ends_with_scheme(char::is_ascii_alphabetic)
+                || before.ends_with(&['m', 'a', 'i', 'l', 't', 'o'])
+            {
                 self.bracket(index, index);
             }
         }
@@ -284,11 +319,15 @@ impl Breaker {
 
     /// `localhost`, which needs no dot to be linked.
     fn break_localhost(&mut self) {
-        for (from, to) in self.runs(|character| character.is_ascii_alphanumeric()) {
-            let word = self.read.get(from..to).unwrap_or_default();
-            if is_text(word, "localhost") {
+        const NAME: &str = "localhost";
+        for index in 0..self.read.len() {
+            let end = index + NAME.len();
+            let is_named = self.read.get(index..end).is_some_and(|word| is_text(word, NAME));
+            let stands_alone = self.before(index).is_none_or(|before| !before.is_ascii_alphabetic())
+                && self.at(end).is_none_or(|after| !after.is_ascii_alphanumeric());
+            if is_named && stands_alone {
                 // Brackets around the whole word do not keep every program from it.
-                self.bracket(from + "local".len(), to - 1);
+                self.bracket(index + "local".len(), end - 1);
             }
         }
     }
@@ -371,7 +410,9 @@ impl Breaker {
     fn break_chat_signs(&mut self) {
         for index in 0..self.read.len() {
             let Some(sign) = self.at(index) else { continue };
-            let goes_on = self.at(index + 1).is_some_and(is_name_part);
+            let goes_on = self
+                .at(index + 1)
+                .is_some_and(|next| is_name_part(next) || !(next.is_ascii() || next.is_whitespace()));
             let is_command = sign == '/' && self.before(index).is_none_or(char::is_whitespace);
             if goes_on && (matches!(sign, '@' | '#') || is_command) {
                 self.bracket(index, index);
@@ -413,8 +454,13 @@ impl Number {
     }
 }
 
-/// A character as linkers and browsers read it.
-fn as_read(character: char) -> char {
+/// ASCII letters in lower case, everything else as it is.
+fn strictly(character: char) -> char {
+    character.to_ascii_lowercase()
+}
+
+/// As browsers read a host: full-width forms and other dots as ASCII, all letters in lower case.
+fn generously(character: char) -> char {
     let narrow = match character {
         '\u{3002}' | '\u{ff61}' | '\u{2024}' | '\u{fe52}' => '.',
         '\u{fe55}' => ':',
@@ -489,6 +535,9 @@ mod tests {
             ("https://localhost/x", "https[:]//local[host]/x"),
             ("http://[::1]/x", "http[:][//][::1]/x"),
             ("//evil.internal //1.2", "//evil[.]internal //1[.]2"),
+            ("https://👍.x/a.pdf //$^x.y.z", "https[:]//👍[.]x/a.pdf //$^x[.]y[.]z"),
+            ("evil.comａ localhostİ 0.comａmailto:x", "evil[.]comａ local[host]İ 0[.]comａmailto[:]x"),
+            ("x@y~a.b é5mailto:x ß2localhost", "x@y~a[.]b é5mailto[:]x ß2local[host]"),
             ("https:\\\\evil.com", "https[:][\\\\]evil[.]com"),
             ("www.evil.com, evil.com", "www[.]evil[.]com, evil[.]com"),
             ("www.evil", "www[.]evil"),
@@ -534,6 +583,7 @@ mod tests {
             "payment.send refund.create user.delete",
             "19.50 -5 1250000.5 0.000001 1e300 v1.4.2 1.4.2 10.0.19041.1",
             "1 250 000 1.250.000 2026-11-26 26.11.2026 2026-11-26 14:05",
+            "2@19.50 @19.50",
             "DE89370400440532013000 9007199254740991 4711/2026 #4711 @bob",
             "end. Next sentence... e.g. this, i.e. that (etc.)",
             "処理しました。次に進みます。",
@@ -547,6 +597,7 @@ mod tests {
 
     #[test]
     fn a_chat_links_names_tags_and_commands_too() {
+        assert_eq!(broken("@👍 #❤", Linker::Chat), "[@]👍 [#]❤");
         let line = "@here ask @bob /start #deploy a@b and/or";
         assert_eq!(text(line), line);
         assert_eq!(broken(line, Linker::Chat), "[@]here ask [@]bob [/]start [#]deploy a[@]b and/or");

@@ -54,7 +54,7 @@ fn distance(millis: i64) -> String {
     };
     match (minutes, hours) {
         (..1, _) => "in less than a minute".to_owned(),
-        (..90, _) => say(minutes, "minute"),
+        (..60, _) => say(minutes, "minute"),
         (_, ..36) => say(hours, "hour"),
         _ => say(days, "day"),
     }
@@ -76,6 +76,7 @@ mod tests {
             (0, "10:42 UTC today (in less than a minute)"),
             (10 * MINUTE - 9, "10:52 UTC today (in 10 minutes)"),
             (MINUTE, "10:43 UTC today (in 1 minute)"),
+            (60 * MINUTE, "11:42 UTC today (in 1 hour)"),
             (100 * MINUTE, "12:22 UTC today (in 2 hours)"),
             (20 * 60 * MINUTE, "06:42 UTC tomorrow (in 20 hours)"),
             (4 * 24 * 60 * MINUTE, "10:42 UTC on Friday, 27 November (in 4 days)"),

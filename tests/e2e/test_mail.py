@@ -1,0 +1,119 @@
+"""Mail, as a real SMTP server receives it."""
+
+import json
+import os
+import re
+import subprocess
+from email import message_from_bytes, policy
+from html.parser import HTMLParser
+
+import pytest
+from aiosmtpd.controller import Controller
+from local_gate import BINARY, environment
+from placet_client import wait_until
+
+FROM = "Placet <gate@example.com>"
+
+
+class OnAnyPort(Controller):
+    """aiosmtpd asks its own port whether it is up, before it knows which one the system has picked."""
+
+    def _trigger_server(self):
+        self.port = self.server.sockets[0].getsockname()[1]
+        super()._trigger_server()
+
+
+class Mailbox:
+    def __init__(self):
+        self.mails = []
+        self.controller = OnAnyPort(self, hostname="127.0.0.1", port=0)
+        self.controller.start()
+        self.url = f"smtp://127.0.0.1:{self.controller.port}"
+        self.listens = True
+
+    def close(self):
+        if self.listens:
+            self.listens = False
+            self.controller.stop()
+
+    async def handle_DATA(self, server, session, envelope):
+        self.mails.append((envelope.rcpt_tos, message_from_bytes(envelope.content, policy=policy.default)))
+        return "250 taken"
+
+    def to(self, address):
+        return next((mail for recipients, mail in list(self.mails) if recipients == [address]), None)
+
+
+@pytest.fixture
+def mailbox():
+    box = Mailbox()
+    yield box
+    box.close()
+
+
+class Links(HTMLParser):
+    def __init__(self, html):
+        super().__init__()
+        self.found, self.loaded = [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.found += [values["href"]] if tag == "a" else []
+        self.loaded += [value for name, value in attributes if name in ("src", "background", "srcset") or tag == "link"]
+
+
+def test_a_mail_has_text_and_html_with_one_link_and_no_program_answers_it(local_gate, mailbox):
+    gate = local_gate()
+    gate.settings = {"PLACET_SMTP_URL": mailbox.url, "PLACET_MAIL_FROM": FROM}
+    gate.start()
+    words = "See https://evil.com?x@y <script>alert(1)</script>"
+    asked = gate.client("agent").asked(summary=words, payload={"amount": 5, "to": "Müller", "site": "evil.com,a@b"})
+    mail = wait_until(lambda: mailbox.to("bob@example.com"), what="bob's mail")
+    url = gate.message(asked, "bob")["url"]
+
+    assert mail["Auto-Submitted"] == "auto-generated"
+    assert mail["X-Auto-Response-Suppress"] == "All"
+    assert re.fullmatch(r"<[^@\s]+@example\.com>", mail["Message-ID"])
+    assert mail["From"] == FROM and mail["Date"]
+    assert mail["Subject"].startswith("Approve? ") and "Müller" in mail["Subject"] and "evil.com" not in mail["Subject"]
+
+    assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]
+    text, html = (part.get_content() for part in mail.iter_parts())
+    links = Links(html)
+    assert (links.found, links.loaded) == ([url], [])
+    assert "<script" not in html
+    for words in (text, html):
+        assert url in words and "evil.com" not in words and "Müller" in words
+        assert re.search(r"by \d\d:\d\d UTC (today|tomorrow) \(in \d+ (minutes?|seconds?|hours?)\)|in less than a minute", words)
+    if folder := os.environ.get("PLACET_KEEP_MAILS"):
+        (gate.folder / "mail.html").write_text(html)
+        os.replace(gate.folder / "mail.html", os.path.join(folder, "mail.html"))
+
+
+def doctor(gate, **settings):
+    ran = subprocess.run(
+        [str(BINARY), "doctor", "--json", "--data", str(gate.data)],
+        env=environment() | {"PLACET_MAIL_FROM": FROM} | settings, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    return [check for check in json.loads(ran.stdout)["checks"] if "PLACET_SMTP_URL" in check["text"]]
+
+
+def test_doctor_talks_to_the_mail_server(local_gate, mailbox):
+    gate = local_gate().start()
+    assert [check["result"] for check in doctor(gate, PLACET_SMTP_URL=mailbox.url)] == ["ok"]
+    mailbox.close()
+    [check] = doctor(gate, PLACET_SMTP_URL=mailbox.url)
+    assert check["result"] != "ok", check
+    assert mailbox.mails == []
+
+
+@pytest.mark.parametrize("url", ["smtp://user:hunter2@mail.example.com:587", "smtp://mail.example.com", "smtp://user:hun/ter2@mail.example.com"])
+def test_no_mail_goes_out_unencrypted_and_no_password_is_shown(local_gate, url):
+    gate = local_gate()
+    gate.settings = {"PLACET_SMTP_URL": url, "PLACET_MAIL_FROM": FROM}
+    with pytest.raises(AssertionError):
+        gate.start()
+    assert gate.process.returncode == 2
+    assert "hunter2" not in gate.logs() and "ter2" not in gate.logs()
+    assert "smtps://" in gate.logs()
