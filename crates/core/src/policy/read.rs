@@ -54,10 +54,13 @@ impl Policy {
     }
 }
 
+/// A condition and what was noticed of it, or what is wrong with it.
+type Compilation = Result<(Condition, Findings), Vec<ConditionFault>>;
+
 /// How closely a policy is looked at.
 #[derive(Clone, Copy)]
 struct Strictness {
-    condition: fn(&str) -> Result<(Condition, Findings), Vec<ConditionFault>>,
+    condition: fn(&str) -> Compilation,
     /// Looks at the whole, once every part of it could be read.
     review: fn(&Tables<'_, '_, '_>, &Policy, &Diagnostics<'_>),
 }
@@ -258,28 +261,7 @@ fn read_client(table: &Table<'_, '_>) -> Option<Client> {
         node.items().iter().filter_map(|item| parse_id(item, ClientId::parse)).collect()
     });
     let decides = roles.contains(&ClientRole::Decider);
-    let queues: BTreeSet<String> = match table.get("queues") {
-        Some(node) => {
-            if !decides {
-                node.fault("`queues` means nothing for a client without the role `decider`");
-            }
-            let items = node.items();
-            if items.is_empty() && decides {
-                node.fault("a decider needs at least one queue");
-            }
-            items.iter().filter_map(queue_name).collect()
-        }
-        None => {
-            if decides {
-                let help = "add `queues = [\"backup\"]` with the queues that it answers for";
-                match table.get("roles") {
-                    Some(node) => node.fault_with_help("a decider needs `queues`", help),
-                    None => table.fault_with_help("a decider needs `queues`", help),
-                }
-            }
-            BTreeSet::new()
-        }
-    };
+    let queues = read_queues(table, decides);
     let token = table.get("token").and_then(|node| match node.text()? {
         "EdDSA" => Some(TokenKind::EdDsa),
         "HS256" => Some(TokenKind::Hs256),
@@ -310,6 +292,27 @@ fn read_client(table: &Table<'_, '_>) -> Option<Client> {
         bearer: bearer?,
         generation: generation?,
     })
+}
+
+/// The queues that a decider answers for.
+fn read_queues(table: &Table<'_, '_>, decides: bool) -> BTreeSet<String> {
+    if let Some(node) = table.get("queues") {
+        let items = node.items();
+        if !decides {
+            node.fault("`queues` means nothing for a client without the role `decider`");
+        } else if items.is_empty() {
+            node.fault("a decider needs at least one queue");
+        }
+        return items.iter().filter_map(queue_name).collect();
+    }
+    if decides {
+        let help = "add `queues = [\"backup\"]` with the queues that it answers for";
+        match table.get("roles") {
+            Some(node) => node.fault_with_help("a decider needs `queues`", help),
+            None => table.fault_with_help("a decider needs `queues`", help),
+        }
+    }
+    BTreeSet::new()
 }
 
 /// A name that people read.
