@@ -9,7 +9,7 @@ use toml::de::DeTable;
 use super::cel::{ConditionFault, Findings};
 use super::dead_ends::{self, Tables};
 use super::diagnostic::{Diagnostic, Diagnostics, closest};
-use super::toml_tree::{Node, Table};
+use super::toml_tree::{Node, Table, too_deep};
 use super::{
     Absence, ApprovalTerms, Assignees, Client, ClientRole, Condition, Decision, Hours, MAX_WAIT_MS, Policy,
     Question, Reviewer, Rule, RuleAction, Stage, VALID_FOR_SECONDS,
@@ -69,6 +69,10 @@ impl Strictness {
     fn report(self, text: &str) -> Report {
         let faults = Diagnostics::new(text);
         let warnings = Diagnostics::new(text);
+        if let Some(at) = too_deep(text) {
+            faults.add(at..at + 1, "the file nests too deep from here on");
+            return Report { policy: Err(faults.take()), warnings: Vec::new() };
+        }
         let (tree, errors) = DeTable::parse_recoverable(text);
         for error in &errors {
             faults.add(error.span().unwrap_or(0..0), error.message().to_lowercase());
