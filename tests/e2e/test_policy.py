@@ -151,7 +151,7 @@ MISTAKES = [
     (RULE.replace("CONDITION", "action.matches(\"(?i)müller\")"), (TOP + 4, 24), "ASCII letters"),
     (RULE.replace("CONDITION", "action.matches(client)"), (TOP + 4, 24), "must be written in the policy"),
     (RULE.replace("CONDITION", "action.matches(\"a{1000}\")"), (TOP + 4, 24), "200 at most"),
-    (RULE.replace("CONDITION", "(" * 60 + "true" + ")" * 60), (TOP + 4, 41), "nests more than"),
+    (RULE.replace("CONDITION", "(" * 40 + "true" + ")" * 40), (TOP + 4, 41), "nests more than"),
     ("\n[rules2]\n", (TOP + 2, 2), "no key `rules2`"),
     ('\n[[clients]]\nid = "x"\nowner = "bob"\nrole = ["requester"]\n', (TOP + 5, 1), "did you mean `roles`?"),
     ('\n[[clients]]\nid = "x"\nowner = "bob"\ncallback_hosts = ["example.com:x"]\n', (TOP + 5, 19), "not a port"),
@@ -163,7 +163,7 @@ MISTAKES = [
         '\n[[rules]]\nname = "h"\nstages = [{ ask = ["finance"], within = "1h", hours = "7-20" }]\n',
         (TOP + 4, 55), "07:00-20:00",
     ),
-    ('\n[[rules]]\nname = "q"\nstages = [{ queue = "none", within = "1h" }]\n', (TOP + 4, 20), "nobody can answer"),
+    ('\n[[rules]]\nname = "q"\nstages = [{ queue = "none", within = "1h" }]\n', (TOP + 4, 21), "nobody can answer"),
 ]  # fmt: skip
 
 

@@ -304,9 +304,10 @@ mod tests {
         }
     }
 
-    /// After the cases of JSONTestSuite (by Nicolas Seriot): what must be taken, what must not, and what we decided
+    /// After the cases of `JSONTestSuite` (by Nicolas Seriot): what must be taken, what must not, and what we decided
     /// where the standard leaves it open.
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table of cases")]
     fn json_is_read_as_its_standard_says() {
         for text in [
             "[]",

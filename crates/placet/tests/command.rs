@@ -238,7 +238,7 @@ fn a_request_waits_and_its_exit_code_is_the_decision() {
 #[test]
 fn a_request_that_policy_decides_needs_no_gate_that_serves() {
     let place = Place::new("alone");
-    fs::write(place.0.join("payload.json"), r#"{"amount": 19}"#).unwrap();
+    fs::write(place.0.join("payload.json"), r#"{"amount": 19, "currency": "EUR"}"#).unwrap();
     let ask = ["request", "--action", "refund.create", "--summary", "refund", "--payload", "payload.json"];
     let before = place.run(&ask);
     assert_eq!(before.status.code(), Some(1));

@@ -9,7 +9,7 @@ use toml::de::DeTable;
 use super::cel::{ConditionFault, Findings};
 use super::dead_ends::{self, Tables};
 use super::diagnostic::{Diagnostic, Diagnostics, closest};
-use super::toml_tree::{Node, Table};
+use super::toml_tree::{Node, Table, too_deep};
 use super::{
     Absence, ApprovalTerms, Assignees, Client, ClientRole, Condition, Decision, Hours, MAX_WAIT_MS, Policy,
     Question, Reviewer, Rule, RuleAction, Stage, VALID_FOR_SECONDS,
@@ -54,10 +54,13 @@ impl Policy {
     }
 }
 
+/// A condition and what was noticed of it, or what is wrong with it.
+type Compilation = Result<(Condition, Findings), Vec<ConditionFault>>;
+
 /// How closely a policy is looked at.
 #[derive(Clone, Copy)]
 struct Strictness {
-    condition: fn(&str) -> Result<(Condition, Findings), Vec<ConditionFault>>,
+    condition: fn(&str) -> Compilation,
     /// Looks at the whole, once every part of it could be read.
     review: fn(&Tables<'_, '_, '_>, &Policy, &Diagnostics<'_>),
 }
@@ -66,6 +69,10 @@ impl Strictness {
     fn report(self, text: &str) -> Report {
         let faults = Diagnostics::new(text);
         let warnings = Diagnostics::new(text);
+        if let Some(at) = too_deep(text) {
+            faults.add(at..at + 1, "the file nests too deep from here on");
+            return Report { policy: Err(faults.take()), warnings: Vec::new() };
+        }
         let (tree, errors) = DeTable::parse_recoverable(text);
         for error in &errors {
             faults.add(error.span().unwrap_or(0..0), error.message().to_lowercase());
@@ -258,28 +265,7 @@ fn read_client(table: &Table<'_, '_>) -> Option<Client> {
         node.items().iter().filter_map(|item| parse_id(item, ClientId::parse)).collect()
     });
     let decides = roles.contains(&ClientRole::Decider);
-    let queues: BTreeSet<String> = match table.get("queues") {
-        Some(node) => {
-            if !decides {
-                node.fault("`queues` means nothing for a client without the role `decider`");
-            }
-            let items = node.items();
-            if items.is_empty() && decides {
-                node.fault("a decider needs at least one queue");
-            }
-            items.iter().filter_map(queue_name).collect()
-        }
-        None => {
-            if decides {
-                let help = "add `queues = [\"backup\"]` with the queues that it answers for";
-                match table.get("roles") {
-                    Some(node) => node.fault_with_help("a decider needs `queues`", help),
-                    None => table.fault_with_help("a decider needs `queues`", help),
-                }
-            }
-            BTreeSet::new()
-        }
-    };
+    let queues = read_queues(table, decides);
     let token = table.get("token").and_then(|node| match node.text()? {
         "EdDSA" => Some(TokenKind::EdDsa),
         "HS256" => Some(TokenKind::Hs256),
@@ -310,6 +296,27 @@ fn read_client(table: &Table<'_, '_>) -> Option<Client> {
         bearer: bearer?,
         generation: generation?,
     })
+}
+
+/// The queues that a decider answers for.
+fn read_queues(table: &Table<'_, '_>, decides: bool) -> BTreeSet<String> {
+    if let Some(node) = table.get("queues") {
+        let items = node.items();
+        if !decides {
+            node.fault("`queues` means nothing for a client without the role `decider`");
+        } else if items.is_empty() {
+            node.fault("a decider needs at least one queue");
+        }
+        return items.iter().filter_map(queue_name).collect();
+    }
+    if decides {
+        let help = "add `queues = [\"backup\"]` with the queues that it answers for";
+        match table.get("roles") {
+            Some(node) => node.fault_with_help("a decider needs `queues`", help),
+            None => table.fault_with_help("a decider needs `queues`", help),
+        }
+    }
+    BTreeSet::new()
 }
 
 /// A name that people read.

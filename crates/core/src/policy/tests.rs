@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{Policy, Question, Verdict};
+use super::{ClientRole, EvalError, Policy, Question, RuleAction, Verdict};
 use crate::Timestamp;
 use crate::id::ReviewerId;
 
@@ -235,4 +235,276 @@ fn no_text_panics() {
         torn.insert_str(at.index(SAMPLE.len()), &extra);
         let _ = Policy::read(&torn);
     });
+}
+
+/// A small policy without faults or warnings.
+const CALM: &str = r#"
+[[clients]]
+id = "agent"
+name = "Support agent"
+owner = "alice"
+executors = ["payments"]
+
+[[clients]]
+id = "payments"
+roles = ["executor"]
+
+[[clients]]
+id = "desk"
+roles = ["decider"]
+queues = ["backup"]
+owner = "carol"
+
+[[reviewers]]
+id = "alice"
+roles = ["owners"]
+
+[[reviewers]]
+id = "bob"
+roles = ["finance"]
+
+[[reviewers]]
+id = "carol"
+roles = ["finance", "owners"]
+
+[[rules]]
+name = "refunds"
+when = 'action == "refund.create" && payload.currency == "EUR" && payload.amount > 0 && payload.amount <= 20'
+decide = "approve"
+
+[[rules]]
+name = "payments"
+when = 'action.startsWith("payment.")'
+stages = [
+  { ask = ["finance"], within = "10m", hours = "07:00-20:00 Europe/Berlin" },
+  { ask = ["owners"], within = "1h" },
+]
+
+[[rules]]
+name = "rest"
+stages = [{ ask = ["owners"], within = "1h" }, { queue = "backup", within = "1d" }]
+"#;
+
+fn changed(from: &str, to: &str) -> String {
+    assert!(CALM.contains(from), "{from}");
+    CALM.replacen(from, to, 1)
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let report = Policy::check(CALM);
+    assert_eq!(report.warnings, []);
+    let policy = report.policy.unwrap();
+    let [agent, payments, desk] = policy.clients.as_slice() else { panic!("{policy:?}") };
+    assert_eq!((agent.name.as_str(), payments.name.as_str()), ("Support agent", "payments"));
+    assert_eq!(
+        (agent.rate_per_minute, agent.max_pending, agent.generation, agent.bearer),
+        (60, 200, 1, false)
+    );
+    assert_eq!(agent.token, crate::token::TokenKind::EdDsa);
+    assert_eq!(agent.roles.iter().copied().collect::<Vec<_>>(), [ClientRole::Requester]);
+    assert_eq!(agent.executors.iter().map(ToString::to_string).collect::<Vec<_>>(), ["payments"]);
+    assert!(payments.has(ClientRole::Executor) && !payments.has(ClientRole::Requester));
+    assert_eq!(desk.queues.iter().map(String::as_str).collect::<Vec<_>>(), ["backup"]);
+    assert!(policy.reviewers.iter().all(|reviewer| reviewer.generation == 1 && reviewer.away.is_empty()));
+    assert_eq!(
+        (policy.reviewers[1].name.as_str(), policy.version, policy.issuer.as_deref()),
+        ("bob", 0, None)
+    );
+    let RuleAction::Ask(terms) = &policy.rules[1].action else { panic!("{policy:?}") };
+    let hours: Vec<_> =
+        terms.stages.iter().map(|stage| stage.hours.as_ref().map(super::Hours::as_str)).collect();
+    assert_eq!(hours, [Some("07:00-20:00 Europe/Berlin"), None]);
+    assert_eq!(
+        (terms.approvals, terms.owner_may_approve, policy.rules[1].valid_for_seconds),
+        (1, false, 3600)
+    );
+    assert_eq!(Policy::load_trusted(CALM, 7).unwrap().version, 7);
+    let set = changed(
+        "executors = [\"payments\"]",
+        "executors = [\"payments\"]\nmax_pending = 3\ngeneration = 2\ntoken = \"HS256\"",
+    );
+    let agent = &Policy::read(&set).unwrap().clients[0];
+    assert_eq!((agent.max_pending, agent.generation, agent.token), (3, 2, crate::token::TokenKind::Hs256));
+    let raised = changed("id = \"bob\"", "id = \"bob\"\ngeneration = 5");
+    assert_eq!(Policy::read(&raised).unwrap().reviewers[1].generation, 5);
+}
+
+#[test]
+fn what_names_something_else_names_something_that_is_there() {
+    let example = |fields: &str| {
+        format!("decide = \"approve\"\nexamples = [{{ action = \"refund.create\", {fields} }}]")
+    };
+    let decide = "decide = \"approve\"";
+    let bob = "id = \"bob\"";
+    let rest = "name = \"rest\"";
+    let first = "[[clients]]\nid = \"agent\"";
+    let executors = "executors = [\"payments\"]";
+    let executor = "roles = [\"executor\"]";
+    let queues = "queues = [\"backup\"]";
+    #[rustfmt::skip]
+    let rows: &[(&str, String, &str)] = &[
+        (executors, "executors = [\"payment\"]".into(), "executor `payment` is not one of the clients (did you mean `payments`?)"),
+        (executors, "executors = [\"desk\"]".into(), "client `desk` does not have the role `executor`"),
+        (executor, format!("{executor}\n{executors}"), "`executors` means nothing"),
+        (executor, "roles = [\"executer\"]".into(), "`executer` is not a role of a client (did you mean `executor`?)"),
+        (executor, "roles = [\"boss\"]".into(), "expected one of `requester`, `executor`, `decider`, `auditor`"),
+        (queues, String::new(), "a decider needs `queues`"),
+        (queues, "queues = []".into(), "a decider needs at least one queue"),
+        (queues, "queues = [\"other\"]".into(), "nobody can answer from the queue `backup`"),
+        (queues, "queues = [\"back up\"]".into(), "is not a queue's name"),
+        (executors, queues.into(), "`queues` means nothing"),
+        ("Europe/Berlin", "Europe/Berli".into(), "is not a time zone"),
+        ("ask = [\"finance\"]", "ask = [\"finanse\"]".into(), "no reviewer has the role `finanse` (did you mean `finance`?)"),
+        ("ask = [\"finance\"]", "ask = []".into(), "at least one role"),
+        (bob, format!("{bob}\nslack = \"U1\""), "a reviewer has no key `slack`"),
+        (bob, format!("{bob}\ntelegram = 1"), "a reviewer has no key `telegram`"),
+        (bob, format!("{bob}\nemail = \"a@b@c\""), "is not an email address"),
+        (bob, format!("{bob}\nemail = \"bob@example.com, eve@example.com\""), "is not an email address"),
+        (bob, format!("{bob}\nphone = \"+0550100\""), "is not a phone number"),
+        (bob, format!("{bob}\ngeneration = 0"), "from 1 to 4294967295"),
+        (rest, format!("{rest}\ntitle = \"x\""), "a rule has no key `title`"),
+        (rest, format!("{rest}\nconfirm = true"), "a rule has no key `confirm`"),
+        (rest, format!("{rest}\nalert_after = \"1h\""), "a rule has no key `alert_after`"),
+        (rest, "name = \"\"".into(), "must not be empty"),
+        (rest, "name = 5".into(), "expected a string, but this is a whole number"),
+        (first, format!("[[alerts]]\nid = \"x\"\n{first}"), "the policy has no key `alerts`"),
+        (first, format!("issuer = \"https://gate.example.com/\"\n{first}"), "ends in a slash"),
+        ("owner = \"alice\"", "owner = \"alise\"".into(), "did you mean `alice`?"),
+        (executors, "callback_hosts = [\"[::1]:x\"]".into(), "is not a port"),
+        (executors, "max_pending = 0".into(), "from 1 to 1000000"),
+        (decide, format!("{decide}\nowner_may_approve = true"), "means nothing in a rule that decides alone"),
+        (decide, format!("{decide}\nexamples = [{{ action = \"refund create\" }}]"), "is not an action"),
+        (decide, example("client = \"desk\""), "is not a client with the role `requester`"),
+        (decide, example("payload = { n = 9007199254740993 }"), "`payload.n` is a whole number beyond"),
+        (decide, example("payload = 5"), "expected a table"),
+        (decide, example("metadata = { run = 7 }"), "strings only"),
+        (decide, example("now = 2026-12-20"), "a time with its zone"),
+        (decide, example("payload = { amount = \"5\", currency = \"EUR\" }"), "cannot be evaluated for it: a value has a type"),
+    ];
+    for (from, to, told) in rows {
+        let faults = faults(&changed(from, to));
+        assert!(faults.iter().any(|fault| fault.contains(told)), "{to}: {faults:#?}");
+    }
+    let fine = example(
+        "client = \"agent\", summary = \"s\", metadata = { run = \"7\" }, now = 2026-12-20T18:00:00Z, \
+         payload = { amount = 5, currency = \"EUR\" }",
+    );
+    assert_eq!(faults(&changed(decide, &fine)), [""; 0]);
+}
+
+#[test]
+fn dead_ends_are_warnings_with_their_lines() {
+    let warnings = |text: &str| -> Vec<String> {
+        let report = Policy::check(text);
+        assert!(report.policy.is_ok(), "{:?}", report.policy.err());
+        report.warnings.iter().map(ToString::to_string).collect()
+    };
+    let payments = "when = 'action.startsWith(\"payment.\")'\n";
+    let away =
+        "roles = [\"finance\"]\naway = [{ from = 2030-01-05, until = 2030-02-01, backup = \"carol\" }]\n";
+    let absent = |text: &str| text.replacen("roles = [\"finance\"]\n", away, 1);
+    let twin = "name = \"again\"\nwhen = 'action.startsWith(\"payment.\")  '\ndecide = \"reject\"\n[[rules]]\nname = \"rest\"\n";
+    #[rustfmt::skip]
+    let rows = [
+        (changed("payload.amount > 0 && ", ""), "line 32: this rule approves, but `payload.amount` has no smallest value"),
+        (changed(" && payload.amount <= 20", ""), "line 32: this rule approves, but `payload.amount` has no largest value"),
+        (changed("payload.currency == \"EUR\" && ", ""), "line 32: this rule approves `payload.amount` in any currency"),
+        (changed("owner = \"alice\"\n", ""), "line 3: client `agent` has no owner"),
+        (changed("owner = \"carol\"\n", ""), "line 13: decider `desk` has no owner"),
+        (changed("executors = [\"payments\"]\n", ""), "line 8: no client names `payments` as one of its executors"),
+        (changed("queues = [\"backup\"]", "queues = [\"backup\", \"spare\"]"), "line 15: no rule has a stage with the queue `spare`"),
+        (format!("{CALM}\n[[rules]]\nname = \"last\"\ndecide = \"reject\"\n"), "line 48: rule `last` is never reached: rule `rest` comes before it and matches everything"),
+        (changed("name = \"rest\"\n", twin), "line 44: rule `again` is never reached: rule `payments` comes before it and has the same condition"),
+        (changed("name = \"rest\"\n", "name = \"rest\"\nwhen = 'false'\n"), "line 45: this condition never holds"),
+        (changed("within = \"1h\" },\n]", "within = \"1h\", hours = \"00:00-12:00 UTC\" },\n]"), "line 38: every stage has hours"),
+        (changed("name = \"rest\"\n", "name = \"rest\"\napprovals = 2\n"), "line 46: one answer from the queue `backup` decides alone, although the rule needs 2 approvals"),
+        (changed("roles = [\"finance\", \"owners\"]", "roles = [\"finance\"]"), "line 40: this stage asks nobody but `alice`, who owns client `agent`"),
+        (changed("owner = \"carol\"", "owner = \"alice\""), "line 45: nobody can approve requests of `agent` from the queue `backup`"),
+        (changed(payments, &format!("{payments}approvals = 3\n")), "line 38: the rule needs 3 approvals, which requests of `agent` can never get: `alice` owns that client and does not count"),
+        (absent(&changed(payments, &format!("{payments}approvals = 2\n"))), "line 39: rule `payments` needs 2 approvals, but from 2030-01-05 on only 1 of its reviewers"),
+        (changed("id = \"bob\"", "id = \"bob\"\nphone = \"+15550100\""), "line 24: `bob` is reached by text message only"),
+        (changed("executors = [\"payments\"]\n", "roles = [\"auditor\"]\n"), "line 1: no client has the role `requester`"),
+    ];
+    for (text, told) in rows {
+        let found = warnings(&text);
+        assert!(found.iter().any(|warning| warning.starts_with(told)), "{told}: {found:#?}");
+    }
+    // What hinders nobody is not told: an owner who may approve, a stand-in who is one more person, a rule that rejects.
+    for fine in [
+        changed(payments, &format!("{payments}owner_may_approve = true\napprovals = 3\n")),
+        changed(payments, &format!("{payments}approvals = 2\n")),
+        absent(CALM),
+        changed("id = \"bob\"", "id = \"bob\"\nphone = \"+15550100\"\nemail = \"bob@example.com\""),
+        changed("payload.amount > 0 && ", "").replace("decide = \"approve\"", "decide = \"reject\""),
+        changed("payload.amount > 0 && payload.amount <= 20", "payload.amount in [5, 10]"),
+    ] {
+        assert_eq!(warnings(&fine), [""; 0], "{fine}");
+    }
+}
+
+#[test]
+fn an_empty_policy_is_a_fault() {
+    for empty in ["", "# nothing yet\n", "issuer = \"https://gate.example.com\"\n"] {
+        assert!(faults(empty)[0].contains("line 1: the policy is empty"), "{empty}");
+    }
+    assert!(faults("[rules]\nname = \"x\"\n")[0].contains("write `[[rules]]` with two brackets"));
+}
+
+#[test]
+fn the_conditions_of_one_request_share_one_budget() {
+    use std::fmt::Write as _;
+    let mut text = String::from("[[reviewers]]\nid = \"bob\"\nroles = [\"r\"]\n");
+    for number in 0..20 {
+        let _ = write!(
+            text,
+            "[[rules]]\nname = \"rule {number}\"\nwhen = 'payload.items.all(i, i == {number}.5 || i < 1000.0) == false'\n\
+             stages = [{{ ask = [\"r\"], within = \"1h\" }}]\n"
+        );
+    }
+    let policy = Policy::read(&text).unwrap();
+    let metadata = BTreeMap::new();
+    let ask = |length: usize| {
+        let payload = json!({"items": vec![1; length]});
+        let question = Question {
+            client: "c",
+            action: "a",
+            summary: "s",
+            payload: &payload,
+            metadata: &metadata,
+            now: Timestamp::from_millis(0),
+        };
+        policy.evaluate(&question).map(|hit| (hit.rule.name.clone(), hit.error))
+    };
+    assert_eq!(ask(100), None);
+    // Each rule alone could look through it; all of them together may not, and the one that ran out asks a person.
+    let (rule, error) = ask(5000).unwrap();
+    assert_eq!(error, Some(EvalError::TooManySteps));
+    assert_ne!(rule, "rule 0");
+}
+
+#[test]
+fn a_deep_file_is_read_on_the_smallest_stack() {
+    let (open, close) = ("[".repeat(70), "]".repeat(70));
+    for text in [
+        "a = ".to_owned() + &"[".repeat(100_000),
+        "a = ".to_owned() + &"{a=".repeat(100_000),
+        "a".to_owned() + &".a".repeat(100_000) + " = 1",
+        "[".to_owned() + &"a.".repeat(50_000) + "a]",
+        format!(
+            "[[rules]]\nname = \"x\"\nexamples = [{{ action = \"x\", payload = {{ a = {open}1{close} }} }}]"
+        ),
+    ] {
+        let on_a_small_stack =
+            std::thread::Builder::new().stack_size(256 * 1024).spawn(move || Policy::read(&text).is_err());
+        assert!(on_a_small_stack.unwrap().join().unwrap());
+    }
+    // What looks deep inside a text or a remark is not.
+    let brackets = "[".repeat(60);
+    let text =
+        format!("# {brackets}\n{CALM}\n# {brackets}").replace("Support agent", &format!("\\\"{brackets}"));
+    assert!(Policy::read(&text).is_ok(), "{:?}", Policy::read(&text));
+    let deepest = format!("x = {}1{}", "[".repeat(40), "]".repeat(40));
+    assert!(!faults(&deepest)[0].contains("too deep"), "{:?}", faults(&deepest));
+    assert!(faults(&deepest.replace('1', "[1]"))[0].contains("line 1: the file nests too deep"));
 }

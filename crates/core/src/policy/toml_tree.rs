@@ -240,3 +240,47 @@ fn to_json(value: &DeValue<'_>) -> Option<Value> {
         ),
     })
 }
+
+/// The deepest that tables and lists of a policy may nest. A policy needs six; every parser, and every drop of what it
+/// made, walks down one call a level.
+const MAX_DEPTH: usize = 40;
+
+/// Where a text nests deeper than a policy may, if it does; found without a parser, before one is let at it.
+pub(super) fn too_deep(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let starts_with = |at: usize, mark: &[u8]| bytes.get(at..).is_some_and(|rest| rest.starts_with(mark));
+    let (mut at, mut open, mut dots) = (0, 0_usize, 0_usize);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'#' => {
+                at += bytes.iter().skip(at).position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+                continue;
+            }
+            b'"' | b'\'' => {
+                let triple = [*byte; 3];
+                let end: &[u8] = if starts_with(at, &triple) { &triple } else { &triple[..1] };
+                at += end.len();
+                while at < bytes.len() && !starts_with(at, end) {
+                    // A text on one line ends with it, closed or not.
+                    if end.len() == 1 && bytes.get(at) == Some(&b'\n') {
+                        break;
+                    }
+                    at += if *byte == b'"' && bytes.get(at) == Some(&b'\\') { 2 } else { 1 };
+                }
+                at += end.len();
+                continue;
+            }
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            b'.' => dots += 1,
+            // A new key begins, or what it is said to be.
+            b'=' | b',' | b'\n' => dots = 0,
+            _ => {}
+        }
+        if open + dots > MAX_DEPTH {
+            return Some(at);
+        }
+        at += 1;
+    }
+    None
+}

@@ -42,7 +42,7 @@ pub(crate) fn check(globals: &Globals, file: Option<PathBuf>) -> Result<Exit, Fa
         show_diagnostic(&mut text, &style, &style.bad("fault"), &file, fault);
     }
     for warning in &report.warnings {
-        show_diagnostic(&mut text, &style, &style.doubtful("warn"), &file, warning);
+        show_diagnostic(&mut text, &style, &style.doubtful("warn "), &file, warning);
     }
     let name = file.display();
     let _ = match &report.policy {
@@ -53,8 +53,8 @@ pub(crate) fn check(globals: &Globals, file: Option<PathBuf>) -> Result<Exit, Fa
             };
             writeln!(
                 text,
-                "{} {name}: {}, {}, {}{noticed}",
-                style.good("ok"),
+                "{}  {name}: {}, {}, {}{noticed}",
+                style.good("ok   "),
                 count(policy.clients.len(), "client"),
                 count(policy.reviewers.len(), "reviewer"),
                 count(policy.rules.len(), "rule")
@@ -78,9 +78,11 @@ const EXCERPT_WIDTH: usize = 110;
 /// A diagnostic with the line that it is about, and a caret under what is meant.
 fn show_diagnostic(text: &mut String, style: &Style, grade: &str, file: &Path, diagnostic: &Diagnostic) {
     let Diagnostic { line, column, width, table_line, message, excerpt, help } = diagnostic;
-    let _ = writeln!(text, "{grade} {}:{line}:{column}: {}", file.display(), style.bold(&harmless(message)));
+    let name = file.display();
+    let _ = writeln!(text, "{grade}  {name}: line {line}: {}", style.bold(&harmless(message)));
     let number = line.to_string();
     let margin = " ".repeat(number.len());
+    let _ = writeln!(text, "{margin}{} {name}:{line}:{column}", style.dim("-->"));
     let bar = style.dim("|");
     if let Some(excerpt) = excerpt {
         let start =

@@ -657,7 +657,7 @@ impl Compiler<'_> {
                 let mut fault = ConditionFault::new(span.clone(), message);
                 match (ty, wanted) {
                     (Ty::Json, Ty::Int) => {
-                        fault = fault.help("numbers of the payload are doubles: write `int(…)`")
+                        fault = fault.help("numbers of the payload are doubles: write `int(…)`");
                     }
                     (Ty::Json | Ty::Text, Ty::Moment) => {
                         fault = fault.help("write `timestamp(…)` or `duration(…)` around the text");
@@ -683,15 +683,11 @@ impl Compiler<'_> {
     }
 
     fn matches(&mut self, arguments: Vec<(Node, Ty, Range<usize>)>, name_span: Range<usize>) -> Typed {
-        let [(text, text_ty, text_span), (pattern, _, pattern_span)] = match <[_; 2]>::try_from(arguments) {
-            Ok(two) => two,
-            Err(_) => {
-                self.fault(
-                    name_span,
-                    "`matches` takes a text and a pattern: `payload.to.matches('@example[.]com$')`",
-                );
-                return BROKEN;
-            }
+        let Ok([(text, text_ty, text_span), (pattern, _, pattern_span)]) = <[_; 2]>::try_from(arguments)
+        else {
+            let shape = "`matches` takes a text and a pattern: `payload.to.matches('@example[.]com$')`";
+            self.fault(name_span, shape);
+            return BROKEN;
         };
         if !text_ty.may_be(Ty::Text) {
             self.fault(text_span, format!("`matches` needs a text, but this is {}", text_ty.name()));

@@ -3,6 +3,8 @@
 //! A pattern is read here before it is compiled. What the two read differently is written in the way that both read
 //! alike, or refused; what would cost too much is refused. <https://github.com/google/re2/wiki/Syntax>
 
+use std::fmt::Write as _;
+
 use regex_lite::{Regex, RegexBuilder};
 
 use super::super::EvalError;
@@ -120,29 +122,7 @@ impl<'p> Reader<'p> {
             let was_start = std::mem::replace(&mut at_start, false);
             match c {
                 '*' | '+' | '?' | '{' => {
-                    if repeated {
-                        return Err(format!("`{c}` repeats what is repeated already; put that into a group"));
-                    }
-                    if level.last.is_none() {
-                        let written = if c == '{' { "`{` without a count" } else { "a repetition" };
-                        return Err(format!(
-                            "{written} needs something before it; write `\\{c}` for the character"
-                        ));
-                    }
-                    let count = if c == '{' { self.count()? } else { 1 };
-                    if c != '{' {
-                        self.out.push(c);
-                    }
-                    level.last = level.last.map(|weight| weight.saturating_mul(count.max(1)));
-                    level.last_count = level.last_count.saturating_mul(count.max(1));
-                    if level.last_count > MAX_COUNT {
-                        return Err(format!(
-                            "the counts in the pattern, multiplied where one is inside another, go beyond {MAX_COUNT}"
-                        ));
-                    }
-                    if self.rest.next_if_eq(&'?').is_some() {
-                        self.out.push('?');
-                    }
+                    self.repetition(c, level, repeated)?;
                     repeated = true;
                     continue;
                 }
@@ -191,10 +171,6 @@ impl<'p> Reader<'p> {
                 ']' | '}' => {
                     return Err(format!("`{c}` without its beginning; write `\\{c}` for the character"));
                 }
-                '.' => {
-                    level.push(1, 1);
-                    self.out.push(c);
-                }
                 _ => {
                     level.push(1, 1);
                     self.out.push(c);
@@ -223,6 +199,32 @@ impl<'p> Reader<'p> {
             ignores_case: self.ignores_case,
             has_word_boundary: self.has_word_boundary,
         })
+    }
+
+    /// A repetition of the last thing.
+    fn repetition(&mut self, c: char, level: &mut Level, repeated: bool) -> Result<(), String> {
+        if repeated {
+            return Err(format!("`{c}` repeats what is repeated already; put that into a group"));
+        }
+        if level.last.is_none() {
+            let written = if c == '{' { "`{` without a count" } else { "a repetition" };
+            return Err(format!("{written} needs something before it; write `\\{c}` for the character"));
+        }
+        let count = if c == '{' { self.count()? } else { 1 };
+        if c != '{' {
+            self.out.push(c);
+        }
+        level.last = level.last.map(|weight| weight.saturating_mul(count.max(1)));
+        level.last_count = level.last_count.saturating_mul(count.max(1));
+        if level.last_count > MAX_COUNT {
+            return Err(format!(
+                "the counts in the pattern, multiplied where one is inside another, go beyond {MAX_COUNT}"
+            ));
+        }
+        if self.rest.next_if_eq(&'?').is_some() {
+            self.out.push('?');
+        }
+        Ok(())
     }
 
     /// What follows `{`: `n}`, `n,}` or `n,m}`. Returns how many copies it makes.
@@ -395,7 +397,7 @@ impl<'p> Reader<'p> {
             self.out.push('\\');
             self.out.push(c);
         } else if c.is_ascii_control() {
-            self.out.push_str(&format!("\\x{:02X}", u32::from(c)));
+            let _ = write!(self.out, "\\x{:02X}", u32::from(c));
         } else {
             self.out.push(c);
         }

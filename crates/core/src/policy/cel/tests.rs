@@ -494,7 +494,8 @@ fn a_long_list_may_be_looked_through() {
 
 #[test]
 fn the_deepest_condition_is_read_and_evaluated_on_the_smallest_stack() {
-    let shapes: [(&str, fn(usize) -> String); 9] = [
+    type Shape = (&'static str, fn(usize) -> String);
+    let shapes: [Shape; 9] = [
         ("parentheses", |n| format!("{}true{}", "(".repeat(n), ")".repeat(n))),
         ("negations", |n| format!("{}true", "!".repeat(n))),
         ("minus signs", |n| format!("{}1 == 1", "- ".repeat(n))),
