@@ -92,7 +92,7 @@ impl Queues for QueueFiles {
     async fn publish(&self, queue: &str, name: &str, body: &str) -> Result<(), Fault> {
         let folder = self.folder.join(queue);
         std::fs::create_dir_all(&folder)
-            .and_then(|()| replace(&folder.join(format!("{name}.json")), body.as_bytes()))
+            .and_then(|()| replace(&folder.join(format!("{name}.json")), escaped_json(body).as_bytes()))
             .map_err(|error| Fault::new("a request cannot be put into its queue", error))?;
         if let Some(terminal) = &self.terminal {
             terminal.put(format!("\nqueue {queue}: a request waits there\n"));
