@@ -125,7 +125,7 @@ impl People {
         let approval_id =
             ApprovalId::parse(approval_id).map_err(|error| Failure::new("`approval_id`", error))?;
         let key = RequestKey::of(&self.client, &request_id);
-        Ok(Link::mint(&self.keyring.current, key, &approval_id, &self.reviewer))
+        Ok(Link::mint(&self.keyring.current, key, &approval_id, &self.reviewer, 1))
     }
 }
 
