@@ -166,9 +166,7 @@ impl<'de> Visitor<'de> for Strict {
         while let Some(key) = entries.next_key::<String>()? {
             let value = entries.next_value_seed(Strict)?;
             if object.contains_key(&key) {
-                return Err(serde::de::Error::custom(format!(
-                    "the key `{key}` appears twice in one object"
-                )));
+                return Err(serde::de::Error::custom(format!("the key `{key}` appears twice in one object")));
             }
             object.insert(key, value);
         }
