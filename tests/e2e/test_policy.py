@@ -239,7 +239,7 @@ def test_explain_refuses_what_the_gate_refuses_and_says_what_it_would_evaluate(t
     for body, told in (
         ('{"acton": "known.thing"}', "acton"),
         ('{"action": "known thing"}', "dotted name"),
-        ('{"action": "known.thing", "action": "x"}', "there twice"),
+        ('{"action": "known.thing", "action": "x"}', "appears twice"),
         ('{"payload": {"n": 100000000000000000001}}', "payload.n"),
         ('{"payload": {"n": 1E30}}', "payload.n"),
         ('{"payload": {"n": 1e400}}', "JSON"),

@@ -177,9 +177,7 @@ impl<'de> Visitor<'de> for Strict {
         while let Some(key) = entries.next_key::<String>()? {
             let value = entries.next_value_seed(Strict)?;
             if object.contains_key(&key) {
-                return Err(serde::de::Error::custom(format!(
-                    "the key `{key}` is there twice in one object"
-                )));
+                return Err(serde::de::Error::custom(format!("the key `{key}` appears twice in one object")));
             }
             object.insert(key, value);
         }
@@ -515,9 +513,9 @@ mod tests {
             assert!(parse_strict(bytes).is_err(), "{bytes:?}");
         }
         for (text, told) in [
-            (r#"{"amount":1,"amount":1000}"#, "`amount` is there twice"),
-            (r#"{"a":[{"b":1,"c":2,"b":1}]}"#, "`b` is there twice"),
-            (r#"{"a":1,"\u0061":1}"#, "`a` is there twice"),
+            (r#"{"amount":1,"amount":1000}"#, "`amount` appears twice"),
+            (r#"{"a":[{"b":1,"c":2,"b":1}]}"#, "`b` appears twice"),
+            (r#"{"a":1,"\u0061":1}"#, "`a` appears twice"),
         ] {
             let error = parse_strict(text.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(told), "{text}: {error}");

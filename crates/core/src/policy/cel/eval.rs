@@ -50,10 +50,8 @@ impl<'a, 'b> Evaluation<'a, 'b> {
             Node::And(left, right) => self.logical(left, right, false),
             Node::Or(left, right) => self.logical(left, right, true),
             Node::Not(operand) => Ok(Value::Bool(!self.truth(operand)?)),
-            Node::NotStrictlyFalse(operand) => match self.truth(operand) {
-                Err(EvalError::TooManySteps) => Err(EvalError::TooManySteps),
-                truth => Ok(Value::Bool(truth.unwrap_or(true))),
-            },
+            // An error lets the loop go on: a later item may settle it. Out of steps, the next one fails.
+            Node::NotStrictlyFalse(operand) => Ok(Value::Bool(self.truth(operand).unwrap_or(true))),
             Node::Negate(operand) => self.negate(operand),
             Node::Conditional(condition, then, otherwise) => {
                 let branch = if self.truth(condition)? { then } else { otherwise };

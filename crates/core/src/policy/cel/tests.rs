@@ -76,6 +76,7 @@ fn numbers_of_the_payload_are_doubles() {
         ("1 + payload.amount * 2 - 1 == 40", json!({"amount": 20}), True),
         ("payload.amount / 3 < 7 && payload.amount / 3 > 6", json!({"amount": 20}), True),
         ("payload.amount + -1 == 19 && -payload.amount == -20", json!({"amount": 20}), True),
+        ("payload.amount + -(1) == 19 && -(1) + payload.amount == 19", json!({"amount": 20}), True),
         ("double(size(payload.items)) * payload.price <= 20", json!({"items": [1, 2], "price": 9.5}), True),
         ("int(payload.n) % 2 == 0", json!({"n": 4}), True),
         ("int(payload.n) % 2 == 0", json!({"n": 4.9}), True),
@@ -466,7 +467,9 @@ fn a_condition_that_takes_too_many_steps_cannot_be_evaluated() {
         "payload.many.all(a, now.getHours('Europe/Berlin') < 24)",
         "payload.many.all(a, timestamp('2026-11-26T18:11:22.25Z') <= now)",
         "payload.many.all(a, string(payload.many[0] + 0.1) != '')",
-        // Neither a true nor a false beside it hides that.
+        "payload.items.all(a, 'a,a,a,a,a,a,a,a'.replace('a', payload.text) != '')",
+        // Neither a true nor a false nor another error beside it hides that.
+        "payload.missing == 1 || payload.items.all(a, payload.items.all(b, a + b > 0)) || true",
         "payload.items.all(a, payload.items.all(b, a + b > 0)) || true",
         "false && true || payload.items.all(a, payload.items.all(b, a + b > 0)) || action != ''",
     ] {
