@@ -297,11 +297,8 @@ impl Worker {
         if attempt == ALERT_AFTER
             && let OutboxSubject::Approval { approval_id, .. } = &message.subject
         {
-            let alert = Alert::NotTold {
-                approval_id: approval_id.clone(),
-                message: message.id.clone(),
-                attempt,
-            };
+            let alert =
+                Alert::NotTold { approval_id: approval_id.clone(), message: message.id.clone(), attempt };
             self.gate.alert(message.subject.clone(), alert).await?;
         }
         Ok(progress)

@@ -6,8 +6,8 @@
     reason = "a problem is made once in a call that fails, and moved a few times"
 )]
 
-use std::marker::PhantomData;
 use std::convert::Infallible;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use axum::body::Body;

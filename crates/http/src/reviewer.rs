@@ -119,7 +119,11 @@ pub(crate) async fn decide(
         (status = 404, description = "`not_found`: nobody's link", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 410, description = "`link_expired`", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 503, description = "`no_policy` or `unavailable`", content((String = "text/html"), (Problem = "application/problem+json")))))]
-pub(crate) async fn inbox(State(gate): State<Arc<Gate>>, LinkText(link): LinkText, headers: HeaderMap) -> Response {
+pub(crate) async fn inbox(
+    State(gate): State<Arc<Gate>>,
+    LinkText(link): LinkText,
+    headers: HeaderMap,
+) -> Response {
     let inbox = match gate.inbox(&link).await {
         Ok(inbox) => inbox,
         Err(error) => return refused(error.into(), &headers),

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
-use async_trait::async_trait;
 use placet_delivery::{Channel, Notification, SendOutcome};
 use placet_gate::Fault;
 use tokio::sync::Semaphore;
@@ -92,7 +92,6 @@ impl Mailer {
         builder.multipart(both).map_err(|error| Fault::new("a letter cannot be written as mail", error))
     }
 }
-
 
 /// A password, and a link that decides, go over the network encrypted or not at all.
 ///

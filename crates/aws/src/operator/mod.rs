@@ -98,7 +98,10 @@ impl Stack {
 }
 
 /// The functions' configuration, as far as the operator needs it, from what the template puts out.
-fn config(stack: &str, outputs: &HashMap<String, String>) -> Result<(GateConfig, BTreeMap<String, String>), Fault> {
+fn config(
+    stack: &str,
+    outputs: &HashMap<String, String>,
+) -> Result<(GateConfig, BTreeMap<String, String>), Fault> {
     let mut missing = Vec::new();
     let mut output = |name: &'static str| {
         outputs.get(name).cloned().unwrap_or_else(|| {
