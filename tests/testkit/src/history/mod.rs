@@ -181,7 +181,7 @@ const AT_ONCE: usize = 8;
 /// Runs random histories, eight acts at once, and panics with one that breaks a promise.
 pub fn survives_races(make: impl AsyncFn(Arc<FixedClock>) -> Subject) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let result = runner(RACES).run(&proptest::collection::vec(act(), 40..80), |acts| {
+    let result = runner(RACES).run(&history(30..60), |acts| {
         runtime.block_on(async {
             let subject = make(FixedClock::new()).await;
             race(&subject, &acts).await.map_err(TestCaseError::fail)
@@ -192,7 +192,7 @@ pub fn survives_races(make: impl AsyncFn(Arc<FixedClock>) -> Subject) {
 
 fn try_to_follow(make: &impl AsyncFn(Arc<FixedClock>) -> Subject) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let result = runner(HISTORIES / AT_A_TIME).run(&proptest::collection::vec(act(), 20..60), |acts| {
+    let result = runner(HISTORIES / AT_A_TIME).run(&history(15..45), |acts| {
         runtime.block_on(async {
             let subject = make(FixedClock::new()).await;
             follow(&subject, &acts).await.map_err(TestCaseError::fail)
@@ -334,6 +334,30 @@ async fn race(subject: &Subject, acts: &[Act]) -> Result<(), String> {
         watchdog.check(subject, &actor).await.map_err(|what| format!("after {group:?}: {what}"))?;
     }
     watchdog.check_end(subject, &actor).await
+}
+
+/// Acts at random, and among them scenes that chance alone would seldom play.
+fn history(length: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Act>> {
+    let step = prop_oneof![7 => act().prop_map(|act| vec![act]), 1 => scene()];
+    proptest::collection::vec(step, length).prop_map(|steps| steps.concat())
+}
+
+/// One request that several people must approve, while the policy changes between their words.
+fn scene() -> impl Strategy<Value = Vec<Act>> {
+    let word = |key: Key| {
+        prop_oneof![
+            5 => prop::sample::select(&["bob", "carol", "dave", "erin"][..])
+                .prop_map(move |who| Act::Vote { key, who, yes: true, link: Which::First }),
+            3 => (0_usize..3).prop_map(Act::Install),
+            1 => Just(Act::Deliver),
+        ]
+    };
+    (key(), prop::sample::select(&["double", "single"][..])).prop_flat_map(move |(key, action)| {
+        let ask =
+            Ask { client: key.0, name: key.1, action, amount: 1, timeout_seconds: None, callback: None };
+        proptest::collection::vec(word(key), 2..7)
+            .prop_map(move |words| [vec![Act::Ask(ask.clone(), SecretOf::ThisEpoch)], words].concat())
+    })
 }
 
 fn act() -> impl Strategy<Value = Act> {
