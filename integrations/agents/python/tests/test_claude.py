@@ -181,7 +181,7 @@ def test_the_hook_command_gates_claude_code(running, desk, raw, tmp_path):
     with model_server(script) as url:
         result = claude_code(
             url, tmp_path, "--settings", str(tmp_path / "settings.json"),
-            PLACET_URL=running.url, PLACET_CLIENT="agent", PLACET_SECRET=raw("agent").secret,
+            PLACET_URL=running.url, PLACET_CLIENT="agent", PLACET_SECRET=raw("agent").secret, PLACET_TOKEN_ALG="HS256",
         )  # fmt: skip
     answering.done()
     assert result == "Done."
@@ -220,7 +220,7 @@ def hook(stdin, seconds=30, **environment):
 
 @pytest.mark.parametrize("stdin", ["", "{}", "[]", "null", '{"tool_name":"Bash","tool_name":"Read","tool_input":{}}', '{"tool_name":"Bash"}', '{"tool_name":"Bash","tool_input":{"n":1e999}}'])
 def test_a_hook_that_cannot_ask_denies(running, raw, stdin):
-    ran = hook(stdin, PLACET_URL=running.url, PLACET_CLIENT="agent", PLACET_SECRET=raw("agent").secret)
+    ran = hook(stdin, PLACET_URL=running.url, PLACET_CLIENT="agent", PLACET_SECRET=raw("agent").secret, PLACET_TOKEN_ALG="HS256")
     assert denied(ran), ran
 
 
@@ -232,7 +232,7 @@ def test_a_hook_without_a_gate_or_settings_denies(free_url):
 
 def test_a_hook_that_nobody_answers_denies_in_time(running, raw):
     stdin = json.dumps({"tool_name": "Slow", "tool_input": {}, "tool_use_id": "toolu_f1"})
-    ran = hook(stdin, seconds=1, PLACET_URL=running.url, PLACET_CLIENT="agent", PLACET_SECRET=raw("agent").secret)
+    ran = hook(stdin, seconds=1, PLACET_URL=running.url, PLACET_CLIENT="agent", PLACET_SECRET=raw("agent").secret, PLACET_TOKEN_ALG="HS256")
     assert denied(ran), ran
 
 

@@ -35,7 +35,7 @@ def mailbox():
 def run(example, running, raw, mailbox):
     environment = {
         "PATH": os.environ["PATH"], "NO_PROXY": "127.0.0.1", "PLACET_URL": running.url, "PLACET_CLIENT": "agent",
-        "PLACET_SECRET": raw("agent").secret, "SMTP": mailbox.address,
+        "PLACET_SECRET": raw("agent").secret, "PLACET_TOKEN_ALG": "HS256", "SMTP": mailbox.address,
     }  # fmt: skip
     return subprocess.run([sys.executable, EXAMPLES / example], env=environment, capture_output=True, text=True, timeout=180)
 

@@ -98,7 +98,12 @@ def test_while_nobody_answers_the_model_is_told_to_call_again(gate, raw):
     )
     said = json.loads(placet_openai.answer_responses_call(gate, call, wait_seconds=0)["output"])
     assert (said["status"], said["approved"]) == ("pending", False) and "call request_approval again" in said["next"]
-    gate.cancel("pending-1")
+    assert said["request_id"] == "pending-1"
+    again = json.loads(placet_openai.answer_responses_call(gate, call, wait_seconds=0)["output"])
+    assert again == said
+    pending = [row for row in raw("agent").list(status="pending", limit=100).json()["requests"] if row["action"] == "invoice.later"]
+    assert len(pending) == 1
+    gate.cancel(pending[0]["request_id"])
 
 
 # ---------------------------------------------------------------- the Agents SDK
