@@ -75,6 +75,11 @@ when = 'action.startsWith("auto.")'
 decide = "approve"
 
 [[rules]]
+name = "auto tool"
+when = 'action.startsWith("claude.Auto")'
+decide = "approve"
+
+[[rules]]
 name = "auto brief"
 when = 'action == "brief.do"'
 decide = "approve"

@@ -13,7 +13,7 @@ try:
     from .errors import GateError, InvalidPayload, InvalidToken, NotApproved, PlacetError, TimedOut, Unreachable
     from .executor import Executor
     from .flows import UNCHECKED, Authorized
-except Exception as error:
+except (Exception, SystemExit) as error:
     # A module is missing or broken. The hook `placet.claude_code` lives in this package, too, and must come as far as to
     # say so with its exit code: an error in here would end it with 1, which blocks nothing.
     _error = error

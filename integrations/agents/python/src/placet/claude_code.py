@@ -52,8 +52,6 @@ def main() -> NoReturn:
         if time.monotonic() < began + options.timeout:
             os._exit(ALLOWS)
         reason = "the answer came too late"
-    except SystemExit as end:  # argparse: its own words are out
-        os._exit(ALLOWS if end.code == 0 else BLOCKS)
     except BaseException as error:
         reason = _reason(error)
     _block(reason)
@@ -70,7 +68,12 @@ def _options() -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(prog="placet-claude-hook", description="Claude Code's PreToolUse hook for Placet")
     parser.add_argument("--timeout", type=seconds, default=540.0, metavar="SECONDS", help="deny after so long (default 540)")
-    return parser.parse_args()
+    try:
+        return parser.parse_args()
+    except SystemExit:
+        # Its words are out. `--help` is no approval, either.
+        sys.stdout.flush()
+        os._exit(BLOCKS)
 
 
 def _ask(until: float) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +20,7 @@ from .errors import PlacetError
 from .flows import Flow, Settings
 
 NAME = "request_approval"
+LABEL = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 DESCRIPTION = (
     "Ask a person to approve something before you do it, and wait for the answer. `payload` is exactly what will be "
     "done. If `status` is still `pending`, call this again with the same arguments and the `request_id` you were told. Only `approved: true` with an "
@@ -63,6 +65,8 @@ def answer(
         action = asked["action"]
         if not all(isinstance(one, str) for one in (label, action, asked["summary"])):
             raise PlacetError("request_id, summary and action are texts")
+        if not LABEL.fullmatch(label):
+            raise PlacetError("request_id is 1 to 128 of A-Za-z0-9._:-")
         text = canonical(asked["payload"])
         name = _name(settings.client, conversation, label, action, text)
         approval = yield from flows.ask(settings, request_id=name, summary=asked["summary"], action=action, payload=decoded(text))
@@ -84,8 +88,7 @@ def answer(
 
 def _name(client: str, conversation: str | None, label: str, action: str, text: bytes) -> str:
     parts = json.dumps([client, conversation, label, action, digest(text)])
-    shown = "".join(char if char.isascii() and (char.isalnum() or char in "._:-") else "-" for char in label[:60])
-    return f"{shown or 'tool'}-{hashlib.sha256(parts.encode()).hexdigest()[:24]}"
+    return f"{label[:60]}-{hashlib.sha256(parts.encode()).hexdigest()[:24]}"
 
 
 def told(approval: Approval, label: str) -> dict[str, Any]:
