@@ -46,9 +46,15 @@ export class InvalidCallback extends PlacetError {
   override name = 'InvalidCallback';
 }
 
-/** The gate gave no answer. */
+/** The gate gave no answer, or one that no gate gives. `final`: trying again would not help. */
 export class Unreachable extends PlacetError {
   override name = 'Unreachable';
+  readonly final: boolean;
+
+  constructor(message: string, options: { cause?: unknown; final?: boolean } = {}) {
+    super(message, 'cause' in options ? { cause: options.cause } : undefined);
+    this.final = options.final ?? false;
+  }
 }
 
 /** The gate refused the call (RFC 9457). `code` is stable, such as `request_id_conflict`. */

@@ -44,7 +44,7 @@ stages = [{ ask = ["finance"], within = "1h" }]
 `;
 
 function extras(id: string): string {
-  return { agent: 'owner = "alice"', signed: 'token = "EdDSA"', mcp: 'bearer = true' }[id] ?? '';
+  return { agent: 'token = "HS256"\nowner = "alice"', other: 'token = "HS256"', signed: 'token = "EdDSA"', mcp: 'token = "HS256"\nbearer = true' }[id] ?? '';
 }
 
 export class Gate {
