@@ -192,14 +192,39 @@ def test_two_hooks_of_one_use_both_allow_what_was_approved_once(running, raw, de
     assert len(answering.done()) == 1 and used(raw, "agent", "Twice") == 1
 
 
+def test_a_second_hook_that_is_late_allows_what_the_first_has_allowed(running, raw, desk):
+    said, env = asked("Late"), environment(running, raw)
+    answering = desk.answers(raw("agent"), "claude.Late", "approve")
+    assert allowed(hook(said, env)) == allowed(hook(said, env)) == {"command": "make"}
+    assert len(answering.done()) == 1 and used(raw, "agent", "Late") == 1
+
+
+def test_a_second_hook_of_what_was_rejected_blocks_it_too(running, raw, desk):
+    said, env = asked("Never"), environment(running, raw)
+    answering = desk.answers(raw("agent"), "claude.Never", "reject")
+    assert allowed(hook(said, env)) is None and allowed(hook(said, env)) is None
+    assert len(answering.done()) == 1
+
+
 def test_a_use_id_that_comes_again_is_asked_about_again(running, raw, desk):
-    """Some model servers count from zero in every answer: what was approved once is not approved again."""
+    """Some model servers count from zero in every answer: what was approved once is no approval of another use."""
     env = environment(running, raw)
-    answering = desk.answers(raw("agent"), "claude.Again", "approve", "reject", "approve")
+    answering = desk.answers(raw("agent"), "claude.Again", "approve", "approve", "reject")
     assert allowed(hook(asked("Again", use_id="call_0"), env)) is not None
-    assert allowed(hook(asked("Again", use_id="call_0"), env)) is None
     assert allowed(hook(asked("Again", {"command": "other"}, use_id="call_0"), env)) == {"command": "other"}
+    assert allowed(hook(asked("Again", use_id="call_0", session_id="another"), env)) is None
     assert len(answering.done()) == 3
+
+
+def test_a_use_id_that_comes_again_later_is_asked_about_again(gate, raw, desk, monkeypatch):
+    from placet import flows
+    from placet.uses import judge
+
+    answering = desk.answers(raw("agent"), "claude.Later", "approve", "approve")
+    for _ in range(2):
+        assert gate.run(judge(gate.settings, "Later", {"n": 1}, "call_0", 60)) == {"n": 1}
+        monkeypatch.setattr(flows, "ONE_USE_SECONDS", -60.0)
+    assert len(answering.done()) == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

@@ -34,7 +34,7 @@ export function preToolUse(gate: Placet, options: { timeoutSeconds: number }): H
   return async (hook, toolUseID, { signal }) => {
     try {
       if (hook.hook_event_name !== 'PreToolUse') throw new PlacetError('this hook is for PreToolUse');
-      const updatedInput = await judge(gate, hook.tool_name, hook.tool_input, hook.tool_use_id ?? toolUseID, options.timeoutSeconds, signal);
+      const updatedInput = await judge(gate, hook.tool_name, hook.tool_input, hook.tool_use_id ?? toolUseID, options.timeoutSeconds, signal, hook.session_id);
       return { hookSpecificOutput: { hookEventName: 'PreToolUse', permissionDecision: 'allow', permissionDecisionReason: 'approved', updatedInput } };
     } catch (error) {
       return { hookSpecificOutput: { hookEventName: 'PreToolUse', permissionDecision: 'deny', permissionDecisionReason: no(error) } };
@@ -51,11 +51,12 @@ export function gated(gate: Placet, matcher: string, options: { timeoutSeconds?:
 /** The input that a tool may be used with, once; throws where it may not. */
 async function judge(
   gate: Placet, tool: unknown, input: unknown, useId: unknown, timeoutSeconds: number | undefined, signal: AbortSignal | undefined,
+  session?: string,
 ): Promise<Record<string, unknown>> {
   if (typeof tool !== 'string' || !isObject(input)) throw new InvalidPayload("a tool's name and input are needed");
   const use = typeof useId === 'string' && useId !== '' ? `claude-${actionOf(useId)}` : undefined;
   // Hooks of two settings files ask about one use at once, on one machine: what one of them used up, the other may let run.
-  const machine = createHash('sha256').update(`${hostname()}\n${use}`).digest('hex').slice(0, 32);
+  const machine = createHash('sha256').update(`${hostname()}\n${session ?? 'None'}\n${use ?? 'None'}`).digest('hex').slice(0, 32);
   const question = {
     action: actionOf(tool, 'claude.'), payload: { tool, input }, summary: `Claude Code wants to use ${tool}`, timeoutSeconds, signal,
   };

@@ -12,6 +12,8 @@ import { checkClaims, readToken, type Algorithm, type Keys } from './tokens.ts';
 import { call, seconds, sleep, type CallOptions, type Caller } from './transport.ts';
 
 const POLL_SECONDS = 25;
+// Hooks that ask about one use at once may hear of its end so much later than each other.
+const ONE_USE_SECONDS = 20;
 // Withdrawing, when this program is on its way out: whoever stops it does not wait for long.
 const LAST_WORDS_SECONDS = 5;
 
@@ -76,7 +78,7 @@ interface Asked extends Errand {
   /** How long to listen; what is pending then stays so, or is withdrawn. */
   listenSeconds?: number | undefined;
   leaveOpen?: boolean;
-  /** Whether to take part in a question only if it has been seen open. */
+  /** Whether to take part in a question only while it is open, or has just been answered. */
   onlyOpen?: boolean;
 }
 
@@ -195,7 +197,7 @@ export class Placet {
    * As `authorize`, for one use of a tool that several hooks may ask about at once: each of them may let it run.
    *
    * `use` is the host's name for it, and a host may give the same name again to another use. So a hook takes part in a
-   * question only if it has seen it open; what had ended before, whatever its answer, is asked anew under a new name.
+   * question only while it is open, or has just been answered; what had ended before is asked anew under a new name.
    *
    * @internal
    */
@@ -224,7 +226,14 @@ export class Placet {
       }
       throw new NotApproved(approval);
     }
-    const used = await this.#use<P>(approval.token, text, action, this.client, { until, signal }, redeemedBy);
+    let used: { payload: P; claims: Claims };
+    try {
+      used = await this.#use<P>(approval.token, text, action, this.client, { until, signal }, redeemedBy);
+    } catch (error) {
+      // By another use of that name.
+      if (redeemedBy !== undefined && error instanceof GateError && error.code === 'already_redeemed') throw new Joined();
+      throw error;
+    }
     if (used.claims.jti !== approval.approval_id || used.claims.sub !== approval.request_id) throw new InvalidToken('unknown_approval');
     return { ...used, approval };
   }
@@ -244,7 +253,7 @@ export class Placet {
         try {
           const answer = await this.#ask(asked, {});
           approval = answer.approval;
-          if (asked.onlyOpen && approval.status !== 'pending' && !answer.isNew) throw new Joined();
+          if (asked.onlyOpen && approval.status !== 'pending' && !answer.isNew && !(answer.age < ONE_USE_SECONDS)) throw new Joined();
           if (approval.status === 'pending') {
             asked.notify?.(approval);
             approval = await this.#wait(name, asked.listenSeconds, { until, signal });
@@ -294,7 +303,7 @@ export class Placet {
     }
   }
 
-  async #ask(asked: Asked, extra: { callbackUrl?: string | undefined; waitSeconds?: number | undefined }): Promise<{ approval: Approval; isNew: boolean }> {
+  async #ask(asked: Asked, extra: { callbackUrl?: string | undefined; waitSeconds?: number | undefined }): Promise<{ approval: Approval; isNew: boolean; age: number }> {
     const { action, text, metadata, timeoutSeconds, until, signal } = asked;
     const waits = extra.waitSeconds ?? 0;
     const body = {
@@ -312,7 +321,9 @@ export class Placet {
     if (approval.payload_sha256 !== sha256(text) || approval.action !== action) {
       throw new InvalidPayload('the gate read another payload than was sent');
     }
-    return { approval, isNew: answer.status === 201 };
+    // Both times by the gate's clock, where its answer is dated.
+    const age = (Date.parse(answer.date ?? new Date().toUTCString()) - Date.parse(approval.decided_at ?? '')) / 1000;
+    return { approval, isNew: answer.status === 201, age };
   }
 
   async #wait(requestId: string, waitSeconds: number | undefined, options: CallOptions): Promise<Approval> {

@@ -38,7 +38,7 @@ export function seconds(): number {
 }
 
 /** One call's answer. Trying it again is safe: each call here is idempotent. */
-export async function call(caller: Caller, method: string, path: string, options: CallOptions = {}): Promise<{ status: number; json: unknown }> {
+export async function call(caller: Caller, method: string, path: string, options: CallOptions = {}): Promise<{ status: number; json: unknown; date: string | undefined }> {
   const { body, waits = 0, until, signal } = options;
   const raw = body === undefined ? '' : JSON.stringify(body);
   const patience = new Patience(options.patienceSeconds ?? caller.patienceSeconds, until);
@@ -53,7 +53,7 @@ export async function call(caller: Caller, method: string, path: string, options
     let told: number | undefined;
     try {
       const answer = await send(caller.address, method, path, headers, raw, left, signal);
-      if (answer.status >= 200 && answer.status < 300) return { status: answer.status, json: json(answer.text) };
+      if (answer.status >= 200 && answer.status < 300) return { status: answer.status, json: json(answer.text), date: answer.date };
       trouble = refusal(answer);
       if (!isTriedAgain(answer.status)) throw trouble;
       if (answer.status === 429 || answer.status === 503) told = retryAfter(answer.retryAfter, Date.now() / 1000);
@@ -87,6 +87,7 @@ interface Answer {
   status: number;
   text: string;
   retryAfter: string | undefined;
+  date: string | undefined;
 }
 
 async function send(
@@ -106,7 +107,7 @@ async function send(
       request.end(raw);
     });
     const text = await limited(response);
-    return { status: response.statusCode ?? 0, text, retryAfter: response.headers['retry-after'] };
+    return { status: response.statusCode ?? 0, text, retryAfter: response.headers['retry-after'], date: response.headers.date };
   } catch (error) {
     signal?.throwIfAborted();
     if (error instanceof Unreachable) throw error;

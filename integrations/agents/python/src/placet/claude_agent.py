@@ -51,8 +51,9 @@ def pre_tool_use(gate: AsyncPlacet, *, timeout_seconds: float) -> HookCallback:
         try:
             if hook["hook_event_name"] != "PreToolUse":
                 raise PlacetError("this hook is for PreToolUse")
+            use_id, session = hook.get("tool_use_id") or tool_use_id, hook.get("session_id")
             approved = await gate.run(
-                judge(gate.settings, hook["tool_name"], hook["tool_input"], hook.get("tool_use_id") or tool_use_id, timeout_seconds)
+                judge(gate.settings, hook["tool_name"], hook["tool_input"], use_id, timeout_seconds, session=session)
             )
         except Exception as error:  # a hook that raises blocks nothing
             decision["permissionDecisionReason"] = _no(error)

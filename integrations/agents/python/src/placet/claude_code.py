@@ -47,7 +47,7 @@ def main() -> NoReturn:
         options = _options()
         _watch(began + options.timeout)
         _heed_signals()
-        approved = _ask(began + options.timeout)
+        approved = _ask(options.timeout, began + options.timeout)
         _say({"hookEventName": "PreToolUse", "permissionDecision": "allow", "permissionDecisionReason": "approved", "updatedInput": approved})
         if time.monotonic() < began + options.timeout:
             os._exit(ALLOWS)
@@ -76,7 +76,7 @@ def _options() -> argparse.Namespace:
         os._exit(BLOCKS)
 
 
-def _ask(until: float) -> dict[str, Any]:
+def _ask(timeout: float, until: float) -> dict[str, Any]:
     """The input that was approved, and used up. Raises otherwise."""
     # A closed stream's number is given to the next file that is opened: what is said would go astray.
     if sys.stdin is None or sys.stdout is None:
@@ -93,10 +93,12 @@ def _ask(until: float) -> dict[str, Any]:
     asked = strict_object(raw.decode("utf-8", "strict"))
     if asked.get("hook_event_name", "PreToolUse") != "PreToolUse":
         raise ValueError("this hook is for PreToolUse")
-    left = until - time.monotonic()
-    left -= min(SPARE_SECONDS, left / 4)
-    with Placet.from_env(patience_seconds=min(60.0, left)) as gate:
-        return gate.run(judge(gate.settings, asked.get("tool_name"), asked.get("tool_input"), asked.get("tool_use_id"), left))
+    until -= min(SPARE_SECONDS, timeout / 4)
+    with Placet.from_env(patience_seconds=min(60.0, timeout)) as gate:
+        # The gate is told the whole time: hooks of one use ask the same question, however long each took to start.
+        return gate.run(judge(
+            gate.settings, asked.get("tool_name"), asked.get("tool_input"), asked.get("tool_use_id"), timeout, until, asked.get("session_id")
+        ))  # fmt: skip
 
 
 def _say(decision: dict[str, Any]) -> None:

@@ -12,6 +12,8 @@ import secrets
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -26,6 +28,8 @@ T = TypeVar("T")
 
 POLL_SECONDS = 25
 ANSWER_SECONDS = 15.0
+# Hooks that ask about one use at once may hear of its end so much later than each other.
+ONE_USE_SECONDS = 20.0
 # Withdrawing, when this program is on its way out: whoever stops it does not wait for long.
 LAST_WORDS_SECONDS = 5.0
 
@@ -167,7 +171,7 @@ def ask(
     wait_seconds: int = 0,
     until: float | None = None,
 ) -> Flow[Approval]:
-    approval, _ = yield from _ask(
+    approval, _, _ = yield from _ask(
         settings, action, canonical(payload), summary, request_id or new_request_id(action), timeout_seconds,
         callback_url=callback_url, metadata=metadata, wait_seconds=wait_seconds, until=until,
     )  # fmt: skip
@@ -178,8 +182,8 @@ def _ask(
     settings: Settings, action: str, text: bytes, summary: str, name: str, timeout_seconds: float | None, *,
     callback_url: str | None = None, metadata: Mapping[str, str] | None = None, wait_seconds: int = 0,
     until: float | None = None,
-) -> Flow[tuple[Approval, bool]]:  # fmt: skip
-    """The approval, and whether the question is new: false where it joined one that had been asked before."""
+) -> Flow[tuple[Approval, bool, float]]:  # fmt: skip
+    """The approval; whether the question is new, or has joined one that was asked before; how long ago it was decided."""
     question: dict[str, Any] = {
         "request_id": well_formed(name), "action": well_formed(action), "summary": well_formed(summary, 500),
         "payload": decoded(text), "wait_seconds": wait_seconds,
@@ -194,7 +198,18 @@ def _ask(
     approval = Approval.of(_json(reply))
     if approval.payload_sha256 != digest(text) or approval.action != action:
         raise InvalidPayload("the gate read another payload than was sent")
-    return approval, reply.status == 201
+    return approval, reply.status == 201, _age(approval.decided_at, reply, settings.clock())
+
+
+def _age(decided_at: str | None, reply: Reply, now: float) -> float:
+    """Seconds since the decision, both times by the gate's clock where its answer is dated."""
+    try:
+        then = datetime.fromisoformat(decided_at or "").timestamp()
+        return parsedate_to_datetime(reply.headers["date"]).timestamp() - then
+    except KeyError:
+        return now - then
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return math.inf
 
 
 def get(settings: Settings, request_id: str, wait_seconds: int = 0, until: float | None = None) -> Flow[Approval]:
@@ -330,14 +345,16 @@ def authorize(
 
 def authorize_use(
     settings: Settings, *, use: str | None, redeemed_by: str, action: str, payload: Mapping[str, Any], summary: str,
-    timeout_seconds: float | None,
+    timeout_seconds: float | None, until: float | None = None,
 ) -> Flow[Authorized]:  # fmt: skip
     """As `authorize`, for one use of a tool that several hooks may ask about at once: each of them may let it run.
 
     `use` is the host's name for it, and a host may give the same name again to another use. So a hook takes part in a
-    question only if it has seen it open; what had ended before, whatever its answer, is asked anew under a new name.
+    question only while it is open, or has just been answered; what had ended before is asked anew under a new name.
+    `until` is when all must be over, where that is sooner than `timeout_seconds` from now.
     """
-    until = None if timeout_seconds is None else settings.monotonic() + timeout_seconds
+    if until is None and timeout_seconds is not None:
+        until = settings.monotonic() + timeout_seconds
     if use is not None:
         try:
             return (yield from _authorize(
@@ -358,10 +375,10 @@ def _authorize(
     text = canonical(payload)
     approval: Approval | None = None
     try:
-        approval, new = yield from _ask(
+        approval, new, age = yield from _ask(
             settings, action, text, summary, name, timeout_seconds, metadata=metadata, until=until
         )
-        if shared_by is not None and approval.ended and not new:
+        if shared_by is not None and approval.ended and not new and not age < ONE_USE_SECONDS:
             raise _Joined
         if not approval.ended:
             if notify is not None:
@@ -391,9 +408,14 @@ def _authorize(
         if approval.status == "expired" or (stopped and timeout_seconds is not None):
             raise TimedOut(approval, f"{approval.request_id}: nobody answered in time ({approval.status})")
         raise NotApproved(approval)
-    usable, claims = yield from use_token(
-        settings, approval.token, decoded(text), action, settings.client, until, redeemed_by=shared_by
-    )
+    try:
+        usable, claims = yield from use_token(
+            settings, approval.token, decoded(text), action, settings.client, until, redeemed_by=shared_by
+        )
+    except GateError as error:
+        if shared_by is not None and error.code == "already_redeemed":
+            raise _Joined from None  # by another use of that name
+        raise
     if (claims.jti, claims.sub) != (approval.approval_id, approval.request_id):
         raise InvalidToken("unknown_approval")
     return Authorized(usable, approval, claims)
