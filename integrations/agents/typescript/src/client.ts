@@ -88,7 +88,7 @@ class Joined extends Error {}
 export class Placet {
   readonly client: string;
   readonly #caller: Caller;
-  readonly #keys: Keys;
+  readonly #keys: (options: CallOptions) => Keys;
   readonly #issuer: string | undefined;
   readonly #audiences: ReadonlySet<string>;
 
@@ -106,11 +106,13 @@ export class Placet {
         if (this.#audiences.size !== 1 || !this.#audiences.has(client)) {
           throw new TypeError('only a client itself can verify its HS256 tokens: the tokens for an executor are EdDSA');
         }
-        this.#keys = { algorithm: 'HS256', secrets };
+        this.#keys = () => ({ algorithm: 'HS256', secrets });
         break;
-      case 'EdDSA':
-        this.#keys = { algorithm: 'EdDSA', find: new KeyCache().find(this.#caller) };
+      case 'EdDSA': {
+        const cache = new KeyCache();
+        this.#keys = (given) => ({ algorithm: 'EdDSA', find: cache.find(this.#caller, given) });
         break;
+      }
       default:
         throw new TypeError('algorithm is HS256 or EdDSA, as the policy says for this client');
     }
@@ -155,8 +157,11 @@ export class Placet {
    * compared; a payload that is `null` is not one that was left out: it is refused.
    */
   async verify(token: unknown, payload?: Payload, action?: string, audience?: string): Promise<Claims> {
-    const text = payload === undefined ? undefined : canonical(payload);
-    const claims = await readToken(token, this.#keys);
+    return this.#verify(token, payload === undefined ? undefined : canonical(payload), action, audience, {});
+  }
+
+  async #verify(token: unknown, text: string | undefined, action: string | undefined, audience: string | undefined, options: CallOptions): Promise<Claims> {
+    const claims = await readToken(token, this.#keys(options));
     const expected = { audience: audience ?? this.#audiences, issuer: this.#issuer, payload: text, action, now: Date.now() / 1000 };
     checkClaims(claims, expected);
     return claims;
@@ -356,7 +361,7 @@ export class Placet {
   ): Promise<{ payload: P; claims: Claims }> {
     // A token for any action at all would be one for an action that the policy approves alone.
     if (typeof action !== 'string') throw new TypeError('the action that is about to be done is needed');
-    const claims = await this.verify(token, decoded(text), action, audience);
+    const claims = await this.#verify(token, text, action, audience, options);
     // A name that no other call has: only this call's own retry is a retry.
     await this.#redeem(token as string, text, redeemedBy ?? `${this.client}-${randomBytes(16).toString('hex')}`, options);
     return { payload: decoded<P>(text), claims };

@@ -27,8 +27,10 @@ export async function whileOpen<T>(withdraw: () => Promise<void>, run: () => Pro
   try {
     return await run();
   } finally {
+    // Between the signal and the end nothing goes on: what was withdrawn would look like an answer.
+    if (ending) await new Promise(() => {});
     open.delete(withdraw);
-    if (open.size === 0 && !ending) leave();
+    if (open.size === 0) leave();
   }
 }
 

@@ -10,13 +10,14 @@ export class PlacetError extends Error {
 /** The request ended without an approval. */
 export class NotApproved extends PlacetError {
   override name = 'NotApproved';
-  readonly approval: Approval;
+  /** Not listed among its properties: it holds a token, and errors are printed whole. */
+  declare readonly approval: Approval;
 
   constructor(approval: Approval, message?: string) {
     const by = approval.decided_by.length > 0 ? ` by ${approval.decided_by.join(', ')}` : '';
     const why = approval.reason === null ? '' : `: ${approval.reason}`;
     super(message ?? `${approval.request_id} was ${approval.status}${by}${why}`);
-    this.approval = approval;
+    Object.defineProperty(this, 'approval', { value: approval, enumerable: false });
   }
 }
 

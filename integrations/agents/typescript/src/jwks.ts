@@ -4,7 +4,7 @@ import { importJWK, errors, type CompactVerifyGetKey, type CryptoKey } from 'jos
 
 import { isObject } from './approval.ts';
 import { Unreachable } from './errors.ts';
-import { call, seconds, type Caller } from './transport.ts';
+import { call, seconds, type Caller, type CallOptions } from './transport.ts';
 
 const LIFESPAN_SECONDS = 600;
 // A token can name any `kid`: whoever sends made-up ones must not make this program hammer the gate.
@@ -16,10 +16,10 @@ export class KeyCache {
   #fetching: Promise<void> | undefined;
 
   /** The key of a token's header, for `readToken`; the keys are fetched when they are missing or old. */
-  find(caller: Caller): CompactVerifyGetKey {
+  find(caller: Caller, options: CallOptions = {}): CompactVerifyGetKey {
     return async ({ kid }) => {
       if (this.#wantsFetch(kid)) {
-        this.#fetching ??= this.#fetch(caller).finally(() => (this.#fetching = undefined));
+        this.#fetching ??= this.#fetch(caller, options).finally(() => (this.#fetching = undefined));
         await this.#fetching;
       }
       const key = kid === undefined ? undefined : this.#keys.get(kid);
@@ -55,8 +55,8 @@ export class KeyCache {
     return age > LIFESPAN_SECONDS || (age > COOLDOWN_SECONDS && !(kid !== undefined && this.#keys.has(kid)));
   }
 
-  async #fetch(caller: Caller): Promise<void> {
-    await this.put((await call(caller, 'GET', '/.well-known/jwks.json', { signed: false })).json);
+  async #fetch(caller: Caller, { until, signal }: CallOptions): Promise<void> {
+    await this.put((await call(caller, 'GET', '/.well-known/jwks.json', { until, signal, signed: false })).json);
   }
 }
 
