@@ -20,6 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from local_gate import LocalGate
 from meddler import Meddler
 from placet_client import wait_until
 
@@ -39,6 +40,7 @@ def status(raw, approval, client="agent"):
 @pytest.mark.parametrize("kind", [Placet, AsyncPlacet])
 @pytest.mark.parametrize(("place", "what"), [
     ("/v1/requests", "hang"), ("/v1/requests", "lose"), ("GET", "hang"), ("GET", "slow"), ("cancel", "hang"), ("redeem", "hang"), ("redeem", "lose"), ("jwks.json", "hang"),
+    ("redeem", "trickle"), ("GET", "trickle"),
 ])  # fmt: skip
 def test_one_time_limit_is_for_all_of_it(running, raw, connect, kind, place, what):
     def meddle(method, path):
@@ -361,3 +363,60 @@ def test_words_are_cut_by_characters_and_made_readable(gate):
     summary = "😀" * 499 + "ä" + "zzz"
     assert gate.ask(action="auto.words", payload={}, summary=summary).summary == summary[:500]
     assert gate.ask(action="auto.words", payload={}, summary="a\ud800b", metadata={"k": "\udfff"}).summary == "a\ufffdb"
+
+
+EXECUTORS = '''
+issuer = "https://gate.example.test"
+
+[[clients]]
+id = "asker"
+roles = ["requester"]
+executors = ["payments"]
+
+[[clients]]
+id = "payments"
+roles = ["executor"]
+
+[[clients]]
+id = "stranger"
+roles = ["executor"]
+
+[[rules]]
+name = "auto"
+when = 'true'
+decide = "approve"
+'''
+
+
+def test_an_executor_redeems_with_a_secret_of_its_own(tmp_path):
+    gate = LocalGate(tmp_path, EXECUTORS)
+    try:
+        try:
+            gate.start(seconds=60)
+        except AssertionError as error:
+            if "executor" in str(error):
+                pytest.skip("this gate does not know the role `executor` yet")
+            raise
+        asker = Placet(gate.url, "asker", gate.secret("asker"), issuer="https://gate.example.test")
+        executor = Placet(gate.url, "payments", gate.secret("payments"), audience="asker", issuer="https://gate.example.test")
+        stranger = Placet(gate.url, "stranger", gate.secret("stranger"), audience="asker")
+        done = []
+
+        @executor.requires_token("invoice.pay")
+        def pay(to, amount):
+            done.append((to, amount))
+
+        token = asker.ask(action="invoice.pay", payload={"to": "acme", "amount": 1}, summary="s", wait_seconds=1).token
+        with pytest.raises(GateError):
+            stranger.use_token(token, {"to": "acme", "amount": 1}, "invoice.pay")
+        with pytest.raises(PlacetError, match="payload_mismatch"):
+            pay("acme", 2, approval_token=token)
+        assert executor.verify_online(token, {"to": "acme", "amount": 1})["valid"] is True
+        pay("acme", 1, approval_token=token)
+        with pytest.raises(PlacetError, match="already_redeemed"):
+            pay("acme", 1, approval_token=token)
+        with pytest.raises(PlacetError, match="already_redeemed"):
+            asker.use_token(token, {"to": "acme", "amount": 1}, "invoice.pay")
+        assert done == [("acme", 1)]
+    finally:
+        gate.kill()

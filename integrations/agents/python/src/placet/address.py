@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from .deadline import limited
+
 PLAIN = re.compile(r"[!-~]+")
 
 
@@ -49,7 +51,7 @@ def client(url: str) -> httpx2.Client:
     """
     # A transport of its own: the environment's proxies are for clients without one.
     transport = httpx2.HTTPTransport() if is_loopback(urlsplit(url).hostname or "") else None
-    return httpx2.Client(base_url=url, follow_redirects=False, transport=transport)
+    return limited(httpx2.Client(base_url=url, follow_redirects=False, transport=transport))
 
 
 def async_client(url: str) -> httpx2.AsyncClient:

@@ -19,6 +19,7 @@ from typing import Self, TypeVar
 import httpx2
 
 from . import address
+from .deadline import within
 from .errors import Unreachable
 from .flows import Flow, Pause, Reply, Send
 
@@ -56,17 +57,14 @@ class Blocking:
                     trouble = error
 
     def _send(self, step: Send) -> Reply:
-        end = time.monotonic() + step.seconds
         try:
-            with self._http.stream(
+            with within(step.seconds), self._http.stream(
                 step.method, step.path, headers=dict(step.headers), content=step.body or None, timeout=step.seconds
             ) as answer:
                 body = bytearray()
                 for chunk in answer.iter_bytes():
                     body += chunk
                     _limit(body)
-                    if time.monotonic() > end:
-                        raise Unreachable("the gate does not answer: it is too slow")
                 return Reply(answer.status_code, answer.headers, bytes(body))
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             raise Unreachable(f"the gate does not answer: {error or type(error).__name__}") from error
