@@ -182,6 +182,31 @@ def test_whatever_the_gate_and_the_network_do_only_what_was_used_up_runs(running
         assert used(raw, "agent", tool) + used(raw, "signed", tool) == 1
 
 
+CLOCKS = [
+    "time.time = lambda: 0.0", "time.time = lambda: 4e9", "time.time = lambda: float('nan')", "time.time = lambda: 1 / 0", "time.monotonic = lambda: 7.0",
+    "time.monotonic = lambda: random.uniform(0, 1e9)", "time.monotonic = lambda: next(back)", "time.monotonic = lambda: next(jump)", "time.sleep = lambda _: None",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+@pytest.mark.parametrize("place", ["", "redeem", "GET"])
+def test_whatever_the_clock_says_only_what_was_used_up_runs_and_the_hook_ends(running, raw, tmp_path, clock, place):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import itertools, random, time\nback, jump = itertools.count(1e6, -1.0), itertools.count(0, 3600.0)\n" + clock
+    )
+    tool = f"AutoClock{CLOCKS.index(clock)}{place}"
+
+    def meddle(method, path):
+        return "hang" if place and (path.endswith(place) or place == method) else "pass"
+
+    with Meddler(running.url, meddle) as between:
+        began = time.monotonic()
+        approved = allowed(hook(asked(tool if place != "GET" else f"Clock{place}"), environment(between.url, raw, PYTHONPATH=str(tmp_path)), seconds=3))
+        assert time.monotonic() - began < 10
+    if approved is not None:
+        assert place == "" and used(raw, "agent", tool) == 1
+
+
 def test_two_hooks_of_one_use_both_allow_what_was_approved_once(running, raw, desk):
     """The hook stands in two settings files: Claude Code runs both at once, and each of them must say yes."""
     said, env = asked("Twice"), environment(running, raw)

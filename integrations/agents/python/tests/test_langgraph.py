@@ -181,13 +181,14 @@ def test_another_process_that_resumes_the_graph_finds_what_was_done(gate, desk, 
     saver, calls = InMemorySaver(), [call("transfer", "auto.process", 7, "c1"), call("refund", "graph.process", 8, "c2")]
     graph, paid = tools_graph(gate, calls, True, saver)
     paused = graph.invoke({"messages": [("user", "pay")]}, thread("t1"))
-    assert paused["__interrupt__"] and paid == [("auto.process", 7)]
+    assert paused["__interrupt__"] and paid in ([], [("auto.process", 7)])  # the first, where the second was asked in time
     langgraph._siblings = langgraph._Siblings()
     again, more = tools_graph(gate, calls, True, saver)
     answering = desk.answers(raw("agent"), "graph.process", "approve")
     state = run(again, None, thread("t1"), gate)
     answering.done()
-    assert results(state) == ["paid 7 by auto.process", "paid 8 by graph.process"] and more == [("graph.process", 8)]
+    assert results(state) == ["paid 7 by auto.process", "paid 8 by graph.process"]
+    assert sorted(paid + more) == [("auto.process", 7), ("graph.process", 8)]
 
 
 def test_deeds_one_after_the_other_in_one_node_are_done_once_each(gate, desk, raw):

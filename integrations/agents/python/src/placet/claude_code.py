@@ -45,7 +45,7 @@ def main() -> NoReturn:
     reason = "this hook did not come to an end"
     try:
         options = _options()
-        _watch(began + options.timeout)
+        _watch(options.timeout)
         _heed_signals()
         approved = _ask(options.timeout, began + options.timeout)
         _say({"hookEventName": "PreToolUse", "permissionDecision": "allow", "permissionDecisionReason": "approved", "updatedInput": approved})
@@ -139,12 +139,11 @@ def _reason(error: BaseException) -> str:
     return f"placet-claude-hook: {type(error).__name__}"
 
 
-def _watch(until: float) -> None:
-    """Ends this program when its time is over, whatever it is doing then."""
+def _watch(seconds: float) -> None:
+    """Ends this program when its time is over, whatever it is doing then, and whatever its clocks say."""
 
     def wait() -> None:
-        while (left := until - time.monotonic()) > 0:
-            time.sleep(left)
+        time.sleep(seconds)
         _block("the time for it is over")
 
     threading.Thread(target=wait, daemon=True).start()
