@@ -1,9 +1,10 @@
 /** An errand (ask, wait, redeem) from its first call to its end: its time limit, its ways out, its patience, its address. */
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -237,6 +238,34 @@ describe('the address', () => {
   test('https and loopback are taken', () => {
     for (const url of ['http://127.0.0.1:8484', 'http://127.1.2.3', 'http://localhost:8484/', 'http://[::1]:8484', 'https://gate.example.com', 'https://gate.example.com/placet/']) {
       for (const one of make(url)) one();
+    }
+  });
+
+  test('a private authority is trusted where SSL_CERT_FILE names it', async () => {
+    const [key, cert] = [join(gate.folder, 'key.pem'), join(gate.folder, 'cert.pem')];
+    const subject = ['-subj', '/CN=gate', '-addext', 'subjectAltName=IP:127.0.0.1', '-days', '2', '-nodes', '-newkey', 'rsa:2048'];
+    execFileSync('openssl', ['req', '-x509', ...subject, '-keyout', key, '-out', cert], { stdio: 'ignore' });
+    const server = createTlsServer({ key: readFileSync(key), cert: readFileSync(cert) }, (request, response) => {
+      const onward = httpRequest(gate.url + request.url, { method: request.method ?? 'GET', headers: request.headers }, (answer) => {
+        response.writeHead(answer.statusCode ?? 0, answer.headers);
+        answer.pipe(response);
+      });
+      request.pipe(onward);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    try {
+      const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+      const question = { action: 'auto.tls', payload: {}, summary: 's' };
+      await assert.rejects(gate.client('signed', { url, patienceSeconds: 0 }).authorize(question), /self.signed certificate/);
+      process.env['SSL_CERT_FILE'] = cert;
+      const { approval } = await gate.client('signed', { url }).authorize(question);
+      assert.equal((await new Executor({ url, client: 'signed', once: () => true }).verify(approval.token)).aud, 'signed');
+      process.env['SSL_CERT_FILE'] = join(gate.folder, 'nowhere.pem');
+      assert.throws(() => gate.client('signed', { url }), /nowhere/);
+    } finally {
+      delete process.env['SSL_CERT_FILE'];
+      server.closeAllConnections();
+      server.close();
     }
   });
 
