@@ -7,20 +7,29 @@ With ANTHROPIC_API_KEY the real model writes; without, recorded answers are play
 
 import os
 import smtplib
+import sys
 from contextlib import nullcontext
 from email.message import EmailMessage
 
 from anthropic import Anthropic, beta_tool
 from recorded import model_server
 
-from placet import NotApproved, Placet
+from placet import Approval, NotApproved, Placet
 
 key = os.environ.get("ANTHROPIC_API_KEY")
+
+
+def waiting(approval: Approval) -> None:
+    print(f"A person of rule {approval.rule!r} was asked (stage {approval.stage}): {approval.summary}. "
+          f"Waiting until {approval.deadline}; Ctrl-C withdraws it.", file=sys.stderr)  # fmt: skip
+
 
 with Placet.from_env() as gate, nullcontext() if key else model_server("claude") as url:
     client = Anthropic() if key else Anthropic(base_url=url, api_key="recorded")
 
-    @gate.requires_approval("invoice.send", summary=lambda call: f"Mail invoice {call['number']} to {call['to']}")
+    @gate.requires_approval(
+        "invoice.send", summary=lambda call: f"Mail invoice {call['number']} to {call['to']}", notify=waiting
+    )
     def mail(to: str, number: str, amount: str) -> str:
         letter = EmailMessage()
         letter["From"], letter["To"], letter["Subject"] = "billing@example.com", to, f"Invoice {number}"

@@ -8,6 +8,7 @@ With OPENAI_API_KEY the real model writes; without, recorded answers are played 
 import asyncio
 import os
 import smtplib
+import sys
 from contextlib import nullcontext
 from email.message import EmailMessage
 
@@ -15,7 +16,7 @@ from agents import Agent, OpenAIResponsesModel, Runner, function_tool, set_traci
 from openai import AsyncOpenAI
 from recorded import model_server
 
-from placet import AsyncPlacet
+from placet import Approval, AsyncPlacet
 
 
 def mail(to: str, number: str, amount: str) -> str:
@@ -28,6 +29,11 @@ def mail(to: str, number: str, amount: str) -> str:
     return f"Invoice {number} was sent to {to}."
 
 
+def waiting(approval: Approval) -> None:
+    print(f"A person of rule {approval.rule!r} was asked (stage {approval.stage}): {approval.summary}. "
+          f"Waiting until {approval.deadline}; Ctrl-C withdraws it.", file=sys.stderr)  # fmt: skip
+
+
 async def main() -> None:
     key = os.environ.get("OPENAI_API_KEY")
     set_tracing_disabled(key is None)
@@ -36,7 +42,9 @@ async def main() -> None:
         async with AsyncPlacet.from_env() as gate:
 
             @function_tool
-            @gate.requires_approval("invoice.send", summary=lambda call: f"Mail invoice {call['number']} to {call['to']}")
+            @gate.requires_approval(
+                "invoice.send", summary=lambda call: f"Mail invoice {call['number']} to {call['to']}", notify=waiting
+            )
             async def send_invoice(to: str, number: str, amount: str) -> str:
                 """Send an invoice by email. A person is asked first."""
                 return await asyncio.to_thread(mail, to, number, amount)

@@ -24,6 +24,7 @@ issuer = "{ISSUER}"
 [[clients]]
 id = "agent"
 roles = ["requester"]
+token = "HS256"
 owner = "alice"
 callback_hosts = ["127.0.0.1"]
 rate_per_minute = 60000
@@ -31,6 +32,7 @@ rate_per_minute = 60000
 [[clients]]
 id = "other"
 roles = ["requester"]
+token = "HS256"
 rate_per_minute = 60000
 
 [[clients]]
@@ -48,6 +50,7 @@ rate_per_minute = 60000
 [[clients]]
 id = "mcp"
 roles = ["requester"]
+token = "HS256"
 bearer = true
 rate_per_minute = 60000
 
@@ -69,6 +72,11 @@ roles = ["finance"]
 [[rules]]
 name = "auto yes"
 when = 'action.startsWith("auto.")'
+decide = "approve"
+
+[[rules]]
+name = "auto tool"
+when = 'action.startsWith("claude.Auto")'
 decide = "approve"
 
 [[rules]]
@@ -178,8 +186,7 @@ def connect(running, raw):
     """Makes clients of the package under test."""
 
     def make(client_id="agent", kind=Placet, **options):
-        if client_id.startswith("signed"):
-            options.setdefault("algorithm", "EdDSA")
+        options.setdefault("algorithm", "EdDSA" if client_id.startswith("signed") else "HS256")
         options.setdefault("issuer", ISSUER)
         return kind(running.url, client_id, raw(client_id).secret, **options)
 
@@ -204,7 +211,7 @@ def own_gate(tmp_path):
     gate = LocalGate(tmp_path, POLICY)
     try:
         gate.start(seconds=60)
-        with Placet(gate.url, "agent", gate.secret("agent")) as client:
+        with Placet(gate.url, "agent", gate.secret("agent"), algorithm="HS256") as client:
             yield gate, client
     finally:
         gate.kill()

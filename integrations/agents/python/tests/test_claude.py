@@ -156,6 +156,44 @@ async def test_the_hook_of_the_agent_sdk_gates_even_allowed_tools(agate, desk, r
     assert sent == [PAYLOAD]
 
 
+async def test_a_hook_that_is_gated_blocks_whatever_fails_in_it(agate, desk, raw, tmp_path, monkeypatch):
+    """Claude Code itself, with its own blocking failure mode: a fault in our code must not let the tool run."""
+    sent = []
+    script = [[use("mcp__mail__send_invoice", PAYLOAD, f"toolu_g{n}")] for n in (1, 2)] + [text("None was sent.")]
+
+    def broken(*_):
+        raise RuntimeError("secret words")
+
+    monkeypatch.setattr(claude_agent, "judge", broken)
+    matcher = claude_agent.gated(agate, "mcp__mail__.*", timeout_seconds=20)
+    assert (matcher.on_failure, matcher.timeout) == ("block", 80)
+    raising = HookMatcher(matcher="mcp__mail__.*", hooks=[lambda *_: broken()], timeout=60, on_failure="block")
+    for one in (matcher, raising):
+        with model_server(script) as url:
+            options = ClaudeAgentOptions(
+                mcp_servers={"mail": mail_server(sent)}, allowed_tools=["mcp__mail__send_invoice"], hooks={"PreToolUse": [one]},
+                env=surroundings(url, tmp_path), cwd=tmp_path, setting_sources=[], max_turns=5,
+            )  # fmt: skip
+            assert await asyncio.wait_for(told(options), 120) == "None was sent."
+    assert sent == []
+
+
+async def test_whatever_goes_wrong_in_a_callback_is_a_denial(agate, monkeypatch):
+    context = claude_agent_sdk.ToolPermissionContext(tool_use_id="toolu_h1")
+    for wrong in (RuntimeError("secret words"), KeyError("x"), OSError(), RecursionError()):
+
+        def broken(*_, wrong=wrong):
+            raise wrong
+
+        monkeypatch.setattr(claude_agent, "judge", broken)
+        denied = await claude_agent.can_use_tool(agate)("Bash", {}, context)
+        assert denied.behavior == "deny" and "secret words" not in denied.message
+        hook = claude_agent.pre_tool_use(agate, timeout_seconds=5)
+        for given in ({"hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_input": {}}, {"hook_event_name": "PostToolUse"}, {}, None):
+            said = await hook(given, "toolu_h1", {"signal": None})
+            assert said["hookSpecificOutput"]["permissionDecision"] == "deny", given
+
+
 def claude_code(url, home, *arguments, **extra):
     """Claude Code as a person runs it, on one prompt."""
     environment = {"PATH": os.environ["PATH"], **surroundings(url, home), **extra}
@@ -169,7 +207,10 @@ def claude_code(url, home, *arguments, **extra):
 
 def test_the_hook_command_gates_claude_code(running, desk, raw, tmp_path):
     """Bash is allowed by the settings; the hook asks all the same."""
-    hook = {"type": "command", "command": f"{sys.executable} -m placet.claude_code --timeout 100", "timeout": 120}
+    hook = {
+        "type": "command", "command": sys.executable, "args": ["-m", "placet.claude_code", "--timeout", "100"], "timeout": 120,
+        "onFailure": "block",
+    }  # fmt: skip
     settings = {"permissions": {"allow": ["Bash"]}, "hooks": {"PreToolUse": [{"matcher": "Bash", "hooks": [hook]}]}}
     (tmp_path / "settings.json").write_text(json.dumps(settings))
     answering = desk.answers(raw("agent"), "claude.Bash", "approve", "reject", reason="no")
@@ -181,11 +222,43 @@ def test_the_hook_command_gates_claude_code(running, desk, raw, tmp_path):
     with model_server(script) as url:
         result = claude_code(
             url, tmp_path, "--settings", str(tmp_path / "settings.json"),
-            PLACET_URL=running.url, PLACET_CLIENT="agent", PLACET_SECRET=raw("agent").secret,
+            PLACET_URL=running.url, PLACET_CLIENT="agent", PLACET_SECRET=raw("agent").secret, PLACET_TOKEN_ALG="HS256",
         )  # fmt: skip
     answering.done()
     assert result == "Done."
     assert (tmp_path / "approved.txt").read_text() == "yes\n" and not (tmp_path / "rejected.txt").exists()
+
+
+@pytest.mark.parametrize("hook", [
+    {"command": "/nowhere/placet-claude-hook", "args": [], "onFailure": "block"}, {"command": "/nowhere/placet-claude-hook || exit 2"},
+    {"command": f"PYTHONPATH=/nowhere {sys.executable} -S -m placet.claude_code", "onFailure": "block"}, {"command": f"{sys.executable} -c 'import os; os.abort()'", "onFailure": "block"},
+])  # fmt: skip
+def test_a_hook_that_cannot_even_start_blocks_by_the_settings_that_are_told(tmp_path, hook):
+    settings = {"permissions": {"allow": ["Bash"]}, "hooks": {"PreToolUse": [{"matcher": "Bash", "hooks": [{"type": "command", "timeout": 60, **hook}]}]}}
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    script = [[use("Bash", {"command": "echo yes > ran.txt", "description": "d"}, "toolu_i1")], text("Done.")]
+    with model_server(script) as url:
+        assert claude_code(url, tmp_path, "--settings", str(tmp_path / "settings.json")) == "Done."
+    assert not (tmp_path / "ran.txt").exists()
+
+
+def test_two_settings_files_with_the_hook_let_an_approved_tool_run(running, desk, raw, tmp_path):
+    hook = {"type": "command", "command": sys.executable, "args": ["-m", "placet.claude_code", "--timeout", "100"], "timeout": 120, "onFailure": "block"}
+    settings = {"permissions": {"allow": ["Bash"]}, "hooks": {"PreToolUse": [{"matcher": "Bash", "hooks": [hook]}]}}
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    (tmp_path / ".claude").mkdir()
+    # The same errand in other words, so that Claude Code does not take the two for one.
+    twin = {**hook, "command": "env", "args": [sys.executable, *hook["args"]]}
+    (tmp_path / ".claude/settings.json").write_text(json.dumps({"hooks": {"PreToolUse": [{"matcher": "Bash", "hooks": [twin]}]}}))
+    answering = desk.answers(raw("agent"), "claude.Bash", "approve")
+    script = [[use("Bash", {"command": "echo yes > approved.txt", "description": "d"}, "toolu_j1")], text("Done.")]
+    with model_server(script) as url:
+        result = claude_code(
+            url, tmp_path, "--settings", str(tmp_path / "settings.json"),
+            PLACET_URL=running.url, PLACET_CLIENT="agent", PLACET_SECRET=raw("agent").secret, PLACET_TOKEN_ALG="HS256",
+        )  # fmt: skip
+    answering.done()
+    assert result == "Done." and (tmp_path / "approved.txt").exists()
 
 
 def test_the_permission_prompt_tool_of_placet_mcp_gates_claude_code(running, desk, raw, tmp_path):
@@ -220,7 +293,7 @@ def hook(stdin, seconds=30, **environment):
 
 @pytest.mark.parametrize("stdin", ["", "{}", "[]", "null", '{"tool_name":"Bash","tool_name":"Read","tool_input":{}}', '{"tool_name":"Bash"}', '{"tool_name":"Bash","tool_input":{"n":1e999}}'])
 def test_a_hook_that_cannot_ask_denies(running, raw, stdin):
-    ran = hook(stdin, PLACET_URL=running.url, PLACET_CLIENT="agent", PLACET_SECRET=raw("agent").secret)
+    ran = hook(stdin, PLACET_URL=running.url, PLACET_CLIENT="agent", PLACET_SECRET=raw("agent").secret, PLACET_TOKEN_ALG="HS256")
     assert denied(ran), ran
 
 
@@ -232,7 +305,7 @@ def test_a_hook_without_a_gate_or_settings_denies(free_url):
 
 def test_a_hook_that_nobody_answers_denies_in_time(running, raw):
     stdin = json.dumps({"tool_name": "Slow", "tool_input": {}, "tool_use_id": "toolu_f1"})
-    ran = hook(stdin, seconds=1, PLACET_URL=running.url, PLACET_CLIENT="agent", PLACET_SECRET=raw("agent").secret)
+    ran = hook(stdin, seconds=1, PLACET_URL=running.url, PLACET_CLIENT="agent", PLACET_SECRET=raw("agent").secret, PLACET_TOKEN_ALG="HS256")
     assert denied(ran), ran
 
 

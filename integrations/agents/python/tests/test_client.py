@@ -83,15 +83,13 @@ def test_an_unknown_key_is_looked_for_at_most_every_so_often(connect):
     cache.put({"keys": [{"kty": "RSA", "kid": "a"}, {"kty": "OKP", "crv": "X25519", "kid": "b"}]}, 100)
     assert cache.find("a") == cache.find("b") == cache.find(None) == []
     assert not cache.wants_fetch("a", 100) and cache.wants_fetch("a", 100 + LIFESPAN_SECONDS + 1)
-    with pytest.raises(Unreachable):
-        cache.put({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "c", "x": "!"}]}, 0)
 
 
 def test_keys_and_secrets_may_be_rotated_while_a_client_works(own_gate):
     gate, client = own_gate
     before = client.ask(action="auto.do", payload={}, summary="s", wait_seconds=1)
     gate.cli("keys", "rotate")
-    fresh = Placet(gate.url, "agent", [gate.secret("agent"), client.settings.secrets[0]])
+    fresh = Placet(gate.url, "agent", [gate.secret("agent"), client.settings.secrets[0]], algorithm="HS256")
     for one in (client, fresh):
         after = one.ask(action="auto.do", payload={"n": 1}, summary="s", wait_seconds=1)
         assert one.verify(after.token, {"n": 1}).jti == after.approval_id

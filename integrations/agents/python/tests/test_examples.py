@@ -35,7 +35,7 @@ def mailbox():
 def run(example, running, raw, mailbox):
     environment = {
         "PATH": os.environ["PATH"], "NO_PROXY": "127.0.0.1", "PLACET_URL": running.url, "PLACET_CLIENT": "agent",
-        "PLACET_SECRET": raw("agent").secret, "SMTP": mailbox.address,
+        "PLACET_SECRET": raw("agent").secret, "PLACET_TOKEN_ALG": "HS256", "SMTP": mailbox.address,
     }  # fmt: skip
     return subprocess.run([sys.executable, EXAMPLES / example], env=environment, capture_output=True, text=True, timeout=180)
 
@@ -50,6 +50,8 @@ def test_an_agent_mails_the_invoice_once_a_person_has_approved(example, running,
     ((to, letter),) = mailbox.letters
     assert to == ["acme@example.com"] and "Please pay EUR 5000.00 for invoice 4711." in letter
     assert "invoice 4711" in ran.stdout
+    # Whoever looks at the terminal is told what is waited for.
+    assert "rule 'people' was asked (stage 1): Mail invoice 4711 to acme@example.com" in ran.stderr
 
 
 @pytest.mark.parametrize("example", AGENTS)
@@ -62,4 +64,4 @@ def test_an_agent_mails_nothing_that_a_person_has_rejected(example, running, raw
 
 @pytest.mark.parametrize("example", AGENTS)
 def test_an_example_fits_on_a_page(example):
-    assert len((EXAMPLES / example).read_text().splitlines()) < 60
+    assert len((EXAMPLES / example).read_text().splitlines()) < 65

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from placet import InvalidPayload, InvalidToken, canonical, digest, signing
+from placet import InvalidPayload, InvalidToken, Unreachable, canonical, digest, signing
 from placet import tokens as placet_tokens
 from placet.callbacks import InvalidCallback, read_callback
 from placet.canonical import strict_object
@@ -31,7 +31,7 @@ def test_the_files_are_what_the_generator_writes():
     subprocess.run([sys.executable, FIXTURES / "generate.py", "--check"], check=True)
 
 
-@named(fixture("tokens")["tokens"])
+@named(fixture("tokens")["tokens"] + fixture("jose")["tokens"])
 def test_a_token_is_judged_as_the_gate_judges_it(row):
     assert judged(row) in (row["problem"] if isinstance(row["problem"], list) else [row["problem"]])
 
@@ -77,6 +77,35 @@ def test_a_payload_has_one_canonical_text(row):
 def test_a_payload_that_two_programs_could_read_differently_is_refused(row):
     with pytest.raises(InvalidPayload):
         canonical(strict_object(row["json"]))
+
+
+@pytest.mark.parametrize("row", fixture("numbers")["accepted"], ids=lambda row: row["text"])
+def test_a_number_has_one_canonical_text(row):
+    assert canonical(strict_object(f'{{"n":{row["text"]}}}')) == f'{{"n":{row["canonical"]}}}'.encode()
+
+
+@pytest.mark.parametrize("text", fixture("numbers")["refused"], ids=lambda text: text[:40])
+def test_a_number_that_programs_read_differently_is_refused_however_it_is_spelled(text):
+    for place in ('{"n":%s}', '{"a":[{"n":%s}]}', '{"n":[1,%s]}'):
+        with pytest.raises(InvalidPayload):
+            canonical(strict_object(place % text))
+
+
+@named(fixture("jose")["documents"])
+def test_of_a_key_document_the_keys_that_can_be_used_are_taken(row):
+    cache = KeyCache()
+    cache.put(row["jwks"], 0)
+    kids = {entry["kid"] for entry in row["jwks"]["keys"] if isinstance(entry, dict) and isinstance(entry.get("kid"), str)}
+    assert sorted(kid for kid in kids if cache.find(kid)) == sorted(row["usable"])
+    token = next(one for one in fixture("jose")["tokens"] if one["algorithm"] == "EdDSA" and one["problem"] is None)
+    for keys in ([cache.find("placet-2")] if "placet-2" in row["usable"] else []):
+        assert placet_tokens.read(token["token"], keys, "EdDSA").aud == "executor"
+
+
+@pytest.mark.parametrize("document", [None, [], {}, {"keys": None}, {"keys": {}}, "keys"])
+def test_what_is_no_key_document_at_all_is_said_to_be_none(document):
+    with pytest.raises(Unreachable):
+        KeyCache().put(document, 0)
 
 
 @named(fixture("callbacks")["deliveries"])

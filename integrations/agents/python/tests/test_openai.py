@@ -98,7 +98,12 @@ def test_while_nobody_answers_the_model_is_told_to_call_again(gate, raw):
     )
     said = json.loads(placet_openai.answer_responses_call(gate, call, wait_seconds=0)["output"])
     assert (said["status"], said["approved"]) == ("pending", False) and "call request_approval again" in said["next"]
-    gate.cancel("pending-1")
+    assert said["request_id"] == "pending-1"
+    again = json.loads(placet_openai.answer_responses_call(gate, call, wait_seconds=0)["output"])
+    assert again == said
+    pending = [row for row in raw("agent").list(status="pending", limit=100).json()["requests"] if row["action"] == "invoice.later"]
+    assert len(pending) == 1
+    gate.cancel(pending[0]["request_id"])
 
 
 # ---------------------------------------------------------------- the Agents SDK
@@ -180,3 +185,92 @@ async def test_the_approval_tool_serves_an_executor_of_the_agents_sdk(agate, des
     with model_server([[responses_call("send_invoice", json.dumps({**PAYLOAD, "approval_token": "approved"}))]]) as url, pytest.raises(UserError, match="approval token is not valid"):
         await asyncio.wait_for(openai_agents.run(agent(url, [send_invoice]), "Send it.", agate), 60)
     assert len(sent) == 1
+
+
+@pytest.mark.parametrize("second", [{**PAYLOAD, "amount": 999_999}, PAYLOAD])
+async def test_a_call_id_that_comes_again_runs_nothing_that_nobody_approved(agate, desk, raw, second):
+    """The model's server names the calls. One that counts from zero in every answer must not get a second call through."""
+    tool, sent = invoice_tool()
+    action = "send_invoice"
+    answering = desk.answers(raw("agent"), action, "approve")
+    script = [[responses_call(action, json.dumps(PAYLOAD), "call_0")], [responses_call(action, json.dumps(second), "call_0")], responses_text("Done.")]
+    with model_server(script) as url:
+        try:
+            await openai_agents.run(agent(url, [tool]), "Send it.", agate, timeout_seconds=2)
+        except Exception as error:  # the SDK may take it for what it is: a fault of the model
+            assert type(error).__module__.startswith("agents"), error
+    answering.done()
+    assert sent == [("acme@example.com", 5000)]
+
+
+async def test_two_calls_of_one_answer_under_one_id_do_not_share_an_approval(agate, desk, raw):
+    tool, sent = invoice_tool()
+    calls = [responses_call("send_invoice", json.dumps({**PAYLOAD, "amount": amount}), "call_0") for amount in (5000, 999_999)]
+    answering = desk.answers(raw("agent"), "send_invoice", "approve")
+    with model_server([calls, responses_text("Done.")]) as url:
+        try:
+            await openai_agents.run(agent(url, [tool]), "Send them.", agate, timeout_seconds=2)
+        except Exception as error:
+            assert type(error).__module__.startswith("agents"), error
+    approved = [one["payload_sha256"] for one in answering.asked]
+    from placet import digest
+
+    assert len(sent) <= 1 and all(digest({"to": to, "amount": amount}) in approved for to, amount in sent)
+
+
+async def test_a_hosted_servers_tool_is_another_action_than_a_function_of_its_name(agate, raw):
+    """Two MCP servers may name two tools alike: a rule for the one must not let the other run."""
+    from agents.items import ToolApprovalItem
+    from openai.types.responses.response_output_item import McpApprovalRequest
+
+    request = McpApprovalRequest(id="r1", arguments="{}", name="look", server_label="my crm", type="mcp_approval_request")
+    clerk = Agent(name="Clerk")
+    items = {
+        "mcp.my-crm-": ToolApprovalItem(clerk, request),
+        "billing.look": ToolApprovalItem(clerk, {"type": "function_call", "name": "look", "namespace": "billing", "arguments": "{}", "call_id": "c"}),
+        "look": ToolApprovalItem(clerk, {"type": "function_call", "name": "look", "arguments": "{}", "call_id": "c"}),
+    }
+    actions = {name: openai_agents._action(item, item.name) for name, item in items.items()}
+    assert all(action.startswith(name) for name, action in actions.items()) and len(set(actions.values())) == 3, actions
+
+
+def test_no_two_tools_share_an_action():
+    from placet.tools import action_of
+
+    names = ["pay", "pay ", " pay", "pay!", "pay?", "pay.", "p\u0430y", "", "x" * 80, "x" * 81, "x" * 82, "pay-", "PAY", "päy", "p\u0308ay", "auto.pay", "auto/pay"]
+    actions = [action_of(name, "claude.") for name in names]
+    assert len(set(actions)) == len(names) and actions[0] == "claude.pay" and all(len(one) <= 128 and "auto.pay" not in one for one in actions)
+
+
+def test_a_model_names_no_request_but_its_own(gate, raw, desk):
+    """What it calls its request is a label: with it, no other's request is joined, read or stood in the way of."""
+    gate.ask(request_id="invoice-77", action="label.pay", payload=PAYLOAD, summary="s")
+    told = {}
+    for conversation in (None, "a", "b"):
+        call = openai.types.responses.ResponseFunctionToolCall(
+            arguments=ask("invoice-77", action="label.pay"), call_id="c", name="request_approval", type="function_call"
+        )
+        told[conversation] = json.loads(placet_openai.answer_responses_call(gate, call, wait_seconds=0, conversation=conversation)["output"])
+    rows = [row["request_id"] for row in raw("agent").list(status="pending", limit=100).json()["requests"] if row["action"] == "label.pay"]
+    assert len(set(rows)) == 4 and {one["request_id"] for one in told.values()} == {"invoice-77"}
+    other = json.loads(placet_openai.answer_responses_call(gate, openai.types.responses.ResponseFunctionToolCall(
+        arguments=ask("invoice-77", {**PAYLOAD, "amount": 1}, "label.pay"), call_id="c", name="request_approval", type="function_call"
+    ), wait_seconds=0)["output"])
+    assert other["status"] == "pending"
+    for row in raw("agent").list(status="pending", limit=100).json()["requests"]:
+        if row["action"] == "label.pay":
+            gate.cancel(row["request_id"])
+
+
+def test_a_model_that_names_nothing_is_told_a_name_to_go_on_with(gate, raw):
+    def call(**extra):
+        arguments = {"summary": "s", "action": "nameless.pay", "payload": PAYLOAD, **extra}
+        item = openai.types.responses.ResponseFunctionToolCall(arguments=json.dumps(arguments), call_id="c", name="request_approval", type="function_call")
+        return json.loads(placet_openai.answer_responses_call(gate, item, wait_seconds=0)["output"])
+
+    first = call()
+    assert call(request_id=first["request_id"])["request_id"] == first["request_id"] != call()["request_id"]
+    rows = [row for row in raw("agent").list(status="pending", limit=100).json()["requests"] if row["action"] == "nameless.pay"]
+    assert len(rows) == 2
+    for row in rows:
+        gate.cancel(row["request_id"])

@@ -1,36 +1,11 @@
 /** What the gate says: an approval, and the claims of its token, with the names of the wire. */
 
+import { NULLABLE, STATUSES, type Approval } from './approval-wire.ts';
 import { InvalidToken, Unreachable } from './errors.ts';
 
-const STATUSES = ['pending', 'approved', 'rejected', 'expired', 'cancelled'] as const;
+export type { Approval, Status, Vote } from './approval-wire.ts';
 
-export type Status = (typeof STATUSES)[number];
-
-/** One request and how it stands. */
-export interface Approval {
-  request_id: string;
-  approval_id: string;
-  client: string;
-  status: Status;
-  approved: boolean;
-  action: string;
-  summary: string;
-  payload_sha256: string;
-  metadata: Record<string, string>;
-  rule: string | null;
-  stage: number | null;
-  created_at: string;
-  deadline: string | null;
-  decided_at: string | null;
-  decided_by: string[];
-  reason: string | null;
-  votes: { reviewer: string; decision: 'approve' | 'reject'; reason: string | null; voted_at: string }[];
-  token: string | null;
-  status_url: string;
-  pending_twin?: string;
-}
-
-/** What a token says, once its signature is known to be good. */
+/** What a token says, once its signature is known to be good. Times are Unix seconds. */
 export interface Claims {
   iss: string;
   sub: string;
@@ -44,6 +19,10 @@ export interface Claims {
   payload_sha256: string;
   decided_by: string[];
   rule: string | null;
+  /** The version of the policy that was in force; a gate older than this claim leaves it out. */
+  policy?: unknown;
+  /** Not valid before this time. The gate does not set it; a token that has it is held to it. */
+  nbf?: number;
 }
 
 /** Reads the wire's shape. Two fields say the same; where they differ, nothing is approved. */
@@ -55,10 +34,12 @@ export function readApproval(body: unknown): Approval {
   if (!known || !agrees || !texts.every((name) => typeof body[name] === 'string') || !isTexts(body['decided_by'])) {
     throw new Unreachable('the answer contradicts itself: this does not seem to be a gate');
   }
-  if (body['token'] !== null && typeof body['token'] !== 'string') {
+  const missing = Object.fromEntries(NULLABLE.filter((name) => body[name] === undefined).map((name) => [name, null]));
+  const approval = { ...body, ...missing } as unknown as Approval;
+  if (approval.token !== null && typeof approval.token !== 'string') {
     throw new Unreachable('the answer has no token to read: this does not seem to be a gate');
   }
-  return body as unknown as Approval;
+  return approval;
 }
 
 /** Every claim has to be there, and of its type: `"yes"` is not `true`, and a list is no audience. */
@@ -69,7 +50,7 @@ export function readClaims(body: unknown): Claims {
   const rule = body['rule'] ?? null;
   if (
     !whole || !texts.every((name) => typeof body[name] === 'string') || typeof body['approved'] !== 'boolean' ||
-    !isTexts(body['decided_by']) || !(rule === null || typeof rule === 'string')
+    !isTexts(body['decided_by']) || !(rule === null || typeof rule === 'string') || !('nbf' in body ? Number.isFinite(body['nbf']) : true)
   ) {
     throw new InvalidToken('malformed');
   }

@@ -3,7 +3,6 @@
 import { createHash } from 'node:crypto';
 
 import canonicalize from 'canonicalize';
-import { parse as parseStrictly } from 'lossless-json';
 
 import { isObject } from './approval.ts';
 import { InvalidPayload } from './errors.ts';
@@ -38,14 +37,42 @@ export function sha256(text: string): string {
 
 /** Reads a JSON object, and refuses one that names a key twice: programs differ in which of the two they believe. */
 export function strictObject(text: string): Payload {
+  let value: unknown;
   try {
-    parseStrictly(text);
-    const value: unknown = JSON.parse(text);
-    if (isObject(value)) return value;
+    value = JSON.parse(text);
   } catch (error) {
     throw new InvalidPayload(`not JSON: ${error instanceof Error ? error.message : 'unreadable'}`);
   }
-  throw new InvalidPayload('a payload is a JSON object');
+  if (namesAKeyTwice(text)) throw new InvalidPayload('the JSON names a key twice');
+  if (!isObject(value)) throw new InvalidPayload('a payload is a JSON object');
+  return value;
+}
+
+/** Whether an object of a JSON text, which is known to be one, has two members of one name, be they equal or not. */
+function namesAKeyTwice(text: string): boolean {
+  const objects: (Set<string> | null)[] = [];
+  let last: string | undefined;
+  // Strings, which may hold any sign, and the signs that structure a text; numbers and words are passed over.
+  for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"|[{}[\]:,]/g)) {
+    if (token === '{') objects.push(new Set());
+    else if (token === '[') objects.push(null);
+    else if (token === '}' || token === ']') objects.pop();
+    else if (token === ':') {
+      const names = objects.at(-1);
+      // As the reader compares them: `"\u0061"` is `"a"`.
+      const name: unknown = JSON.parse(last ?? '""');
+      if (names?.has(name as string)) return true;
+      names?.add(name as string);
+    } else if (token !== ',') last = token;
+  }
+  return false;
+}
+
+/** A text that every program can read, cut after so many characters. Half a surrogate pair becomes U+FFFD. */
+export function wellFormed(text: string, most = Infinity): string {
+  // A character has two units at most: what is far too long is not taken apart to its end.
+  const start = most === Infinity ? text : text.slice(0, 2 * most);
+  return [...start].slice(0, most).join('').toWellFormed();
 }
 
 /**
@@ -62,7 +89,7 @@ function plain(value: unknown, path: string, depth: number): unknown {
   if (typeof value === 'number') {
     if (!Number.isFinite(value)) throw new InvalidPayload(`${path} is not a number that JSON has`);
     if (Number.isInteger(value) && !Number.isSafeInteger(value)) {
-      throw new InvalidPayload(`${path} is an integer beyond 2^53-1; send it as a string`);
+      throw new InvalidPayload(`${path} is a whole number beyond 2^53-1; send it as a string`);
     }
     return value;
   }

@@ -10,13 +10,14 @@ export class PlacetError extends Error {
 /** The request ended without an approval. */
 export class NotApproved extends PlacetError {
   override name = 'NotApproved';
-  readonly approval: Approval;
+  /** Not listed among its properties: it holds a token, and errors are printed whole. */
+  declare readonly approval: Approval;
 
   constructor(approval: Approval, message?: string) {
     const by = approval.decided_by.length > 0 ? ` by ${approval.decided_by.join(', ')}` : '';
     const why = approval.reason === null ? '' : `: ${approval.reason}`;
     super(message ?? `${approval.request_id} was ${approval.status}${by}${why}`);
-    this.approval = approval;
+    Object.defineProperty(this, 'approval', { value: approval, enumerable: false });
   }
 }
 
@@ -46,9 +47,15 @@ export class InvalidCallback extends PlacetError {
   override name = 'InvalidCallback';
 }
 
-/** The gate gave no answer. */
+/** The gate gave no answer, or one that no gate gives. `final`: trying again would not help. */
 export class Unreachable extends PlacetError {
   override name = 'Unreachable';
+  readonly final: boolean;
+
+  constructor(message: string, options: { cause?: unknown; final?: boolean } = {}) {
+    super(message, 'cause' in options ? { cause: options.cause } : undefined);
+    this.final = options.final ?? false;
+  }
 }
 
 /** The gate refused the call (RFC 9457). `code` is stable, such as `request_id_conflict`. */

@@ -7,8 +7,9 @@
  * approved.
  */
 
+import type { Approval } from './approval.ts';
 import { canonical, decoded, type Payload } from './canonical.ts';
-import type { Placet, Question } from './client.ts';
+import type { Errand, Placet, Question } from './client.ts';
 import { InvalidToken, TimedOut, Unreachable } from './errors.ts';
 
 export interface ApprovalOptions<A extends object, C extends unknown[], R> {
@@ -20,6 +21,10 @@ export interface ApprovalOptions<A extends object, C extends unknown[], R> {
   timeoutSeconds?: number;
   /** Not called for a rejection. */
   fallback?: (call: A, ...context: C) => R | Promise<R>;
+  /** Called with the pending approval, once a person has to decide. */
+  notify?: (approval: Approval) => void;
+  /** Stops what waits, with its reason: the question is withdrawn. */
+  signal?: AbortSignal;
 }
 
 /** Asks, waits, verifies, redeems, and only then runs the function, with exactly the argument that was approved. */
@@ -45,7 +50,7 @@ export function requireApproval<A extends object, C extends unknown[], R>(
 
 /** Whoever can use a token: a client of the gate, or an `Executor` without a secret. */
 export interface TokenUser {
-  useToken<P>(token: unknown, payload: Payload, action?: string): Promise<P>;
+  useToken<P>(token: unknown, payload: Payload, action: string): Promise<P>;
 }
 
 /**
@@ -64,7 +69,7 @@ export function requireToken<A extends object, C extends unknown[], R>(
   };
 }
 
-function question<A extends object, C extends unknown[], R>(options: ApprovalOptions<A, C, R>, text: string): Question {
+function question<A extends object, C extends unknown[], R>(options: ApprovalOptions<A, C, R>, text: string): Question & Errand {
   const told = (said: string | ((call: A) => string) | undefined) => (typeof said === 'function' ? said(decoded<A>(text)) : said);
   return {
     action: options.action,
@@ -72,5 +77,7 @@ function question<A extends object, C extends unknown[], R>(options: ApprovalOpt
     summary: told(options.summary) ?? options.action,
     requestId: told(options.requestId),
     timeoutSeconds: options.timeoutSeconds,
+    notify: options.notify,
+    signal: options.signal,
   };
 }

@@ -5,10 +5,10 @@
  * adapters are entries of their own: `placet/openai`, `placet/openai-agents`, `placet/anthropic`, `placet/claude-agent`.
  */
 
-export type { Approval, Claims, Status } from './approval.ts';
+export type { Approval, Claims, Status, Vote } from './approval.ts';
 export { readCallback } from './callbacks.ts';
 export { canonical, digest, type Payload } from './canonical.ts';
-export { Placet, type Authorized, type PlacetOptions, type Question, type Verdict } from './client.ts';
+export { Placet, type Authorized, type Errand, type PlacetOptions, type Question, type Verdict } from './client.ts';
 export {
   GateError, InvalidCallback, InvalidPayload, InvalidToken, NotApproved, PlacetError, TimedOut, Unreachable,
 } from './errors.ts';

@@ -1,6 +1,6 @@
 /** The OpenAI Agents SDK: a tool with `needsApproval: true` waits for Placet, by the SDK's own approval hook. */
 
-import { run as runAgent, type Agent, type RunResult, type RunState } from '@openai/agents';
+import { run as runAgent, type Agent, type RunResult, type RunState, type RunToolApprovalItem } from '@openai/agents';
 
 import { strictObject } from './canonical.ts';
 import type { Placet } from './client.ts';
@@ -13,11 +13,13 @@ export interface RunOptions {
   timeoutSeconds?: number;
   /** Handed to the SDK's `run`. */
   maxTurns?: number;
+  /** Handed to the SDK's `run`; stops what waits for a person as well, and withdraws it. */
+  signal?: AbortSignal;
 }
 
 /**
  * The SDK's `run`, with every approval that it asks for put before a person. The action that the policy sees is the
- * tool's name, the payload its arguments. A tool that is not approved is rejected, and the model goes on without it.
+ * tool's name (`mcp.<server>.<tool>` for a hosted MCP server's), the payload its arguments. A tool that is not approved is rejected, and the model goes on without it.
  */
 export async function run(
   agent: AnyAgent, input: string, gate: Placet, options: RunOptions = {},
@@ -25,7 +27,7 @@ export async function run(
   const { timeoutSeconds, ...sdk } = options;
   let result = await runAgent(agent, input, sdk);
   while (result.interruptions.length > 0) {
-    const state = await decide(result, gate, timeoutSeconds);
+    const state = await decide(result, gate, timeoutSeconds, sdk.signal);
     result = await runAgent(agent, state, sdk);
   }
   return result;
@@ -33,7 +35,7 @@ export async function run(
 
 /** Puts a result's interruptions before a person; the state to resume with. All are asked at once. */
 export async function decide(
-  result: RunResult<any, AnyAgent>, gate: Placet, timeoutSeconds?: number,
+  result: RunResult<any, AnyAgent>, gate: Placet, timeoutSeconds?: number, signal?: AbortSignal,
 ): Promise<RunState<any, AnyAgent>> {
   const state = result.state;
   await Promise.all(
@@ -45,13 +47,27 @@ export async function decide(
         // The SDK will run the tool with this very text: it must have one reading.
         const payload = strictObject(item.arguments || '{}');
         const summary = `${item.agent.name} wants to use ${item.name}`;
-        await gate.authorize({ action: actionOf(item.name), payload, summary, timeoutSeconds });
-        state.approve(item);
+        await gate.authorize({ action: actionFor(item, item.name), payload, summary, timeoutSeconds, signal });
       } catch (error) {
-        if (!(error instanceof PlacetError)) throw error;
-        state.reject(item, { message: `Not approved, and not done. ${error.message}` });
+        // Whatever it is, it is no approval.
+        const said = error instanceof PlacetError ? error.message : error instanceof Error ? error.name : 'an error';
+        state.reject(item, { message: `Not approved, and not done. ${said}` });
+        return;
       }
+      state.approve(item);
     }),
   );
   return state;
+}
+
+/**
+ * The tool's name; before it, where there is one, the hosted MCP server or the namespace that the tool is of. Two servers
+ * may call two tools alike, and a rule for the one must not let the other run.
+ */
+function actionFor(item: RunToolApprovalItem, name: string): string {
+  const raw = item.rawItem as { namespace?: unknown; providerData?: Record<string, unknown> };
+  const server = raw.providerData?.['server_label'] ?? raw.providerData?.['serverLabel'];
+  if (server !== undefined) return `mcp.${actionOf(String(server))}.${actionOf(name)}`;
+  if (typeof raw.namespace === 'string' && raw.namespace !== '') return `${actionOf(raw.namespace)}.${actionOf(name)}`;
+  return actionOf(name);
 }

@@ -14,13 +14,13 @@ export function chatTool() {
 }
 
 /** The `function_call_output` item for a `function_call` item that calls `request_approval`. */
-export async function answerResponsesCall(gate: Placet, call: { call_id: string; arguments: string }, waitSeconds?: number) {
-  const output = JSON.stringify(await answer(gate, call.arguments, waitSeconds));
+export async function answerResponsesCall(gate: Placet, call: { call_id: string; arguments: string }, waitSeconds?: number, conversation?: string) {
+  const output = JSON.stringify(await answer(gate, call.arguments, waitSeconds, conversation));
   return { type: 'function_call_output' as const, call_id: call.call_id, output };
 }
 
 /** The `tool` message for a tool call that calls `request_approval`. */
-export async function answerChatCall(gate: Placet, call: { id: string; function: { arguments: string } }, waitSeconds?: number) {
-  const content = JSON.stringify(await answer(gate, call.function.arguments, waitSeconds));
+export async function answerChatCall(gate: Placet, call: { id: string; function: { arguments: string } }, waitSeconds?: number, conversation?: string) {
+  const content = JSON.stringify(await answer(gate, call.function.arguments, waitSeconds, conversation));
   return { role: 'tool' as const, tool_call_id: call.id, content };
 }

@@ -6,7 +6,7 @@ import { compactVerify, errors, type CompactVerifyGetKey } from 'jose';
 
 import { isObject, readClaims, type Claims } from './approval.ts';
 import { sha256 } from './canonical.ts';
-import { InvalidToken, Unreachable } from './errors.ts';
+import { GateError, InvalidToken, Unreachable } from './errors.ts';
 
 export type Algorithm = 'HS256' | 'EdDSA';
 
@@ -14,7 +14,8 @@ export type Algorithm = 'HS256' | 'EdDSA';
 export type Keys = { algorithm: 'HS256'; secrets: readonly string[] } | { algorithm: 'EdDSA'; find: CompactVerifyGetKey };
 
 export interface Expected {
-  audience: string;
+  /** The client that asked, or one of these. */
+  audience: string | ReadonlySet<string>;
   /** Unix seconds. */
   now: number;
   issuer?: string | undefined;
@@ -40,7 +41,8 @@ export async function readToken(unverified: unknown, keys: Keys): Promise<Claims
 
 /** Audience, issuer, payload, action, outcome and time, in that order, as the gate itself checks them. */
 export function checkClaims(claims: Claims, expected: Expected): void {
-  if (claims.aud !== expected.audience) throw new InvalidToken('wrong_audience');
+  const { audience } = expected;
+  if (typeof audience === 'string' ? claims.aud !== audience : !audience.has(claims.aud)) throw new InvalidToken('wrong_audience');
   if (expected.issuer !== undefined && claims.iss !== expected.issuer) throw new InvalidToken('wrong_issuer');
   if (expected.payload !== undefined && !same(sha256(expected.payload), claims.payload_sha256)) {
     throw new InvalidToken('payload_mismatch');
@@ -48,6 +50,7 @@ export function checkClaims(claims: Claims, expected: Expected): void {
   if (expected.action !== undefined && claims.action !== expected.action) throw new InvalidToken('wrong_action');
   if (!claims.approved || claims.status !== 'approved') throw new InvalidToken('not_approved');
   if (expected.now >= claims.exp) throw new InvalidToken('token_expired');
+  if (claims.nbf !== undefined && !(expected.now >= claims.nbf)) throw new InvalidToken('token_not_yet_valid');
 }
 
 async function signedBody(token: string, key: Uint8Array | CompactVerifyGetKey, algorithm: Algorithm): Promise<unknown> {
@@ -59,16 +62,9 @@ async function signedBody(token: string, key: Uint8Array | CompactVerifyGetKey, 
     const notSigned = [errors.JWSSignatureVerificationFailed, errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys];
     if (notSigned.some((kind) => error instanceof kind)) return undefined;
     if (error instanceof Unreachable) throw error;
-    if (error instanceof errors.JWKSTimeout || error instanceof errors.JWKSInvalid || isFetchFailure(error)) {
-      throw new Unreachable("the gate's keys cannot be fetched", { cause: error });
-    }
+    if (error instanceof GateError) throw new Unreachable("the gate's keys cannot be fetched", { cause: error });
     throw new InvalidToken('malformed');
   }
-}
-
-/** jose says a plain `JOSEError` when the key document is not answered with 200, and `fetch` a `TypeError`. */
-function isFetchFailure(error: unknown): boolean {
-  return error instanceof TypeError || (error instanceof errors.JOSEError && error.code === 'ERR_JOSE_GENERIC');
 }
 
 /** A token that could be one of that algorithm; nothing in it is believed. */
@@ -80,7 +76,8 @@ function wellFormed(unverified: unknown, algorithm: Algorithm): string {
     throw new InvalidToken('malformed');
   }
   const header = parsed(Buffer.from(parts[0] ?? '', 'base64url'));
-  if (!isObject(header) || header['typ'] !== TYPE) throw new InvalidToken('malformed');
+  // `crit` names what must be understood (RFC 7515, 4.1.11): nothing here does.
+  if (!isObject(header) || header['typ'] !== TYPE || 'crit' in header) throw new InvalidToken('malformed');
   if (header['alg'] !== algorithm) throw new InvalidToken('wrong_algorithm');
   return unverified;
 }

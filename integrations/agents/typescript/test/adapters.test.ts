@@ -126,6 +126,26 @@ describe('OpenAI', () => {
     assert.ok(approved?.approved);
   });
 
+  test('a call id that comes again runs nothing that nobody approved', async () => {
+    const sent: object[] = [];
+    const pay = tool({
+      name: 'pay_again', description: 'Pay', parameters: z.object({ to: z.string(), amount: z.number() }), needsApproval: true,
+      execute: async (given) => {
+        sent.push(given);
+        return 'paid';
+      },
+    });
+    const answering = gate.answers('pay_again', ['approve']);
+    const script = [[call('pay_again', PAYLOAD, 'c0')], [call('pay_again', { ...PAYLOAD, amount: 999_999 }, 'c0')], words('Done.')];
+    await withModel(script, async (url) => {
+      const model = new OpenAIResponsesModel(new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none', maxRetries: 0 }), 'm');
+      // The SDK may take it for what it is: a fault of the model.
+      await run(new Agent({ name: 'Clerk', model, tools: [pay] }), 'Pay.', gate.client(), { timeoutSeconds: 2 }).catch(() => undefined);
+    });
+    await answering;
+    assert.deepEqual(sent, [PAYLOAD]);
+  });
+
   test('a tool of the Agents SDK is rejected where nobody answers, or its arguments have two readings', async () => {
     const sendInvoice = tool({
       name: 'send_invoice', description: 'Send an invoice', parameters: z.object({ to: z.string(), amount: z.number() }), needsApproval: true,

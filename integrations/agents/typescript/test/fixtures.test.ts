@@ -6,9 +6,10 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 
 import { createLocalJWKSet } from 'jose';
-import { canonical, digest, InvalidCallback, InvalidPayload, InvalidToken, readCallback } from 'placet';
+import { canonical, digest, InvalidCallback, InvalidPayload, InvalidToken, readCallback, Unreachable } from 'placet';
 
-import { strictObject } from '../dist/canonical.js';
+import { strictObject, wellFormed } from '../dist/canonical.js';
+import { KeyCache } from '../dist/jwks.js';
 import { signature } from '../dist/signing.js';
 import { checkClaims, readToken } from '../dist/tokens.js';
 import { ROOT } from './gate.ts';
@@ -16,7 +17,7 @@ import { ROOT } from './gate.ts';
 const read = (name: string) => JSON.parse(readFileSync(join(ROOT, `tests/fixtures/${name}.json`), 'utf8'));
 const keys = read('keyring');
 
-for (const row of read('tokens').tokens) {
+for (const row of [...read('tokens').tokens, ...read('jose').tokens]) {
   test(`a token is judged as the gate judges it: ${row.name}`, async () => {
     assert.ok([row.problem].flat().includes(await judged(row)), `${await judged(row)}, not ${row.problem}`);
   });
@@ -61,6 +62,51 @@ for (const row of read('payloads').bad) {
     assert.throws(() => canonical(strictObject(row.json)), InvalidPayload);
   });
 }
+
+for (const row of read('numbers').accepted) {
+  test(`a number has one canonical text: ${row.text}`, () => {
+    assert.equal(canonical(strictObject(`{"n":${row.text}}`)), `{"n":${row.canonical}}`);
+  });
+}
+
+for (const text of read('numbers').refused) {
+  test(`a number that programs read differently is refused however it is spelled: ${text.slice(0, 40)}`, () => {
+    for (const json of [`{"n":${text}}`, `{"a":[{"n":${text}}]}`, `{"n":[1,${text}]}`]) {
+      assert.throws(() => canonical(strictObject(json)), InvalidPayload, json);
+    }
+  });
+}
+
+for (const row of read('jose').documents) {
+  test(`of a key document the keys that can be used are taken: ${row.name}`, async () => {
+    const cache = new KeyCache();
+    await cache.put(row.jwks);
+    const kids = new Set<string>(row.jwks.keys.map((key: any) => key?.kid).filter((kid: unknown) => typeof kid === 'string'));
+    assert.deepEqual([...kids].filter((kid) => cache.has(kid)).sort(), [...row.usable].sort());
+  });
+}
+
+test('what is no key document at all is said to be none', async () => {
+  for (const document of [null, [], {}, { keys: null }, { keys: {} }, 'keys']) await assert.rejects(new KeyCache().put(document), Unreachable);
+});
+
+test('a key that is named twice is refused, be its values equal or not, and however it is spelled', () => {
+  for (const json of [
+    '{"a":1,"a":1}', '{"a":1,"a":2}', '{"a":"x","a":"x"}', '{"a":null,"a":null}', '{"a":{},"a":{}}', '{"a":1,"\\u0061":1}', '{"b":{"a":[],"a":[]}}',
+    '{"b":[{"c":1},{"a":true,"a":true}]}', '{"":1,"":1}', '{"\\"":1,"\\"":1}', '{"a":"{\\"a\\":1","b":1,"a":"{"}', '{"__proto__":1,"__proto__":1}',
+  ]) {
+    assert.throws(() => strictObject(json), InvalidPayload, json);
+  }
+  for (const json of ['{"a":1,"b":{"a":1},"c":[{"a":1},{"a":1}]}', '{"a":"a","b":"a"}', '{"a":"\\"a\\":1,\\"a\\":2"}', '{"a":["a","a"],"b":":"}', '{"":{"":1}}']) {
+    assert.deepEqual(strictObject(json), JSON.parse(json));
+  }
+});
+
+test('a text is cut by characters', () => {
+  assert.equal(wellFormed('😀'.repeat(600), 500), '😀'.repeat(500));
+  assert.equal(wellFormed(`${'x'.repeat(499)}😀y`, 500), `${'x'.repeat(499)}😀`);
+  assert.equal(wellFormed('a\ud800b'), 'a\ufffdb');
+});
 
 for (const row of read('callbacks').deliveries) {
   test(`a callback is believed only with its signature: ${row.name}`, (t) => {

@@ -44,7 +44,7 @@ stages = [{ ask = ["finance"], within = "1h" }]
 `;
 
 function extras(id: string): string {
-  return { agent: 'owner = "alice"', signed: 'token = "EdDSA"', mcp: 'bearer = true' }[id] ?? '';
+  return { agent: 'token = "HS256"\nowner = "alice"', other: 'token = "HS256"', signed: 'token = "EdDSA"', mcp: 'token = "HS256"\nbearer = true' }[id] ?? '';
 }
 
 export class Gate {
@@ -56,14 +56,28 @@ export class Gate {
 
   static async start(): Promise<Gate> {
     const gate = new Gate();
-    const policy = join(gate.folder, 'placet.toml');
-    writeFileSync(policy, POLICY);
-    const child = spawn(BINARY, ['serve', '--data', gate.data, '--policy', policy, '--listen', '127.0.0.1:0'], {
+    writeFileSync(join(gate.folder, 'placet.toml'), POLICY);
+    await gate.#serve(0);
+    return gate;
+  }
+
+  /** Ends the gate and, a second later, starts it again at the same address. */
+  async restart(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+    const child = this.#process;
+    const ended = new Promise((resolve) => child?.on('exit', resolve));
+    child?.kill(signal);
+    await ended;
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    await this.#serve(Number(new URL(this.url).port));
+  }
+
+  async #serve(port: number): Promise<void> {
+    const child = spawn(BINARY, ['serve', '--data', this.data, '--policy', join(this.folder, 'placet.toml'), '--listen', `127.0.0.1:${port}`], {
       stdio: ['ignore', 'pipe', 'ignore'],
       env: clean(),
     });
-    gate.#process = child;
-    gate.url = await new Promise<string>((resolve, reject) => {
+    this.#process = child;
+    this.url = await new Promise<string>((resolve, reject) => {
       let out = '';
       child.stdout.on('data', (chunk: Buffer) => {
         out += chunk.toString();
@@ -73,7 +87,6 @@ export class Gate {
       child.on('exit', (code) => reject(new Error(`the gate ended with ${code}: ${out}`)));
       child.on('error', reject);
     });
-    return gate;
   }
 
   stop(): void {

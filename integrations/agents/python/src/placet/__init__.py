@@ -5,13 +5,24 @@ secret. The adapters are modules of their own, each importing one SDK: `placet.o
 `placet.anthropic`, `placet.claude_agent`, `placet.langgraph`; `placet.claude_code` is a hook for Claude Code.
 """
 
-from .approval import Approval, Claims
-from .callbacks import InvalidCallback, read_callback
-from .canonical import canonical, digest
-from .client import AsyncPlacet, Placet
-from .errors import GateError, InvalidPayload, InvalidToken, NotApproved, PlacetError, TimedOut, Unreachable
-from .executor import Executor
-from .flows import Authorized
+try:
+    from .approval import Approval, Claims
+    from .callbacks import InvalidCallback, read_callback
+    from .canonical import canonical, digest
+    from .client import AsyncPlacet, Placet
+    from .errors import GateError, InvalidPayload, InvalidToken, NotApproved, PlacetError, TimedOut, Unreachable
+    from .executor import Executor
+    from .flows import UNCHECKED, Authorized
+except (Exception, SystemExit) as error:
+    # A module is missing or broken. The hook `placet.claude_code` lives in this package, too, and must come as far as to
+    # say so with its exit code: an error in here would end it with 1, which blocks nothing.
+    _error = error
+
+    def __getattr__(name: str) -> object:
+        if name in __all__:
+            raise ImportError(f"placet cannot be used: {_error}") from _error
+        raise AttributeError(name)
+
 
 __all__ = [
     "Approval",
@@ -27,6 +38,7 @@ __all__ = [
     "Placet",
     "PlacetError",
     "TimedOut",
+    "UNCHECKED",
     "Unreachable",
     "canonical",
     "digest",

@@ -17,14 +17,14 @@ def tool() -> dict[str, Any]:
 
 
 @overload
-def answer(gate: Placet, block: Any, wait_seconds: float | None = None) -> dict[str, Any]: ...
+def answer(gate: Placet, block: Any, wait_seconds: float | None = None, conversation: str | None = None) -> dict[str, Any]: ...
 @overload
-def answer(gate: AsyncPlacet, block: Any, wait_seconds: float | None = None) -> Awaitable[dict[str, Any]]: ...
-def answer(gate: Any, block: Any, wait_seconds: float | None = None) -> Any:
+def answer(gate: AsyncPlacet, block: Any, wait_seconds: float | None = None, conversation: str | None = None) -> Awaitable[dict[str, Any]]: ...
+def answer(gate: Any, block: Any, wait_seconds: float | None = None, conversation: str | None = None) -> Any:
     """The `tool_result` block for a `tool_use` block that calls `request_approval`."""
 
     def flow() -> Flow[dict[str, Any]]:
-        content = yield from tools.answer(gate.settings, block.input, wait_seconds)
+        content = yield from tools.answer(gate.settings, block.input, wait_seconds, conversation)
         result = {"type": "tool_result", "tool_use_id": block.id, "content": content}
         return {**result, "is_error": True} if "error" in json.loads(content) else result
 

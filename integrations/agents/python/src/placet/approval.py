@@ -2,39 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
+from .approval_wire import STATUSES, ApprovalFields
 from .errors import InvalidToken, Unreachable
-
-STATUSES = ("pending", "approved", "rejected", "expired", "cancelled")
 
 
 @dataclass(frozen=True)
-class Approval:
+class Approval(ApprovalFields):
     """One request and how it stands. The token is left out of its `repr`."""
-
-    request_id: str
-    approval_id: str
-    client: str
-    status: str
-    approved: bool
-    action: str
-    summary: str
-    payload_sha256: str
-    created_at: str
-    status_url: str
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    rule: str | None = None
-    stage: int | None = None
-    deadline: str | None = None
-    decided_at: str | None = None
-    decided_by: tuple[str, ...] = ()
-    reason: str | None = None
-    votes: tuple[Mapping[str, Any], ...] = ()
-    token: str | None = field(default=None, repr=False)
-    pending_twin: str | None = None
 
     @property
     def ended(self) -> bool:
@@ -59,7 +36,7 @@ class Approval:
 
 @dataclass(frozen=True)
 class Claims:
-    """What a token says, once its signature is known to be good."""
+    """What a token says, once its signature is known to be good. Times are Unix seconds."""
 
     iss: str
     sub: str
@@ -73,6 +50,10 @@ class Claims:
     payload_sha256: str
     decided_by: tuple[str, ...]
     rule: str | None
+    # The version of the policy that was in force; a gate older than this claim leaves it out.
+    policy: str | int | None = None
+    # Not valid before this time. The gate does not set it; a token that has it is held to it.
+    nbf: float | None = None
 
     @classmethod
     def of(cls, body: Any) -> Claims:
@@ -85,10 +66,13 @@ class Claims:
             if type(value) is not kind:
                 raise InvalidToken("malformed")
             values[name] = value
-        rule = body.get("rule")
+        rule, nbf = body.get("rule"), body.get("nbf")
         if not all(type(who) is str for who in values["decided_by"]) or not (rule is None or type(rule) is str):
             raise InvalidToken("malformed")
-        return cls(**{**values, "decided_by": tuple(values["decided_by"]), "rule": rule})
+        if "nbf" in body and type(nbf) not in (int, float):
+            raise InvalidToken("malformed")
+        values["decided_by"] = tuple(values["decided_by"])
+        return cls(**values, rule=rule, policy=body.get("policy"), nbf=nbf)
 
 
 CLAIM_TYPES: dict[str, type] = {

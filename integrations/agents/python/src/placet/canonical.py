@@ -29,6 +29,11 @@ def canonical(payload: Mapping[str, Any]) -> bytes:
     return text
 
 
+def well_formed(text: str, most: int | None = None) -> str:
+    """A text that every program can read, cut after so many characters. Half a surrogate pair becomes U+FFFD."""
+    return text[:most].encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 def decoded(text: bytes) -> dict[str, Any]:
     """The payload again, as a copy that nobody else holds."""
     value: dict[str, Any] = json.loads(text)
@@ -53,8 +58,11 @@ def strict_object(text: str | bytes) -> dict[str, Any]:
         raise InvalidPayload(f"{name} is not JSON")
 
     try:
-        value = json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
-    except (json.JSONDecodeError, UnicodeError, RecursionError) as error:
+        # Bytes are UTF-8 and nothing else: `json.loads` would guess at UTF-16.
+        value = json.loads(text if isinstance(text, str) else text.decode(), object_pairs_hook=pairs, parse_constant=constant)
+    except InvalidPayload:
+        raise
+    except (ValueError, RecursionError) as error:  # a ValueError also for thousands of digits
         raise InvalidPayload(f"not JSON: {error}") from error
     if not isinstance(value, dict):
         raise InvalidPayload("a payload is a JSON object")
@@ -70,7 +78,7 @@ def _plain(value: Any, path: str) -> Any:
         if kind is float and not value.is_integer():
             return value  # not finite: the canonicalizer refuses it
         if abs(value) > MAX_SAFE_INTEGER:
-            raise InvalidPayload(f"{path} is an integer beyond 2^53-1; send it as a string")
+            raise InvalidPayload(f"{path} is a whole number beyond 2^53-1; send it as a string")
         return value
     if kind in (list, tuple):
         return [_plain(item, f"{path}[{index}]") for index, item in enumerate(value)]

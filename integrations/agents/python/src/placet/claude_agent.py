@@ -10,15 +10,16 @@ from claude_agent_sdk import (
     HookContext,
     HookInput,
     HookJSONOutput,
+    HookMatcher,
     PermissionResult,
     PermissionResultAllow,
     PermissionResultDeny,
     ToolPermissionContext,
 )
 
-from .claude_code import judge
 from .client import AsyncPlacet
 from .errors import PlacetError
+from .uses import judge
 
 
 def can_use_tool(gate: AsyncPlacet, *, timeout_seconds: float | None = None) -> CanUseTool:
@@ -31,17 +32,18 @@ def can_use_tool(gate: AsyncPlacet, *, timeout_seconds: float | None = None) -> 
     async def callback(tool: str, tool_input: dict[str, Any], context: ToolPermissionContext) -> PermissionResult:
         try:
             approved = await gate.run(judge(gate.settings, tool, tool_input, context.tool_use_id, timeout_seconds))
-        except PlacetError as error:
-            return PermissionResultDeny(message=f"Not approved, and not done. {error}")
+        except Exception as error:  # whatever it is: an answer that the SDK cannot read might count as none
+            return PermissionResultDeny(message=_no(error))
         return PermissionResultAllow(updated_input=approved)
 
     return callback
 
 
 def pre_tool_use(gate: AsyncPlacet, *, timeout_seconds: float) -> HookCallback:
-    """For `hooks={"PreToolUse": [HookMatcher(matcher="Bash", hooks=[…], timeout=…)]}`: gates whatever it matches.
+    """A callback for `HookMatcher(matcher="Bash", hooks=[…], timeout=…, on_failure="block")`: gates whatever it matches.
 
-    `timeout_seconds` must be less than the matcher's `timeout`: a hook that Claude Code gives up on blocks nothing.
+    `timeout_seconds` must be less than the matcher's `timeout`: without `on_failure`, a hook that Claude Code gives up on
+    blocks nothing. `gated` makes such a matcher.
     """
 
     async def callback(hook: HookInput, tool_use_id: str | None, _context: HookContext) -> HookJSONOutput:
@@ -49,11 +51,12 @@ def pre_tool_use(gate: AsyncPlacet, *, timeout_seconds: float) -> HookCallback:
         try:
             if hook["hook_event_name"] != "PreToolUse":
                 raise PlacetError("this hook is for PreToolUse")
+            use_id, session = hook.get("tool_use_id") or tool_use_id, hook.get("session_id")
             approved = await gate.run(
-                judge(gate.settings, hook["tool_name"], hook["tool_input"], tool_use_id, timeout_seconds)
+                judge(gate.settings, hook["tool_name"], hook["tool_input"], use_id, timeout_seconds, session=session)
             )
-        except PlacetError as error:
-            decision["permissionDecisionReason"] = f"Not approved, and not done. {error}"
+        except Exception as error:  # a hook that raises blocks nothing
+            decision["permissionDecisionReason"] = _no(error)
         else:
             decision |= {
                 "permissionDecision": "allow", "permissionDecisionReason": "approved", "updatedInput": approved,
@@ -61,3 +64,14 @@ def pre_tool_use(gate: AsyncPlacet, *, timeout_seconds: float) -> HookCallback:
         return {"hookSpecificOutput": decision}  # type: ignore[typeddict-item]
 
     return callback
+
+
+def gated(gate: AsyncPlacet, matcher: str, *, timeout_seconds: float = 540.0) -> HookMatcher:
+    """For `hooks={"PreToolUse": [gated(gate, "Bash|Write")]}`: a hook whose every failure blocks the tool."""
+    hook = pre_tool_use(gate, timeout_seconds=timeout_seconds)
+    return HookMatcher(matcher=matcher, hooks=[hook], timeout=timeout_seconds + 60, on_failure="block")
+
+
+def _no(error: Exception) -> str:
+    # What is not ours could quote anything; the model is told its kind alone.
+    return f"Not approved, and not done. {error if isinstance(error, PlacetError) else type(error).__name__}"

@@ -47,4 +47,8 @@ class GateError(PlacetError):
 
 
 class Unreachable(PlacetError):
-    """The gate gave no answer."""
+    """The gate gave no answer, or one that no gate gives. `final`: trying again would not help."""
+
+    def __init__(self, message: str, *, final: bool = False) -> None:
+        self.final = final
+        super().__init__(message)

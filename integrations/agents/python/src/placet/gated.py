@@ -15,6 +15,7 @@ from .canonical import canonical, decoded
 from .errors import InvalidToken, TimedOut, Unreachable
 
 if TYPE_CHECKING:
+    from .approval import Approval
     from .client import AsyncPlacet, Placet
 
 P = ParamSpec("P")
@@ -22,6 +23,7 @@ R = TypeVar("R")
 
 TOKEN_PARAMETER = "approval_token"
 
+Notify = Callable[["Approval"], object]
 Text = str | Callable[[dict[str, Any]], str]
 
 
@@ -59,8 +61,9 @@ class Gated:
         return bound.args, bound.kwargs
 
     def question(
-        self, action: str, payload: dict[str, Any], summary: Text | None, request_id: Text | None, timeout_seconds: float | None
-    ) -> dict[str, Any]:
+        self, action: str, payload: dict[str, Any], summary: Text | None, request_id: Text | None,
+        timeout_seconds: float | None, notify: Notify | None,
+    ) -> dict[str, Any]:  # fmt: skip
         if summary is None:
             summary = (inspect.getdoc(self.function) or "").strip().split("\n")[0] or action
         return {
@@ -69,6 +72,7 @@ class Gated:
             "summary": summary(decoded(canonical(payload))) if callable(summary) else summary,
             "request_id": request_id(decoded(canonical(payload))) if callable(request_id) else request_id,
             "timeout_seconds": timeout_seconds,
+            "notify": notify,
         }
 
 
@@ -81,12 +85,14 @@ def requires_approval(
     timeout_seconds: float | None = None,
     fallback: Callable[..., Any] | None = None,
     context: Collection[str] = (),
+    notify: Notify | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Asks, waits, verifies, redeems, and only then runs the function, with exactly the arguments that were approved.
 
     `summary` and `request_id` may be functions of the arguments; a `request_id` that is the same for the same deed
     asks once and runs once. After `timeout_seconds` without an answer the request is withdrawn and `fallback` is
-    called instead (or `TimedOut` raised). A rejection is `NotApproved`: no fallback.
+    called instead (or `TimedOut` raised). A rejection is `NotApproved`: no fallback. `notify` is called with the pending
+    approval, once a person has to decide.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -98,7 +104,7 @@ def requires_approval(
         def asking(*args: P.args, **kwargs: P.kwargs) -> R:
             payload, kept = gated.payload(args, kwargs)
             try:
-                authorized = gate.authorize(**gated.question(action, payload, summary, request_id, timeout_seconds))
+                authorized = gate.authorize(**gated.question(action, payload, summary, request_id, timeout_seconds, notify))
             except (TimedOut, Unreachable):
                 if fallback is None:
                     raise
@@ -121,6 +127,7 @@ def requires_approval_async(
     timeout_seconds: float | None = None,
     fallback: Callable[..., Any] | None = None,
     context: Collection[str] = (),
+    notify: Notify | None = None,
 ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
     """As `requires_approval`, for coroutine functions."""
 
@@ -131,7 +138,7 @@ def requires_approval_async(
         async def asking(*args: P.args, **kwargs: P.kwargs) -> R:
             payload, kept = gated.payload(args, kwargs)
             try:
-                authorized = await gate.authorize(**gated.question(action, payload, summary, request_id, timeout_seconds))
+                authorized = await gate.authorize(**gated.question(action, payload, summary, request_id, timeout_seconds, notify))
             except (TimedOut, Unreachable):
                 if fallback is None:
                     raise
@@ -149,7 +156,7 @@ def requires_approval_async(
 class TokenUser(Protocol):
     """Whoever can use a token: a client of the gate, or an `Executor` without a secret."""
 
-    def use_token(self, token: object, payload: Mapping[str, Any], action: str | None = None) -> dict[str, Any]: ...
+    def use_token(self, token: object, payload: Mapping[str, Any], action: str) -> dict[str, Any]: ...
 
 
 def requires_token(

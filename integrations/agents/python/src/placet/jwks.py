@@ -19,7 +19,7 @@ class KeyCache:
 
     def __init__(self, lifespan: float = LIFESPAN_SECONDS, cooldown: float = COOLDOWN_SECONDS) -> None:
         self._lifespan, self._cooldown = lifespan, cooldown
-        self._keys: dict[str, Any] = {}
+        self._keys: dict[str, list[Any]] = {}
         self._fetched: float | None = None
         self._lock = threading.Lock()
 
@@ -32,19 +32,37 @@ class KeyCache:
             return kid not in self._keys and age > self._cooldown
 
     def put(self, document: Any, now: float) -> None:
-        """Takes a fetched JWKS: its Ed25519 keys, and nothing else."""
-        keys: dict[str, Any] = {}
-        try:
-            for entry in document["keys"]:
-                if entry.get("kty") == "OKP" and entry.get("crv") == "Ed25519" and isinstance(entry.get("kid"), str):
-                    keys[entry["kid"]] = jwt.PyJWK(entry, "EdDSA").key
-        except (jwt.PyJWTError, AttributeError, KeyError, TypeError, ValueError) as error:
-            raise Unreachable("the gate's key document cannot be read") from error
+        """Takes a fetched JWKS: its Ed25519 keys for signatures. A key that cannot be used is skipped, not the rest."""
+        entries = document.get("keys") if isinstance(document, dict) else None
+        if not isinstance(entries, list):
+            raise Unreachable("the gate's key document cannot be read")
+        keys: dict[str, list[Any]] = {}
+        for entry in entries:
+            if not _signs(entry):
+                continue
+            try:
+                key = jwt.PyJWK({"kty": "OKP", "crv": "Ed25519", "x": entry["x"]}, "EdDSA").key
+            except (jwt.PyJWTError, AttributeError, KeyError, TypeError, ValueError):
+                continue
+            keys.setdefault(entry["kid"], []).append(key)
         with self._lock:
             self._keys, self._fetched = keys, now
 
     def find(self, kid: object) -> list[Any]:
-        """The key of that name, if there is one."""
+        """The keys of that name: none, one, or what a careless document holds."""
         with self._lock:
-            key = self._keys.get(kid) if isinstance(kid, str) else None
-        return [] if key is None else [key]
+            return list(self._keys.get(kid, ())) if isinstance(kid, str) else []
+
+
+def _signs(entry: Any) -> bool:
+    """Whether this is the public key of Ed25519 signatures: not one for encryption, nor of another algorithm (RFC 7517)."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("kid"), str) or not isinstance(entry.get("x"), str):
+        return False
+    operations = entry.get("key_ops", ["verify"])
+    return (
+        (entry.get("kty"), entry.get("crv")) == ("OKP", "Ed25519")
+        and entry.get("use", "sig") == "sig"
+        and entry.get("alg", "EdDSA") in ("EdDSA", "Ed25519")
+        and isinstance(operations, list)
+        and "verify" in operations
+    )

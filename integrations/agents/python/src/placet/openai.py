@@ -29,28 +29,28 @@ def chat_tool() -> dict[str, Any]:
 
 
 @overload
-def answer_responses_call(gate: Placet, call: Any, wait_seconds: float | None = None) -> dict[str, Any]: ...
+def answer_responses_call(gate: Placet, call: Any, wait_seconds: float | None = None, conversation: str | None = None) -> dict[str, Any]: ...
 @overload
-def answer_responses_call(gate: AsyncPlacet, call: Any, wait_seconds: float | None = None) -> Awaitable[dict[str, Any]]: ...
-def answer_responses_call(gate: Any, call: Any, wait_seconds: float | None = None) -> Any:
+def answer_responses_call(gate: AsyncPlacet, call: Any, wait_seconds: float | None = None, conversation: str | None = None) -> Awaitable[dict[str, Any]]: ...
+def answer_responses_call(gate: Any, call: Any, wait_seconds: float | None = None, conversation: str | None = None) -> Any:
     """The `function_call_output` item for a `function_call` item that calls `request_approval`."""
 
     def flow() -> Flow[dict[str, Any]]:
-        output = yield from tools.answer(gate.settings, call.arguments, wait_seconds)
+        output = yield from tools.answer(gate.settings, call.arguments, wait_seconds, conversation)
         return {"type": "function_call_output", "call_id": call.call_id, "output": output}
 
     return gate.run(flow())
 
 
 @overload
-def answer_chat_call(gate: Placet, call: Any, wait_seconds: float | None = None) -> dict[str, Any]: ...
+def answer_chat_call(gate: Placet, call: Any, wait_seconds: float | None = None, conversation: str | None = None) -> dict[str, Any]: ...
 @overload
-def answer_chat_call(gate: AsyncPlacet, call: Any, wait_seconds: float | None = None) -> Awaitable[dict[str, Any]]: ...
-def answer_chat_call(gate: Any, call: Any, wait_seconds: float | None = None) -> Any:
+def answer_chat_call(gate: AsyncPlacet, call: Any, wait_seconds: float | None = None, conversation: str | None = None) -> Awaitable[dict[str, Any]]: ...
+def answer_chat_call(gate: Any, call: Any, wait_seconds: float | None = None, conversation: str | None = None) -> Any:
     """The `tool` message for a tool call that calls `request_approval`."""
 
     def flow() -> Flow[dict[str, Any]]:
-        content = yield from tools.answer(gate.settings, call.function.arguments, wait_seconds)
+        content = yield from tools.answer(gate.settings, call.function.arguments, wait_seconds, conversation)
         return {"role": "tool", "tool_call_id": call.id, "content": content}
 
     return gate.run(flow())

@@ -6,7 +6,7 @@ import base64
 import binascii
 import hmac
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal
 
 import jwt
@@ -30,7 +30,8 @@ def header(unverified: object, algorithm: Algorithm) -> dict[str, Any]:
         found = json.loads(parts[0])
     except (binascii.Error, UnicodeError, ValueError, RecursionError):
         raise InvalidToken("malformed") from None
-    if not isinstance(found, dict) or found.get("typ") != TYPE:
+    # `crit` names what must be understood (RFC 7515, 4.1.11): nothing here does, and old libraries do not even look.
+    if not isinstance(found, dict) or found.get("typ") != TYPE or "crit" in found:
         raise InvalidToken("malformed")
     if found.get("alg") != algorithm:
         raise InvalidToken("wrong_algorithm")
@@ -57,14 +58,14 @@ def read(unverified: str, keys: Iterable[Any], algorithm: Algorithm) -> Claims:
 def check(
     claims: Claims,
     *,
-    audience: str,
+    audience: str | Collection[str],
     now: float,
     issuer: str | None = None,
     payload: Mapping[str, Any] | bytes | None = None,
     action: str | None = None,
 ) -> None:
     """Audience, issuer, payload, action, outcome and time, in that order, as the gate itself checks them."""
-    if claims.aud != audience:
+    if claims.aud not in ((audience,) if isinstance(audience, str) else audience):
         raise InvalidToken("wrong_audience")
     if issuer is not None and claims.iss != issuer:
         raise InvalidToken("wrong_issuer")
@@ -78,6 +79,8 @@ def check(
         raise InvalidToken("not_approved")
     if now >= claims.exp:
         raise InvalidToken("token_expired")
+    if claims.nbf is not None and not now >= claims.nbf:
+        raise InvalidToken("token_not_yet_valid")
 
 
 def _strict_base64(part: str) -> bytes:
