@@ -97,7 +97,14 @@ function requestId(context: IExecuteFunctions, index: number): string {
 function limitOf(context: IExecuteFunctions, index: number): number {
 	const value = context.getNodeParameter('limit', index, 50);
 	const rules = { min: 1, max: 1_000_000, unit: 'results', whole: true };
-	return numberParameter(context, index, 'The Limit', value, rules) as number;
+	return numberParameter(
+		context,
+		index,
+		'The Limit',
+		value,
+		rawParameter(context, 'limit'),
+		rules,
+	) as number;
 }
 
 function waitSeconds(
@@ -106,7 +113,8 @@ function waitSeconds(
 	index: number,
 ): number | undefined {
 	const rules = { min: 0, max: LONGEST_WAIT_SECONDS, unit: 'seconds', whole: true };
-	return numberParameter(context, index, 'The wait', options.waitSeconds, rules);
+	const raw = rawParameter(context, 'options', 'waitSeconds');
+	return numberParameter(context, index, 'The wait', options.waitSeconds, raw, rules);
 }
 
 function tokenQuestion(context: IExecuteFunctions, index: number): IDataObject {

@@ -87,9 +87,10 @@ export function numberParameter(
 	index: number,
 	title: string,
 	value: unknown,
+	raw: unknown,
 	{ min, max, unit, whole = false }: { min: number; max: number; unit: string; whole?: boolean },
 ): number | undefined {
-	if (value === undefined) return undefined;
+	if (value === undefined && !isExpression(raw)) return undefined;
 	const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
 	const good =
 		typeof number === 'number' &&
@@ -97,7 +98,7 @@ export function numberParameter(
 		number <= max &&
 		(!whole || Number.isInteger(number));
 	if (!good) {
-		const is = typeof value === 'string' ? `"${value}"` : JSON.stringify(value);
+		const is = typeof value === 'string' ? `"${value}"` : (JSON.stringify(value) ?? 'empty');
 		throw wrong(
 			context,
 			index,

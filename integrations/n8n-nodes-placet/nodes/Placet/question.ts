@@ -79,7 +79,8 @@ export function questionFor(
 		metadata: metadataFor(context, index, options),
 	};
 	if (action !== '') question.action = action;
-	const minutes = numberParameter(context, index, 'The Time Limit', options.timeLimit, {
+	const raw = rawParameter(context, 'options', 'timeLimit');
+	const minutes = numberParameter(context, index, 'The Time Limit', options.timeLimit, raw, {
 		min: 0,
 		max: LONGEST_MINUTES,
 		unit: 'minutes',
