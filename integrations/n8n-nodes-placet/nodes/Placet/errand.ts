@@ -17,7 +17,7 @@ import { readAll, settled, someAreOpen } from './settle';
 export type Found = Outcome[] | 'open';
 
 /** How long a credential that was read for one callback serves the others of the same burst. */
-const BURST_MS = 2_000;
+const BURST_MS = 10_000;
 /** Errands of runs that were stopped are never closed, so the oldest make room. */
 const MOST = 5_000;
 
