@@ -89,7 +89,8 @@ def test_what_a_review_has_no_use_for_changes_nothing(pair, model, bank, paramet
     """n8n itself leaves parameters out that the panel of a review does not show."""
     story = Reviewed.begin(pair, model, bank, CALL, **({"action": "ask.pay"} | parameters))
     (asked,) = story.asked()
-    assert asked["action"] == "ask.pay" and asked["payload_sha256"] == digest({"tool": "Pay_Invoice", "parameters": CALL["toolParameters"]})
+    assert asked["action"] == "ask.pay"
+    assert asked["payload_sha256"] == digest({"tool": "Pay_Invoice", "parameters": CALL["toolParameters"]})
     story.reject(asked)
     story.said()
     assert story.paid() == []

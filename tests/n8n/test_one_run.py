@@ -162,7 +162,7 @@ def test_a_retry_of_a_refused_run_asks_anew(pair, load_workflow):
 
 
 def test_a_retry_of_a_stopped_run_asks_anew_and_takes_the_old_question_back(pair, client):
-    story = Story.begin(pair, [ITEM])
+    story = Story.begin(pair, [ITEM], message="=Pay {{ $('Each').item.json.amount }}")
     (asked,) = story.asked()
     story.waiting()
     pair.n8n.rest("POST", f"/executions/{story.number}/stop")
@@ -170,7 +170,7 @@ def test_a_retry_of_a_stopped_run_asks_anew_and_takes_the_old_question_back(pair
     again = Story(pair, story.made, story.path)
     again.number = retried(pair, story.number, False)
     (anew,) = again.asked()
-    assert client.state(asked["request_id"])["status"] == "cancelled"
+    assert client.state(asked["request_id"])["status"] == "cancelled" and anew["summary"] == "Pay 5000"
     again.waiting()
     again.approve(anew)
     run = again.ended()

@@ -54,7 +54,13 @@ def test_a_webhooks_item_gives_its_body_only(pair):
     assert story.ended().item("Pay")["headers"]["authorization"] == "Bearer very-secret"
 
 
-WEBHOOK = {"headers": {"authorization": "very-secret"}, "params": {}, "query": {"api_key": "very-secret"}, "webhookUrl": "u", "executionMode": "production"}
+WEBHOOK = {
+    "headers": {"authorization": "very-secret"}, "params": {}, "query": {"api_key": "very-secret"}, "webhookUrl": "u",
+    "executionMode": "production",
+}  # fmt: skip
+
+
+HARMLESS = {"tokens": 3, "secretary": "Ann", "author": "Bob", "cookie_type": "oat"}
 
 
 @pytest.mark.parametrize(
@@ -68,11 +74,17 @@ WEBHOOK = {"headers": {"authorization": "very-secret"}, "params": {}, "query": {
             {"to": "acme", "Authorization": "very-secret", "x-api-key": "very-secret", "Set-Cookie": ["very-secret"]},
             {"to": "acme"},
         ),
-        ({"to": "acme", "account": {"password": "very-secret", "clientSecret": "very-secret", "id": 4}}, {"to": "acme", "account": {"id": 4}}),
-        ({"statusCode": 200, "headers": {"set-cookie": "very-secret", "etag": "x"}, "body": {"n": 1}}, {"statusCode": 200, "headers": {"etag": "x"}, "body": {"n": 1}}),
+        (
+            {"to": "acme", "account": {"password": "very-secret", "clientSecret": "very-secret", "id": 4}},
+            {"to": "acme", "account": {"id": 4}},
+        ),
+        (
+            {"statusCode": 200, "headers": {"set-cookie": "very-secret", "etag": "x"}, "body": {"n": 1}},
+            {"statusCode": 200, "headers": {"etag": "x"}, "body": {"n": 1}},
+        ),
         ({"n": 1, "stripe_api_key": "very-secret", "refresh_token": "very-secret"}, {"n": 1}),
         # Names that only look a little like it are kept.
-        ({"tokens": 3, "secretary": "Ann", "author": "Bob", "cookie_type": "oat"}, {"tokens": 3, "secretary": "Ann", "author": "Bob", "cookie_type": "oat"}),
+        (HARMLESS, HARMLESS),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )  # fmt: skip

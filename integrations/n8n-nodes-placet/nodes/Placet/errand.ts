@@ -29,7 +29,8 @@ export class Errand {
 	private readonly known = new Map<string, Approval>();
 	private outcomes: Outcome[] | undefined;
 	private looking: Promise<Found> | undefined;
-	private again = false;
+	/** How many looks have begun. */
+	private looks = 0;
 	private reading: Promise<ICredentialDataDecryptedObject> | undefined;
 	private readAt = 0;
 	private doneAt = Infinity;
@@ -57,6 +58,7 @@ export class Errand {
 	/** The run goes on. Callbacks that are on their way still find what was found. */
 	done(): void {
 		this.doneAt = Date.now();
+		this.reading = undefined;
 	}
 
 	isOver(now: number): boolean {
@@ -78,29 +80,20 @@ export class Errand {
 	/**
 	 * What has become of all requests, after a callback about one of them.
 	 *
-	 * `first` is true for the one caller that may act on it. Callers that come while a look is under way share the next.
+	 * `first` is true for the caller that may act on it. Callers that come while a look is under way share the next one:
+	 * a look that began before a callback came may not have seen what it is about.
 	 */
 	async look(gate: Gate, wait: Wait, heardOf: string): Promise<{ found: Found; first: boolean }> {
 		this.awaited?.delete(heardOf);
-		if (this.looking) {
-			this.again = true;
-			return { found: await this.looking, first: false };
+		const before = this.looks;
+		while (this.looking) {
+			const number = this.looks;
+			const found = await this.looking;
+			if (found !== 'open' || number > before) return { found, first: false };
 		}
-		this.looking = this.looks(gate, wait);
-		try {
-			return { found: await this.looking, first: true };
-		} finally {
-			this.looking = undefined;
-		}
-	}
-
-	private async looks(gate: Gate, wait: Wait): Promise<Found> {
-		let found: Found;
-		do {
-			this.again = false;
-			found = await this.lookOnce(gate, wait);
-		} while (found === 'open' && this.again);
-		return found;
+		this.looks += 1;
+		this.looking = this.lookOnce(gate, wait).finally(() => (this.looking = undefined));
+		return { found: await this.looking, first: true };
 	}
 
 	private async lookOnce(gate: Gate, wait: Wait): Promise<Found> {

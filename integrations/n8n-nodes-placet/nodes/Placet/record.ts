@@ -76,6 +76,8 @@ export function holdBack(
 		node: { ...step.node, retryOnFail: false } as INode,
 		// n8n runs a step that finds items in any input, but when it takes a step for disabled it hands on the first.
 		data: { main: [[], items], [PLACE]: record },
+		// The items lie in the second input then, and expressions such as $('Each').item look up where that came from.
+		source: twice(step.source),
 		// In the place of the waiting entry's run, so that the step has one run and not two.
 		runIndex: runIndexOf(context),
 	} as IExecuteData;
@@ -114,6 +116,10 @@ export function refuse(context: IWebhookFunctions, message: string): void {
 	if (!second || !aside) return;
 	aside.wait = { ...aside.wait, refused: message };
 	second.data = { ...second.data, main: [second.data.main?.[1] ?? []] };
+	second.source = second.source && {
+		...second.source,
+		main: (second.source.main ?? []).slice(0, 1),
+	};
 }
 
 /**
@@ -130,6 +136,11 @@ export function outputOnlyWhatPasses(context: IExecuteFunctions): void {
 export function restoreRetries(step: IExecuteData): void {
 	const aside = asideOf(step);
 	if (aside?.retryOnFail) step.node.retryOnFail = true;
+}
+
+function twice(source: IExecuteData['source']): IExecuteData['source'] {
+	const first = source?.main?.[0];
+	return first ? { ...source, main: [first, first] } : source;
 }
 
 function secondLook(context: IWebhookFunctions): IExecuteData | undefined {

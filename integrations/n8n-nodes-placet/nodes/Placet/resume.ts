@@ -20,7 +20,7 @@ export async function resume(context: IWebhookFunctions): Promise<IWebhookRespon
 		const wait = rememberedWait(executeData);
 		const errand = wait && Errand.of(wait);
 		const gate = await Gate.of(context, async (read) =>
-			errand ? await errand.credentials(read) : await read(),
+			errand && wait.asked.length > 1 ? await errand.credentials(read) : await read(),
 		);
 		const { approval } = authenticCallback(context, gate);
 		const known = wait?.asked.some(({ approval_id }) => approval_id === approval.approval_id);
