@@ -35,6 +35,8 @@ class Flaky:
                     return
                 self.send_response(answer.status)
                 self.send_header("Content-Type", answer.headers.get("content-type", "application/json"))
+                if later := answer.headers.get("retry-after"):
+                    self.send_header("Retry-After", later)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)

@@ -22,6 +22,12 @@ roles = ["requester"]
 rate_per_minute = 60000
 
 [[clients]]
+id = "slow"
+roles = ["requester"]
+callback_hosts = ["127.0.0.1"]
+rate_per_minute = 3
+
+[[clients]]
 id = "auditor"
 roles = ["auditor"]
 callback_hosts = ["127.0.0.1"]
@@ -53,6 +59,12 @@ valid_for = "1s"
 name = "quick"
 when = 'action.startsWith("quick.")'
 stages = [{ ask = ["finance"], within = "3s" }]
+
+[[rules]]
+name = "last"
+when = 'action.startsWith("last.")'
+stages = [{ ask = ["finance"], within = "25s" }]
+on_timeout = "reject"
 
 [[rules]]
 name = "people"

@@ -63,7 +63,7 @@ def test_the_package_is_strict_and_brings_nothing_along(unpacked):
         assert (unpacked / path).exists()
     files = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
     assert {"README.md", "LICENSE.md", "dist/icons/placet.svg", "dist/icons/placet.dark.svg"} <= files
-    assert not [name for name in files if name.endswith((".ts", ".tgz")) or "node_modules" in name]
+    assert not [name for name in files if name.endswith((".ts", ".tgz", ".png")) or "node_modules" in name]
 
 
 def test_the_linters_settings_are_the_stock_ones():

@@ -97,3 +97,60 @@ def test_an_auditors_trigger_hears_of_everybodys_requests(pair):
     )[0]
     assert told["client"] == "n8n" and told["token"] is None
     pair.n8n.deactivate(made)
+
+
+def hook_id(row):
+    return next(part for part in row.split("'") if part.startswith("hook_"))
+
+
+def test_a_hook_that_the_gate_has_lost_is_asked_for_again_at_the_next_activation(pair):
+    made = pair.n8n.workflow(trigger(pair, events=["approval.decided"], outcomes=["rejected"]))
+    (row,) = wait_until(lambda: hook_urls(pair, made), 60, "the hook at the gate")
+    assert pair.client.unhook(hook_id(row)).status in (200, 204)
+    assert not hook_urls(pair, made)
+    pair.n8n.deactivate(made)
+    pair.n8n.activate(made)
+    (again,) = wait_until(lambda: hook_urls(pair, made), 60, "the hook at the gate again")
+    assert hook_id(again) != hook_id(row)
+    pair.client.asked("auto.no")
+    events(pair, made, 1)
+    pair.n8n.deactivate(made)
+
+
+def test_or_at_the_next_start_where_n8n_activates_when_it_starts(own_pair):
+    """Older versions of n8n do. 2.40 does not, unless it is told to."""
+    own_pair.n8n.extra = {"N8N_USE_WORKFLOW_PUBLICATION_SERVICE": "false"}
+    own_pair.n8n.kill()
+    own_pair.n8n.start()
+    made = own_pair.n8n.workflow(trigger(own_pair, events=["approval.decided"]))
+    (row,) = wait_until(lambda: hook_urls(own_pair, made), 60, "the hook at the gate")
+    assert own_pair.client.unhook(hook_id(row)).status in (200, 204)
+    own_pair.n8n.kill()
+    own_pair.n8n.start()
+    wait_until(lambda: hook_urls(own_pair, made), 60, "the hook at the gate again")
+    own_pair.client.asked("auto.no")
+    events(own_pair, made, 1)
+
+
+def test_however_often_it_is_activated_there_is_one_hook(pair):
+    made = pair.n8n.workflow(trigger(pair, events=["approval.decided"], outcomes=["rejected"]))
+    wait_until(lambda: hook_urls(pair, made), 60, "the hook at the gate")
+    for _ in range(2):
+        pair.n8n.deactivate(made)
+        pair.n8n.activate(made)
+    pair.client.asked("auto.no")
+    events(pair, made, 1)
+    assert len(hook_urls(pair, made)) == 1 and len(pair.n8n.runs_of(made)) == 1
+    pair.n8n.deactivate(made)
+    wait_until(lambda: not hook_urls(pair, made), 60, "the hook to be removed")
+
+
+def test_its_events_can_be_simplified(pair):
+    made = pair.n8n.workflow(trigger(pair, events=["approval.decided"], outcomes=["rejected"], simplify=True))
+    wait_until(lambda: hook_urls(pair, made), 60, "the hook at the gate")
+    asked = pair.client.asked("auto.no")
+    told = wait_until(
+        lambda: [one for one in events(pair, made, 1) if one["approval_id"] == asked["approval_id"]], 60, "the event"
+    )[0]
+    assert "votes" not in told and told["status"] == "rejected" and told["event"] == "approval.decided"
+    pair.n8n.deactivate(made)

@@ -1,7 +1,6 @@
 import type {
 	IAuthenticate,
 	ICredentialDataDecryptedObject,
-	ICredentialTestRequest,
 	ICredentialType,
 	IHttpRequestOptions,
 	INodeProperties,
@@ -28,7 +27,7 @@ export class PlacetApi implements ICredentialType {
 			required: true,
 			placeholder: 'https://gate.example.com',
 			description:
-				'Where your Placet gate answers. The same address that reviewers open, without a path.',
+				'Where your Placet gate answers: the address that its messages to reviewers begin with, such as https://gate.example.com or https://example.com/placet',
 		},
 		{
 			displayName: 'Client ID',
@@ -51,36 +50,17 @@ export class PlacetApi implements ICredentialType {
 			description:
 				'Signs what n8n sends to the gate, and checks what the gate sends back. It never leaves n8n.',
 		},
+		{
+			// n8n tells a credential's test no address of its own. The test asks the gate whether it may call this one.
+			displayName: 'Callback Address',
+			name: 'callbackAddress',
+			type: 'hidden',
+			default: '={{ $execution.resumeUrl }}',
+		},
 	];
 
 	authenticate: IAuthenticate = async (
 		credentials: ICredentialDataDecryptedObject,
 		requestOptions: IHttpRequestOptions,
 	): Promise<IHttpRequestOptions> => signed(credentials, requestOptions);
-
-	test: ICredentialTestRequest = {
-		request: {
-			baseURL: '={{ $credentials.url }}',
-			url: '/v1/requests',
-			qs: { limit: 1 },
-			method: 'GET',
-		},
-		rules: [
-			{
-				type: 'responseCode',
-				properties: {
-					value: 401,
-					message:
-						'The gate does not accept this client ID and secret. Paste the last line of "placet client secret", and check that the clock of this machine is right.',
-				},
-			},
-			{
-				type: 'responseCode',
-				properties: {
-					value: 403,
-					message: 'The gate knows this client, but its policy entry lacks the role "requester"',
-				},
-			},
-		],
-	};
 }

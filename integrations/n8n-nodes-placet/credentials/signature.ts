@@ -28,26 +28,27 @@ export function signed(
 ): IHttpRequestOptions {
 	const gate = new URL(gateAddress(credentials));
 	const url = finalUrl(options, gate);
-	if (url.origin !== gate.origin) {
+	const prefix = gate.pathname.replace(/\/+$/, '');
+	if (url.origin !== gate.origin || !url.pathname.startsWith(`${prefix}/`)) {
 		// The HTTP Request node can borrow this credential. It must not sign for anybody else.
-		throw new Error(`The Placet credential only works for ${gate.origin}`);
+		throw new Error(`The Placet credential only works for ${gate.origin}${prefix}`);
 	}
 	const method = (options.method ?? 'GET').toUpperCase();
 	const body = finalBody(options.body);
 	const timestamp = Math.floor(Date.now() / 1000).toString();
-	const text = [
-		'placet-v1',
-		timestamp,
-		method,
-		url.pathname + url.search,
-		createHash('sha256').update(body).digest('hex'),
-	].join('\n');
 	const secret = String(credentials.clientSecret ?? '').trim();
+	const signatureOf = (path: string): string => {
+		const digest = createHash('sha256').update(body).digest('hex');
+		const text = ['placet-v1', timestamp, method, path, digest].join('\n');
+		return `v1=${createHmac('sha256', secret).update(text).digest('hex')}`;
+	};
+	// A proxy in front of a gate behind a path may hand the path on or take it away: one of the two is what it sees.
+	const paths = new Set([url.pathname, url.pathname.slice(prefix.length)]);
 	const headers: IDataObject = {
 		...options.headers,
 		'X-Placet-Client': String(credentials.clientId ?? '').trim(),
 		'X-Placet-Timestamp': timestamp,
-		'X-Signature': `v1=${createHmac('sha256', secret).update(text).digest('hex')}`,
+		'X-Signature': [...paths].map((path) => signatureOf(path + url.search)).join(','),
 	};
 	const final: Options = { ...options, headers };
 	// Exactly one of them, or n8n would take the other.

@@ -8,7 +8,9 @@ import type {
 } from 'n8n-workflow';
 import { NodeConnectionTypes, NodeOperationError } from 'n8n-workflow';
 
+import { testPlacetApi } from '../shared/credentialTest';
 import { Gate, nodeError } from '../shared/gate';
+import { assertNoModelsChoice } from './model';
 import { OPERATIONS } from './operations';
 import { approvalProperties } from './properties/approval';
 import { tokenProperties } from './properties/token';
@@ -26,10 +28,12 @@ export class Placet implements INodeType {
 			'={{ { "approval:sendAndWait": "request approval and wait", "approval:request": "request approval", "approval:get": "get approval", "approval:getAll": "get many approvals", "approval:cancel": "cancel request", "token:verify": "verify token", "token:redeem": "redeem token" }[$parameter["resource"] + ":" + $parameter["operation"]] }}',
 		description: 'Ask a person before the workflow goes on, and prove what they approved',
 		defaults: { name: 'Placet' },
+		waitingNodeTooltip:
+			'={{ $parameter["operation"] === "sendAndWait" ? "Waiting for a decision. Placet has asked the reviewers; the run goes on when they have decided, or when the time limit is over." : "" }}',
 		usableAsTool: true,
 		inputs: [NodeConnectionTypes.Main],
 		outputs: [NodeConnectionTypes.Main],
-		credentials: [{ name: 'placetApi', required: true }],
+		credentials: [{ name: 'placetApi', required: true, testedBy: 'testPlacetApi' }],
 		webhooks: [
 			{
 				// The gate's callbacks come here while the execution waits. n8n knows a step that may be resumed by a
@@ -60,6 +64,8 @@ export class Placet implements INodeType {
 		],
 	};
 
+	methods = { credentialTest: { testPlacetApi } };
+
 	webhookMethods = {
 		default: {
 			// The webhook exists as long as the execution waits. There is nothing to register anywhere.
@@ -87,22 +93,32 @@ export class Placet implements INodeType {
 				`There is no operation "${operation}" of "${resource}"`,
 			);
 		}
+		const items = this.getInputData();
 		const output: INodeExecutionData[] = [];
-		const gate = await Gate.of(this);
-		for (const [index, item] of this.getInputData().entries()) {
+		const fail = (error: unknown, index: number): void => {
+			// Thrown on, n8n would hand on the input when it is told to continue.
+			if (!this.continueOnFail()) throw nodeError(this, error, index);
+			const message = error instanceof Error ? error.message : String(error);
+			output.push({ json: { error: message }, pairedItem: { item: index } });
+		};
+		let gate: Gate;
+		try {
+			assertNoModelsChoice(this);
+			gate = await Gate.patient(this);
+		} catch (error) {
+			items.forEach((_, index) => fail(error, index));
+			return [output];
+		}
+		for (const [index, item] of items.entries()) {
 			try {
 				const found = await run(gate, this, item, index);
-				const items = this.helpers.returnJsonArray(found);
 				output.push(
-					...this.helpers.constructExecutionMetaData(items, { itemData: { item: index } }),
+					...this.helpers.constructExecutionMetaData(this.helpers.returnJsonArray(found), {
+						itemData: { item: index },
+					}),
 				);
 			} catch (error) {
-				if (this.continueOnFail()) {
-					const message = error instanceof Error ? error.message : String(error);
-					output.push({ json: { error: message }, pairedItem: { item: index } });
-					continue;
-				}
-				throw nodeError(this, error, index);
+				fail(error, index);
 			}
 		}
 		return [output];

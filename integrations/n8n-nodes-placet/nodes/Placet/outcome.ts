@@ -1,6 +1,6 @@
 import type { GenericValue, IDataObject, INodeExecutionData } from 'n8n-workflow';
 
-import type { Approval, TokenVerdict } from '../shared/approval';
+import { simplified, type Approval, type TokenVerdict } from '../shared/approval';
 
 /** How one item's question ended. `approved` is the only thing that lets the item pass. */
 export interface Outcome {
@@ -22,40 +22,66 @@ export type OnRefusal =
 	/** The node reviews an agent's tool calls: the agent is told. */
 	| 'review';
 
+/** What was asked for one item, as far as a judgement needs it. */
+interface Known {
+	request_id: string;
+	approval_id: string;
+}
+
 /**
  * Whether an approval that has ended lets its item pass.
  *
- * Nothing is taken from the approval's own word alone: the token has to be good now, and to be this very
- * request's, for this very payload.
+ * Nothing is taken from the approval's own word alone: the gate has checked the token for this very payload, and what
+ * the token says has to be this very request's.
  */
-export function judged(
-	approval: Approval,
-	asked: { request_id: string; approval_id: string },
-	verdict: TokenVerdict,
-): Outcome {
-	const { claims } = verdict;
-	const same =
-		approval.request_id === asked.request_id &&
-		approval.approval_id === asked.approval_id &&
-		claims?.sub === asked.request_id &&
-		claims.jti === asked.approval_id &&
-		claims.status === approval.status &&
-		claims.payload_sha256 === approval.payload_sha256;
-	if (!same) {
+export function judged(approval: Approval, asked: Known, verdict: TokenVerdict): Outcome {
+	if (!isOf(approval, asked) || !says(verdict.claims, approval)) {
 		return unsure(
 			approval,
 			`Not approved: the token of this decision is not good (${verdict.problem ?? 'it is for another request'})`,
 		);
 	}
-	if (approval.status !== 'approved') return unsure(approval, explained(approval));
-	if (!verdict.valid || claims.approved !== true) {
-		const why =
-			verdict.problem === 'token_expired'
-				? 'the approval came too late: it was valid for a limited time, and that is over'
-				: `the token is not good (${verdict.problem ?? 'it does not approve'})`;
-		return unsure(approval, `Not approved: ${why}`);
+	if (!verdict.valid || verdict.claims?.approved !== true) {
+		return unsure(approval, refusedToken(String(verdict.problem ?? 'it does not approve')));
 	}
 	return { approved: true, approval, explanation: `Approved by ${names(approval)}` };
+}
+
+/** The outcome that needs no token: what has ended otherwise than by an approval, or is of another request. */
+export function refusedAlready(approval: Approval, asked: Known): Outcome | undefined {
+	if (!isOf(approval, asked)) {
+		return unsure(approval, 'Not approved: the gate has answered about another request');
+	}
+	return approval.status === 'approved' ? undefined : unsure(approval, explained(approval));
+}
+
+/** The outcome when the gate refuses the token, by the gate's code. */
+export function refusedOutcome(approval: Approval, code: string): Outcome {
+	return unsure(approval, refusedToken(code));
+}
+
+function refusedToken(code: string): string {
+	switch (code) {
+		case 'already_redeemed':
+			return 'Not approved: this approval was used by another run. One approval is good for one run; ask under another Request ID, or without one.';
+		case 'token_expired':
+			return 'Not approved: the approval came too late: it was valid for a limited time ("valid_for" in the policy), and that is over. Run the workflow again to ask anew.';
+		default:
+			return `Not approved: the token is not good (${code})`;
+	}
+}
+
+function isOf(approval: Approval, asked: Known): boolean {
+	return approval.request_id === asked.request_id && approval.approval_id === asked.approval_id;
+}
+
+function says(claims: TokenVerdict['claims'], approval: Approval): boolean {
+	return (
+		claims?.sub === approval.request_id &&
+		claims.jti === approval.approval_id &&
+		claims.status === approval.status &&
+		claims.payload_sha256 === approval.payload_sha256
+	);
 }
 
 /** An outcome that does not let the item pass, whatever the approval says of itself. */
@@ -82,22 +108,32 @@ function names(approval: Approval): string {
 	return approval.decided_by.join(', ') || 'the policy';
 }
 
+/** How outcomes become items. */
+export interface HandingOn {
+	onRefusal: OnRefusal;
+	simplify: boolean;
+}
+
+function shown({ approval }: Outcome, simplify: boolean): IDataObject {
+	return approval && simplify ? simplified(approval) : { ...approval };
+}
+
 /** What goes on for one item. */
 export function itemFor(
 	outcome: Outcome,
 	original: INodeExecutionData,
 	index: number,
-	on: OnRefusal,
+	{ onRefusal: on, simplify }: HandingOn,
 ): INodeExecutionData {
 	const pairedItem = { item: index };
 	if (on === 'review') return { json: reviewAnswer(outcome), pairedItem };
 	if (!outcome.approved && on !== 'handOn') {
 		// Only these keys, or n8n does not see an error in it. The original fields are left out on purpose:
 		// whoever continues on errors gets nothing to act on.
-		const details = { approved: false, ...outcome.approval } as IDataObject;
+		const details = { approved: false, ...shown(outcome, simplify) };
 		return { json: { error: outcome.explanation, details }, pairedItem };
 	}
-	const placet = { ...outcome.approval, explanation: outcome.explanation } as IDataObject;
+	const placet = { ...shown(outcome, simplify), explanation: outcome.explanation };
 	// `approved` last: what the item said of itself before must not count.
 	return {
 		...original,

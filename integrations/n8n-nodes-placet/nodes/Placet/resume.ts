@@ -1,14 +1,10 @@
 import type { IExecuteData, IWebhookFunctions, IWebhookResponseData } from 'n8n-workflow';
 
-import type { Approval } from '../shared/approval';
 import { authenticCallback, NotBelieved } from '../shared/callback';
 import { Gate } from '../shared/gate';
+import { Errand } from './errand';
 import { itemFor, summed, type Outcome } from './outcome';
-import { failOnResume, passOnResume, rememberedWait, type Asked, type Wait } from './record';
-import { outcomeOf } from './wait';
-
-/** How many approvals are read at a time. */
-const AT_ONCE = 10;
+import { originalsOf, passOn, refuse, rememberedWait, type Wait } from './record';
 
 /**
  * A callback of the gate, to the URL that the waiting step gave it.
@@ -20,24 +16,23 @@ const AT_ONCE = 10;
  */
 export async function resume(context: IWebhookFunctions): Promise<IWebhookResponseData> {
 	try {
-		const gate = await Gate.of(context);
-		const { approval } = authenticCallback(context, gate);
 		const { executeData } = context as unknown as { executeData?: IExecuteData };
 		const wait = rememberedWait(executeData);
+		const errand = wait && Errand.of(wait);
+		const gate = await Gate.of(context, async (read) =>
+			errand && wait.asked.length > 1 ? await errand.credentials(read) : await read(),
+		);
+		const { approval } = authenticCallback(context, gate);
 		const known = wait?.asked.some(({ approval_id }) => approval_id === approval.approval_id);
-		if (!executeData || !wait || !known) {
+		if (!wait || !errand || !known) {
 			// A late copy, of an earlier round of this step. The gate may forget it.
-			return {
-				webhookResponse: { resumed: false, reason: 'this step does not wait for this approval' },
-			};
+			return answer(false, 'this step does not wait for this approval');
 		}
-		const outcomes = (await someAreOpen(gate, wait.asked))
-			? [undefined]
-			: await outcomesOf(gate, wait.asked);
-		if (outcomes.includes(undefined)) {
-			return { webhookResponse: { resumed: false, reason: 'others are still open' } };
-		}
-		return resumed(context, executeData, wait, outcomes as Outcome[]);
+		const { found, first } = await errand.look(gate, wait, approval.approval_id);
+		if (found === 'open') return answer(false, 'others are still open');
+		if (!first) return answer(false, 'another callback of the same moment lets the run go on');
+		errand.done();
+		return resumed(context, wait, found);
 	} catch (error) {
 		// Not 2xx, so the gate comes again; the run goes on waiting.
 		const believed = !(error instanceof NotBelieved);
@@ -55,48 +50,24 @@ export async function resume(context: IWebhookFunctions): Promise<IWebhookRespon
 	}
 }
 
+function answer(resumes: boolean, reason: string): IWebhookResponseData {
+	return { webhookResponse: { resumed: resumes, reason } };
+}
+
 function resumed(
 	context: IWebhookFunctions,
-	step: IExecuteData,
 	wait: Wait,
 	outcomes: Outcome[],
 ): IWebhookResponseData {
 	const webhookResponse = { resumed: true };
-	if (wait.onRefusal === 'stop' && outcomes.some(({ approved }) => !approved)) {
-		failOnResume(step, context.getNode(), summed(outcomes));
+	const originals = originalsOf(context);
+	if (!originals || (wait.onRefusal === 'stop' && outcomes.some(({ approved }) => !approved))) {
+		refuse(context, summed(outcomes));
 		return { workflowData: [[]], webhookResponse };
 	}
-	passOnResume(step);
-	const items = wait.originals.map((original, index) =>
-		itemFor(outcomes[index] as Outcome, original, index, wait.onRefusal),
+	const items = wait.asked.map((_, index) =>
+		itemFor(outcomes[index] as Outcome, originals[index] ?? { json: {} }, index, wait),
 	);
+	passOn(context);
 	return { workflowData: [items], webhookResponse };
-}
-
-/**
- * Whether one of several requests is surely open still: one look for all of them. Else each callback of a
- * hundred items would read a hundred approvals.
- */
-async function someAreOpen(gate: Gate, asked: Asked[]): Promise<boolean> {
-	if (asked.length === 1) return false;
-	const ours = new Set(asked.map(({ approval_id }) => approval_id));
-	const query = '/v1/requests?status=pending&limit=100';
-	const { requests } = await gate.call<{ requests: Approval[] }>('GET', query);
-	return requests.some(({ approval_id }) => ours.has(approval_id));
-}
-
-/** Every item's outcome, as the gate tells it now. Stops reading at the first group that has an open one. */
-async function outcomesOf(gate: Gate, asked: Asked[]): Promise<Array<Outcome | undefined>> {
-	const outcomes: Array<Outcome | undefined> = [];
-	for (let from = 0; from < asked.length && !outcomes.includes(undefined); from += AT_ONCE) {
-		const group = asked.slice(from, from + AT_ONCE);
-		outcomes.push(...(await Promise.all(group.map(async (one) => await outcomeNow(gate, one)))));
-	}
-	return outcomes;
-}
-
-async function outcomeNow(gate: Gate, asked: Asked): Promise<Outcome | undefined> {
-	if (asked.failure !== undefined) return { approved: false, explanation: asked.failure };
-	const approval = await gate.call<Approval>('GET', `/v1/requests/${asked.request_id}`);
-	return await outcomeOf(gate, approval, asked);
 }

@@ -1,12 +1,28 @@
+import { createHash } from 'node:crypto';
+
 import type { IExecuteFunctions, INodeExecutionData } from 'n8n-workflow';
 import { NodeOperationError } from 'n8n-workflow';
 
-import type { Approval, TokenVerdict } from '../shared/approval';
+import type { Approval } from '../shared/approval';
 import { Gate, nodeError } from '../shared/gate';
-import { itemFor, judged, summed, type OnRefusal, type Outcome } from './outcome';
-import { questionFor } from './question';
-import { holdBack, type Asked } from './record';
+import { Errand } from './errand';
+import { tellWhatIsAsked } from './hints';
+import { assertNoModelsChoice } from './model';
+import { itemFor, summed, type Outcome } from './outcome';
+import { optionsOf } from './parameters';
+import { questionFor, type Asking } from './question';
+import {
+	holdBack,
+	itemsOfStep,
+	outputOnlyWhatPasses,
+	rememberedWait,
+	restoreRetries,
+	type Asked,
+	type Wait,
+} from './record';
+import { settled } from './settle';
 import { isToolReview } from './toolReview';
+import { countTry, isLastTry } from './tries';
 
 /**
  * How long past the last deadline n8n waits. The gate ends a request at its deadline and then calls back for
@@ -26,77 +42,127 @@ const NO_ANSWER: Outcome = {
  * So in that mode nothing is thrown from here: failures become items.
  */
 export async function requestAndWait(context: IExecuteFunctions): Promise<INodeExecutionData[]> {
-	const onRefusal = refusalMode(context);
+	outputOnlyWhatPasses(context);
+	const before = rememberedWait(context.getExecuteData());
+	if (before && before.execution === context.getExecutionId()) return lookedAgain(context, before);
+
 	const continues = context.continueOnFail();
-	const items = context.getInputData();
-	const asked: Asked[] = [];
-	const outcomes: Array<Outcome | undefined> = [];
-	let lastDeadline = Date.now();
+	const items = itemsOfStep(context);
+	const wait: Wait = {
+		execution: context.getExecutionId(),
+		key: '',
+		onRefusal: isToolReview(context) ? 'review' : continues ? 'errorItem' : 'stop',
+		simplify: false,
+		keepsTokens: false,
+		asked: [],
+	};
 	let gate: Gate | undefined;
+	countTry(context);
 	try {
 		assertCanWait(context);
-		gate = await Gate.of(context);
-		for (const [index, item] of items.entries()) {
-			try {
-				const question = questionFor(context, item, index);
-				question.callback_url = context.getSignedResumeUrl();
-				const approval = await gate.call<Approval>('POST', '/v1/requests', question);
-				const one = {
-					request_id: question.request_id,
-					approval_id: approval.approval_id,
-					payload: question.payload,
-				};
-				asked.push(one);
-				lastDeadline = Math.max(lastDeadline, Date.parse(approval.deadline ?? '') || 0);
-				outcomes.push(await outcomeOf(gate, approval, one));
-			} catch (error) {
-				if (!continues) throw nodeError(context, error, index);
-				const failure = `Not approved: ${described(error)}`;
-				asked[index] = { request_id: '', approval_id: '', payload: {}, failure };
-				outcomes[index] = { approved: false, explanation: failure };
-			}
+		assertNoModelsChoice(context);
+		readSettings(context, wait);
+		gate = await Gate.patient(context);
+		// A retry of a run that has asked before: it asks anew, and nobody needs the old answers any more.
+		if (before) await withdrawn(gate, before.asked);
+		const approvals = await askForAll(context, gate, wait, items);
+		const open = [...approvals.values()].filter(({ status }) => status === 'pending');
+		if (open.length === 0) {
+			return finished(context, wait, items, await settled(gate, wait, approvals));
 		}
-		if (outcomes.every((outcome) => outcome !== undefined)) {
-			return finished(context, outcomes, items, onRefusal);
-		}
-		const meanwhile = items.map((item, index) =>
-			itemFor(outcomes[index] ?? NO_ANSWER, item, index, onRefusal),
+		assertNotStopped(context);
+		wait.key = keyOf(wait);
+		Errand.begin(
+			wait,
+			open.map(({ approval_id }) => approval_id),
+			hearsAll(context),
 		);
-		const wait = { onRefusal, asked, originals: items };
-		holdBack(context.getExecuteData(), context.getNode(), wait, meanwhile, NO_ANSWER.explanation);
-		await context.putExecutionToWait(new Date(lastDeadline + AFTER_DEADLINE_MS));
+		holdBack(context, wait, items);
+		const last = Math.max(...open.map(({ deadline }) => Date.parse(deadline ?? '') || Date.now()));
+		await context.putExecutionToWait(new Date(last + AFTER_DEADLINE_MS));
 		// Only to look at while the run waits. An `error` in here would make n8n try the step again.
-		return asked.map(({ request_id }, index) => ({
+		return wait.asked.map(({ request_id }, index) => ({
 			json: { approved: false, request_id },
 			pairedItem: { item: index },
 		}));
 	} catch (error) {
-		if (gate && !context.getNode().retryOnFail) await withdraw(gate, asked);
+		if (gate && (isLastTry(context) || isStopped(context))) await withdrawn(gate, wait.asked);
 		const wrapped = nodeError(context, error);
 		if (!continues) throw wrapped;
 		const failed: Outcome = { approved: false, explanation: `Not approved: ${described(wrapped)}` };
-		return items.map((item, index) => itemFor(failed, item, index, onRefusal));
+		return items.map((item, index) => itemFor(failed, item, index, wait));
 	}
 }
 
-/** How one request ended, with its token checked; `undefined` while it is open. */
-export async function outcomeOf(
+/** Asks for each item. What cannot be asked stops the step, or (where errors are items) this item alone. */
+async function askForAll(
+	context: IExecuteFunctions,
 	gate: Gate,
-	approval: Approval,
-	asked: Asked,
-): Promise<Outcome | undefined> {
-	if (approval.status === 'pending') return undefined;
-	const verdict = await gate.call<TokenVerdict>('POST', '/v1/tokens/verify', {
-		token: approval.token,
-		payload: asked.payload,
+	wait: Wait,
+	items: INodeExecutionData[],
+): Promise<Map<string, Approval>> {
+	const continues = context.continueOnFail();
+	const approvals = new Map<string, Approval>();
+	const fails = (index: number, error: unknown): void => {
+		if (!continues) throw nodeError(context, error, index);
+		wait.asked[index] = unasked(`Not approved: ${described(error)}`);
+	};
+	// All are made before the first is asked: nobody is bothered for a step that has a fault.
+	const questions = items.map((item, index): Asking | undefined => {
+		try {
+			return questionFor(context, item, index);
+		} catch (error) {
+			fails(index, error);
+			return undefined;
+		}
 	});
-	return judged(approval, asked, verdict);
+	tellWhatIsAsked(context, questions);
+	for (const [index, asking] of questions.entries()) {
+		if (asking === undefined) continue;
+		try {
+			assertNotStopped(context);
+			const { question, redeemer, named } = asking;
+			question.callback_url = context.getSignedResumeUrl();
+			const approval = await gate.call<Approval>('POST', '/v1/requests', question);
+			approvals.set(approval.approval_id, approval);
+			wait.asked[index] = {
+				request_id: question.request_id,
+				approval_id: approval.approval_id,
+				payload: question.payload,
+				redeemer,
+				named,
+			};
+		} catch (error) {
+			if (isStopped(context)) throw nodeError(context, error);
+			fails(index, error);
+		}
+	}
+	return approvals;
 }
 
-function refusalMode(context: IExecuteFunctions): OnRefusal {
-	if (isToolReview(context)) return 'review';
-	if (context.getNodeParameter('ifNotApproved', 0, 'stop') === 'handOn') return 'handOn';
-	return context.continueOnFail() ? 'errorItem' : 'stop';
+function unasked(failure: string): Asked {
+	return { request_id: '', approval_id: '', payload: {}, redeemer: '', named: false, failure };
+}
+
+/** The step runs once more after it has waited: it was refused, or n8n's own limit has run out. */
+function lookedAgain(context: IExecuteFunctions, wait: Wait): INodeExecutionData[] {
+	restoreRetries(context.getExecuteData());
+	const { onRefusal, refused } = wait;
+	if (onRefusal === 'stop') {
+		throw new NodeOperationError(context.getNode(), refused ?? NO_ANSWER.explanation);
+	}
+	const explanation = refused ?? NO_ANSWER.explanation;
+	return itemsOfStep(context).map((item, index) =>
+		itemFor({ approved: false, explanation }, item, index, wait),
+	);
+}
+
+function readSettings(context: IExecuteFunctions, wait: Wait): void {
+	const options = optionsOf(context, 0);
+	wait.simplify = options.simplify === true;
+	if (isToolReview(context)) return;
+	wait.keepsTokens = options.keepToken === true;
+	if (context.getNodeParameter('ifNotApproved', 0, 'stop') === 'handOn') wait.onRefusal = 'handOn';
 }
 
 function assertCanWait(context: IExecuteFunctions): void {
@@ -114,21 +180,51 @@ function assertCanWait(context: IExecuteFunctions): void {
 	}
 }
 
-function finished(
-	context: IExecuteFunctions,
-	outcomes: Outcome[],
-	items: INodeExecutionData[],
-	onRefusal: OnRefusal,
-): INodeExecutionData[] {
-	if (onRefusal === 'stop' && outcomes.some(({ approved }) => !approved)) {
-		throw new NodeOperationError(context.getNode(), summed(outcomes));
-	}
-	return items.map((item, index) => itemFor(outcomes[index] ?? NO_ANSWER, item, index, onRefusal));
+function isStopped(context: IExecuteFunctions): boolean {
+	return context.getExecutionCancelSignal()?.aborted === true;
 }
 
-/** Takes questions back that nobody waits for any more. (A step that is tried again finds them by their names.) */
-async function withdraw(gate: Gate, asked: Asked[]): Promise<void> {
-	const open = asked.filter(({ request_id }) => request_id !== '');
+function assertNotStopped(context: IExecuteFunctions): void {
+	if (isStopped(context)) throw new NodeOperationError(context.getNode(), 'The run was stopped');
+}
+
+/**
+ * Whether every callback of this wait comes to this very process.
+ *
+ * In queue mode, runs that somebody starts in the editor are run by the main process, while other processes may take
+ * the callbacks. Every other run is a worker's there, to which no callback comes at all.
+ */
+function hearsAll(context: IExecuteFunctions): boolean {
+	return !['manual', 'evaluation'].includes(context.getMode());
+}
+
+/** The same for one wait, and never for two: the names under which the items redeem are unique. */
+function keyOf(wait: Wait): string {
+	const names = wait.asked.map(({ redeemer, approval_id }) => [redeemer, approval_id]);
+	return createHash('sha256')
+		.update(JSON.stringify([wait.execution, names]))
+		.digest('hex');
+}
+
+function finished(
+	context: IExecuteFunctions,
+	wait: Wait,
+	items: INodeExecutionData[],
+	outcomes: Outcome[],
+): INodeExecutionData[] {
+	if (wait.onRefusal === 'stop' && outcomes.some(({ approved }) => !approved)) {
+		throw new NodeOperationError(context.getNode(), summed(outcomes));
+	}
+	return items.map((item, index) => itemFor(outcomes[index] ?? NO_ANSWER, item, index, wait));
+}
+
+/**
+ * Takes questions back that nobody waits for any more. (A step that is tried again finds them by their names.)
+ *
+ * What the builder has named stays: other runs may wait for the same answer.
+ */
+async function withdrawn(gate: Gate, asked: readonly Asked[]): Promise<void> {
+	const open = asked.filter((one) => one?.request_id && !one.named);
 	await Promise.allSettled(
 		open.map(
 			async ({ request_id }) =>

@@ -8,7 +8,9 @@ import type {
 } from 'n8n-workflow';
 import { NodeConnectionTypes } from 'n8n-workflow';
 
+import { simplified } from '../shared/approval';
 import { authenticCallback, NotBelieved } from '../shared/callback';
+import { testPlacetApi } from '../shared/credentialTest';
 import { codeOf, Gate } from '../shared/gate';
 
 /** The hook at the gate that belongs to this node, as its static data remembers it. */
@@ -27,12 +29,13 @@ export class PlacetTrigger implements INodeType {
 		version: 1,
 		subtitle:
 			'={{ $parameter["events"].map((event) => event.replace("approval.", "")).join(", ") }}',
-		description: 'Starts the workflow when an approval is requested or decided',
-		eventTriggerDescription: 'Ask for an approval, or decide one, to see an event here',
+		description:
+			'Starts the workflow when somebody asks for an approval, or when a request has ended',
+		eventTriggerDescription: 'Ask for an approval, or decide about one, to see the event here',
 		defaults: { name: 'Placet Trigger' },
 		inputs: [],
 		outputs: [NodeConnectionTypes.Main],
-		credentials: [{ name: 'placetApi', required: true }],
+		credentials: [{ name: 'placetApi', required: true, testedBy: 'testPlacetApi' }],
 		webhooks: [
 			{
 				name: 'default',
@@ -51,17 +54,18 @@ export class PlacetTrigger implements INodeType {
 					{
 						name: 'Approval Decided',
 						value: 'approval.decided',
-						description: 'A request was approved or rejected, has expired, or was cancelled',
+						description:
+							'A request has ended: it was approved, rejected or cancelled, or it has expired',
 					},
 					{
 						name: 'Approval Requested',
 						value: 'approval.requested',
-						description: 'A request was taken, and reviewers are being asked',
+						description: 'A client has asked for an approval, and reviewers are being told',
 					},
 				],
 				default: ['approval.decided'],
 				description:
-					'What to hear of. A client hears of its own requests; one with the role "auditor" hears of all.',
+					'Which events start the workflow. It hears of the requests of its own credential\'s client; a client with the role "auditor" hears of everybody\'s.',
 			},
 			{
 				displayName: 'Only These Outcomes',
@@ -74,37 +78,44 @@ export class PlacetTrigger implements INodeType {
 					{ name: 'Rejected', value: 'rejected' },
 				],
 				default: [],
-				description: 'Leave empty to hear of every outcome',
+				description: 'Which outcomes start the workflow. Leave empty for all of them.',
 				displayOptions: { show: { events: ['approval.decided'] } },
+			},
+			{
+				displayName: 'Simplify',
+				name: 'simplify',
+				type: 'boolean',
+				default: false,
+				description:
+					'Whether to return a simplified version of the response instead of the raw data',
 			},
 		],
 	};
 
+	methods = { credentialTest: { testPlacetApi } };
+
 	webhookMethods = {
 		default: {
-			async checkExists(this: IHookFunctions): Promise<boolean> {
-				const known = hooksOf(this)[slotOf(this)];
-				if (!known) return false;
-				if (
-					known.url === this.getNodeWebhookUrl('default') &&
-					known.events === eventsOf(this).join()
-				) {
-					return true;
-				}
-				// The address of this n8n or the choice of events has changed.
-				await removed(this);
+			/**
+			 * Always "no", so that the gate is asked again at each activation: the hook may be gone there. For a gate,
+			 * one URL and its events are one subscription, however often it is asked for.
+			 */
+			async checkExists(): Promise<boolean> {
 				return false;
 			},
 
 			async create(this: IHookFunctions): Promise<boolean> {
 				const url = String(this.getNodeWebhookUrl('default'));
 				const events = eventsOf(this);
+				const before = hooksOf(this)[slotOf(this)];
 				const gate = await Gate.of(this);
-				const hook = await gate.call<{ hook_id: string }>('POST', '/v1/hooks', {
+				const { hook_id } = await gate.call<{ hook_id: string }>('POST', '/v1/hooks', {
 					url,
 					events,
 				});
-				hooksOf(this)[slotOf(this)] = { id: hook.hook_id, url, events: events.join() };
+				hooksOf(this)[slotOf(this)] = { id: hook_id, url, events: events.join() };
+				// After the new one is there, so that no event falls in between.
+				if (before && before.id !== hook_id) await ended(gate, before.id);
 				return true;
 			},
 
@@ -132,8 +143,10 @@ export class PlacetTrigger implements INodeType {
 		if (type === 'approval.decided' && outcomes.length > 0 && !outcomes.includes(approval.status)) {
 			return { webhookResponse: { taken: true } };
 		}
+		const shown =
+			this.getNodeParameter('simplify', false) === true ? simplified(approval) : approval;
 		return {
-			workflowData: [[{ json: { event: type, event_id: id, timestamp, ...approval } }]],
+			workflowData: [[{ json: { event: type, event_id: id, timestamp, ...shown } }]],
 			webhookResponse: { taken: true },
 		};
 	}
@@ -157,12 +170,17 @@ async function removed(context: IHookFunctions): Promise<boolean> {
 	const slot = slotOf(context);
 	const known = hooks[slot];
 	if (!known) return true;
-	try {
-		const gate = await Gate.of(context);
-		await gate.call<undefined>('DELETE', `/v1/hooks/${encodeURIComponent(known.id)}`);
-	} catch (error) {
-		if (codeOf(error) !== 'not_found') return false;
-	}
+	if (!(await ended(await Gate.of(context), known.id))) return false;
 	delete hooks[slot];
 	return true;
+}
+
+/** Whether the gate has no such hook any more. */
+async function ended(gate: Gate, id: string): Promise<boolean> {
+	try {
+		await gate.call<undefined>('DELETE', `/v1/hooks/${encodeURIComponent(id)}`);
+		return true;
+	} catch (error) {
+		return codeOf(error) === 'not_found';
+	}
 }

@@ -17,6 +17,24 @@ export interface Approval extends IDataObject {
 	token: string | null;
 }
 
+/** The fields that most workflows need, of the twenty that an approval has. */
+export function simplified(approval: Approval): IDataObject {
+	const { request_id, approval_id, status, approved, action, summary } = approval;
+	const { decided_at, decided_by, reason, token } = approval;
+	return {
+		request_id,
+		approval_id,
+		status,
+		approved,
+		action,
+		summary,
+		decided_at,
+		decided_by,
+		reason,
+		token,
+	};
+}
+
 /** What the gate says of a token. */
 export interface TokenVerdict extends IDataObject {
 	valid: boolean;

@@ -8,7 +8,7 @@ import type {
 	IWebhookFunctions,
 	JsonObject,
 } from 'n8n-workflow';
-import { NodeApiError, NodeOperationError } from 'n8n-workflow';
+import { NodeApiError, NodeOperationError, sleep } from 'n8n-workflow';
 
 import { signed } from '../../credentials/signature';
 
@@ -30,12 +30,19 @@ const WORDS: Record<string, string> = {
 	not_found: 'The gate knows no such request',
 	payload_mismatch: 'The payload is not the one that was approved',
 	payload_too_large: 'The payload is larger than 64 KiB',
-	rate_limited: 'This client asks too often',
+	rate_limited: 'This client asks too often, or has too many requests open',
 	request_id_conflict: 'This request ID was used before, for another question',
-	token_expired: 'The approval was valid for a limited time, and that is over',
+	token_expired:
+		'The approval was valid for a limited time ("valid_for" in the policy), and that is over: ask anew',
 	unavailable: 'The gate cannot answer right now',
 	unknown_client: 'The gate does not know the client ID of the Placet credential',
 };
+
+/** How long a step waits for a gate that says "later", for one call. */
+const PATIENCE_MS = 15 * 60_000;
+
+/** How the credential is read; a caller may share one reading among several. */
+export type ReadCredential = () => Promise<ICredentialDataDecryptedObject>;
 
 /**
  * The gate that the node's credential names.
@@ -47,10 +54,23 @@ export class Gate {
 	private constructor(
 		private readonly context: GateContext,
 		readonly credentials: ICredentialDataDecryptedObject,
+		/** Ends the waiting for a gate that says "later"; without it, nothing waits. */
+		private readonly patient?: { stop: AbortSignal | undefined },
 	) {}
 
-	static async of(context: GateContext): Promise<Gate> {
-		return new Gate(context, await context.getCredentials('placetApi'));
+	static async of(
+		context: GateContext,
+		through: (read: ReadCredential) => Promise<ICredentialDataDecryptedObject> = async (read) =>
+			await read(),
+	): Promise<Gate> {
+		const read: ReadCredential = async () => await context.getCredentials('placetApi');
+		return new Gate(context, await through(read));
+	}
+
+	/** For a step of a run: it waits when the gate says that this client asks too often. */
+	static async patient(context: IExecuteFunctions): Promise<Gate> {
+		const credentials = await context.getCredentials('placetApi');
+		return new Gate(context, credentials, { stop: context.getExecutionCancelSignal() });
 	}
 
 	/** One signed call. Anything but a 2xx becomes a NodeApiError that says what to do. */
@@ -59,9 +79,34 @@ export class Gate {
 		path: string,
 		body?: IDataObject,
 	): Promise<T> {
+		const giveUpAt = Date.now() + PATIENCE_MS;
+		for (;;) {
+			const response = await this.send(method, path, body);
+			const answer = parsed(response.body);
+			if (response.statusCode >= 200 && response.statusCode < 300) return answer as T;
+			const pause = pauseMs(response);
+			if (!this.patient || pause === undefined || Date.now() + pause > giveUpAt) {
+				throw problem(this.context, response.statusCode, answer ?? {});
+			}
+			await pauseFor(pause, this.patient.stop);
+			if (this.patient.stop?.aborted) {
+				throw new NodeOperationError(this.context.getNode(), 'The run was stopped');
+			}
+		}
+	}
+
+	asNodeError(error: unknown): NodeApiError | NodeOperationError {
+		return nodeError(this.context, error);
+	}
+
+	private async send(
+		method: IHttpRequestMethods,
+		path: string,
+		body?: IDataObject,
+	): Promise<IN8nHttpFullResponse> {
 		const { context } = this;
-		let response: IN8nHttpFullResponse;
 		try {
+			// Signed anew for each try: a signature is good for five minutes.
 			const options = signed(this.credentials, {
 				method,
 				url: path,
@@ -73,16 +118,31 @@ export class Gate {
 				ignoreHttpStatusErrors: true,
 				returnFullResponse: true,
 			});
-			response = (await context.helpers.httpRequest(options)) as IN8nHttpFullResponse;
+			return (await context.helpers.httpRequest(options)) as IN8nHttpFullResponse;
 		} catch (error) {
 			// Not a NodeApiError, which would put words of its own in the place of these.
 			throw new NodeOperationError(context.getNode(), 'The Placet gate could not be reached', {
 				description: error instanceof Error ? error.message : undefined,
 			});
 		}
-		const answer = parsed(response.body);
-		if (response.statusCode >= 200 && response.statusCode < 300) return answer as T;
-		throw problem(context, response.statusCode, answer ?? {});
+	}
+}
+
+/** How long the gate asks to wait, if it does: too many requests, or a gate that is just starting. */
+function pauseMs({ statusCode, headers }: IN8nHttpFullResponse): number | undefined {
+	if (statusCode !== 429 && statusCode !== 503) return undefined;
+	const header = headers['retry-after'];
+	const text = typeof header === 'string' || typeof header === 'number' ? String(header) : '';
+	const seconds = /^\d+$/.test(text.trim()) ? Number(text) : (Date.parse(text) - Date.now()) / 1000;
+	if (Number.isNaN(seconds)) return statusCode === 429 ? 5_000 : undefined;
+	return Math.max(250, seconds * 1000);
+}
+
+/** Waits in short steps, so that a run that is stopped does not hold its question for long. */
+async function pauseFor(ms: number, stop: AbortSignal | undefined): Promise<void> {
+	const until = Date.now() + ms;
+	while (Date.now() < until && !stop?.aborted) {
+		await sleep(Math.min(500, until - Date.now()));
 	}
 }
 

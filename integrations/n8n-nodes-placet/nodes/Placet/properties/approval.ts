@@ -4,7 +4,23 @@ const APPROVAL = ['approval'];
 const ASKING: IDisplayOptions = {
 	show: { resource: APPROVAL, operation: ['request', 'sendAndWait'] },
 };
-const WAITING: IDisplayOptions = { show: { resource: APPROVAL, operation: ['sendAndWait'] } };
+/**
+ * n8n makes the panel of its human review from this one, and sets "responseType" to "approval" there. What a review
+ * does not use is hidden by that: it always shows the call itself, and its answer goes to the agent.
+ */
+const NOT_IN_A_REVIEW: IDisplayOptions['hide'] = { responseType: ['approval'] };
+const MAPPING: IDisplayOptions = { show: ASKING.show, hide: NOT_IN_A_REVIEW };
+const WAITING: IDisplayOptions = {
+	show: { resource: APPROVAL, operation: ['sendAndWait'] },
+	hide: NOT_IN_A_REVIEW,
+};
+
+const responseType: INodeProperties = {
+	displayName: 'Response Type',
+	name: 'responseType',
+	type: 'hidden',
+	default: 'outcome',
+};
 
 const operation: INodeProperties = {
 	displayName: 'Operation',
@@ -86,12 +102,17 @@ const asking: INodeProperties[] = [
 				value: 'json',
 				description: 'A JSON object, or an expression that makes one',
 			},
-			{ name: 'Whole Item', value: 'wholeItem', description: 'All fields of the incoming item' },
+			{
+				name: 'Whole Item',
+				value: 'wholeItem',
+				description:
+					'All fields of the incoming item, but no keys or passwords, of a webhook only the body, and nothing that an earlier Placet step has added',
+			},
 		],
 		default: 'wholeItem',
 		description:
-			'What will be done, exactly. Reviewers see it, and the approval is bound to it: it is good for nothing else.',
-		displayOptions: ASKING,
+			'What will be done, exactly. Every reviewer of the rule sees it, in messages and on the page, and the approval is bound to it: it is good for nothing else.',
+		displayOptions: MAPPING,
 	},
 	{
 		displayName: 'Fields',
@@ -100,8 +121,8 @@ const asking: INodeProperties[] = [
 		typeOptions: { multipleValues: true },
 		placeholder: 'Add Field',
 		default: {},
-		description: 'What the reviewers see',
-		displayOptions: { show: { ...ASKING.show, payloadMode: ['fields'] } },
+		description: 'What the reviewers see, and nothing else. At least one field.',
+		displayOptions: { ...MAPPING, show: { ...ASKING.show, payloadMode: ['fields'] } },
 		options: [
 			{
 				displayName: 'Field',
@@ -132,7 +153,7 @@ const asking: INodeProperties[] = [
 		type: 'json',
 		default: '{}',
 		placeholder: 'e.g. { "to": "acme@example.com", "amount": 5000 }',
-		displayOptions: { show: { ...ASKING.show, payloadMode: ['json'] } },
+		displayOptions: { ...MAPPING, show: { ...ASKING.show, payloadMode: ['json'] } },
 	},
 	{
 		displayName: 'If Not Approved',
@@ -164,8 +185,10 @@ const options: INodeProperties = {
 	name: 'options',
 	type: 'collection',
 	placeholder: 'Add Option',
-	default: {},
-	displayOptions: { show: { resource: APPROVAL, operation: ['get', 'request', 'sendAndWait'] } },
+	default: { timeLimit: 0 },
+	displayOptions: {
+		show: { resource: APPROVAL, operation: ['get', 'getAll', 'request', 'sendAndWait'] },
+	},
 	options: [
 		{
 			displayName: 'Callback URL',
@@ -178,6 +201,18 @@ const options: INodeProperties = {
 			displayOptions: { show: { '/operation': ['request'] } },
 		},
 		{
+			displayName: 'Leave the Token for Redeem',
+			name: 'keepToken',
+			type: 'boolean',
+			default: false,
+			description:
+				'Whether a later Redeem step uses the approval. Otherwise this step does, so that no other run can go on with the same approval.',
+			displayOptions: {
+				show: { '/operation': ['sendAndWait'] },
+				hide: { '/responseType': ['approval'] },
+			},
+		},
+		{
 			displayName: 'Metadata',
 			name: 'metadata',
 			type: 'fixedCollection',
@@ -185,7 +220,7 @@ const options: INodeProperties = {
 			placeholder: 'Add Entry',
 			default: {},
 			description:
-				'Labels of your own. They come back on every approval, and the policy can read them.',
+				'Labels of your own, as texts. They come back on every approval, and the policy can read them. "n8n_mode" is there already: "test" for a run that was started by hand in the editor, otherwise "production".',
 			displayOptions: { show: { '/operation': ['request', 'sendAndWait'] } },
 			options: [
 				{
@@ -205,8 +240,15 @@ const options: INodeProperties = {
 			default: '',
 			placeholder: 'e.g. invoice-{{ $json.number }}',
 			description:
-				'A name of your own, if the same thing must never be asked twice, not even by another run. Without it each run asks once per item, however often it is retried. Letters, digits and . _ : - only.',
+				'A name of your own, if the same thing must never be asked twice, not even by another run: who asks the same again waits for the same decision, and only one run can use it. Without it each run asks once per item, however often it is retried. Letters, digits and . _ : - only.',
 			displayOptions: { show: { '/operation': ['request', 'sendAndWait'] } },
+		},
+		{
+			displayName: 'Simplify',
+			name: 'simplify',
+			type: 'boolean',
+			default: false,
+			description: 'Whether to return a simplified version of the response instead of the raw data',
 		},
 		{
 			displayName: 'Time Limit (Minutes)',
@@ -215,7 +257,7 @@ const options: INodeProperties = {
 			typeOptions: { minValue: 0, numberPrecision: 2 },
 			default: 60,
 			description:
-				'When the request expires, if that is sooner than the policy says. Expired means not approved.',
+				'When the request expires, if that is sooner than the policy says. Expired means not approved. 0: as the policy says.',
 			displayOptions: { show: { '/operation': ['request', 'sendAndWait'] } },
 		},
 		{
@@ -283,4 +325,10 @@ const looking: INodeProperties[] = [
 	},
 ];
 
-export const approvalProperties: INodeProperties[] = [operation, ...asking, ...looking, options];
+export const approvalProperties: INodeProperties[] = [
+	operation,
+	responseType,
+	...asking,
+	...looking,
+	options,
+];
