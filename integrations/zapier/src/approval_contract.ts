@@ -53,6 +53,8 @@ export interface Approval {
   status_url: string;
   /** The agent's own words. */
   summary: string;
+  /** The gate's own words for it, made from the payload. */
+  title: string;
   /** The decision token, once it has ended. An auditor's hook does not get it. */
   token: string | null;
   /** Who has spoken. */
@@ -84,6 +86,7 @@ export const APPROVAL_PROPERTIES: readonly Property[] = [
   { name: 'status', kind: 'status', nullable: false },
   { name: 'status_url', kind: 'string', nullable: false },
   { name: 'summary', kind: 'string', nullable: false },
+  { name: 'title', kind: 'string', nullable: false },
   { name: 'token', kind: 'string', nullable: true },
   { name: 'votes', kind: 'votes', nullable: false },
 ];

@@ -45,6 +45,8 @@ export interface Approval {
   status_url: string;
   /** The agent's own words. */
   summary: string;
+  /** The gate's own words for it, made from the payload. */
+  title: string;
   /** Who has spoken. */
   votes: Vote[];
   /** When it ends at the latest; null where policy decided alone. */

@@ -51,6 +51,8 @@ class ApprovalFields:
     status_url: str
     # The agent's own words.
     summary: str
+    # The gate's own words for it, made from the payload.
+    title: str
     # Who has spoken.
     votes: tuple[Vote, ...]
     # When it ends at the latest; null where policy decided alone.
