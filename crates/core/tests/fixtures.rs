@@ -63,9 +63,9 @@ fn the_keyring_yields_the_secrets_and_public_keys_of_the_fixtures() {
 
 #[test]
 fn every_token_is_judged_as_the_fixtures_say() {
-    let (tokens, jws) = (fixture("tokens"), fixture("jws"));
+    let sets = ["tokens", "jws", "jose"].map(fixture);
     let mut others = Vec::new();
-    for row in rows(&tokens, "tokens").iter().chain(rows(&jws, "tokens")) {
+    for row in sets.iter().flat_map(|set| rows(set, "tokens")) {
         let keys: Vec<VerifyKey> = match text(row, "algorithm") {
             "HS256" => secrets(text(row, "audience")).into_iter().map(VerifyKey::Hs256).collect(),
             _ => ring().epochs().map(|e| VerifyKey::EdDsa(e.signing_key().verifying_key())).collect(),
