@@ -25,7 +25,7 @@ class ServedGate(LocalGate):
         with open(out, "wb") as stdout, open(self.folder / "stderr", "ab") as stderr:
             self.process = subprocess.Popen(
                 [str(BINARY), "serve", *self.command()], stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
-                cwd=self.folder, env=environment(),
+                cwd=self.folder, env=environment() | self.settings,
             )  # fmt: skip
         atexit.register(self.kill)
 

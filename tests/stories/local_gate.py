@@ -34,13 +34,15 @@ class LocalGate(Backend):
         self.policy = self.folder / "placet.toml"
         self.port, self.arguments = port, tuple(arguments)
         self.gate = self.process = self.http = self.url = None
-        self.events = []
+        self.events, self.settings = [], {}
         if text is not None:
             self.policy.write_text(text)
 
     def start(self, seconds=20):
         with open(self.folder / "stderr", "ab") as stderr:
-            self.gate = GateProcess(self.command(), stderr, self.events, seconds, cwd=self.folder)
+            self.gate = GateProcess(
+                self.command(), stderr, self.events, seconds, cwd=self.folder, env=environment() | self.settings
+            )
         self.process = self.gate.process
         return self.reached_at(self.gate.started["url"])
 

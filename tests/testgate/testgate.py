@@ -21,7 +21,7 @@ class GateProcess:
         self.answers, self.numbers, self.changed = {}, itertools.count(1), threading.Condition()
         self.process = subprocess.Popen(
             [str(BINARY), "testgate", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr,
-            env=environment(), **options,
+            **{"env": environment(), **options},
         )  # fmt: skip
         self.started = self.failure = None
         self.reader = threading.Thread(target=self.read, daemon=True)
