@@ -1,4 +1,4 @@
-"""A real gate for the tests, started as tests/stories does, and its reviewer."""
+"""A real gate for the tests, started as tests/stories does, and its reviewer. Its policy: tests/testgate/README.md."""
 
 import os
 import sys
@@ -14,25 +14,12 @@ sys.path[:0] = [str(ROOT / "tests/stories"), str(HERE.parents[1] / "examples")]
 from local_gate import BINARY, LocalGate  # noqa: E402
 from placet_client import wait_until  # noqa: E402
 from receiver import free_port  # noqa: E402
+from testgate import policy  # noqa: E402
 
 from placet import AsyncPlacet, Placet  # noqa: E402
 
 ISSUER = "https://gate.example.test"
-POLICY = f"""
-issuer = "{ISSUER}"
-
-[[clients]]
-id = "agent"
-roles = ["requester"]
-owner = "alice"
-callback_hosts = ["127.0.0.1"]
-rate_per_minute = 60000
-
-[[clients]]
-id = "other"
-roles = ["requester"]
-rate_per_minute = 60000
-
+OWN = """
 [[clients]]
 id = "signed"
 roles = ["requester"]
@@ -48,12 +35,8 @@ rate_per_minute = 60000
 [[clients]]
 id = "mcp"
 roles = ["requester"]
+token = "HS256"
 bearer = true
-rate_per_minute = 60000
-
-[[clients]]
-id = "jira"
-roles = ["decider"]
 rate_per_minute = 60000
 
 [[reviewers]]
@@ -61,32 +44,12 @@ id = "alice"
 name = "Alice"
 roles = ["finance"]
 
-[[reviewers]]
-id = "bob"
-name = "Bob"
-roles = ["finance"]
-
 [[rules]]
-name = "auto yes"
-when = 'action.startsWith("auto.")'
+name = "auto tool"
+when = 'action.startsWith("claude.Auto")'
 decide = "approve"
-
-[[rules]]
-name = "auto brief"
-when = 'action == "brief.do"'
-decide = "approve"
-valid_for = "1s"
-
-[[rules]]
-name = "auto no"
-when = 'action.startsWith("never.")'
-decide = "reject"
-
-[[rules]]
-name = "people"
-when = 'true'
-stages = [{{ ask = ["finance"], within = "1h" }}]
 """
+POLICY = policy(OWN)
 
 
 def pytest_sessionstart(session):
@@ -178,8 +141,7 @@ def connect(running, raw):
     """Makes clients of the package under test."""
 
     def make(client_id="agent", kind=Placet, **options):
-        if client_id.startswith("signed"):
-            options.setdefault("algorithm", "EdDSA")
+        options.setdefault("algorithm", "EdDSA" if client_id.startswith("signed") else "HS256")
         options.setdefault("issuer", ISSUER)
         return kind(running.url, client_id, raw(client_id).secret, **options)
 
@@ -204,7 +166,7 @@ def own_gate(tmp_path):
     gate = LocalGate(tmp_path, POLICY)
     try:
         gate.start(seconds=60)
-        with Placet(gate.url, "agent", gate.secret("agent")) as client:
+        with Placet(gate.url, "agent", gate.secret("agent"), algorithm="HS256") as client:
             yield gate, client
     finally:
         gate.kill()
