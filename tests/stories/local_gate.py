@@ -5,6 +5,7 @@ promises are checked against.
 """
 
 import fnmatch
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -60,8 +61,13 @@ class LocalGate(Backend):
         return self
 
     def kill(self):
+        """kill -9, by process id."""
         if self.gate is not None:
             self.gate.kill()
+
+    def stop(self, number=signal.SIGTERM, seconds=20):
+        """Ends it by that signal; its exit code."""
+        return None if self.gate is None else self.gate.stop(number, seconds)
 
     def alive(self):
         return self.process.poll() is None and self.http.send("GET", "/healthz", fresh=True).status == 200

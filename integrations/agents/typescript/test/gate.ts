@@ -97,7 +97,9 @@ export class Gate {
 
   /** A request for the action that no call of this has returned before. */
   #waiting(action: string): string | undefined {
-    const found = this.#gate.told('notified').find((one) => !this.#taken.has(one.approval_id) && one.text.includes(action));
+    // The gate writes dots of what looks like an address as `[.]`, so that no program makes a link of it.
+    const names = (text: string) => text.replaceAll('[.]', '.').includes(action);
+    const found = this.#gate.told('notified').find((one) => !this.#taken.has(one.approval_id) && names(one.text));
     if (found !== undefined) this.#taken.add(found.approval_id);
     return found?.approval_id;
   }
