@@ -34,7 +34,12 @@ export class TestGate {
   }
 
   async #start(text, data, listen) {
-    const words = ['testgate', ...option('--data', data), ...option('--listen', listen), ...option('--policy', text && '-')];
+    const words = [
+      'testgate',
+      ...option('--data', data),
+      ...option('--listen', listen),
+      ...option('--policy', text && '-'),
+    ];
     const child = spawn(BINARY, words, { env: clean() });
     this.#child = child;
     child.stderr.on('data', (chunk) => {
