@@ -1,7 +1,7 @@
 //! `placet testgate`, which no help names: a gate for the tests of any language, steered by JSON lines.
 //!
 //! It is the gate of `placet serve`. What is said on standard output and asked on standard input is written down in
-//! tests/README.md. It ends when standard input closes: a dead test runner leaves no gate behind.
+//! tests/testgate/README.md. It ends when standard input closes: a dead test runner leaves no gate behind.
 
 use std::io::BufRead as _;
 use std::path::PathBuf;

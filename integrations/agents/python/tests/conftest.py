@@ -12,11 +12,10 @@ ROOT = HERE.parents[3]
 sys.path[:0] = [str(ROOT / "tests/stories"), str(HERE.parents[1] / "examples")]
 
 from local_gate import BINARY, LocalGate  # noqa: E402
+from placet import AsyncPlacet, Placet  # noqa: E402
 from placet_client import wait_until  # noqa: E402
 from receiver import free_port  # noqa: E402
 from testgate import policy  # noqa: E402
-
-from placet import AsyncPlacet, Placet  # noqa: E402
 
 ISSUER = "https://gate.example.test"
 OWN = """
