@@ -1,7 +1,8 @@
 """Gates that a test may stop, kill and reconfigure."""
 
 import pytest
-from local_gate import SHARED, LocalGate
+from local_gate import SHARED
+from served_gate import ServedGate
 
 
 @pytest.fixture
@@ -12,7 +13,7 @@ def local_gate(tmp_path):
     def make(text=SHARED, **options):
         folder = tmp_path / f"gate{len(made)}"
         folder.mkdir()
-        made.append(LocalGate(folder, text, **options))
+        made.append(ServedGate(folder, text, **options))
         return made[-1]
 
     yield make

@@ -8,14 +8,15 @@ import tarfile
 import threading
 
 import pytest
-from local_gate import BINARY, SHARED, LocalGate, environment, placet
+from local_gate import BINARY, SHARED, environment, placet
 from placet_client import Link, new_id, wait_until
+from served_gate import ServedGate
 
 
 def restored(gate, backup, folder):
     """A gate over what the backup makes of a new folder."""
     folder.mkdir()
-    again = LocalGate(folder, SHARED)
+    again = ServedGate(folder, SHARED)
     ran = placet("restore", backup, "--data", again.data)
     assert ran.returncode == 0 and "redeemed" in ran.stderr, ran
     return again

@@ -334,7 +334,8 @@ def test_logs_are_json_lines_without_secrets(local_gate, receiver):
         payload={"card": "4111-secret-payload"}, callback_url=receiver.address(500, 200) + "?key=capability"
     )
     link = gate.link(asked, "bob")
-    ended = link.approve()
+    link.approve()
+    ended = agent.state(asked["request_id"])
     agent.redeem(ended["token"])
     agent.with_secret("whsec_" + "0" * 64).list()
     assert gate.stop(signal.SIGINT) == 0

@@ -15,8 +15,9 @@ import time
 from pathlib import Path
 
 import pytest
-from local_gate import BINARY, SHARED, LocalGate, environment, placet
+from local_gate import BINARY, SHARED, environment, placet
 from placet_client import Http, check_problem, new_id, wait_until
+from served_gate import ServedGate
 from test_cli import LINK, Running, own
 
 DAY_MS = 24 * 60 * 60 * 1000
@@ -114,7 +115,7 @@ def test_a_new_keyring_is_made_where_that_is_said_and_says_what_is_void(stopped)
 
 
 def test_an_empty_folder_gets_its_first_keyring_by_itself(tmp_path):
-    gate = LocalGate(tmp_path, SHARED)
+    gate = ServedGate(tmp_path, SHARED)
     gate.data.mkdir(mode=0o700)
     try:
         assert gate.start().alive()
@@ -278,7 +279,7 @@ class TestFilesStayTheirOwners:
 
 
 def test_a_gate_that_cannot_write_is_not_ready_and_says_so(tmp_path):
-    gate = LocalGate(tmp_path, SHARED)
+    gate = ServedGate(tmp_path, SHARED)
     # A process that ignores this signal gets an error in place of it, as on a full disk.
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:

@@ -323,7 +323,7 @@ def test_explain_says_which_rule_a_request_hits(tmp_path):
     policy_path, request = tmp_path / "placet.toml", tmp_path / "request.json"
     policy_path.write_text(SHARED)
     for action, payload, rule in (
-        ("refund.create", {"amount": 5}, "refunds"), ("ask.pay", {}, "people"), ("auto.reject", {}, "auto no"),
+        ("refund.create", {"amount": 5}, "small refunds"), ("ask.pay", {}, "people"), ("auto.reject", {}, "auto no"),
     ):  # fmt: skip
         request.write_text(json.dumps({"request_id": "r", "summary": "s", "action": action, "payload": payload}))
         ran = placet("policy", "explain", policy_path, request)

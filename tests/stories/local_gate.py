@@ -1,30 +1,28 @@
-"""The gate on one machine: the `placet` binary, its process and its data folder.
+"""The gate on one machine: a `placet testgate`, its process and its data folder.
 
-Nothing here knows how the gate works inside, with two exceptions that are marked: reading the audit rows and dumping
-the database, which the promises are checked against.
+Nothing here knows how the gate works inside, with one exception that is marked: dumping the database, which the
+promises are checked against.
 """
 
-import atexit
 import fnmatch
-import json
-import os
-import re
 import signal
 import sqlite3
 import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import policy
-from backend import Backend, Pace, kids
-from placet_client import Http, wait_until
-
 HERE = Path(__file__).resolve().parent
-BINARY = Path(os.environ.get("PLACET", HERE / "../../target/debug/placet")).resolve()
+sys.path.append(str(HERE.parent / "testgate"))
+
+import policy  # noqa: E402
+from backend import Backend, Pace, kids  # noqa: E402
+from placet_client import Http, wait_until  # noqa: E402
+from testgate import BINARY, GateProcess, environment  # noqa: E402
 
 
 class LocalGate(Backend):
-    """One `placet serve`, stopped by its own process id whatever happens."""
+    """One gate, which ends with this process whatever happens."""
 
     pace = Pace(
         patience=1, quick=2, rung=1, carry=3, shortest=1, crowd=32, rounds=40, scans=100, hooks=0, calm=0.5, slack=3
@@ -35,34 +33,27 @@ class LocalGate(Backend):
         self.folder = Path(folder)
         self.data = self.folder / "data"
         self.policy = self.folder / "placet.toml"
-        self.port, self.arguments, self.runs = port, tuple(arguments), 0
-        self.process = self.http = self.url = None
-        self.settings = {}
+        self.port, self.arguments = port, tuple(arguments)
+        self.gate = self.process = self.http = self.url = None
+        self.events, self.settings = [], {}
         if text is not None:
             self.policy.write_text(text)
 
     def start(self, seconds=20):
-        self.runs += 1
-        out = self.folder / f"stdout.{self.runs}"
-        command = [str(BINARY), "serve", "--data", str(self.data), "--listen", f"127.0.0.1:{self.port}"]
-        if self.policy.exists():
-            command += ["--policy", str(self.policy)]
-        with open(out, "wb") as stdout, open(self.folder / "stderr", "ab") as stderr:
-            self.process = subprocess.Popen(
-                [*command, *self.arguments], stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
-                cwd=self.folder, env=environment() | self.settings,
-            )  # fmt: skip
-        atexit.register(self.kill)
+        with open(self.folder / "stderr", "ab") as stderr:
+            self.gate = GateProcess(
+                self.command(), stderr, self.events, seconds, cwd=self.folder, env=environment() | self.settings
+            )
+        self.process = self.gate.process
+        return self.reached_at(self.gate.started["url"])
 
-        def ready():
-            assert self.process.poll() is None, f"the gate ended with {self.process.returncode}: {self.logs()[-2000:]}"
-            return re.search(r"^ready (http://\S+)\s", out.read_text(), re.MULTILINE)
+    def command(self):
+        """What both kinds of gate are started with."""
+        own = ["--policy", str(self.policy)] if self.policy.exists() else []
+        return ["--data", str(self.data), "--listen", f"127.0.0.1:{self.port}", *own, *self.arguments]
 
-        try:
-            self.url = wait_until(ready, seconds, "the gate's `ready` line").group(1).rstrip("/")
-        except BaseException:
-            self.kill()
-            raise
+    def reached_at(self, url):
+        self.url = url.rstrip("/")
         parts = urlsplit(self.url)
         if self.http is None:
             self.http = Http(parts.hostname, parts.port)
@@ -71,21 +62,12 @@ class LocalGate(Backend):
 
     def kill(self):
         """kill -9, by process id."""
-        atexit.unregister(self.kill)
-        if self.process is not None:
-            if self.process.poll() is None:
-                self.process.kill()
-            self.process.wait(10)
+        if self.gate is not None:
+            self.gate.kill()
 
-    def stop(self, number=signal.SIGTERM, seconds=10):
-        """Asks the gate to end; its exit code."""
-        if self.process is None or self.process.poll() is not None:
-            return None if self.process is None else self.process.returncode
-        self.process.send_signal(number)
-        try:
-            return self.process.wait(seconds)
-        finally:
-            self.kill()
+    def stop(self, number=signal.SIGTERM, seconds=20):
+        """Ends it by that signal; its exit code."""
+        return None if self.gate is None else self.gate.stop(number, seconds)
 
     def alive(self):
         return self.process.poll() is None and self.http.send("GET", "/healthz", fresh=True).status == 200
@@ -99,33 +81,29 @@ class LocalGate(Backend):
         return placet(*arguments, *own, cwd=options.pop("cwd", self.folder), **options)
 
     def secret(self, client_id):
-        ran = self.cli("client", "secret", client_id)
-        assert ran.returncode == 0, ran
-        secret = ran.stdout.strip().splitlines()[-1]
-        assert re.fullmatch(r"whsec_[0-9a-f]{64}", secret), secret
-        return secret
-
-    # -- messages
+        return self.gate.ask("secret", client=client_id)["secret"]
 
     def messages(self, approval=None, reviewer="*", channel="*"):
-        """The outbox, oldest name first; a file another process reads is whole or not there."""
-        approval_id = "*" if approval is None else approval["approval_id"]
-        pattern = re.compile(fnmatch.translate(f"{approval_id}.*.{reviewer}.{channel}.json"))
-        folder = self.data / "outbox"
-        names = sorted(filter(pattern.match, os.listdir(folder))) if folder.exists() else []
-        return [json.loads((folder / name).read_text()) for name in names]
+        wanted = {
+            "approval_id": "*" if approval is None else approval["approval_id"],
+            "reviewer": reviewer, "channel": channel,
+        }  # fmt: skip
+        told = self.gate.told("notified")
+        return [one for one in told if all(fnmatch.fnmatchcase(one[name], wanted[name]) for name in wanted)]
 
     def queue_messages(self, queue="backup"):
-        return [json.loads(path.read_text()) for path in (self.data / "queue" / queue).glob("*.json")]
+        return [one["body"] for one in self.gate.told("queued") if one["queue"] == queue]
 
     def push_policy(self, text):
-        self.policy.write_text(text)
+        self.gate.ask("policy", text=text)
 
     def rotate(self):
         before = kids(self)
-        ran = self.cli("keys", "rotate", "--force")
-        assert ran.returncode == 0, ran
+        self.gate.ask("rotate")
         wait_until(lambda: set(kids(self)) - set(before), 15, "the new signing key in the JWKS")
+
+    def audit(self):
+        return self.gate.ask("audit")["entries"]
 
     # -- the database: the one place that looks inside
 
@@ -147,55 +125,8 @@ class LocalGate(Backend):
         assert contents, f"no database in {self.data}"
         return contents
 
-    def audit(self):
-        """Every audit row as a dict; columns that hold a JSON object are spread over it."""
-        entries = []
-        for path in self.databases():
-            connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
-            connection.row_factory = sqlite3.Row
-            try:
-                tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-                for (table,) in tables:
-                    if "audit" in table:
-                        entries += [spread(row) for row in connection.execute(f'SELECT * FROM "{table}"')]
-            finally:
-                connection.close()
-        return entries
-
-    def integrity(self):
-        results = []
-        for path in self.databases():
-            connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
-            results += [row[0] for row in connection.execute("PRAGMA integrity_check")]
-            connection.close()
-        return results
-
 
 SHARED = policy.shared(LocalGate.pace)
-
-
-def spread(row):
-    entry = {}
-    for name in row.keys():
-        value = row[name]
-        if isinstance(value, bytes):
-            try:
-                value = value.decode()
-            except UnicodeDecodeError:
-                pass
-        if isinstance(value, str) and value[:1] == "{":
-            try:
-                entry.update(json.loads(value))
-                continue
-            except ValueError:
-                pass
-        entry[name] = value
-    return entry
-
-
-def environment():
-    """The caller's environment without what would configure the gate from outside."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PLACET")}
 
 
 def placet(*arguments, cwd=None, seconds=60, stdin=None):

@@ -19,7 +19,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 import rfc8785
 
 APPROVAL_FIELDS = {
-    "request_id", "approval_id", "client", "status", "approved", "action", "summary", "payload_sha256", "metadata",
+    "request_id", "approval_id", "client", "status", "approved", "action", "title", "summary", "payload_sha256", "metadata",
     "rule", "stage", "created_at", "deadline", "decided_at", "decided_by", "reason", "votes", "token", "status_url",
 }  # fmt: skip
 STATUSES = {"pending", "approved", "rejected", "expired", "cancelled"}
@@ -357,8 +357,13 @@ class Link:
 # ---------------------------------------------------------------- what every answer must look like
 
 
-def check_approval(approval, *, at_ask=False):
-    """The one shape of an approval: on every response, callback and hook."""
+def without_token(approval):
+    """What everybody but the asker sees of an approval."""
+    return {**approval, "token": None}
+
+
+def check_approval(approval, *, at_ask=False, of_asker=True):
+    """The one shape of an approval: on every response, callback and hook. Only the asker gets the token."""
     extra = {"pending_twin"} if at_ask else set()
     assert APPROVAL_FIELDS <= approval.keys() <= APPROVAL_FIELDS | extra, approval.keys() ^ APPROVAL_FIELDS
     status, ended = approval["status"], approval["status"] != "pending"
@@ -382,7 +387,7 @@ def check_approval(approval, *, at_ask=False):
     if ended:
         assert moment(approval["decided_at"]) >= created
         assert isinstance(approval["decided_by"], list)
-        assert approval["token"].count(".") == 2
+        assert approval["token"].count(".") == 2 if of_asker else approval["token"] is None
     else:
         assert moment(approval["deadline"]) > created
         assert approval["decided_at"] is None and approval["token"] is None and not approval["decided_by"]

@@ -1,6 +1,8 @@
-"""The policy most tests share. Tests pick a rule by the action they ask for."""
+"""The policy of the stories: the shared one (tests/fixtures/policy.toml) and more. Tests pick a rule by the action they ask for."""
 
 from datetime import UTC, datetime, timedelta
+
+import testgate
 
 ISSUER = "https://gate.example.test"
 
@@ -14,22 +16,7 @@ def day(offset):
     return (datetime.now(UTC) + timedelta(days=offset)).date().isoformat()
 
 
-CLIENTS = """
-[[clients]]
-id = "agent"
-roles = ["requester"]
-token = "HS256"
-owner = "alice"
-callback_hosts = ["127.0.0.1"]
-rate_per_minute = 60000
-
-[[clients]]
-id = "other"
-roles = ["requester"]
-token = "HS256"
-callback_hosts = ["127.0.0.1"]
-rate_per_minute = 60000
-
+OWN = f"""
 [[clients]]
 id = "lister"
 roles = ["requester"]
@@ -49,42 +36,9 @@ token = "HS256"
 rate_per_minute = 5
 
 [[clients]]
-id = "executor"
-roles = ["requester"]
-token = "EdDSA"
-rate_per_minute = 60000
-
-[[clients]]
 id = "executor2"
 roles = ["requester"]
 rate_per_minute = 60000
-
-[[clients]]
-id = "zap"
-roles = ["requester"]
-token = "HS256"
-bearer = true
-rate_per_minute = 60000
-
-[[clients]]
-id = "jira"
-roles = ["decider"]
-queues = ["backup"]
-rate_per_minute = 60000
-
-[[clients]]
-id = "auditor"
-roles = ["auditor"]
-callback_hosts = ["127.0.0.1"]
-rate_per_minute = 60000
-"""
-
-REVIEWERS = f"""
-[[reviewers]]
-id = "alice"
-name = "Alice"
-email = "alice@example.com"
-roles = ["owners"]
 
 [[reviewers]]
 id = "olga"
@@ -97,12 +51,6 @@ id = "bob"
 name = "Bob"
 email = "bob@example.com"
 phone = "+15550100"
-roles = ["finance"]
-
-[[reviewers]]
-id = "carol"
-name = "Carol"
-email = "carol@example.com"
 roles = ["finance"]
 
 [[reviewers]]
@@ -127,23 +75,8 @@ def crowd(pace):
     )
 
 
+# No rule matches other actions than these: they are rejected.
 RULES = """
-[[rules]]
-name = "auto yes"
-when = 'action == "auto.approve"'
-decide = "approve"
-
-[[rules]]
-name = "auto brief"
-when = 'action == "auto.brief"'
-decide = "approve"
-valid_for = "1s"
-
-[[rules]]
-name = "auto no"
-when = 'action == "auto.reject"'
-decide = "reject"
-
 [[rules]]
 name = "broken alone"
 when = 'action == "broken.alone" && payload.missing.deeper > 3'
@@ -155,19 +88,8 @@ when = 'action == "broken.asks" && payload.missing.deeper > 3'
 stages = [{ ask = ["finance"], within = "QUICK" }]
 
 [[rules]]
-name = "refunds"
-when = 'action == "refund.create" && payload.amount <= 20'
-decide = "approve"
-
-[[rules]]
 name = "people"
 when = 'action.startsWith("ask.")'
-stages = [{ ask = ["finance"], within = "1h" }]
-
-[[rules]]
-name = "two people"
-when = 'action.startsWith("two.")'
-approvals = 2
 stages = [{ ask = ["finance"], within = "1h" }]
 
 [[rules]]
@@ -197,11 +119,6 @@ stages = [
   { ask = ["finance"], within = "CARRY" },
   { ask = ["owners"], within = "1h" },
 ]
-
-[[rules]]
-name = "queue"
-when = 'action.startsWith("queue.")'
-stages = [{ queue = "backup", within = "1h" }]
 
 [[rules]]
 name = "owned"
@@ -235,4 +152,4 @@ stages = [{ ask = ["crowd"], within = "1h" }]
 def shared(pace):
     """The policy for a backend of that pace: its crowd, and stages as short as it can bear."""
     rules = RULES.replace("QUICK", f"{pace.quick}s").replace("RUNG", f"{pace.rung}s").replace("CARRY", f"{pace.carry}s")
-    return f'issuer = "{ISSUER}"\n{CLIENTS}{REVIEWERS}{crowd(pace)}{rules}'
+    return testgate.policy(OWN + crowd(pace) + rules)

@@ -66,7 +66,8 @@ def approved(agent):
 def test_an_hs256_token_says_exactly_what_was_approved(gate, agent):
     payload = {"amount": 1250.5, "to": "ACME"}
     asked = agent.asked("ask.pay", payload)
-    ended = gate.link(asked, "bob").approve()
+    gate.link(asked, "bob").approve()
+    ended = agent.state(asked["request_id"])
     assert jwt.get_unverified_header(ended["token"]) == {"alg": "HS256", "typ": "placet+jwt"}
     claims = check(agent, ended["token"], agent.secret, "HS256")
     iat = claims["iat"]
@@ -82,7 +83,8 @@ def test_an_hs256_token_says_exactly_what_was_approved(gate, agent):
 
 def test_an_eddsa_token_is_verified_with_the_published_keys(gate, executor):
     asked = executor.asked("ask.pay", {"a": 1})
-    ended = gate.link(asked, "carol").approve()
+    gate.link(asked, "carol").approve()
+    ended = executor.state(asked["request_id"])
     header = jwt.get_unverified_header(ended["token"])
     assert (header["alg"], header["typ"]) == ("EdDSA", "placet+jwt") and header["kid"]
     claims = check(executor, ended["token"], key_of(gate, ended["token"]), "EdDSA")
@@ -165,7 +167,8 @@ def test_the_digest_is_that_of_the_canonical_json(agent, payload):
 
 
 def test_every_outcome_has_a_token_that_says_so(gate, agent):
-    rejected = gate.link(asked := agent.asked(), "bob").reject(reason="no")
+    gate.link(asked := agent.asked(), "bob").reject(reason="no")
+    rejected = agent.state(asked["request_id"])
     cancelled = agent.cancel(agent.asked()["request_id"]).json()
     expired = agent.ended(agent.asked(timeout_seconds=1)["request_id"])
     for outcome, status, by in (
@@ -175,7 +178,6 @@ def test_every_outcome_has_a_token_that_says_so(gate, agent):
         assert (claims["status"], claims["approved"], claims["decided_by"]) == (status, False, by)
         assert agent.verify(outcome["token"]) == {"valid": False, "problem": "not_approved", "claims": claims}
         check_problem(agent.redeem(outcome["token"]), 409, "not_approved")
-    assert asked["request_id"] == rejected["request_id"]
 
 
 def test_a_changed_payload_is_noticed(agent):
@@ -208,9 +210,8 @@ def test_changed_claims_break_the_signature(agent, executor, gate, approved):
             with pytest.raises(jwt.InvalidTokenError):
                 check(client, forged, key, algorithm)
             verdict = client.verify(forged)
-            assert (verdict["valid"], verdict["problem"], verdict["claims"]) == (False, "invalid_signature", None), (
-                change
-            )
+            problem = "wrong_audience" if "aud" in change else "invalid_signature"
+            assert verdict == {"valid": False, "problem": problem, "claims": None}, change
             assert 400 <= client.redeem(forged).status < 500
 
 
@@ -234,8 +235,7 @@ def test_another_clients_token_is_not_ones_own(agent, other, executor, executor2
     token = executor.asked("auto.approve")["token"]
     assert executor2.verify(token)["problem"] == "wrong_audience"
     assert 400 <= executor2.redeem(token).status < 500
-    assert agent.verify(token)["problem"] == "wrong_algorithm"
-    assert executor.verify(approved["token"])["problem"] == "wrong_algorithm"
+    assert agent.verify(token)["problem"] == executor.verify(approved["token"])["problem"] == "wrong_audience"
     assert executor.redeem(token).json()["first"] is True
 
 

@@ -57,29 +57,40 @@ pub trait Channel: Send + Sync + 'static {
 
 /// The channels that this gate has, by name.
 #[derive(Clone, Default)]
-pub struct Channels(BTreeMap<&'static str, Vec<Arc<dyn Channel>>>);
+pub struct Channels {
+    named: BTreeMap<&'static str, Vec<Arc<dyn Channel>>>,
+    /// Told of each message that a channel of its name has delivered.
+    every: Vec<Arc<dyn Channel>>,
+}
 
 impl Channels {
     /// Registers a channel. Several of one name all send: the local gate writes a file beside each mail.
     #[must_use]
     pub fn with(mut self, channel: Arc<dyn Channel>) -> Self {
-        self.0.entry(channel.name()).or_default().push(channel);
+        self.named.entry(channel.name()).or_default().push(channel);
         self
     }
 
     /// Registers a channel under another name than its own.
     #[must_use]
     pub fn with_name(mut self, name: &'static str, channel: Arc<dyn Channel>) -> Self {
-        self.0.entry(name).or_default().push(channel);
+        self.named.entry(name).or_default().push(channel);
+        self
+    }
+
+    /// Registers a channel under every name: it gets each message after those of the message's own name.
+    #[must_use]
+    pub fn with_every(mut self, channel: Arc<dyn Channel>) -> Self {
+        self.every.push(channel);
         self
     }
 
     /// Sends by every channel of that name, in the order of their registration; stops at the first that fails.
     pub async fn send(&self, notification: &Notification) -> SendOutcome {
-        let Some(channels) = self.0.get(notification.channel.as_str()) else {
+        let Some(channels) = self.named.get(notification.channel.as_str()) else {
             return SendOutcome::Unreachable(format!("this gate has no channel `{}`", notification.channel));
         };
-        for channel in channels {
+        for channel in channels.iter().chain(&self.every) {
             match channel.send(notification).await {
                 SendOutcome::Delivered => {}
                 failed @ (SendOutcome::Retry(_) | SendOutcome::Unreachable(_)) => return failed,

@@ -61,6 +61,9 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Run the gate on this machine
     Serve(Serve),
+    /// Run a gate for tests, steered by JSON lines
+    #[command(hide = true)]
+    Testgate(Testgate),
     /// Write a commented policy to start from
     Init(Init),
     /// Check, explain or install a policy
@@ -222,6 +225,16 @@ pub(crate) struct Serve {
     /// Make a new keyring beside records whose keyring is lost; all secrets and links of before are void
     #[arg(long)]
     pub(crate) new_keyring: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Testgate {
+    /// Where to listen; port 0 takes any
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
+    pub(crate) listen: String,
+    /// The address that links and tokens name, if it is not the policy's `issuer`
+    #[arg(long, value_name = "URL")]
+    pub(crate) public_url: Option<String>,
 }
 
 #[derive(Args, Debug)]

@@ -41,6 +41,8 @@ pub(crate) struct Voices {
     pub(crate) terminal: Option<Lossy>,
     /// Mail.
     pub(crate) mailer: Option<Mailer>,
+    /// The program that started this gate for its tests.
+    pub(crate) events: Option<crate::events::Events>,
 }
 
 /// A data folder's store and keys, before there is a gate over them.
@@ -113,11 +115,21 @@ impl LocalGate {
         if let Some(mailer) = voices.mailer {
             channels = channels.with(Arc::new(mailer));
         }
+        let mut alerts: Vec<Arc<dyn placet_delivery::alert::AlertSink>> = vec![Arc::new(LogAlerts)];
+        let queues = QueueFiles { folder: self.folder.queues(), terminal: voices.terminal };
+        let queues: Arc<dyn placet_delivery::Queues> = match voices.events {
+            None => Arc::new(queues),
+            Some(events) => {
+                channels = channels.with_every(Arc::new(events.clone()));
+                alerts.push(Arc::new(events.clone()));
+                Arc::new(crate::events::AnnouncedQueues { files: queues, events })
+            }
+        };
         let parts = placet_delivery::Parts {
             channels,
-            queues: Arc::new(QueueFiles { folder: self.folder.queues(), terminal: voices.terminal }),
+            queues,
             webhooks: Webhooks::new(sender),
-            alerts: vec![Arc::new(LogAlerts)],
+            alerts,
             bodies: placet_delivery::Bodies { event: wire::event, queue_item: wire::queue_item },
         };
         Worker::new(Arc::clone(&self.gate), parts)
@@ -126,10 +138,14 @@ impl LocalGate {
     /// Puts the policy file, if one is given, in force.
     pub(crate) async fn install(&self, file: Option<&Path>) -> Result<Option<Installed>, Failure> {
         let Some(file) = file else { return Ok(None) };
-        let text = read_policy_file(file)?;
-        match self.gate.install_policy(&text, "operator").await? {
-            Ok(installed) => Ok(Some(installed)),
-            Err(diagnostics) => Err(broken_policy(file, &diagnostics)),
+        self.install_text(file, &read_policy_file(file)?).await.map(Some)
+    }
+
+    /// Puts that policy in force. `named` is what a report of its faults calls it.
+    pub(crate) async fn install_text(&self, named: &Path, text: &str) -> Result<Installed, Failure> {
+        match self.gate.install_policy(text, "operator").await? {
+            Ok(installed) => Ok(installed),
+            Err(diagnostics) => Err(broken_policy(named, &diagnostics)),
         }
     }
 

@@ -12,6 +12,7 @@ mod cli;
 mod clock;
 mod commands;
 mod console;
+mod events;
 mod failure;
 mod files;
 mod folder;
@@ -50,7 +51,7 @@ fn main() -> ExitCode {
     };
     let json = cli.globals.json;
     let log = logs::start(match cli.command {
-        Command::Serve(_) => tracing::Level::INFO,
+        Command::Serve(_) | Command::Testgate(_) => tracing::Level::INFO,
         _ => tracing::Level::WARN,
     });
     let result = log.and_then(|log| {

@@ -55,8 +55,8 @@ pub(crate) struct Options {
 pub(crate) enum PolicySource {
     /// A file, which is followed.
     File(PathBuf),
-    /// A text, for demos.
-    Text(&'static str),
+    /// A text, for demos and tests.
+    Text(String),
 }
 
 /// A gate that serves.
@@ -89,7 +89,7 @@ pub(crate) async fn start(options: Options) -> Result<Running, Failure> {
             let text = read_policy_file(&file)?;
             (Some(file), Some(text))
         }
-        Some(PolicySource::Text(text)) => (None, Some(text.to_owned())),
+        Some(PolicySource::Text(text)) => (None, Some(text)),
         None => (None, None),
     };
     let in_force = match &text {

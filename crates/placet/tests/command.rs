@@ -10,7 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -246,6 +246,149 @@ fn a_request_that_policy_decides_needs_no_gate_that_serves() {
     let decided = place.run(&[&ask[..], &["--policy", "placet.toml"]].concat());
     assert_eq!(decided.status.code(), Some(0), "{}", err(&decided));
     assert!(out(&decided).starts_with("approved by policy:small refunds\n"), "{}", out(&decided));
+}
+
+/// `placet testgate`, steered line by line.
+struct Steered {
+    child: Child,
+    lines: BufReader<std::process::ChildStdout>,
+}
+
+impl Steered {
+    fn start(place: &Place, arguments: &[&str]) -> Self {
+        let mut command = place.command(&[&["testgate"], arguments].concat());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Self { child, lines }
+    }
+
+    /// The next line; `None` at the end.
+    fn line(&mut self) -> Option<Value> {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        (!line.is_empty()).then(|| serde_json::from_str(&line).unwrap())
+    }
+
+    fn say(&mut self, command: &Value) {
+        use std::io::Write as _;
+        writeln!(self.child.stdin.as_mut().unwrap(), "{command}").unwrap();
+    }
+
+    /// The answer to a command. Events before it are left out.
+    fn ask(&mut self, command: &Value) -> Value {
+        self.say(command);
+        loop {
+            let line = self.line().unwrap();
+            if line["id"] == command["id"] {
+                return line;
+            }
+        }
+    }
+
+    fn end(mut self) -> Option<i32> {
+        drop(self.child.stdin.take());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Steered {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The policy that the suites share.
+const SHARED: &str = include_str!("../../../tests/fixtures/policy.toml");
+
+#[test]
+fn a_gate_for_tests_is_steered_by_lines_and_ends_with_its_runner() {
+    let place = Place::new("testgate");
+    let mut gate = Steered::start(&place, &["--policy", "-"]);
+    gate.say(&json!({ "do": "policy", "text": SHARED }));
+    let ready = gate.line().unwrap();
+    assert_eq!((&ready["event"], &ready["pid"]), (&json!("ready"), &json!(gate.child.id())));
+    let data = PathBuf::from(ready["data"].as_str().unwrap());
+    let first = ready["secrets"]["agent"].clone();
+    assert!(first.as_str().unwrap().starts_with("whsec_"), "{first}");
+
+    let ask = ["request", "--action", "payment.send", "--summary", "pay", "--client", "agent", "--json"];
+    let asked = place.command(&ask).arg("--data").arg(&data).output().unwrap();
+    let asked: Value = serde_json::from_str(&out(&asked)).unwrap();
+    let notified = loop {
+        let line = gate.line().unwrap();
+        if line["event"] == "notified" && line["reviewer"] == "bob" {
+            break line;
+        }
+    };
+    assert_eq!(notified["approval_id"], asked["approval_id"]);
+    let again = gate.ask(&json!({
+        "id": 1, "do": "link", "client": "agent", "request_id": asked["request_id"], "reviewer": "bob",
+    }));
+    assert_eq!((&again["link"], &again["may_approve"]), (&notified["url"], &json!(true)));
+    let trail = gate.ask(&json!({ "id": 2, "do": "audit", "subject": asked["approval_id"] }));
+    assert_eq!(trail["entries"][0]["subject"], asked["approval_id"]);
+    let everything = gate.ask(&json!({ "id": "all", "do": "audit" }));
+    assert_eq!(everything["entries"][0]["subject"], "policy");
+
+    let rotated = gate.ask(&json!({ "id": 3, "do": "rotate" }));
+    assert_eq!(rotated["epoch"], 2);
+    assert_ne!(rotated["secrets"]["agent"], first);
+    let old = gate.ask(&json!({ "id": 4, "do": "secret", "client": "agent", "epoch": 1 }));
+    assert_eq!(old["secret"], first);
+    let inbox = gate.ask(&json!({ "id": 5, "do": "inbox_link", "reviewer": "bob" }));
+    assert!(inbox["inbox"].as_str().unwrap().contains("/inbox/"), "{inbox}");
+    assert_eq!(gate.ask(&json!({ "id": 6, "do": "policy", "text": SHARED }))["version"], 1);
+    for wrong in [
+        json!({ "id": 7, "do": "policy", "text": "x = 1" }),
+        json!({ "id": 8, "do": "secret", "client": "nobody" }),
+        json!({ "id": 9, "do": "secret", "client": "agent", "epoch": 7 }),
+        json!({ "id": 10, "do": "dance" }),
+    ] {
+        let refused = gate.ask(&wrong);
+        assert!(refused["error"]["message"].is_string(), "{refused}");
+    }
+    assert_eq!(gate.end(), Some(0));
+    assert!(!data.exists(), "its temporary folder is left");
+}
+
+#[test]
+fn a_gate_for_tests_dies_without_a_word_and_comes_back_with_what_it_had() {
+    let place = Place::new("testgate-killed");
+    fs::write(place.0.join("placet.toml"), SHARED).unwrap();
+    let arguments = ["--data", "data", "--policy", "placet.toml"];
+    let mut gate = Steered::start(&place, &arguments);
+    let secret = gate.line().unwrap()["secrets"]["agent"].clone();
+    gate.say(&json!({ "do": "kill" }));
+    assert_eq!((gate.line(), gate.child.wait().unwrap().code()), (None, None));
+    assert!(place.0.join("data/gate.url").exists(), "it has cleaned up");
+
+    let mut back = Steered::start(&place, &["--data", "data"]);
+    assert_eq!(back.line().unwrap()["secrets"]["agent"], secret);
+    let stop = json!({ "id": 1, "do": "stop" });
+    assert_eq!(back.ask(&stop), json!({ "id": 1, "stopped": true }));
+    assert_eq!(back.child.wait().unwrap().code(), Some(0));
+    assert!(!place.0.join("data/gate.url").exists());
+
+    fs::write(place.0.join("placet.toml"), "x = 1").unwrap();
+    let mut broken = Steered::start(&place, &arguments);
+    let failed = broken.line().unwrap();
+    assert_eq!(failed["event"], "failed");
+    assert!(failed["message"].as_str().unwrap().contains("no key `x`"), "{failed}");
+    assert_eq!(broken.child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn no_help_names_the_gate_for_tests() {
+    let place = Place::new("testgate-hidden");
+    for arguments in
+        [&["--help"][..], &["completions", "bash"], &["completions", "zsh"], &["man"], &["man", "nothing"]]
+    {
+        let ran = place.run(arguments);
+        assert!(!(out(&ran) + &err(&ran)).contains("testgate"), "{arguments:?}");
+    }
+    assert!(out(&place.run(&["completions", "bash"])).contains("placet,serve)"));
 }
 
 /// Opens a reviewer's page and posts its form, with nothing but a socket.

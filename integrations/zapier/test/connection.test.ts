@@ -41,7 +41,7 @@ async function complaintAbout(origin: string): Promise<Failure> {
 }
 
 test('a client of any role connects, and the connection says who and where', async () => {
-  for (const client of ['zapier', 'executor', 'shared', 'watcher']) {
+  for (const client of ['zapier', 'executor', 'other', 'auditor']) {
     const authData = connect(gate, client);
     const { results } = await testOf(authData);
     assert.deepEqual(results, { client, gate: new URL(gate.origin).host });
@@ -87,7 +87,7 @@ test('clocks that differ do not turn the Zap off', async () => {
 });
 
 test('what the policy forbids is said in its words', async () => {
-  const authData = connect(gate, 'watcher');
+  const authData = connect(gate, 'auditor');
   const { name, code, message } = await failure(
     run('creates.create_approval_request.operation.perform', { authData, inputData: { request_key: 'x', summary: 'y', details: { to: 'ada' } } }),
   );

@@ -40,7 +40,7 @@ function send(method: string, path: string, headers: Record<string, string>, bod
   });
 }
 
-const bearer = () => ({ authorization: `Bearer webhooks.${gate.secret('webhooks')}` });
+const bearer = () => ({ authorization: `Bearer zap.${gate.secret('zap')}` });
 
 const TOOLS: Record<string, Send> = {
   'Webhooks by Zapier': (method, path, body, headers = bearer()) =>
@@ -73,7 +73,7 @@ const newKey = () => `refund-${randomUUID()}`;
 /** The id of the request, as soon as the gate has it. */
 async function pendingId(key: string): Promise<string> {
   for (;;) {
-    const { status, body } = await gate.call('webhooks', 'GET', `/v1/requests/${key}`);
+    const { status, body } = await gate.call('zap', 'GET', `/v1/requests/${key}`);
     if (status === 200) return body.approval_id;
     await new Promise((next) => setTimeout(next, 25));
   }
@@ -128,8 +128,8 @@ for (const [name, step] of Object.entries(TOOLS)) {
   test(`${name}: a wrong key, no key, a client that must sign, and broken JSON are errors that do not pass`, async () => {
     const body = readmeBody(newKey());
     for (const [headers, status, code] of [
-      [{ authorization: 'Bearer webhooks.whsec_wrong' }, 401, 'invalid_signature'],
-      [{ authorization: `Bearer nobody.${gate.secret('webhooks')}` }, 401, 'unknown_client'],
+      [{ authorization: 'Bearer zap.whsec_wrong' }, 401, 'invalid_signature'],
+      [{ authorization: `Bearer nobody.${gate.secret('zap')}` }, 401, 'unknown_client'],
       [{}, 401, 'invalid_signature'],
       [{ authorization: `Bearer zapier.${gate.secret('zapier')}` }, 403, 'forbidden'],
     ] as const) {

@@ -40,7 +40,7 @@ async function woken(asking: PausingStep, waiting: Json): Promise<Json> {
   return asking.resume(waiting, posted(await receiver.waitAt(asking.callbackUrl)));
 }
 
-for (const client of ['zapier', 'executor', 'shared']) {
+for (const client of ['zapier', 'executor', 'other']) {
   test(`an approval resumes the run, for client ${client}`, async () => {
     const asking = step({}, client);
     const waiting = await paused(asking);

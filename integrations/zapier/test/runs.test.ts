@@ -46,7 +46,7 @@ async function approved(asking: PausingStep): Promise<{ waiting: Json; output: J
 const redeem = (inputData: Record<string, unknown>, client = 'zapier') =>
   run('creates.redeem_decision_token.operation.perform', { authData: connect(gate, client), inputData }).then(({ results }) => results);
 
-for (const client of ['zapier', 'executor', 'shared']) {
+for (const client of ['zapier', 'executor', 'other']) {
   test(`the step uses the approval up, under the name of its run, for client ${client}`, async () => {
     const asking = step({}, client);
     const { output } = await approved(asking);

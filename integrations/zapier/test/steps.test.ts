@@ -81,7 +81,7 @@ test('Find Approval finds what there is, says whether it may still be acted on, 
   assert.deepEqual(await step('find_approval', { request_key: asked.request_id }, 'executor'), [], 'it is another client\'s');
 });
 
-for (const client of ['zapier', 'executor', 'shared']) {
+for (const client of ['zapier', 'executor', 'other']) {
   test(`Verify and Redeem take a real token for these details, for client ${client}`, async () => {
     const { token, approval_id: id } = await decided('approve', {}, client);
     const verified = await step('verify_decision_token', { token, details: QUESTION.details, numbers: QUESTION.numbers }, client);

@@ -73,10 +73,10 @@ const parts = (token: string) => token.split('.').slice(0, 2).map((part) => JSON
 /** A token of these parts, signed as the client's own tokens are. */
 function signedByClient(header: unknown, claims: unknown): string {
   const signed = `${encoded(header)}.${encoded(claims)}`;
-  return `${signed}.${createHmac('sha256', gate.secret('shared')).update(signed).digest('base64url')}`;
+  return `${signed}.${createHmac('sha256', gate.secret('other')).update(signed).digest('base64url')}`;
 }
 
-for (const [client, algorithm] of [['executor', 'EdDSA'], ['shared', 'HS256']] as const) {
+for (const [client, algorithm] of [['executor', 'EdDSA'], ['other', 'HS256']] as const) {
   test(`a token of kind ${algorithm} is good, and not after a change of one bit`, async () => {
     const token = await approved(client);
     assert.equal(parts(token)[0]?.['alg'], algorithm);
@@ -124,10 +124,10 @@ test('keys of the set that are broken, or for something else, are skipped and sp
 });
 
 test('a header with crit, a start ahead, another type and another algorithm are refused, although the signature is good', async () => {
-  const token = await approved('shared');
+  const token = await approved('other');
   const [header, claims] = parts(token);
   const now = Math.floor(Date.now() / 1000);
-  const control = await despiteTheGate('shared', signedByClient(header, claims));
+  const control = await despiteTheGate('other', signedByClient(header, claims));
   assert.deepEqual([control.approved, control.token_problem], [true, null], 'the tool that signs is right');
   for (const [head, body, problem] of [
     [{ ...header, crit: ['exp'] }, claims, 'malformed'],
@@ -146,14 +146,14 @@ test('a header with crit, a start ahead, another type and another algorithm are 
     [[header], claims, 'malformed'],
     [header, [claims], 'malformed'],
   ] as const) {
-    const refused = await despiteTheGate('shared', signedByClient(head, body));
+    const refused = await despiteTheGate('other', signedByClient(head, body));
     assert.deepEqual([refused.approved, refused.token_valid, refused.token_problem], [false, false, problem], JSON.stringify([head, body]));
   }
   const twice = Buffer.from(JSON.stringify(claims).replace('{', '{"approved":false,')).toString('base64url');
   const signed = `${encoded(header)}.${twice}`;
-  const signature = createHmac('sha256', gate.secret('shared')).update(signed).digest('base64url');
-  assert.equal((await despiteTheGate('shared', `${signed}.${signature}`)).token_problem, 'malformed', 'a claim that is defined twice');
-  const past = await despiteTheGate('shared', signedByClient(header, { ...claims, nbf: now - 1 }));
+  const signature = createHmac('sha256', gate.secret('other')).update(signed).digest('base64url');
+  assert.equal((await despiteTheGate('other', `${signed}.${signature}`)).token_problem, 'malformed', 'a claim that is defined twice');
+  const past = await despiteTheGate('other', signedByClient(header, { ...claims, nbf: now - 1 }));
   assert.equal(past.approved, true, 'a start that is over is no fault');
 });
 
@@ -173,10 +173,10 @@ test('a public key of the gate is never taken for a shared secret', async () => 
 });
 
 test('a token is spelled in one way', async () => {
-  const token = await approved('shared');
+  const token = await approved('other');
   const [head = '', body = '', signature = ''] = token.split('.');
   for (const other of [`${token}=`, `${token}.`, `${head}.${body}`, `${head}.${body}.${signature}AA`, ` ${head}.${body} .${signature}`, `${head}.${body}.${signature.slice(0, -1)}${signature.endsWith('B') ? 'C' : 'B'}`]) {
-    const refused = await despiteTheGate('shared', other).catch((error: Error) => error);
+    const refused = await despiteTheGate('other', other).catch((error: Error) => error);
     assert.notEqual((refused as Json).approved, true, other);
   }
 });
@@ -189,23 +189,23 @@ test('the gate and the token must say the same', async () => {
 });
 
 test('Redeem refuses what Verify refuses, before anything is used up', async () => {
-  const token = await approved('shared');
+  const token = await approved('other');
   const [header, claims] = parts(token);
   const bad = signedByClient({ ...header, crit: ['exp'] }, claims);
-  const { name, message } = await failure(run('creates.redeem_decision_token.operation.perform', { authData: connect(gate, 'shared'), inputData: { token: bad, used_by: 'me' } }));
+  const { name, message } = await failure(run('creates.redeem_decision_token.operation.perform', { authData: connect(gate, 'other'), inputData: { token: bad, used_by: 'me' } }));
   assert.equal(name, 'HaltedError');
   assert.match(message, /^The approval cannot be used: /u);
-  const { body } = await gate.call('shared', 'POST', '/v1/tokens/redeem', { token, redeemed_by: 'another' });
+  const { body } = await gate.call('other', 'POST', '/v1/tokens/redeem', { token, redeemed_by: 'another' });
   assert.equal(body.first, true);
 });
 
 test('a token of before a rotation stays good for a connection that has the new secret', async () => {
   const own = await Gate.start();
   try {
-    const { body } = await own.call('shared', 'POST', '/v1/requests', { request_id: 'old', action: 'refund.large', summary: 'Refund it.', payload: { to: 'ada' } });
+    const { body } = await own.call('other', 'POST', '/v1/requests', { request_id: 'old', action: 'refund.large', summary: 'Refund it.', payload: { to: 'ada' } });
     const { token } = await own.decide(body.approval_id, 'approve');
     await own.rotate();
-    const output = await verified(connect(own, 'shared'), token);
+    const output = await verified(connect(own, 'other'), token);
     assert.deepEqual([output.approved, output.token_problem], [true, null]);
   } finally {
     await own.stop();

@@ -141,7 +141,7 @@ test('what a post says is replaced by what the gate says', async () => {
 });
 
 test('an auditor hears of every client\'s requests, by the gate\'s signature alone', async () => {
-  const trigger = new Subscription('approval_decided', 'watcher');
+  const trigger = new Subscription('approval_decided', 'auditor');
   await trigger.turnOn();
   const approval = await asked('executor');
   await gate.decide(approval.approval_id, 'approve');

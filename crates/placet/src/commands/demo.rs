@@ -64,7 +64,7 @@ async fn show(globals: &Globals, options: Demo) -> Result<Exit, Failure> {
     refuse_real_gate(&data).await?;
     let running = start(Options {
         data,
-        policy: Some(PolicySource::Text(SAMPLE)),
+        policy: Some(PolicySource::Text(SAMPLE.to_owned())),
         listen: options.listen.clone(),
         public_url: None,
         keep_alive_seconds: crate::server::KEEP_ALIVE_SECONDS,

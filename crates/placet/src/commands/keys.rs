@@ -1,6 +1,7 @@
 //! `placet keys rotate`: a new epoch; and the keyring that is made anew where one is lost.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use placet_core::Timestamp;
 use placet_core::keys::Keyring;
@@ -43,10 +44,23 @@ struct InUse {
     open: OpenFromBefore,
 }
 
-/// Rotates the keys, and says what that means. Refused while what the last rotation left behind is still in use.
-pub(crate) async fn rotate(globals: &Globals, force: bool) -> Result<Exit, Failure> {
-    super::no_url(globals)?;
-    let local = LocalGate::for_command(Folder::existing(globals.data())?)?;
+/// A rotation that was done.
+pub(super) struct Rotated {
+    before: Arc<Keyring>,
+    keyring: Arc<Keyring>,
+    /// What it ended although it was in use.
+    in_use: Option<InUse>,
+}
+
+impl Rotated {
+    /// The epoch that is current now.
+    pub(super) fn epoch(&self) -> u32 {
+        self.keyring.current.number
+    }
+}
+
+/// Rotates that gate's keys, and records it. Refused while what the last rotation left behind is still in use.
+pub(super) async fn rotate_gate(local: &LocalGate, force: bool) -> Result<Rotated, Failure> {
     let before = local.keys.held();
     let policy = local.gate.reload_policy().await.ok().flatten();
     let in_use = what_is_in_use(&before, &local.store, policy.as_deref(), local.now()).await?;
@@ -62,8 +76,16 @@ pub(crate) async fn rotate(globals: &Globals, force: bool) -> Result<Exit, Failu
             .advise("`placet doctor` says which epoch is current"),
         NotRotated::Fault(fault) => fault.into(),
     })?;
+    local.gate.record_rotation(keyring.current.number, "operator").await?;
+    Ok(Rotated { before, keyring, in_use })
+}
+
+/// Rotates the keys, and says what that means. Refused while what the last rotation left behind is still in use.
+pub(crate) async fn rotate(globals: &Globals, force: bool) -> Result<Exit, Failure> {
+    super::no_url(globals)?;
+    let local = LocalGate::for_command(Folder::existing(globals.data())?)?;
+    let Rotated { before, keyring, in_use } = rotate_gate(&local, force).await?;
     let epoch = keyring.current.number;
-    local.gate.record_rotation(epoch, "operator").await?;
     let valid: Vec<_> = keyring.epochs().map(|epoch| epoch.number).collect();
     if globals.json {
         print(&super::pretty(&json!({ "epoch": epoch, "valid_epochs": valid })));
@@ -180,7 +202,7 @@ pub(super) async fn make_anew(globals: &Globals) -> Result<(), Failure> {
         .advise("to change the keys, use `placet keys rotate`; one that is damaged, move away first"));
     }
     let now = SystemClock.now();
-    let store = SqliteStore::open(&folder.database(), std::sync::Arc::new(SystemClock))?;
+    let store = SqliteStore::open(&folder.database(), Arc::new(SystemClock))?;
     let epoch = store.chain(SUBJECT).await?.seq.saturating_add(2);
     let waiting = store.count_pending().await?;
     drop(store);

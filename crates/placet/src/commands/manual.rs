@@ -13,9 +13,20 @@ use crate::failure::{Exit, Failure};
 /// Prints the completions for a shell.
 pub(crate) fn completions(shell: Shell) -> Exit {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "placet", &mut script);
+    clap_complete::generate(shell, &mut shown(), "placet", &mut script);
     print(&String::from_utf8_lossy(&script));
     Exit::Done
+}
+
+/// The command line without what no help names.
+fn shown() -> Command {
+    let all = Cli::command();
+    let subcommands = all.get_subcommands().filter(|one| !one.is_hide_set()).cloned();
+    Command::new("placet")
+        .version(env!("CARGO_PKG_VERSION"))
+        .propagate_version(true)
+        .args(all.get_arguments().cloned())
+        .subcommands(subcommands.collect::<Vec<_>>())
 }
 
 /// Prints one manual page, or writes all of them into a folder.
@@ -41,7 +52,8 @@ fn find<'c>(root: &'c Command, words: &[String]) -> Result<&'c Command, Failure>
     let mut found = root;
     for word in words.iter().flat_map(|word| word.split([' ', '-'])).filter(|word| *word != "placet") {
         found = found.find_subcommand(word).ok_or_else(|| {
-            let names: Vec<&str> = found.get_subcommands().map(Command::get_name).collect();
+            let names: Vec<&str> =
+                found.get_subcommands().filter(|one| !one.is_hide_set()).map(Command::get_name).collect();
             Failure::usage(format!("there is no command `{}`", words.join(" "))).advise(format!(
                 "`{}` has: {}",
                 found.get_name(),
@@ -66,7 +78,7 @@ fn write_all(command: &Command, folder: &Path, written: &mut Vec<String>) -> Res
     let path = folder.join(format!("{name}.1"));
     std::fs::write(&path, page(command)?).map_err(|error| Failure::file("cannot write", &path, &error))?;
     written.push(format!("{name}.1"));
-    for one in command.get_subcommands().filter(|one| one.get_name() != "help") {
+    for one in command.get_subcommands().filter(|one| one.get_name() != "help" && !one.is_hide_set()) {
         write_all(one, folder, written)?;
     }
     Ok(())

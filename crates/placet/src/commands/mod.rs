@@ -20,6 +20,7 @@ mod policy;
 mod request;
 mod serve;
 mod show;
+mod testgate;
 mod token;
 
 use std::path::{Path, PathBuf};
@@ -48,12 +49,16 @@ const SECRET_VARIABLE: &str = "PLACET_SECRET";
 pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
     let globals = &cli.globals;
     // Those take back what they began; all others end where they are.
-    if !matches!(cli.command, Command::Demo(_) | Command::Serve(_) | Command::Request(_)) {
+    if !matches!(
+        cli.command,
+        Command::Demo(_) | Command::Serve(_) | Command::Request(_) | Command::Testgate(_)
+    ) {
         crate::signals::end_at_once()?;
     }
     match cli.command {
         Command::Demo(options) => demo::run(globals, options).await,
         Command::Serve(options) => serve::run(globals, options).await,
+        Command::Testgate(options) => testgate::run(globals, options).await,
         Command::Init(options) => init::run(globals, options),
         Command::Policy(PolicyCommand::Check { file }) => policy::check(globals, file),
         Command::Policy(PolicyCommand::Explain { file, request }) => {

@@ -42,7 +42,7 @@ pub(crate) async fn run(globals: &Globals, options: Serve) -> Result<Exit, Failu
         listen: options.listen,
         public_url: options.public_url,
         keep_alive_seconds: options.keep_alive_seconds,
-        voices: Voices { terminal: for_people, mailer: Mailer::from_environment()? },
+        voices: Voices { terminal: for_people, mailer: Mailer::from_environment()?, events: None },
     })
     .await?;
     warn_of_the_clock(&running.local).await;

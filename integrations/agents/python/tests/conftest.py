@@ -1,4 +1,4 @@
-"""A real gate for the tests, started as tests/stories does, and its reviewer."""
+"""A real gate for the tests, started as tests/stories does, and its reviewer. Its policy: tests/testgate/README.md."""
 
 import os
 import sys
@@ -12,29 +12,13 @@ ROOT = HERE.parents[3]
 sys.path[:0] = [str(ROOT / "tests/stories"), str(HERE.parents[1] / "examples")]
 
 from local_gate import BINARY, LocalGate  # noqa: E402
+from placet import AsyncPlacet, Placet  # noqa: E402
 from placet_client import wait_until  # noqa: E402
 from receiver import free_port  # noqa: E402
-
-from placet import AsyncPlacet, Placet  # noqa: E402
+from testgate import policy  # noqa: E402
 
 ISSUER = "https://gate.example.test"
-POLICY = f"""
-issuer = "{ISSUER}"
-
-[[clients]]
-id = "agent"
-roles = ["requester"]
-token = "HS256"
-owner = "alice"
-callback_hosts = ["127.0.0.1"]
-rate_per_minute = 60000
-
-[[clients]]
-id = "other"
-roles = ["requester"]
-token = "HS256"
-rate_per_minute = 60000
-
+OWN = """
 [[clients]]
 id = "signed"
 roles = ["requester"]
@@ -54,47 +38,17 @@ token = "HS256"
 bearer = true
 rate_per_minute = 60000
 
-[[clients]]
-id = "jira"
-roles = ["decider"]
-rate_per_minute = 60000
-
 [[reviewers]]
 id = "alice"
 name = "Alice"
 roles = ["finance"]
 
-[[reviewers]]
-id = "bob"
-name = "Bob"
-roles = ["finance"]
-
-[[rules]]
-name = "auto yes"
-when = 'action.startsWith("auto.")'
-decide = "approve"
-
 [[rules]]
 name = "auto tool"
 when = 'action.startsWith("claude.Auto")'
 decide = "approve"
-
-[[rules]]
-name = "auto brief"
-when = 'action == "brief.do"'
-decide = "approve"
-valid_for = "1s"
-
-[[rules]]
-name = "auto no"
-when = 'action.startsWith("never.")'
-decide = "reject"
-
-[[rules]]
-name = "people"
-when = 'true'
-stages = [{{ ask = ["finance"], within = "1h" }}]
 """
+POLICY = policy(OWN)
 
 
 def pytest_sessionstart(session):
