@@ -291,7 +291,7 @@ test('a link opens and decides with whatever a mail program glues to it', async 
 });
 
 test('the JSON on the page is the text that is hashed', async () => {
-  const approval = await gate.ask({ payload: { rate: 1e-6, amount: 5.0, big: 1e20, a: [1, { z: null, b: true }] } });
+  const approval = await gate.ask({ payload: { rate: 1e-6, amount: 5.0, small: 0.5, a: [1, { z: null, b: true }] } });
   const link = await gate.link(approval, 'bob');
   await visit(browser, gate, {}, async (page) => {
     await page.goto(link);

@@ -96,7 +96,7 @@ def doctor(gate, **settings):
         [str(BINARY), "doctor", "--json", "--data", str(gate.data)],
         env=environment() | {"PLACET_MAIL_FROM": FROM} | settings, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
-    return [check for check in json.loads(ran.stdout)["checks"] if "PLACET_SMTP_URL" in check["text"]]
+    return [check for check in json.loads(ran.stdout)["checks"] if "mail server" in check["text"] or "PLACET_SMTP_URL" in check["text"]]
 
 
 def test_doctor_talks_to_the_mail_server(local_gate, mailbox):

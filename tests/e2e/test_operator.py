@@ -355,9 +355,8 @@ def test_doctor_names_reviewers_who_cannot_be_reached(local_gate):
 
     nobody = doctor("")
     assert nobody.returncode == 0 and re.search(r"warn .*`carol` has no address", nobody.stdout), nobody
-    for address in ('phone = "+15550177"\n', 'slack = "U012AB3CD"\n'):
-        ran = doctor(address)
-        assert ran.returncode == 1 and re.search(r"fail .*`carol` can be reached by", ran.stdout), ran
+    ran = doctor('phone = "+15550177"\n')
+    assert ran.returncode == 1 and re.search(r"fail .*`carol` can be reached by", ran.stdout), ran
 
 
 # ---------------------------------------------------------------- only a serving gate tells

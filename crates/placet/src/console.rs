@@ -108,6 +108,11 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(err, "{text}");
 }
 
+/// Text of the operator's own files: hidden characters are marked, and nothing else changes.
+pub(crate) fn revealed(text: &str) -> String {
+    placet_core::words::text::plain_lines(text)
+}
+
 /// One line of untrusted text for a terminal: what hides or steers is named, and nothing can be clicked.
 pub(crate) fn harmless(text: &str) -> String {
     placet_core::words::unlinked(text)

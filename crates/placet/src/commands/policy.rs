@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::cli::Globals;
 use crate::clock::SystemClock;
-use crate::console::{Style, harmless, print};
+use crate::console::{Style, revealed, print};
 use crate::failure::{Exit, Failure};
 use crate::folder::Folder;
 use crate::local::{LocalGate, broken_policy, decode_policy_file, read_policy_file};
@@ -79,7 +79,7 @@ const EXCERPT_WIDTH: usize = 110;
 fn show_diagnostic(text: &mut String, style: &Style, grade: &str, file: &Path, diagnostic: &Diagnostic) {
     let Diagnostic { line, column, width, table_line, message, excerpt, help } = diagnostic;
     let name = file.display();
-    let _ = writeln!(text, "{grade}  {name}: line {line}: {}", style.bold(&harmless(message)));
+    let _ = writeln!(text, "{grade}  {name}: line {line}: {}", style.bold(&revealed(message)));
     let number = line.to_string();
     let margin = " ".repeat(number.len());
     let _ = writeln!(text, "{margin}{} {name}:{line}:{column}", style.dim("-->"));
@@ -97,14 +97,14 @@ fn show_diagnostic(text: &mut String, style: &Style, grade: &str, file: &Path, d
         let shown = EXCERPT_WIDTH.saturating_sub(column.saturating_sub(1 + start)).max(1);
         let carets = "^".repeat((*width).clamp(1, shown));
         let _ = writeln!(text, "{margin} {bar}");
-        let _ = writeln!(text, "{} {bar} {before}{}{after}", style.dim(&number), harmless(&part));
+        let _ = writeln!(text, "{} {bar} {before}{}{after}", style.dim(&number), revealed(&part));
         let _ = writeln!(text, "{margin} {bar} {indent}{}", style.bad(&carets));
     }
     if let Some(table) = table_line {
         let _ = writeln!(text, "{margin} {} the table of line {table}", style.dim("= in:"));
     }
     if let Some(help) = help {
-        let _ = writeln!(text, "{margin} {} {}", style.dim("= help:"), harmless(help));
+        let _ = writeln!(text, "{margin} {} {}", style.dim("= help:"), revealed(help));
     }
     text.push('\n');
 }
@@ -120,7 +120,7 @@ fn read_question(policy: &Policy, request: &Path) -> Result<(String, RequestFiel
         Some(Value::String(id)) => {
             let client = policy.clients.iter().find(|client| client.id.as_str() == id).ok_or_else(|| {
                 let ids: Vec<&str> = policy.clients.iter().map(|client| client.id.as_str()).collect();
-                Failure::refused(format!("no client `{}` is in the policy", harmless(&id)))
+                Failure::refused(format!("no client `{}` is in the policy", revealed(&id)))
                     .advise(format!("the clients are: {}", ids.join(", ")))
             })?;
             if !client.has(ClientRole::Requester) {
@@ -142,7 +142,7 @@ fn read_question(policy: &Policy, request: &Path) -> Result<(String, RequestFiel
             other => vec![other.to_string()],
         };
         Failure::refused(format!("the gate refuses this request ({})", refusal.code()))
-            .advise(told.iter().map(|line| harmless(line)).collect::<Vec<_>>().join("\n"))
+            .advise(told.iter().map(|line| revealed(line)).collect::<Vec<_>>().join("\n"))
     })?;
     Ok((client.map_or_else(|| "example".to_owned(), |client| client.id.to_string()), fields))
 }
@@ -195,7 +195,7 @@ pub(crate) fn explain(globals: &Globals, file: &Path, request: &Path) -> Result<
     }
     let style = Style::of_stdout();
     let mut text =
-        format!("{} asked by {}\n\n", style.bold(&harmless(question.action)), harmless(question.client));
+        format!("{} asked by {}\n\n", style.bold(&revealed(question.action)), revealed(question.client));
     for (rule, verdict) in &steps {
         let (sign, why) = match verdict {
             Verdict::True => (style.good("matches "), String::new()),
