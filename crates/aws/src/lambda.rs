@@ -1,5 +1,7 @@
 //! A function from its start to its last event: start the log, run the loop, log what it failed with.
 
+#![expect(clippy::disallowed_methods, reason = "the one place where a function reads its environment")]
+
 use std::process::ExitCode;
 
 use aws_types::SdkConfig;

@@ -2,6 +2,8 @@
 //!
 //! Source: <https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_lambda-functions.html>.
 
+#![expect(clippy::disallowed_methods, reason = "new keys are drawn here")]
+
 use std::process::ExitCode;
 
 use aws_sdk_secretsmanager::Client;

@@ -100,6 +100,10 @@ impl EventDispatcher {
         std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    fn is_idle(&self) -> bool {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     async fn put(&self, job: Option<Job>, now: Timestamp) {
         let Some(job) = job else { return };
         if let Err(fault) = self.queue.put(&[job.delayed(now)]).await {
@@ -182,9 +186,8 @@ impl Sweeper {
             }
             // What is broken off here has a lease: the sweep claims it again.
             match timeout_at(until, under_way.join_next()).await {
-                Ok(Some(_)) => {}
-                Ok(None) if self.dispatcher.waiting.lock().is_ok_and(|waiting| waiting.is_empty()) => return,
-                Ok(None) => {}
+                Ok(None) if self.dispatcher.is_idle() => return,
+                Ok(Some(_) | None) => {}
                 Err(_) => return,
             }
         }

@@ -177,6 +177,10 @@ pub struct AuditEntry {
 
 impl AuditEntry {
     /// The hash that this entry must have: SHA-256 of its canonical JSON (RFC 8785) without the field `hash`.
+    ///
+    /// # Panics
+    ///
+    /// Never: an entry is texts, numbers and booleans.
     #[expect(
         clippy::expect_used,
         reason = "an entry is texts, numbers and booleans, which always have canonical JSON"

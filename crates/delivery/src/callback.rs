@@ -1,5 +1,7 @@
 //! Callbacks and hooks: one Standard Webhooks POST, and what the receiver's answer means for the next try.
 
+#![expect(clippy::disallowed_methods, reason = "the jitter of retries is drawn here")]
+
 use std::time::Duration;
 
 use placet_core::Timestamp;

@@ -126,6 +126,7 @@ impl Store for DynamoStore {
 }
 
 /// Random hexadecimal text of 32 digits.
+#[expect(clippy::disallowed_methods, reason = "tokens of transactions and claims are drawn here")]
 fn random_hex() -> Result<String, Fault> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| Fault::new("the system has no randomness", error))?;
@@ -133,6 +134,7 @@ fn random_hex() -> Result<String, Fault> {
 }
 
 /// Waits before the try of that number, from 0, which does not wait: longer each time, and never as long as others do.
+#[expect(clippy::disallowed_methods, reason = "the jitter of retries is drawn here")]
 async fn pause_before(attempt: u32) -> Result<(), Fault> {
     const FIRST_MS: u64 = 25;
     const LONGEST_MS: u64 = 1000;

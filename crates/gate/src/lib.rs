@@ -140,6 +140,7 @@ impl Gate {
 }
 
 /// Random bits from the system.
+#[expect(clippy::disallowed_methods, reason = "ids are drawn here, and passed to the rules")]
 pub(crate) fn random_bits() -> Result<u128, Fault> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| Fault::new("the system's random source failed", error))?;

@@ -1,5 +1,7 @@
 //! Errors as `application/problem+json` (RFC 9457), with the contract's stable `code`.
 
+#![expect(clippy::disallowed_methods, reason = "a problem gets a random name, which the log repeats")]
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use placet_core::Refusal;

@@ -3,6 +3,8 @@
 //! Here the caller is the executor: it acts at once on what this returns. So the approval is redeemed before it does,
 //! and what is allowed is the input as it was asked, not as the caller has it by then.
 
+#![expect(clippy::disallowed_methods, reason = "names of requests are drawn here")]
+
 use http::Method;
 use rmcp::handler::server::wrapper::Parameters;
 use rmcp::model::{CallToolResult, ContentBlock};

@@ -1,5 +1,7 @@
 //! The command line: every word that can be typed, and its help.
 
+#![expect(clippy::disallowed_methods, reason = "the command line reads its environment")]
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! The system's clock.
 
+#![expect(clippy::disallowed_methods, reason = "the clock of the local gate")]
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use placet_core::Timestamp;

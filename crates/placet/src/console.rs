@@ -1,5 +1,7 @@
 //! What goes to the terminal: never slower than the gate, never with somebody else's control characters.
 
+#![expect(clippy::disallowed_methods, reason = "the environment says whether a terminal wants colours")]
+
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! What the local gate leaves in its folder: one JSON file for each message to a reviewer, one for each queue message.
 
+#![expect(clippy::disallowed_methods, reason = "the age of files is compared with the clock")]
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 

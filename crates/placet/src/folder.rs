@@ -1,5 +1,7 @@
 //! The data folder: who may look into it, and what tells that a gate serves from it.
 
+#![expect(clippy::disallowed_methods, reason = "names of temporary files are drawn here")]
+
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};

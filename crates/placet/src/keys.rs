@@ -2,6 +2,8 @@
 //!
 //! Its content is replaced by a rename, so readers need no lock; whoever writes holds `DIR/keyring.lock`.
 
+#![expect(clippy::disallowed_methods, reason = "new keys are drawn here")]
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};

@@ -1,5 +1,7 @@
 //! The log on standard error: lines for people on a terminal, JSON elsewhere, from a level on that `PLACET_LOG` says.
 
+#![expect(clippy::disallowed_methods, reason = "the environment says how much is logged, and how")]
+
 use std::fmt;
 use std::io::IsTerminal as _;
 

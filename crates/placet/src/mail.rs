@@ -1,5 +1,7 @@
 //! Letters by mail, where the operator has named a server.
 
+#![expect(clippy::disallowed_methods, reason = "the mail server comes from the environment")]
+
 use std::time::Duration;
 
 use async_trait::async_trait;

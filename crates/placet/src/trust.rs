@@ -3,6 +3,8 @@
 //! Mozilla's list, which is built in; besides it what `SSL_CERT_FILE` or `SSL_CERT_DIR` name (a private authority, as
 //! PEM), and with `PLACET_TRUST=system` the system's own store.
 
+#![expect(clippy::disallowed_methods, reason = "certificates are named in the environment")]
+
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;

@@ -280,7 +280,7 @@ impl Steered {
         self.say(command);
         loop {
             let line = self.line().unwrap();
-            if line["id"] == command["id"] {
+            if line.get("id") == command.get("id") {
                 return line;
             }
         }

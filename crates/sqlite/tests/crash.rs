@@ -2,6 +2,7 @@
 //!
 //! Each test starts its own binary again with the same test's name; an environment variable tells the child what to do.
 
+#![expect(clippy::disallowed_methods, reason = "the test starts itself as another process")]
 #![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
 
 use std::collections::BTreeSet;

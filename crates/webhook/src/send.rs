@@ -3,6 +3,8 @@
 //! Signing, the limits on time and size, and how an answer is read. Where a connection may go is decided by
 //! `target` and `connect`; whether to try again, by the caller.
 
+#![expect(clippy::disallowed_methods, reason = "the time of a signature is checked against the clock")]
+
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! The gate that is measured: building it, starting it, and who asks and decides there.
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark draws names")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 

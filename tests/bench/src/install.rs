@@ -1,5 +1,7 @@
 //! What is compared with is installed once, pinned, into the cache that all tests share.
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark finds tools by the environment")]
+
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 

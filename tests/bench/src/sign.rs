@@ -1,5 +1,7 @@
 //! Signing as a client does, and the questions that are asked: no two alike.
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark signs by the clock")]
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -74,7 +74,7 @@ pub fn write_state(state: &RequestState) -> Result<String, serde_json::Error> {
         outcome,
         votes: state.votes.iter().map(StoredVote::of).collect(),
         redemption: state.redemption.as_ref().map(|redemption| StoredRedemption {
-            by: redemption.redeemed_by.as_str().into(),
+            by: redemption.redeemed_by.clone(),
             at: redemption.redeemed_at.millis(),
         }),
         callbacks: state.callbacks.clone(),
@@ -130,7 +130,7 @@ fn read_state(text: &str) -> Result<RequestState, Unreadable> {
         phase,
         votes: stored.votes.into_iter().map(StoredVote::read).collect::<Result<_, _>>()?,
         redemption: stored.redemption.map(|redemption| Redemption {
-            redeemed_by: redemption.by.into(),
+            redeemed_by: redemption.by,
             redeemed_at: Timestamp::from_millis(redemption.at),
         }),
         callbacks: stored.callbacks,

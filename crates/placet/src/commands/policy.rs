@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::cli::Globals;
 use crate::clock::SystemClock;
-use crate::console::{Style, revealed, print};
+use crate::console::{Style, print, revealed};
 use crate::failure::{Exit, Failure};
 use crate::folder::Folder;
 use crate::local::{LocalGate, broken_policy, decode_policy_file, read_policy_file};
@@ -39,10 +39,10 @@ pub(crate) fn check(globals: &Globals, file: Option<PathBuf>) -> Result<Exit, Fa
     let style = Style::of_stdout();
     let mut text = String::new();
     for fault in faults {
-        show_diagnostic(&mut text, &style, &style.bad("fault"), &file, fault);
+        show_diagnostic(&mut text, style, &style.bad("fault"), &file, fault);
     }
     for warning in &report.warnings {
-        show_diagnostic(&mut text, &style, &style.doubtful("warn "), &file, warning);
+        show_diagnostic(&mut text, style, &style.doubtful("warn "), &file, warning);
     }
     let name = file.display();
     let _ = match &report.policy {
@@ -76,7 +76,7 @@ pub(crate) fn check(globals: &Globals, file: Option<PathBuf>) -> Result<Exit, Fa
 const EXCERPT_WIDTH: usize = 110;
 
 /// A diagnostic with the line that it is about, and a caret under what is meant.
-fn show_diagnostic(text: &mut String, style: &Style, grade: &str, file: &Path, diagnostic: &Diagnostic) {
+fn show_diagnostic(text: &mut String, style: Style, grade: &str, file: &Path, diagnostic: &Diagnostic) {
     let Diagnostic { line, column, width, table_line, message, excerpt, help } = diagnostic;
     let name = file.display();
     let _ = writeln!(text, "{grade}  {name}: line {line}: {}", style.bold(&revealed(message)));

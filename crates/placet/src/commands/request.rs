@@ -1,5 +1,7 @@
 //! `placet request`: ask from a shell or a CI job, and wait for the answer.
 
+#![expect(clippy::disallowed_methods, reason = "a request that was given no name gets a random one")]
+
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};

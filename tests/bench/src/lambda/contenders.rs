@@ -1,5 +1,7 @@
 //! What is compared: the four functions, and a Python and a Node function that answer the same question.
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark finds tools by the environment")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
