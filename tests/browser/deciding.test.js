@@ -249,7 +249,8 @@ test('times are the reader\u2019s own, and UTC in the details', async () => {
   const approval = await gate.ask();
   const link = await gate.link(approval, 'bob');
   const inbox = await gate.inbox(approval, 'bob');
-  const local = (zone, at) => new Date(at).toLocaleTimeString('en-GB', { timeZone: zone, hour: '2-digit', minute: '2-digit' });
+  const local = (zone, at) =>
+    new Date(at).toLocaleTimeString('en-GB', { timeZone: zone, hour: '2-digit', minute: '2-digit' });
   for (const zone of ['Asia/Kolkata', 'America/New_York', 'UTC']) {
     await visit(browser, gate, { timezoneId: zone, locale: 'en-GB' }, async (page) => {
       await page.goto(link);
@@ -270,8 +271,27 @@ test('a link opens and decides with whatever a mail program glues to it', async 
   const approval = await gate.ask();
   const link = await gate.link(approval, 'bob');
   const inbox = await gate.inbox(approval, 'bob');
-  for (const glued of ['.', ',', ')', '>', '/', '/)', '%3E', '%22', '%E2%80%9D', '%E2', '*', ';', '?utm_source=mail', '/?x=%', '#top']) {
-    for (const [url, title] of [[link, /^Approve payment\.send\?/], [inbox, /Inbox/]]) {
+  for (const glued of [
+    '.',
+    ',',
+    ')',
+    '>',
+    '/',
+    '/)',
+    '%3E',
+    '%22',
+    '%E2%80%9D',
+    '%E2',
+    '*',
+    ';',
+    '?utm_source=mail',
+    '/?x=%',
+    '#top',
+  ]) {
+    for (const [url, title] of [
+      [link, /^Approve payment\.send\?/],
+      [inbox, /Inbox/],
+    ]) {
       const answer = await fetch(url + glued, { headers: { accept: 'text/html' } });
       assert.equal(answer.status, 200, glued);
       assert.match(/<title>(.*)<\/title>/.exec(await answer.text())[1], title, glued);

@@ -59,7 +59,9 @@ test('markup in a payload runs nothing, links nowhere and makes no second form',
 });
 
 test('hidden and direction-turning characters are seen', async () => {
-  const hidden = [...'\u202e\u2066\u200b\u200d\ufeff\u00ad\u2028\u0007\u{e0041}\u3164\u070f\u{110bd}\u{16fe4}\u061c\u115f\u009b\ue000'];
+  const hidden = [
+    ...'\u202e\u2066\u200b\u200d\ufeff\u00ad\u2028\u0007\u{e0041}\u3164\u070f\u{110bd}\u{16fe4}\u061c\u115f\u009b\ue000',
+  ];
   const payload = Object.fromEntries(hidden.map((character, at) => [`k${at}${character}`, `a${character}b`]));
   await show({ payload, summary: hidden.join('x') }, async (page) => {
     const text = await wholeText(page);
@@ -73,7 +75,13 @@ test('hidden and direction-turning characters are seen', async () => {
 });
 
 test('emoji and scripts with joiners stay readable, and a tower of marks is cut down', async () => {
-  const honest = ['\u{1f469}\u200d\u{1f467}', '\u2764\ufe0f', '\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645', '\u0915\u094d\u200d\u0937', '\u0e17\u0e35\u0e48'];
+  const honest = [
+    '\u{1f469}\u200d\u{1f467}',
+    '\u2764\ufe0f',
+    '\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645',
+    '\u0915\u094d\u200d\u0937',
+    '\u0e17\u0e35\u0e48',
+  ];
   await show({ payload: { honest: honest.join(' '), tower: `o${'\u0301'.repeat(40)}` } }, async (page) => {
     const text = await page.locator('.payload').evaluate((rows) => rows.textContent);
     for (const word of honest) assert.ok(text.includes(word), word);

@@ -25,7 +25,10 @@ const IN_TEXT = ['url', 'email', 'ip'];
 // Everything that some program would make a link of, in a mail or a text.
 const links = (text) => [
   ...(liberal.match(text) ?? []).map(({ raw }) => raw),
-  ...linkifyjs.find(text).filter(({ type }) => IN_TEXT.includes(type)).map(({ value }) => value),
+  ...linkifyjs
+    .find(text)
+    .filter(({ type }) => IN_TEXT.includes(type))
+    .map(({ value }) => value),
 ];
 
 // In a chat names, tags and tickets are links as well.
@@ -51,8 +54,12 @@ test('what is harmless is left as it is, and is no link', () => {
 
 let gate;
 
-before(async () => { gate = await startGate(); });
-after(async () => { await gate?.stop(); });
+before(async () => {
+  gate = await startGate();
+});
+after(async () => {
+  await gate?.stop();
+});
 
 const isOwn = (link, url) => url.includes(link.replace(/^https?:\/\//, ''));
 
@@ -74,7 +81,11 @@ test('the only link in any message is the reviewer\u2019s own', async () => {
       if (channel === 'sms') assert.ok(text.startsWith(`${url}\n`), text);
       assert.deepEqual(links(subject), [], subject);
       const found = links(text);
-      assert.deepEqual([...new Set(found)].filter((link) => !isOwn(link, url)), [], text);
+      assert.deepEqual(
+        [...new Set(found)].filter((link) => !isOwn(link, url)),
+        [],
+        text,
+      );
       assert.equal(text.split(url).length, 2);
     }
   }
@@ -87,7 +98,8 @@ test('a name of an action or of a file that is no link stays readable in every m
     metadata: { every_channel: 'yes' },
   });
   for (const { text, channel } of await gate.messages(approval, 3)) {
-    for (const word of ['invoice.pay', 'label.pdf', '1.4.2', '19.5']) assert.ok(text.includes(word), `${channel}: ${word}`);
+    for (const word of ['invoice.pay', 'label.pdf', '1.4.2', '19.5'])
+      assert.ok(text.includes(word), `${channel}: ${word}`);
   }
 });
 

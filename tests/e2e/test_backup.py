@@ -1,6 +1,7 @@
 """`placet backup` while a gate serves under load, and a restored folder from which everything goes on."""
 
 import hashlib
+import itertools
 import json
 import os
 import subprocess
@@ -29,7 +30,7 @@ def chains(entries):
         by_subject.setdefault(entry["subject"], []).append(entry)
     for subject, chain in by_subject.items():
         assert [entry["seq"] for entry in chain] == list(range(1, len(chain) + 1)), subject
-        assert all(after["prev_hash"] == before["hash"] for before, after in zip(chain, chain[1:])), subject
+        assert all(after["prev_hash"] == before["hash"] for before, after in itertools.pairwise(chain)), subject
     return by_subject
 
 
@@ -122,7 +123,7 @@ def made(local_gate, tmp_path):
 
 
 def test_any_tar_can_open_a_backup_and_check_it(made):
-    gate, file = made
+    _gate, file = made
     with tarfile.open(file) as archive:
         names = archive.getnames()
         assert names[0] == "placet-backup.json" and {"gate.db", "keyring.json"} <= set(names)
@@ -162,7 +163,13 @@ def test_a_backup_that_is_not_whole_restores_nothing(made, tmp_path):
     bytes_ = file.read_bytes()
     middle = len(bytes_) // 2
     for number, damaged in enumerate(
-        (b"", b"not a backup", bytes_[:middle], bytes_[: len(bytes_) - 4096], bytes_[:middle] + b"\x55" * 64 + bytes_[middle + 64 :])
+        (
+            b"",
+            b"not a backup",
+            bytes_[:middle],
+            bytes_[: len(bytes_) - 4096],
+            bytes_[:middle] + b"\x55" * 64 + bytes_[middle + 64 :],
+        )
     ):
         bad, target = tmp_path / f"bad{number}.tar", tmp_path / f"target{number}"
         bad.write_bytes(damaged)
@@ -180,7 +187,9 @@ def test_a_backup_that_is_not_whole_restores_nothing(made, tmp_path):
 def test_a_backup_goes_through_a_pipe(made, tmp_path):
     gate, _ = made
     target = tmp_path / "piped"
-    with subprocess.Popen([str(BINARY), "backup", "-", "--data", str(gate.data)], stdout=subprocess.PIPE, env=environment()) as out:
+    with subprocess.Popen(
+        [str(BINARY), "backup", "-", "--data", str(gate.data)], stdout=subprocess.PIPE, env=environment()
+    ) as out:
         ran = subprocess.run(
             [str(BINARY), "restore", "-", "--data", str(target), "--json"], stdin=out.stdout, capture_output=True, text=True, env=environment(),
         )  # fmt: skip

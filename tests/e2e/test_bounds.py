@@ -24,7 +24,9 @@ def open_files():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard < 2 * CONNECTIONS:
-        pytest.skip(f"this system allows {hard} open files; as many hoarders as the gate has places need {2 * CONNECTIONS}")
+        pytest.skip(
+            f"this system allows {hard} open files; as many hoarders as the gate has places need {2 * CONNECTIONS}"
+        )
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
@@ -54,7 +56,11 @@ class Hoard:
 def head(client, method, target, body_length, body=b"", **more):
     """The head of a signed request."""
     headers = {**client.signed(method, target, body), "Content-Length": str(body_length), **more}
-    return (f"{method} {target} HTTP/1.1\r\nHost: gate\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n").encode()
+    return (
+        f"{method} {target} HTTP/1.1\r\nHost: gate\r\n"
+        + "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        + "\r\n"
+    ).encode()
 
 
 def idle_sockets(hoard, agent):
@@ -84,7 +90,9 @@ def half_bodies_in_a_clients_name(hoard, agent):
 
 
 def half_forms(hoard, agent):
-    hoard.fill(b"POST /r/nobodys-link HTTP/1.1\r\nHost: gate\r\nContent-Length: 9000\r\n\r\ndecision=", CONNECTIONS + 200)
+    hoard.fill(
+        b"POST /r/nobodys-link HTTP/1.1\r\nHost: gate\r\nContent-Length: 9000\r\n\r\ndecision=", CONNECTIONS + 200
+    )
 
 
 def pipelines_never_read(hoard, agent):
@@ -203,7 +211,9 @@ def test_whoever_hangs_up_gives_the_place_back(local_gate):
         hoard = Hoard(gate)
         hoard.fill(head(agent, "GET", target, 0), WAITS)
         hoard.close()
-    wait_until(lambda: agent.call("GET", target.replace("=25", "=1")).status == 200, 20, "the places of those who hung up")
+    wait_until(
+        lambda: agent.call("GET", target.replace("=25", "=1")).status == 200, 20, "the places of those who hung up"
+    )
 
 
 def memory(gate):

@@ -38,7 +38,19 @@ def status(answer):
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/r/abc", "/v1/requests", "/nothing"])
-@pytest.mark.parametrize("hosts", ["", "Host: a\nHost: a\n", "Host: a\nHost: b\n", "Host: a b\n", "Host: u@a\n", "Host: a/b\n", "Host: a\xffb\n", "Host: a, b\n"])
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        "",
+        "Host: a\nHost: a\n",
+        "Host: a\nHost: b\n",
+        "Host: a b\n",
+        "Host: u@a\n",
+        "Host: a/b\n",
+        "Host: a\xffb\n",
+        "Host: a, b\n",
+    ],
+)
 def test_a_request_without_one_good_host_is_a_bad_request(gate, path, hosts):
     answer = raw(gate, f"GET {path} HTTP/1.1\n{hosts}\n")
     assert status(answer) == 400, answer
@@ -86,7 +98,7 @@ def test_head_says_what_get_says_without_the_body(gate, agent):
         assert int(head.headers["Content-Length"]) > 0
 
 
-@pytest.mark.parametrize("target, allowed", [
+@pytest.mark.parametrize(("target", "allowed"), [
     ("/healthz", {"GET", "HEAD"}), (REQUESTS, {"GET", "HEAD", "POST"}), ("/v1/requests/x", {"GET", "HEAD"}),
     ("/v1/requests/x/cancel", {"POST"}), ("/v1/tokens/verify", {"POST"}), ("/v1/hooks/x", {"DELETE"}),
     ("/r/x", {"GET", "HEAD", "POST"}), ("/inbox/x", {"GET", "HEAD"}),
@@ -95,7 +107,10 @@ def test_another_method_is_told_which_ones_there_are(gate, target, allowed):
     for method in {"GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"} - allowed:
         answer = gate.http.send(method, target, {"Accept": "application/json"})
         check_problem(answer, 405, "method_not_allowed")
-        assert {name.strip() for name in answer.headers["Allow"].split(",")} == allowed, (method, answer.headers["Allow"])
+        assert {name.strip() for name in answer.headers["Allow"].split(",")} == allowed, (
+            method,
+            answer.headers["Allow"],
+        )
 
 
 def test_a_person_who_is_lost_gets_a_page_and_a_program_a_problem(gate):
@@ -107,7 +122,17 @@ def test_a_person_who_is_lost_gets_a_page_and_a_program_a_problem(gate):
         check_problem(gate.http.send("GET", target, {"Accept": "application/json"}), 404, "not_found")
     answer = gate.http.send("PUT", "/r/x", {"Accept": "text/html"})
     assert (answer.status, answer.content_type) == (405, "text/html") and answer.headers["Allow"]
-    for target in ("/v1", "/v1/", "/v1/nothing", "/v1/requests/", "/v1/requests/a/b/c", "/nothing", "/index.html", "/rx", "/inboxes/a"):
+    for target in (
+        "/v1",
+        "/v1/",
+        "/v1/nothing",
+        "/v1/requests/",
+        "/v1/requests/a/b/c",
+        "/nothing",
+        "/index.html",
+        "/rx",
+        "/inboxes/a",
+    ):
         check_problem(gate.http.send("GET", target, {"Accept": "text/html"}), 404, "not_found")
 
 
@@ -119,7 +144,9 @@ def test_a_reviewers_link_opens_with_whatever_is_hung_on_its_query(gate, agent):
 # ---------------------------------------------------------------- bodies
 
 
-@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "x-gzip", "GZIP", "identity, gzip", "gzip, identity", "made-up"])
+@pytest.mark.parametrize(
+    "coding", ["gzip", "deflate", "br", "zstd", "x-gzip", "GZIP", "identity, gzip", "gzip, identity", "made-up"]
+)
 def test_a_compressed_body_is_refused_unread(agent, coding):
     packed = gzip.compress(compact(body()))
     answer = agent.call("POST", REQUESTS, packed, headers={"Content-Encoding": coding})
@@ -180,12 +207,19 @@ def test_a_401_says_how_to_do_better(gate, agent, zap):
         assert answer.status == 401
         fields = answer.headers.get_all("WWW-Authenticate")
         assert len(fields) == 1, fields
-        first, _, second = re.fullmatch(r'((?:Bearer|Placet-HMAC) .*?)(, )((?:Bearer|Placet-HMAC) .*)', fields[0]).groups()
+        first, _, second = re.fullmatch(
+            r"((?:Bearer|Placet-HMAC) .*?)(, )((?:Bearer|Placet-HMAC) .*)", fields[0]
+        ).groups()
         return first, second, answer.json()
 
     first, second, _ = challenge({})
     assert first == 'Bearer realm="placet"' and second.startswith("Placet-HMAC ")
-    assert parameters(second) == {"realm": "placet", "version": "v1", "algorithm": "HMAC-SHA256", "headers": "X-Placet-Client X-Placet-Timestamp X-Signature"}
+    assert parameters(second) == {
+        "realm": "placet",
+        "version": "v1",
+        "algorithm": "HMAC-SHA256",
+        "headers": "X-Placet-Client X-Placet-Timestamp X-Signature",
+    }
 
     first, second, problem = challenge({"Authorization": f"Bearer zap.{zap.secret}0"})
     assert first.startswith("Bearer ")
@@ -223,7 +257,13 @@ def test_a_problem_is_one_of_rfc_9457(gate, agent):
         agent.call("POST", REQUESTS, {}), agent.get("nothing"), gate.http.send("GET", REQUESTS), gate.http.send("PUT", REQUESTS),
         agent.call("POST", REQUESTS, body(), headers={"Content-Encoding": "gzip"}), agent.call("GET", REQUESTS + "?x=1"),
     ]  # fmt: skip
-    phrases = {401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed", 415: "Unsupported Media Type", 422: "Unprocessable Entity"}
+    phrases = {
+        401: "Unauthorized",
+        404: "Not Found",
+        405: "Method Not Allowed",
+        415: "Unsupported Media Type",
+        422: "Unprocessable Entity",
+    }
     for answer in answers:
         problem = check_problem(answer, set(phrases))
         # With `about:blank`, the title is the status's own phrase (section 4.2.1).
@@ -237,7 +277,12 @@ def test_bursts_of_calls_without_a_client_of_ours_are_no_attack_on_keys(local_ga
     gate = local_gate().start()
     agent = gate.client("agent")
     for _ in range(30):
-        for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": "Bearer nobody.x"}, {**agent.signed("GET", REQUESTS), "X-Placet-Client": "nobody"}):
+        for headers in (
+            {},
+            {"Authorization": "Bearer x"},
+            {"Authorization": "Bearer nobody.x"},
+            {**agent.signed("GET", REQUESTS), "X-Placet-Client": "nobody"},
+        ):
             assert gate.http.send("GET", REQUESTS, headers).status == 401
     assert "bad_signatures" not in gate.logs()
     wrong = agent.with_secret("whsec_" + "0" * 64)
@@ -277,7 +322,9 @@ def test_a_gate_that_ends_answers_who_waits(local_gate):
     for method, path, data in calls:
         connection = connect(gate)
         headers = "".join(f"{name}: {value}\r\n" for name, value in agent.signed(method, path, data).items())
-        connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(data)}\r\n{headers}\r\n".encode() + data)
+        connection.sendall(
+            f"{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(data)}\r\n{headers}\r\n".encode() + data
+        )
         waiting.append(connection)
     wait_until(lambda: len(agent.list().json()["requests"]) == 2, what="both calls to have begun")
     assert gate.stop() == 0

@@ -85,7 +85,9 @@ def test_a_mail_has_text_and_html_with_one_link_and_no_program_answers_it(local_
     assert "<script" not in html
     for words in (text, html):
         assert url in words and "evil.com" not in words and "Müller" in words
-        assert re.search(r"by \d\d:\d\d UTC (today|tomorrow) \(in \d+ (minutes?|seconds?|hours?)\)|in less than a minute", words)
+        assert re.search(
+            r"by \d\d:\d\d UTC (today|tomorrow) \(in \d+ (minutes?|seconds?|hours?)\)|in less than a minute", words
+        )
     if folder := os.environ.get("PLACET_KEEP_MAILS"):
         (gate.folder / "mail.html").write_text(html)
         os.replace(gate.folder / "mail.html", os.path.join(folder, "mail.html"))
@@ -96,7 +98,11 @@ def doctor(gate, **settings):
         [str(BINARY), "doctor", "--json", "--data", str(gate.data)],
         env=environment() | {"PLACET_MAIL_FROM": FROM} | settings, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
-    return [check for check in json.loads(ran.stdout)["checks"] if "mail server" in check["text"] or "PLACET_SMTP_URL" in check["text"]]
+    return [
+        check
+        for check in json.loads(ran.stdout)["checks"]
+        if "mail server" in check["text"] or "PLACET_SMTP_URL" in check["text"]
+    ]
 
 
 def test_doctor_talks_to_the_mail_server(local_gate, mailbox):
@@ -108,7 +114,10 @@ def test_doctor_talks_to_the_mail_server(local_gate, mailbox):
     assert mailbox.mails == []
 
 
-@pytest.mark.parametrize("url", ["smtp://user:hunter2@mail.example.com:587", "smtp://mail.example.com", "smtp://user:hun/ter2@mail.example.com"])
+@pytest.mark.parametrize(
+    "url",
+    ["smtp://user:hunter2@mail.example.com:587", "smtp://mail.example.com", "smtp://user:hun/ter2@mail.example.com"],
+)
 def test_no_mail_goes_out_unencrypted_and_no_password_is_shown(local_gate, url):
     gate = local_gate()
     gate.settings = {"PLACET_SMTP_URL": url, "PLACET_MAIL_FROM": FROM}

@@ -43,7 +43,10 @@ def test_the_document_is_openapi_3_1(document):
 
 def test_an_independent_validator_finds_no_fault(document):
     """With every rule of the 3.1 schema; `validate` raises for the first."""
-    faults = [f"{'/'.join(map(str, fault.absolute_path))}: {fault.message[:200]}" for fault in OpenAPIV31SpecValidator(document).iter_errors()]
+    faults = [
+        f"{'/'.join(map(str, fault.absolute_path))}: {fault.message[:200]}"
+        for fault in OpenAPIV31SpecValidator(document).iter_errors()
+    ]
     assert not faults, faults
     # It would notice: without a description, a response is not valid.
     broken = copy.deepcopy(document)
@@ -60,7 +63,13 @@ def test_every_response_is_described(document):
 
 
 def test_the_gate_takes_the_query_parameters_of_the_document_and_no_others(document, gate, agent, jira):
-    values = {"wait_seconds": "0", "status": "pending", "limit": "1", "cursor": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "client": "agent"}
+    values = {
+        "wait_seconds": "0",
+        "status": "pending",
+        "limit": "1",
+        "cursor": "01ARZ3NDEKTSV4RRFFQ69G5FAV",
+        "client": "agent",
+    }
     for path, verb, operation in operations(document):
         if not path.startswith("/v1/"):
             continue

@@ -269,7 +269,9 @@ class TestFilesStayTheirOwners:
         assert theirs("doctor", user=0).returncode == 0
         os.chown(theirs.data / "keyring.json", 0, 0)
         ran = theirs("doctor", user=0)
-        assert ran.returncode == 1 and re.search(rf"fail .*keyring\.json.* not belong to user {self.USER}", ran.stdout), ran
+        assert ran.returncode == 1 and re.search(
+            rf"fail .*keyring\.json.* not belong to user {self.USER}", ran.stdout
+        ), ran
         os.chown(theirs.data / "keyring.json", self.USER, self.USER)
         os.chmod(theirs.data / "gate.db", 0o644)
         assert re.search(r"warn .*gate\.db.*readable for others", theirs("doctor", user=0).stdout)
@@ -341,7 +343,7 @@ def test_hangup_reads_the_policy_again_and_ends_nothing(local_gate):
     wait_until(lambda: "has not changed" in gate.logs(), 10, "the gate's word on it")
     gate.policy.write_text(SHARED.replace('id = "slow"', 'id = "slower"'))
     gate.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: "policy.version\":2" in gate.logs(), 10, "the changed policy")
+    wait_until(lambda: 'policy.version":2' in gate.logs(), 10, "the changed policy")
     gate.policy.write_text("not a policy")
     gate.process.send_signal(signal.SIGHUP)
     wait_until(lambda: "stays as it is" in gate.logs(), 10, "the fault")
@@ -425,8 +427,12 @@ def test_on_a_terminal_the_log_is_for_people_and_links_are_for_those_without_an_
     gate = local_gate(SHARED.replace('email = "carol@example.com"\n', ""))
     with Terminal(gate.folder, "serve", *own(gate), "--listen", "127.0.0.1:0") as serving:
         gate.url = serving.wait_for(r"ready (http://\S+)").group(1)
-        assert re.search(r"info\S*\s+(\x1b\S+\s+)?the gate serves", serving.read()) and '{"timestamp"' not in serving.said, serving.said
-        asked = json.loads(gate.cli("request", "--client", "agent", "--action", "ask.x", "--summary", "s", "--json").stdout)
+        assert (
+            re.search(r"info\S*\s+(\x1b\S+\s+)?the gate serves", serving.read()) and '{"timestamp"' not in serving.said
+        ), serving.said
+        asked = json.loads(
+            gate.cli("request", "--client", "agent", "--action", "ask.x", "--summary", "s", "--json").stdout
+        )
         carol, bob = gate.message(asked, "carol")["url"], gate.message(asked, "bob")["url"]
         serving.wait_for(re.escape(carol))
         assert bob not in serving.read()
@@ -447,7 +453,13 @@ def test_the_format_of_the_log_can_be_chosen(tmp_path):
         finally:
             process.terminate()
             process.wait(10)
-    ran = subprocess.run([str(BINARY), "init"], cwd=tmp_path, env=environment() | {"PLACET_LOG_FORMAT": "xml"}, capture_output=True, text=True)
+    ran = subprocess.run(
+        [str(BINARY), "init"],
+        cwd=tmp_path,
+        env=environment() | {"PLACET_LOG_FORMAT": "xml"},
+        capture_output=True,
+        text=True,
+    )
     assert ran.returncode == 2 and "PLACET_LOG_FORMAT" in ran.stderr
 
 
@@ -494,7 +506,9 @@ def test_completions_are_scripts_that_their_shell_reads(tmp_path):
 
 def test_the_manual_has_a_page_for_each_command(tmp_path):
     page = placet("man")
-    assert page.returncode == 0 and ".TH placet 1" in page.stdout.replace("\\-", "-") and "EXIT" not in page.stderr, page
+    assert page.returncode == 0 and ".TH placet 1" in page.stdout.replace("\\-", "-") and "EXIT" not in page.stderr, (
+        page
+    )
     assert ".SH NAME" in placet("man", "policy", "check").stdout
     assert placet("man", "nonsense").returncode == 2
     assert placet("man", "--all", tmp_path / "man").returncode == 0
@@ -503,7 +517,7 @@ def test_the_manual_has_a_page_for_each_command(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments, code, kind",
+    ("arguments", "code", "kind"),
     [
         (["inbox", "--json"], 1, "refused"),
         (["serve", "--json", "--nonsense"], 2, "usage"),
@@ -608,10 +622,12 @@ def test_show_cancel_and_list_over_the_network_with_a_clients_secret(gate, agent
 
 
 def waiting(gate, action, *more):
-    return Running(gate.folder, "request", "--client", "agent", "--action", action, "--summary", "s", "--wait", *more, *own(gate))
+    return Running(
+        gate.folder, "request", "--client", "agent", "--action", action, "--summary", "s", "--wait", *more, *own(gate)
+    )
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 @pytest.mark.parametrize("keep", [False, True])
 def test_a_signal_withdraws_what_a_command_waits_for_unless_it_is_kept(gate, agent, number, code, keep):
     name = new_id()
@@ -660,7 +676,7 @@ def test_a_signal_after_the_decision_does_not_undo_it(gate, agent):
     assert agent.state(name)["status"] == "approved"
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_demo_ends_at_once(tmp_path, number, code):
     with Running(tmp_path, "demo") as demo:
         wait_until(lambda: LINK.search(demo.text()), 20, "the reviewer's link")
@@ -676,7 +692,7 @@ def can_unshare():
 
 
 @pytest.mark.skipif(shutil.which("unshare") is None or not can_unshare(), reason="no process namespaces here")
-@pytest.mark.parametrize("command, sign", [(["demo"], "/r/"), (["mcp"], None), (["token", "verify", "-"], None)])
+@pytest.mark.parametrize(("command", "sign"), [(["demo"], "/r/"), (["mcp"], None), (["token", "verify", "-"], None)])
 def test_process_1_of_a_container_ends_at_a_signal(local_gate, command, sign):
     gate = local_gate().start()
     arguments = [] if command == ["demo"] else own(gate)

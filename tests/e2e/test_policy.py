@@ -252,8 +252,8 @@ def test_explain_refuses_what_the_gate_refuses_and_says_what_it_would_evaluate(t
         ('{"timeout_seconds": 0}', "timeout_seconds"),
         ('{"client": "nobody"}', "nobody"),
         ('{"auto_approve": true}', "auto_approve"),
-        ('[1]', "object"),
-        ('{', "JSON"),
+        ("[1]", "object"),
+        ("{", "JSON"),
     ):
         request.write_text(body)
         ran = placet("policy", "explain", policy_path, request)
@@ -268,7 +268,7 @@ def test_explain_refuses_what_the_gate_refuses_and_says_what_it_would_evaluate(t
 
 def test_the_gate_and_explain_evaluate_alike(local_gate, tmp_path):
     rules = "".join(
-        f"\n[[rules]]\nname = \"{name}\"\nwhen = 'action == \"{name}\" && ({condition})'\ndecide = \"approve\"\n"
+        f'\n[[rules]]\nname = "{name}"\nwhen = \'action == "{name}" && ({condition})\'\ndecide = "approve"\n'
         for name, condition in CONDITIONS.items()
     )
     gate = local_gate(SMALL + rules).start()
@@ -291,10 +291,10 @@ CONDITIONS = {
     "division": "payload.n / 10 <= 20",
     "sum": "payload.n + 1 == 210",
     "even": "int(payload.n) % 2 == 1",
-    "text": "string(payload.n) == \"209\"",
+    "text": 'string(payload.n) == "209"',
     "list": "payload.items.all(i, i < 5)",
-    "letters": "payload.to.lowerAscii().trim() == \"acme\"",
-    "pattern": "payload.to.matches(\"(?i)acme\")",
+    "letters": 'payload.to.lowerAscii().trim() == "acme"',
+    "pattern": 'payload.to.matches("(?i)acme")',
     "due": "timestamp(payload.due) < now",
 }
 PAYLOADS = [

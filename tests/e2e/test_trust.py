@@ -28,14 +28,22 @@ def run(*arguments, cwd, **variables):
         return name.startswith("SSL_CERT") or name.lower().endswith("_proxy")
 
     env = {name: value for name, value in environment().items() if not theirs(name)} | variables
-    return subprocess.run([str(BINARY), *map(str, arguments)], cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [str(BINARY), *map(str, arguments)],
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory):
     """A private authority, and a certificate of its for this machine: (the authority's file, a server's TLS context)."""
     folder = tmp_path_factory.mktemp("authority")
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
 
     def certificate(name, key, issuer, issuer_key, *extensions):
         builder = (
@@ -52,9 +60,19 @@ def authority(tmp_path_factory):
         return builder.sign(issuer_key, hashes.SHA256())
 
     root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    root = certificate("Test authority", root_key, "Test authority", root_key, (x509.BasicConstraints(True, None), True))
-    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.DNSName("gate.example.test"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    leaf = certificate("127.0.0.1", key, "Test authority", root_key, (names, False), (x509.BasicConstraints(False, None), True))
+    root = certificate(
+        "Test authority", root_key, "Test authority", root_key, (x509.BasicConstraints(True, None), True)
+    )
+    names = x509.SubjectAlternativeName(
+        [
+            x509.DNSName("localhost"),
+            x509.DNSName("gate.example.test"),
+            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+        ]
+    )
+    leaf = certificate(
+        "127.0.0.1", key, "Test authority", root_key, (names, False), (x509.BasicConstraints(False, None), True)
+    )
     (folder / "root.pem").write_bytes(root.public_bytes(serialization.Encoding.PEM))
     (folder / "leaf.pem").write_bytes(
         leaf.public_bytes(serialization.Encoding.PEM)
@@ -85,7 +103,9 @@ class Proxy:
                     self.answer(404, {}, b"outside of the gate")
                     return
                 inner = http.client.HTTPConnection(gate.http.host, gate.http.port, timeout=40)
-                headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}
+                headers = {
+                    name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")
+                }
                 inner.request(self.command, self.path[len(prefix) :], body, headers)
                 answer = inner.getresponse()
                 self.answer(answer.status, dict(answer.getheaders()), answer.read())
@@ -165,7 +185,9 @@ def test_a_gate_behind_a_path_is_reached_by_its_url(gate, agent, proxied, tmp_pa
     name = new_id()
     variables = {"PLACET_SECRET": agent.secret}
     where = ["--url", proxy.url, "--client", "agent", "--json"]
-    asked = run("request", "--action", "ask.x", "--summary", "s", "--request-id", name, *where, cwd=tmp_path, **variables)
+    asked = run(
+        "request", "--action", "ask.x", "--summary", "s", "--request-id", name, *where, cwd=tmp_path, **variables
+    )
     assert json.loads(asked.stdout)["status"] == "pending"
     assert json.loads(run("show", name, *where, cwd=tmp_path, **variables).stdout)["approval"]["request_id"] == name
     assert json.loads(run("cancel", name, *where, cwd=tmp_path, **variables).stdout)["status"] == "cancelled"
@@ -176,7 +198,16 @@ def test_a_gate_behind_a_path_is_reached_by_its_url(gate, agent, proxied, tmp_pa
 
 def test_a_proxy_of_the_environment_does_not_catch_this_machine(gate, agent, tmp_path):
     nowhere = f"http://127.0.0.1:{free_port()}"
-    ran = ask(gate.url, agent.secret, tmp_path, HTTP_PROXY=nowhere, HTTPS_PROXY=nowhere, ALL_PROXY=nowhere, http_proxy=nowhere, all_proxy=nowhere)
+    ran = ask(
+        gate.url,
+        agent.secret,
+        tmp_path,
+        HTTP_PROXY=nowhere,
+        HTTPS_PROXY=nowhere,
+        ALL_PROXY=nowhere,
+        http_proxy=nowhere,
+        all_proxy=nowhere,
+    )
     assert ran.returncode == 0, ran
 
 
@@ -221,13 +252,20 @@ def test_a_gate_elsewhere_is_reached_through_the_proxy_of_the_environment(agent,
     tunnels = Tunnels(proxied(context=context).server.server_address[1])
     try:
         for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
-            ran = ask("https://gate.example.test", agent.secret, tmp_path, SSL_CERT_FILE=str(root), **{name: tunnels.url})
+            ran = ask(
+                "https://gate.example.test", agent.secret, tmp_path, SSL_CERT_FILE=str(root), **{name: tunnels.url}
+            )
             assert ran.returncode == 0 and json.loads(ran.stdout)["status"] == "approved", ran
         assert all(head.startswith("CONNECT gate.example.test:443 ") for head in tunnels.asked), tunnels.asked
-        assert all("proxy-authorization: basic dxnlcjpzzwnyzxq=" in head.lower() for head in tunnels.asked), tunnels.asked
+        assert all("proxy-authorization: basic dxnlcjpzzwnyzxq=" in head.lower() for head in tunnels.asked), (
+            tunnels.asked
+        )
         before = len(tunnels.asked)
         left_out = {"HTTPS_PROXY": tunnels.url, "NO_PROXY": "example.test"}
-        assert ask("https://gate.example.test", agent.secret, tmp_path, SSL_CERT_FILE=str(root), **left_out).returncode == 3
+        assert (
+            ask("https://gate.example.test", agent.secret, tmp_path, SSL_CERT_FILE=str(root), **left_out).returncode
+            == 3
+        )
         assert len(tunnels.asked) == before
     finally:
         tunnels.close()
@@ -280,7 +318,15 @@ class MailServer:
 
 
 def doctor_on_mail(gate, url, **variables):
-    ran = run("doctor", "--data", gate.data, cwd=gate.folder, PLACET_SMTP_URL=url, PLACET_MAIL_FROM="gate@example.com", **variables)
+    ran = run(
+        "doctor",
+        "--data",
+        gate.data,
+        cwd=gate.folder,
+        PLACET_SMTP_URL=url,
+        PLACET_MAIL_FROM="gate@example.com",
+        **variables,
+    )
     lines = [line for line in ran.stdout.splitlines() if "mail server" in line]
     assert len(lines) == 1, ran
     return ran.returncode, lines[0]

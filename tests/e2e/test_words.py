@@ -5,7 +5,9 @@ import unicodedata
 
 from placet_client import wait_until
 
-HIDING = "\x7f\x85\x9b\u00ad\u061c\u070f\u115f\u200b\u202e\u2028\u3164\ufeff\ue000\U000110bd\U00016fe4\U000e0041\U000f0000"
+HIDING = (
+    "\x7f\x85\x9b\u00ad\u061c\u070f\u115f\u200b\u202e\u2028\u3164\ufeff\ue000\U000110bd\U00016fe4\U000e0041\U000f0000"
+)
 HONEST = "Müller 山田 \U0001f469\u200d\U0001f467 \u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"
 BAD = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
 
@@ -18,7 +20,9 @@ def hidden(text):
 def test_no_output_of_the_command_carries_what_hides(local_gate):
     gate = local_gate().start()
     summary = f"{HONEST} \x1b[2J {'x'.join(HIDING)} o{chr(0x301) * 40} https://evil.com"
-    asked = gate.client("agent").asked(summary=summary[:500], payload={f"k{HIDING}": HIDING, "to": HONEST, "bell": "\x07"})
+    asked = gate.client("agent").asked(
+        summary=summary[:500], payload={f"k{HIDING}": HIDING, "to": HONEST, "bell": "\x07"}
+    )
     wait_until(lambda: gate.messages(asked, "bob"), what="bob's message")
     for command in (["inbox"], ["inbox", "--reviewer", "bob"]):
         shown = gate.cli(*command)

@@ -343,7 +343,9 @@ def test_each_fault_of_a_body_has_words_of_its_own(gate, agent, name):
 
 
 def test_a_syntax_error_names_its_line_and_column(agent):
-    problem = check_problem(agent.call("POST", REQUESTS, b'{"request_id": "x",\n "summary": oops}'), 422, "invalid_request")
+    problem = check_problem(
+        agent.call("POST", REQUESTS, b'{"request_id": "x",\n "summary": oops}'), 422, "invalid_request"
+    )
     assert "line 2, column" in problem["detail"] and "not valid JSON" in problem["detail"], problem
 
 
@@ -473,7 +475,9 @@ def test_each_refusal_of_credentials_says_which_fault_it_was(agent, zap):
     for name in signed:
         missing = {other: value for other, value in signed.items() if other != name}
         assert f"`{name}` is missing" in detail(missing, "invalid_signature")
-    assert "`X-Placet-Client` and `X-Placet-Timestamp` are missing" in detail({"X-Signature": "v1=00"}, "invalid_signature")
+    assert "`X-Placet-Client` and `X-Placet-Timestamp` are missing" in detail(
+        {"X-Signature": "v1=00"}, "invalid_signature"
+    )
     assert "Unix seconds" in detail({**signed, "X-Placet-Timestamp": "yesterday"}, "invalid_signature")
     assert "v1=" in detail({**signed, "X-Signature": "0" * 64}, "invalid_signature")
     assert "does not match" in detail({**signed, "X-Signature": "v1=" + "0" * 64}, "invalid_signature")

@@ -110,12 +110,19 @@ def test_a_header_that_wants_more_than_is_known_is_no_token(agent, approved):
     head, body, _ = approved["token"].split(".")
     key = agent.secret.encode()
     assert agent.verify(hs256(decoded(head), decoded(body), key))["valid"] is True
-    more = [{"crit": value, "exp2": 1} for value in (["exp2"], ["b64"], [], None, "exp2")] + [{"b64": False}, {"crit": ["b64"], "b64": True}]
+    more = [{"crit": value, "exp2": 1} for value in (["exp2"], ["b64"], [], None, "exp2")] + [
+        {"b64": False},
+        {"crit": ["b64"], "b64": True},
+    ]
     for parameters in more:
         verdict = agent.verify(hs256({**decoded(head), **parameters}, decoded(body), key))
         assert (verdict["valid"], verdict["problem"], verdict["claims"]) == (False, "malformed", None), parameters
         check_problem(agent.redeem(hs256({**decoded(head), **parameters}, decoded(body), key)), 422, "invalid_request")
-    for text in (b'{"alg":"HS256","typ":"placet+jwt","alg":"HS256"}', b'{"alg":"none","typ":"placet+jwt","alg":"HS256"}', b'{"typ":"JWT","alg":"HS256","typ":"placet+jwt"}'):
+    for text in (
+        b'{"alg":"HS256","typ":"placet+jwt","alg":"HS256"}',
+        b'{"alg":"none","typ":"placet+jwt","alg":"HS256"}',
+        b'{"typ":"JWT","alg":"HS256","typ":"placet+jwt"}',
+    ):
         signed = f"{encoded(text)}.{body}"
         doubled = f"{signed}.{encoded(hmac.new(key, signed.encode(), hashlib.sha256).digest())}"
         assert agent.verify(doubled)["problem"] == "malformed", text
@@ -143,7 +150,9 @@ def test_a_token_without_a_policy_version_is_none(agent, approved):
 
 def test_null_is_no_payload_and_not_left_out_either(agent, approved):
     for target, more in (("/v1/tokens/verify", {}), ("/v1/tokens/redeem", {"redeemed_by": "x"})):
-        problem = check_problem(agent.call("POST", target, {"token": approved["token"], "payload": None, **more}), 422, "invalid_request")
+        problem = check_problem(
+            agent.call("POST", target, {"token": approved["token"], "payload": None, **more}), 422, "invalid_request"
+        )
         assert bad_fields(problem) == {"payload"}, problem
     assert agent.redeem(approved["token"]).json()["first"] is True
 

@@ -11,7 +11,7 @@ use maud::Markup;
 use placet_core::Refusal;
 use placet_core::policy::{Decision, Policy};
 use placet_core::refusal::FieldError;
-use placet_core::request::{Decider, Foreseen, Status};
+use placet_core::request::{Decider, Foreseen};
 use placet_gate::{ApprovalView, Error, Gate, InboxItem, Review, ReviewOptions};
 
 use crate::call::{LinkText, read_body, refuse_encoded};
@@ -291,12 +291,7 @@ fn view(review: &Review, pressed: Option<Decision>, notice: Option<String>) -> p
     let stage_deadline_ms = current.pending().map_or(0, |pending| pending.closes_at.millis());
     let state = match (options, current.outcome()) {
         (_, Some(outcome)) => pages::ReviewState::Ended {
-            status: match outcome.status() {
-                Status::Approved => pages::Ended::Approved,
-                Status::Rejected => pages::Ended::Rejected,
-                Status::Expired | Status::Pending => pages::Ended::Expired,
-                Status::Cancelled => pages::Ended::Cancelled,
-            },
+            status: outcome.status(),
             by: outcome.decided_by.iter().map(|decider| decider_name(policy, decider)).collect(),
             at_ms: outcome.decided_at.millis(),
             reason: outcome.reason.clone(),
@@ -306,7 +301,7 @@ fn view(review: &Review, pressed: Option<Decision>, notice: Option<String>) -> p
         (ReviewOptions::MovedOn | ReviewOptions::Ended, None) => {
             pages::ReviewState::MovedOn { to: asked_now(policy, request) }
         }
-        (ReviewOptions::Approved, None) if notice.is_none() => pages::ReviewState::VoteOutcome {
+        (ReviewOptions::Approved, None) if notice.is_none() => pages::ReviewState::Voted {
             nonce: nonce.clone(),
             now_ms: now.millis(),
             stage_deadline_ms,

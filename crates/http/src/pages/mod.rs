@@ -13,6 +13,7 @@ pub use layout::{content_security_policy, inbox_content_security_policy};
 pub use review::review;
 
 use maud::{Markup, html};
+use placet_core::request::Status;
 use serde_json::Value;
 
 /// One reviewer's view of one request.
@@ -100,7 +101,7 @@ pub enum ReviewState {
         notice: Option<String>,
     },
     /// The reader has voted and others have not.
-    VoteOutcome {
+    Voted {
         /// What the form must bring back.
         nonce: String,
         /// The server's time, which the countdown goes by.
@@ -118,7 +119,7 @@ pub enum ReviewState {
     /// The request has its outcome.
     Ended {
         /// How it ended.
-        status: Ended,
+        status: Status,
         /// Display names of who ended it.
         by: Vec<String>,
         /// When, in Unix milliseconds.
@@ -130,19 +131,6 @@ pub enum ReviewState {
         /// What the reader pressed after it had ended.
         late: Option<Choice>,
     },
-}
-
-/// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// It may be done.
-    Approved,
-    /// Somebody said no.
-    Rejected,
-    /// Nobody decided in time.
-    Expired,
-    /// The client withdrew it.
-    Cancelled,
 }
 
 /// Everything that waits for one reviewer.

@@ -5,8 +5,9 @@
 use super::layout::{Script, Sign, exact_moment, moment, moment_near, page};
 use super::payload::{digits, json, rows};
 use super::text::{LineEnds, hides_something, line, passage, revealed};
-use super::{Choice, Ended, May, Reader, Review, ReviewState, VoteLine};
+use super::{Choice, May, Reader, Review, ReviewState, VoteLine};
 use maud::{Markup, html};
+use placet_core::request::Status;
 use placet_core::words::headline::{Fact, facts};
 use placet_core::words::text::{elided, plain};
 
@@ -24,11 +25,11 @@ pub fn review(view: &Review) -> Markup {
             };
             (Script::Review, answer.form(&sheet(view), approve, "Reject"))
         }
-        ReviewState::VoteOutcome { nonce, now_ms, stage_deadline_ms, choice: Choice::Approve } => {
+        ReviewState::Voted { nonce, now_ms, stage_deadline_ms, choice: Choice::Approve } => {
             let answer = AnswerForm { nonce, now_ms: *now_ms, deadline_ms: *stage_deadline_ms };
             (Script::Review, answer.form(&sheet(view), None, "Reject instead"))
         }
-        ReviewState::VoteOutcome { choice: Choice::Reject, .. }
+        ReviewState::Voted { choice: Choice::Reject, .. }
         | ReviewState::MovedOn { .. }
         | ReviewState::Ended { .. } => (Script::Review, sheet(view)),
     };
@@ -40,7 +41,7 @@ fn title(view: &Review) -> String {
     let state = match &view.state {
         ReviewState::Open { may: May::Both, .. } => return format!("Approve {action}? – Placet"),
         ReviewState::Open { may: May::RejectOnly, .. } => return format!("Reject {action}? – Placet"),
-        ReviewState::VoteOutcome { choice, .. } => you_chose(*choice),
+        ReviewState::Voted { choice, .. } => you_chose(*choice),
         ReviewState::MovedOn { .. } => "Passed on",
         ReviewState::Ended { status, .. } => outcome(*status),
     };
@@ -82,7 +83,7 @@ impl AnswerForm<'_> {
 /// All there is to know about the request, what matters most first.
 fn sheet(view: &Review) -> Markup {
     let is_open = matches!(view.state, ReviewState::Open { .. });
-    let is_pending = is_open || matches!(view.state, ReviewState::VoteOutcome { .. });
+    let is_pending = is_open || matches!(view.state, ReviewState::Voted { .. });
     let mark_legend = hides_something(&view.payload.to_string()) || hides_something(&view.summary);
     html! {
         article.card {
@@ -161,7 +162,7 @@ fn caution(view: &Review) -> Markup {
 fn banner(view: &Review) -> Markup {
     match &view.state {
         ReviewState::Open { .. } => html! {},
-        ReviewState::VoteOutcome { choice, .. } => html! {
+        ReviewState::Voted { choice, .. } => html! {
             (heading(sign_of_choice(*choice), class_of_choice(*choice), you_chose(*choice)))
             p.say role="status" { "Your vote is recorded. " (still_needed(view)) }
         },
@@ -193,22 +194,22 @@ fn heading(sign: Sign, class: &str, words: &str) -> Markup {
     html! { h1 class=(class) { (sign.draw()) (words) } }
 }
 
-fn ending(view: &Review, status: Ended, by: &[String], just_now: Option<Choice>) -> Markup {
+fn ending(view: &Review, status: Status, by: &[String], just_now: Option<Choice>) -> Markup {
     let client = line(&view.client);
     let by_whom = html! { @if !by.is_empty() { " by " (names(by)) } };
     match status {
-        Ended::Approved => html! {
+        Status::Approved => html! {
             @if just_now.is_some() { "Your approval is recorded. " }
             "Approved" (by_whom) ". " (client) " may go ahead."
         },
-        Ended::Rejected => html! {
+        Status::Rejected => html! {
             @if just_now.is_some() { "Your rejection is recorded. " }
             "Rejected" (by_whom) ". " (client) " may not do this."
         },
-        Ended::Expired => {
+        Status::Expired | Status::Pending => {
             html! { "Nobody decided in time, so it was not approved. " (client) " may not do this." }
         }
-        Ended::Cancelled => html! { "Withdrawn" (by_whom) " before it was decided. Nothing was approved." },
+        Status::Cancelled => html! { "Withdrawn" (by_whom) " before it was decided. Nothing was approved." },
     }
 }
 
@@ -278,7 +279,7 @@ fn about(view: &Review) -> Markup {
                 div.row { dt { "Asked by" } dd { (line(&view.client)) } }
                 div.row { dt { "Asked at" } dd { (exact_moment(view.created_at_ms)) } }
                 @match &view.state {
-                    ReviewState::Open { stage_deadline_ms, .. } | ReviewState::VoteOutcome { stage_deadline_ms, .. } => {
+                    ReviewState::Open { stage_deadline_ms, .. } | ReviewState::Voted { stage_deadline_ms, .. } => {
                         div.row { dt { "Answer by" } dd { (exact_moment(*stage_deadline_ms)) } }
                     }
                     ReviewState::Ended { at_ms, .. } => { div.row { dt { "Ended at" } dd { (exact_moment(*at_ms)) } } }
@@ -315,12 +316,12 @@ fn pressed(choice: Choice) -> &'static str {
     }
 }
 
-fn outcome(status: Ended) -> &'static str {
+fn outcome(status: Status) -> &'static str {
     match status {
-        Ended::Approved => "Approved",
-        Ended::Rejected => "Rejected",
-        Ended::Expired => "Expired",
-        Ended::Cancelled => "Withdrawn",
+        Status::Approved => "Approved",
+        Status::Rejected => "Rejected",
+        Status::Expired | Status::Pending => "Expired",
+        Status::Cancelled => "Withdrawn",
     }
 }
 
@@ -338,20 +339,20 @@ fn class_of_choice(choice: Choice) -> &'static str {
     }
 }
 
-fn sign_of_end(status: Ended) -> Sign {
+fn sign_of_end(status: Status) -> Sign {
     match status {
-        Ended::Approved => Sign::Check,
-        Ended::Rejected => Sign::Cross,
-        Ended::Expired => Sign::Clock,
-        Ended::Cancelled => Sign::Back,
+        Status::Approved => Sign::Check,
+        Status::Rejected => Sign::Cross,
+        Status::Expired | Status::Pending => Sign::Clock,
+        Status::Cancelled => Sign::Back,
     }
 }
 
-fn class_of_end(status: Ended) -> &'static str {
+fn class_of_end(status: Status) -> &'static str {
     match status {
-        Ended::Approved => "banner yes",
-        Ended::Rejected => "banner no",
-        Ended::Expired | Ended::Cancelled => "banner still",
+        Status::Approved => "banner yes",
+        Status::Rejected => "banner no",
+        Status::Expired | Status::Cancelled | Status::Pending => "banner still",
     }
 }
 
@@ -387,7 +388,7 @@ mod tests {
         }
     }
 
-    fn ended(status: Ended, late: Option<Choice>) -> ReviewState {
+    fn ended(status: Status, late: Option<Choice>) -> ReviewState {
         ReviewState::Ended {
             status,
             by: vec!["Bob".to_owned(), "Carol".to_owned()],
@@ -437,7 +438,7 @@ mod tests {
 
     #[test]
     fn who_has_approved_may_still_reject_but_not_approve_again() {
-        let mut view = view(ReviewState::VoteOutcome {
+        let mut view = view(ReviewState::Voted {
             nonce: "n-2".to_owned(),
             now_ms: 0,
             stage_deadline_ms: 1000,
@@ -463,18 +464,18 @@ mod tests {
     fn after_the_end_nothing_can_be_pressed_and_the_record_is_plain() {
         for (status, expected) in [
             (
-                Ended::Approved,
+                Status::Approved,
                 "Approved by <b><bdi>Bob</bdi></b> and <b><bdi>Carol</bdi></b>. <bdi>n8n</bdi> may go ahead.",
             ),
             (
-                Ended::Rejected,
+                Status::Rejected,
                 "Rejected by <b><bdi>Bob</bdi></b> and <b><bdi>Carol</bdi></b>. <bdi>n8n</bdi> may not do this.",
             ),
             (
-                Ended::Expired,
+                Status::Expired,
                 "Nobody decided in time, so it was not approved. <bdi>n8n</bdi> may not do this.",
             ),
-            (Ended::Cancelled, "before it was decided. Nothing was approved."),
+            (Status::Cancelled, "before it was decided. Nothing was approved."),
         ] {
             let page = page(&view(ended(status, None)));
             assert!(page.contains(expected), "{expected}");
@@ -486,7 +487,7 @@ mod tests {
 
     #[test]
     fn a_late_press_is_told_kindly_that_it_did_not_count() {
-        let page = page(&view(ended(Ended::Rejected, Some(Choice::Approve))));
+        let page = page(&view(ended(Status::Rejected, Some(Choice::Approve))));
         assert!(page.contains("You pressed <b>Approve</b>, but this request had already ended."));
     }
 
@@ -505,7 +506,7 @@ mod tests {
             open(May::RejectOnly, None),
             ReviewState::MovedOn { to: evil.to_owned() },
             ReviewState::Ended {
-                status: Ended::Rejected,
+                status: Status::Rejected,
                 by: vec![evil.to_owned()],
                 at_ms: 0,
                 reason: reason(),
