@@ -7,22 +7,32 @@ use aws_types::SdkConfig;
 use axum::Router;
 use lambda_http::Request;
 use lambda_http::tower::ServiceExt;
+#[cfg(feature = "deliver")]
 use lambda_runtime::{LambdaEvent, service_fn};
+#[cfg(feature = "deliver")]
 use placet_delivery::{Bodies, Channels, Parts, Webhooks, Worker};
 use placet_dynamodb::{DynamoStore, Keep, Tables};
 use placet_gate::ports::{Clock, Dispatcher, Keys};
 use placet_gate::{Gate, Ports, Settings};
+#[cfg(feature = "deliver")]
 use placet_http::wire;
+#[cfg(feature = "deliver")]
 use placet_webhook::{Options, Sender};
 
 use crate::SystemClock;
 use crate::answer::Answer;
+#[cfg(feature = "deliver")]
 use crate::channels::{AlertTopic, EmailTopic, Sms, SqsQueues};
-use crate::config::{GateConfig, SweepConfig};
+use crate::config::GateConfig;
+#[cfg(feature = "deliver")]
+use crate::config::SweepConfig;
 use crate::deadline_queue::DeadlineQueue;
 use crate::dispatcher::SqsDispatcher;
 use crate::keys::SecretKeys;
-use crate::lambda::{failed, run, variable};
+#[cfg(feature = "deliver")]
+use crate::lambda::failed;
+use crate::lambda::{run, variable};
+#[cfg(feature = "deliver")]
 use crate::sweeper::{self, EventDispatcher, Sweeper};
 use crate::telemetry::EmfMetrics;
 
@@ -57,6 +67,7 @@ pub fn decide() -> ExitCode {
 }
 
 /// Answers the schedule and the deadline queue.
+#[cfg(feature = "deliver")]
 pub fn timeout_sweep() -> ExitCode {
     run(
         SweepConfig::read(variable),
@@ -75,6 +86,7 @@ async fn serve(app: Router) -> Result<(), lambda_runtime::Error> {
     lambda_http::run(ServiceExt::<Request>::map_response(app, Answer)).await
 }
 
+#[cfg(feature = "deliver")]
 fn sweeper(config: SweepConfig, sdk: &SdkConfig) -> Sweeper {
     let dispatcher = Arc::new(EventDispatcher::new(deadline_queue(&config.gate, sdk)));
     let gate = gate_over(&config.gate, sdk, Arc::clone(&dispatcher) as _);

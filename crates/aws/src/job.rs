@@ -54,6 +54,7 @@ impl Job {
     }
 
     /// Another try of a message when it is due, if the queue reaches that far.
+    #[cfg(feature = "deliver")]
     pub(crate) fn retry(message: &OutboxMessage, now: Timestamp) -> Option<Self> {
         let in_reach = message.due_at.millis_since(now) <= LONGEST_DELAY_MS;
         in_reach

@@ -5,7 +5,7 @@
 //! - `lambda`: a function from its start to its last event; `answer`: what it answers the API.
 //! - `functions`: what `request`, `decide` and `timeout-sweep` are put together from (feature `gate`).
 //! - `keyring`: how the keyring lies in its secret; `keys`: the gate's port over it; `rotation`: its four steps.
-//! - `channels`: how reviewers, queues and operators are told.
+//! - `channels`: how reviewers, queues and operators are told (feature `deliver`).
 //! - `deadline_queue`, `job`: what is handed to `timeout-sweep`; `dispatcher` puts it there, `sweeper` takes it out.
 //! - `telemetry`: JSON logs, and numbers in CloudWatch's embedded metric format.
 //! - `operator`: what the operator's command does here (feature `operator`).
@@ -14,7 +14,7 @@
 
 #[cfg(feature = "gate")]
 mod answer;
-#[cfg(feature = "gate")]
+#[cfg(feature = "deliver")]
 mod channels;
 pub mod config;
 pub mod connect;
@@ -33,7 +33,7 @@ mod lambda;
 pub mod operator;
 pub mod rotation;
 mod rotation_job;
-#[cfg(feature = "gate")]
+#[cfg(feature = "deliver")]
 mod sweeper;
 mod telemetry;
 

@@ -114,19 +114,27 @@ pub(super) async fn refuse_if_in_use(
     policy: Option<&Policy>,
     force: bool,
 ) -> Result<(), Failure> {
-    /// More than can be answered before they are listed.
-    const LIMIT: usize = 1000;
+    /// How many are read at once.
+    const PAGE: usize = 500;
     let rotated_at = keyring.current.created_at;
     if keyring.previous.is_none() || force {
         return Ok(());
     }
-    // The oldest come first.
-    let pending = store.pending(LIMIT).await?;
-    let older = pending.iter().filter(|request| request.asked.created_at < rotated_at);
-    let open = OpenFromBefore {
-        requests: u32::try_from(older.clone().count()).unwrap_or(u32::MAX),
-        until: older.filter_map(|request| Some(request.pending()?.closes_at)).max(),
-    };
+    let mut open = OpenFromBefore { requests: 0, until: None };
+    let mut after = None;
+    loop {
+        let page = store.pending(after, PAGE).await?;
+        for request in page.iter().filter(|request| request.asked().created_at < rotated_at) {
+            open.requests = open.requests.saturating_add(1);
+            open.until = open.until.max(request.pending().map(|pending| pending.closes_at));
+        }
+        after = page.last().and_then(|last| {
+            Some(placet_gate::ports::Closing { closes_at: last.pending()?.closes_at, key: last.key() })
+        });
+        if page.len() < PAGE || after.is_none() {
+            break;
+        }
+    }
     let age = SystemClock.now().millis_since(rotated_at);
     in_use(age, longest_valid_for(policy), open).map_or(Ok(()), |in_use| Err(refusal(&in_use, keyring)))
 }

@@ -6,11 +6,11 @@ use placet_core::audit::AuditEntry;
 use placet_core::id::{ClientId, RequestId, RequestKey};
 use placet_core::policy::{ClientRole, Policy};
 use placet_core::request::Request;
-use placet_gate::ApprovalView;
 use placet_gate::ports::Store as _;
+use placet_gate::{ApprovalView, Error};
 use serde_json::{Value, json};
 
-use crate::api::{Api, Transport, Withdrawn};
+use crate::api::{Api, Withdrawn};
 use crate::cli::{Globals, OneRequest};
 use crate::console::{Style, harmless, note, print};
 use crate::failure::{Exit, Failure};
@@ -61,43 +61,45 @@ fn line(entry: &AuditEntry) -> String {
     format!("{}  {event} by {} ({channel}){detail}", clock_time(entry.timestamp), harmless(&entry.actor))
 }
 
-/// Withdraws a request, in its client's name. Refused if it has ended.
+/// Withdraws a request: as the operator in the gate's folder, as its client at an address. Refused if it has ended.
 pub(crate) async fn cancel(globals: &Globals, options: OneRequest) -> Result<Exit, Failure> {
     let id = parse(&options.request_id)?;
-    let (api, local) = if let Some(api) = at_an_address(globals, &options).await? {
-        (api, None)
-    } else {
-        let local = LocalGate::for_command(Folder::existing(globals.data())?)?;
-        let policy = local.policy().await?;
-        let request = find(&local, &policy, options.client.as_deref(), &id).await?;
-        let client = super::known_client(request.asked().client.as_str(), &policy)?;
-        let api = match local.folder.served_at() {
-            Some(url) if super::request::is_healthy(&url).await => {
-                super::api_over(Transport::network(&url)?, &local, client)
-            }
-            Some(_) | None => super::api_here(&local, client),
+    if let Some(api) = at_an_address(globals, &options).await? {
+        return match api.cancel(id.as_str()).await? {
+            Withdrawn::Now(approval) => Ok(withdrawn(globals, &approval)),
+            Withdrawn::HadEnded(approval) => Ok(had_ended(globals, &id, &approval)),
+            Withdrawn::Unknown => Err(Failure::refused(format!("this client has no request `{id}`"))),
         };
-        (api, Some(local))
-    };
-    match api.cancel(id.as_str()).await? {
-        Withdrawn::Now(approval) => {
-            if let Some(local) = &local {
-                super::say_who_will_tell(&local.folder);
-            }
-            print(&if globals.json { super::pretty(&approval) } else { super::request::describe(&approval) });
-            Ok(Exit::Done)
-        }
-        Withdrawn::HadEnded(approval) => {
-            if globals.json {
-                print(&super::pretty(&approval));
-            } else {
-                note(&format!("the request {id} had already ended"));
-                print(&super::request::describe(&approval));
-            }
-            Ok(Exit::Refused)
-        }
-        Withdrawn::Unknown => Err(Failure::refused(format!("this client has no request `{id}`"))),
     }
+    let local = LocalGate::for_command(Folder::existing(globals.data())?)?;
+    let policy = local.policy().await?;
+    let request = find(&local, &policy, options.client.as_deref(), &id).await?;
+    let base_url = local.gate.base_url(&policy);
+    let shape = |request: &Request| placet_http::wire::approval(&ApprovalView::of(request, None, &base_url));
+    match local.gate.cancel_by_operator(&request.asked().client, &id).await {
+        Ok(request) => {
+            super::say_who_will_tell(&local.folder);
+            Ok(withdrawn(globals, &shape(&request)))
+        }
+        Err(Error::Ended(request)) => Ok(had_ended(globals, &id, &shape(&request))),
+        Err(Error::Refused(refusal)) => Err(Failure::refused(refusal.to_string())),
+        Err(Error::Fault(fault)) => Err(fault.into()),
+    }
+}
+
+fn withdrawn(globals: &Globals, approval: &Value) -> Exit {
+    print(&if globals.json { super::pretty(approval) } else { super::request::describe(approval) });
+    Exit::Done
+}
+
+fn had_ended(globals: &Globals, id: &RequestId, approval: &Value) -> Exit {
+    if globals.json {
+        print(&super::pretty(approval));
+    } else {
+        note(&format!("the request {id} had already ended"));
+        print(&super::request::describe(approval));
+    }
+    Exit::Refused
 }
 
 fn parse(text: &str) -> Result<RequestId, Failure> {
