@@ -7,6 +7,8 @@ use placet_core::Timestamp;
 use placet_core::keys::Keyring;
 use placet_core::policy::Policy;
 use placet_gate::Fault;
+#[cfg(feature = "aws")]
+use placet_gate::ports::Closing;
 use placet_gate::ports::{Clock as _, Store};
 use placet_sqlite::{OpenFromBefore, SqliteStore};
 use serde_json::json;
@@ -114,19 +116,26 @@ pub(super) async fn refuse_if_in_use(
     policy: Option<&Policy>,
     force: bool,
 ) -> Result<(), Failure> {
-    /// More than can be answered before they are listed.
-    const LIMIT: usize = 1000;
+    const PAGE: usize = 200;
     let rotated_at = keyring.current.created_at;
     if keyring.previous.is_none() || force {
         return Ok(());
     }
-    // The oldest come first.
-    let pending = store.pending(LIMIT).await?;
-    let older = pending.iter().filter(|request| request.asked.created_at < rotated_at);
-    let open = OpenFromBefore {
-        requests: u32::try_from(older.clone().count()).unwrap_or(u32::MAX),
-        until: older.filter_map(|request| Some(request.pending()?.closes_at)).max(),
-    };
+    let mut open = OpenFromBefore { requests: 0, until: None };
+    let mut after = None;
+    loop {
+        let page = store.pending(after, PAGE).await?;
+        let older = page.iter().filter(|request| request.asked().created_at < rotated_at);
+        open.requests =
+            open.requests.saturating_add(u32::try_from(older.clone().count()).unwrap_or(u32::MAX));
+        open.until = open.until.max(older.filter_map(|request| Some(request.pending()?.closes_at)).max());
+        after = page
+            .last()
+            .and_then(|last| Some(Closing { closes_at: last.pending()?.closes_at, key: last.key() }));
+        if page.len() < PAGE || after.is_none() {
+            break;
+        }
+    }
     let age = SystemClock.now().millis_since(rotated_at);
     in_use(age, longest_valid_for(policy), open).map_or(Ok(()), |in_use| Err(refusal(&in_use, keyring)))
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::cli::Globals;
 use crate::clock::SystemClock;
-use crate::console::{Style, revealed, print};
+use crate::console::{Style, print, revealed};
 use crate::failure::{Exit, Failure};
 use crate::folder::Folder;
 use crate::local::{LocalGate, broken_policy, decode_policy_file, read_policy_file};
