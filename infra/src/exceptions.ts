@@ -13,7 +13,7 @@ interface Exception {
 
 const EXCEPTIONS: readonly Exception[] = [
   {
-    resources: ['DefaultRoute', 'ReviewRoute', 'InboxRoute'],
+    resources: ['DefaultRoute', 'ReviewRoute', 'ReviewGluedRoute', 'InboxRoute', 'InboxGluedRoute'],
     id: 'AwsSolutions::AwsSolutions-APIG4',
     reason:
       "The functions check the caller: a client's signature, a reviewer's link. Health, keys and contract are public.",

@@ -21,7 +21,9 @@ test('every exception still excuses something', () => {
   );
   assert.deepEqual(found.sort(), [
     'AwsSolutions-APIG4 DefaultRoute',
+    'AwsSolutions-APIG4 InboxGluedRoute',
     'AwsSolutions-APIG4 InboxRoute',
+    'AwsSolutions-APIG4 ReviewGluedRoute',
     'AwsSolutions-APIG4 ReviewRoute',
     'AwsSolutions-SQS3 BackupDeadLetterQueue',
     'AwsSolutions-SQS3 DeadlineDeadLetterQueue',

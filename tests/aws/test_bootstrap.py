@@ -26,7 +26,7 @@ REQUIRED = {
         **ALERTS,
         "PLACET_EMAIL_TOPIC_ARN": "arn:aws:sns:eu-central-1:123456789012:email",
     },
-    "rotate-secret": {**ALL, **ALERTS},
+    "rotate-secret": QUEUE,
 }
 
 

@@ -264,25 +264,25 @@ def test_an_expiry_that_is_killed_after_its_commit_calls_back(gate, receiver):
 # ---------------------------------------------------------------- at least once
 
 
-def test_an_errand_that_comes_twice_is_done_once(gate, receiver):
+def test_a_job_that_comes_twice_is_done_once(gate, receiver):
     """SQS may deliver a message again: what it asks for is done already."""
     url = receiver.address()
     asked = gate.agent.asked("quick.pay", callback_url=url)
     receiver.wait(url)
-    errands = [
+    jobs = [
         entry["MessageBody"]
         for call in gate.proxy.calls
         if call.operation == "SendMessageBatch"
         for entry in json.loads(call.body)["Entries"]
     ]
-    mine = [errand for errand in errands if asked["approval_id"] in errand or key_in_errands(asked) in errand]
-    assert len(mine) >= 2, "letters, and a look at the deadline"
+    mine = [job for job in jobs if asked["approval_id"] in job or key_in_jobs(asked) in job]
+    assert len(mine) >= 2, "messages, and a look at the deadline"
     records = [
         {
-            "messageId": f"again-{number}", "receiptHandle": "x", "body": errand, "attributes": {"ApproximateReceiveCount": "2"},
+            "messageId": f"again-{number}", "receiptHandle": "x", "body": job, "attributes": {"ApproximateReceiveCount": "2"},
             "messageAttributes": {}, "eventSource": "aws:sqs", "awsRegion": REGION, "eventSourceARN": "arn:aws:sqs:x:1:deadlines",
         }
-        for number, errand in enumerate(mine)
+        for number, job in enumerate(mine)
     ]  # fmt: skip
     payload, error = gate.invoke("timeout-sweep", {"Records": records})
     assert error is None and payload == {"batchItemFailures": []}, payload
@@ -291,7 +291,7 @@ def test_an_errand_that_comes_twice_is_done_once(gate, receiver):
     assert len(gate.endings_of(asked)) == 1
 
 
-def key_in_errands(asked):
+def key_in_jobs(asked):
     """A look at a deadline names its request by the key under which it lies in the table."""
     digest = hashlib.sha256(f"placet-request-v1\n{asked['client']}\n{asked['request_id']}".encode()).digest()
     return json.dumps(list(digest[:16]), separators=(",", ":"))

@@ -36,7 +36,8 @@ PUBLIC_URL = {
     ]
 }
 ALERTS = {"PLACET_ALERT_TOPIC_ARN": {"Ref": "AlertTopic"}}
-LINKS_AND_DEADLINES = {"PLACET_DEADLINE_QUEUE_URL": {"Ref": "DeadlineQueue"}, "PLACET_PUBLIC_URL": PUBLIC_URL}
+DEADLINES = {"PLACET_DEADLINE_QUEUE_URL": {"Ref": "DeadlineQueue"}}
+LINKS_AND_DEADLINES = DEADLINES | {"PLACET_PUBLIC_URL": PUBLIC_URL}
 ENVIRONMENT = {
     "Request": EVERY_FUNCTION | LINKS_AND_DEADLINES,
     "Decide": EVERY_FUNCTION | LINKS_AND_DEADLINES,
@@ -48,7 +49,7 @@ ENVIRONMENT = {
         "PLACET_EMAIL_TOPIC_ARN": {"Ref": "EmailTopic"},
         "PLACET_SMS_SENDER_ID": {"Fn::If": ["HasSmsSenderId", {"Ref": "SmsSenderId"}, {"Ref": "AWS::NoValue"}]},
     },
-    "RotateSecret": EVERY_FUNCTION | ALERTS,
+    "RotateSecret": EVERY_FUNCTION | DEADLINES,
 }
 TIMEOUT_SECONDS = {"Request": 29, "Decide": 10, "TimeoutSweep": 60, "RotateSecret": 30}
 DEAD_LETTER_QUEUES = {"DeadlineDeadLetterQueue", "BackupDeadLetterQueue", "InvocationDeadLetterQueue"}
@@ -247,7 +248,9 @@ def test_each_route_goes_to_its_function(resources: dict[str, Any]) -> None:
     assert routes == {
         "$default": "RequestFunction",
         "ANY /r/{link}": "DecideFunction",
+        "ANY /r/{link}/{proxy+}": "DecideFunction",
         "ANY /inbox/{link}": "DecideFunction",
+        "ANY /inbox/{link}/{proxy+}": "DecideFunction",
     }
     for name in ("Request", "Decide"):
         integration = integrations[f"{name}Integration"]

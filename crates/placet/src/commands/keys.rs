@@ -7,6 +7,8 @@ use placet_core::Timestamp;
 use placet_core::keys::Keyring;
 use placet_core::policy::Policy;
 use placet_gate::Fault;
+#[cfg(feature = "aws")]
+use placet_gate::ports::Closing;
 use placet_gate::ports::{Clock as _, Store};
 use placet_sqlite::{OpenFromBefore, SqliteStore};
 use serde_json::json;
@@ -114,8 +116,7 @@ pub(super) async fn refuse_if_in_use(
     policy: Option<&Policy>,
     force: bool,
 ) -> Result<(), Failure> {
-    /// How many are read at once.
-    const PAGE: usize = 500;
+    const PAGE: usize = 200;
     let rotated_at = keyring.current.created_at;
     if keyring.previous.is_none() || force {
         return Ok(());
@@ -124,13 +125,13 @@ pub(super) async fn refuse_if_in_use(
     let mut after = None;
     loop {
         let page = store.pending(after, PAGE).await?;
-        for request in page.iter().filter(|request| request.asked().created_at < rotated_at) {
-            open.requests = open.requests.saturating_add(1);
-            open.until = open.until.max(request.pending().map(|pending| pending.closes_at));
-        }
-        after = page.last().and_then(|last| {
-            Some(placet_gate::ports::Closing { closes_at: last.pending()?.closes_at, key: last.key() })
-        });
+        let older = page.iter().filter(|request| request.asked().created_at < rotated_at);
+        open.requests =
+            open.requests.saturating_add(u32::try_from(older.clone().count()).unwrap_or(u32::MAX));
+        open.until = open.until.max(older.filter_map(|request| Some(request.pending()?.closes_at)).max());
+        after = page
+            .last()
+            .and_then(|last| Some(Closing { closes_at: last.pending()?.closes_at, key: last.key() }));
         if page.len() < PAGE || after.is_none() {
             break;
         }

@@ -56,13 +56,12 @@ async def ask(asked: Ask, client: Annotated[str, Depends(verified)]) -> dict[str
     request = {
         "pk": {"S": f"r#{client}#{asked.request_id}"},
         "sk": {"S": "r"},
-        "asked": {"S": asked.model_dump_json()},
+        "question": {"S": asked.model_dump_json()},
         "status": {"S": "pending"},
         "client": {"S": client},
         "approval_id": {"S": approval_id},
-        "due_pk": {"S": "closes"},
+        "due_pk": {"S": "closes#0"},
         "due_at": {"N": str(now + 600_000)},
-        "pending_pk": {"S": "pending"},
     }
     entry = {
         "subject": {"S": approval_id},

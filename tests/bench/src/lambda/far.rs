@@ -60,7 +60,7 @@ pub(crate) struct FarEnd {
 struct State {
     tables: Tables,
     versions: BTreeMap<String, Version>,
-    errands: Vec<String>,
+    jobs: Vec<String>,
     made: Vec<Made>,
     unknown: Vec<String>,
 }
@@ -77,7 +77,7 @@ impl FarEnd {
         let mut state = State::default();
         // As `crates/dynamodb/src/items.rs` lays it out.
         let policy = json!({
-            "pk": {"S": "policy"}, "sk": {"S": "0000000001"}, "text": {"S": POLICY},
+            "pk": {"S": "policy"}, "sk": {"S": "0000000001"}, "v": {"N": "1"}, "text": {"S": POLICY},
             "sha256": {"S": sha256_hex(POLICY.as_bytes())}, "installed_at": {"N": (MADE_AT * 1000).to_string()},
         });
         let _ = state.tables.put_request(&policy);
@@ -120,8 +120,8 @@ impl FarEnd {
     }
 
     /// What was put into the deadline queue since this was asked last.
-    pub(crate) fn errands(&self) -> Vec<String> {
-        std::mem::take(&mut self.state().errands)
+    pub(crate) fn jobs(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().jobs)
     }
 
     /// What was asked that this far end does not know: must be nothing.
@@ -217,7 +217,7 @@ impl State {
             "SendMessageBatch" => {
                 let entries = input.get("Entries")?.as_array()?;
                 let bodies = entries.iter().filter_map(|entry| entry.get("MessageBody")?.as_str());
-                self.errands.extend(bodies.map(str::to_owned));
+                self.jobs.extend(bodies.map(str::to_owned));
                 let taken: Vec<Value> = entries
                     .iter()
                     .map(|entry| json!({"Id": entry.get("Id"), "MessageId": "m", "MD5OfMessageBody": ""}))

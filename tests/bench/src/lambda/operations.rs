@@ -93,14 +93,14 @@ impl Deployment {
         let agent = self.people.signer.clone();
         // What a new process does once, and each again when it is older: keys 5 min, policy 10 s, hooks 5 s.
         let first = self.ask("ask, first of a process", &agent, "cold", "payment.send", &json!({}))?;
-        self.errands("tell, first of a process", "send")?;
+        self.jobs("tell, first of a process", "deliver")?;
 
         let approval = self.ask("ask: a person is asked", &agent, "r1", "payment.send", &self.callback())?;
-        self.errands("tell a reviewer by email", "send")?;
+        self.jobs("tell a reviewer by email", "deliver")?;
         self.ask("ask: a person is asked", &agent, "r2", "payment.send", &json!({}))?;
-        self.errands("tell a reviewer by email", "send")?;
+        self.jobs("tell a reviewer by email", "deliver")?;
         self.ask("ask: a person is asked by text", &agent, "page", "page.restart", &json!({}))?;
-        self.errands("tell a reviewer by text", "send")?;
+        self.jobs("tell a reviewer by text", "deliver")?;
         self.ask("ask: decided by policy", &agent, "refund", "refund.create", &json!({}))?;
         self.signed("get", &agent, "GET", "/v1/requests/r2", "", 200)?;
         self.signed("list", &agent, "GET", "/v1/requests?limit=20", "", 200)?;
@@ -113,7 +113,7 @@ impl Deployment {
         self.reviewer("decide, first of a process", &events::form(&path, &body))?;
         let (path, body) = self.people.approving_form("r1", &approval)?;
         self.reviewer("decide", &events::form(&path, &body))?;
-        self.errands("callback", "send")?;
+        self.jobs("callback", "deliver")?;
 
         let decided = self.signed("get", &agent, "GET", "/v1/requests/r1", "", 200)?;
         let token = text_in_body(&decided, "token")?;
@@ -124,7 +124,7 @@ impl Deployment {
         self.signed("cancel", &agent, "POST", "/v1/requests/r2/cancel", "", 200)?;
 
         self.ask("ask: published to a queue", &agent, "ticket", "ticket.close", &json!({}))?;
-        self.errands("publish to a queue", "send")?;
+        self.jobs("publish to a queue", "deliver")?;
         let jira = self.jira.clone();
         let body = r#"{"decision":"approve"}"#;
         self.signed("decision by a decider", &jira, "POST", "/v1/requests/ticket/decision", body, 200)?;
@@ -133,13 +133,13 @@ impl Deployment {
         let subscriber = self.subscriber.clone();
         self.signed("subscribe a hook", &subscriber, "POST", "/v1/hooks", &hook, 201)?;
         self.ask("ask: a person is asked, one hook", &subscriber, "hooked", "payment.send", &json!({}))?;
-        self.errands("tell a reviewer and one hook", "send")?;
+        self.jobs("tell a reviewer and one hook", "deliver")?;
 
         self.ask("ask: a person is asked", &agent, "late", "payment.send", &json!({"timeout_seconds": 1}))?;
-        let errands = self.far.errands();
-        self.deliver("deadline: the request expires", &errands, "wake")?;
+        self.jobs("deadline: the request expires", "wake")?;
         self.sweep("sweep, nothing due")?;
         self.rotation()?;
+        self.jobs("rotation: recorded and told", "rotation")?;
 
         self.ask("ask: a person is asked", &agent, "poll", "payment.send", &json!({}))?;
         self.signed(
@@ -204,22 +204,22 @@ impl Deployment {
         self.counted(name, "decide", From::Api, std::slice::from_ref(event), 200)
     }
 
-    /// Delivers the errands of that kind that the last operation put into the queue.
-    fn errands(&mut self, name: &'static str, kind: &str) -> Result<()> {
-        let errands = self.far.errands();
-        self.deliver(name, &errands, kind)
+    /// Delivers the jobs of that kind that the last operation put into the queue.
+    fn jobs(&mut self, name: &'static str, kind: &str) -> Result<()> {
+        let jobs = self.far.jobs();
+        self.deliver(name, &jobs, kind)
     }
 
-    fn deliver(&mut self, name: &'static str, errands: &[String], kind: &str) -> Result<()> {
+    fn deliver(&mut self, name: &'static str, jobs: &[String], kind: &str) -> Result<()> {
         let head = format!("{{\"{kind}\":");
-        let chosen: Vec<String> = errands.iter().filter(|body| body.starts_with(&head)).cloned().collect();
+        let chosen: Vec<String> = jobs.iter().filter(|body| body.starts_with(&head)).cloned().collect();
         if chosen.is_empty() {
-            return Err(Failure::bare(format!("`{name}`: no errand `{kind}` was put into the queue")));
+            return Err(Failure::bare(format!("`{name}`: no job `{kind}` was put into the queue")));
         }
         let answer = self.counted(name, "timeout-sweep", From::Queue, &[events::queue(&chosen)], 0)?;
         let failed =
             answer.get("batchItemFailures").and_then(Value::as_array).is_none_or(|all| !all.is_empty());
-        if failed { Err(Failure::new(format!("`{name}`: the errand failed"), answer)) } else { Ok(()) }
+        if failed { Err(Failure::new(format!("`{name}`: the job failed"), answer)) } else { Ok(()) }
     }
 
     fn sweep(&mut self, name: &'static str) -> Result<Value> {
