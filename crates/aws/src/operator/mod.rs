@@ -30,6 +30,7 @@ pub struct Stack {
 
 impl Stack {
     /// Finds the stack of that name: region and credentials come from the environment or the profile, as with any AWS tool.
+    #[expect(clippy::disallowed_methods, reason = "the operator's environment, as the functions read theirs")]
     pub async fn find(name: &str) -> Result<Self, Fault> {
         // A fault in the region is the SDK's to report: a profile may name it.
         let roots = Access::read(|variable| match variable {
