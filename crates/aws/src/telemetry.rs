@@ -94,7 +94,7 @@ impl EmfMetrics {
 impl Metrics for EmfMetrics {
     fn record(&self, measurement: &Measurement<'_>) {
         match measurement {
-            Measurement::Asked => self.count("ApprovalRequest"),
+            Measurement::Asked => self.count("Asked"),
             Measurement::Notified { after_ms } => {
                 self.write(&[("TimeToNotify", "Milliseconds", *after_ms)], &[]);
             }
