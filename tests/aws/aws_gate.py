@@ -205,6 +205,20 @@ class AwsGate(Backend):
         )
         return [{name: deserialize(value) for name, value in item.items()} for page in pages for item in page["Items"]]
 
+    def idle(self):
+        """Nothing is in the deadline queue for now, and nothing waits to be told.
+
+        What a policy leaves there for the day on which somebody comes back is not for now.
+        """
+        attributes = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        queue = self.aws.client("sqs").get_queue_attributes(
+            QueueUrl=self.outputs["DeadlineQueueUrl"], AttributeNames=attributes
+        )["Attributes"]
+        tomorrow = (time.time() + 24 * 60 * 60) * 1000
+        items = (item for item in self.items("RequestsTable") if item["pk"].startswith("m#"))
+        waiting = [item for item in items if not ("reassign" in item["payload"] and item["due_at"] > tomorrow)]
+        return not waiting and not any(map(int, queue.values()))
+
     def audit(self):
         return self.items("AuditTable")
 

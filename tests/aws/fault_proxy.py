@@ -255,12 +255,15 @@ def process_of(peer):
     host, port = peer
     assert host == "127.0.0.1", peer
     local = f"0100007F:{port:04X}"
-    inode = next(
-        fields[9] for fields in map(str.split, Path("/proc/net/tcp").read_text().splitlines()[1:]) if fields[1] == local
-    )
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and f"socket:[{inode}]" in open_files(folder):
-            return int(folder.name)
+    # While connections come and go, one reading of the kernel's table may leave some out, and ports that are closing
+    # have no inode any more.
+    for _ in range(50):
+        lines = map(str.split, Path("/proc/net/tcp").read_text().splitlines()[1:])
+        sockets = {f"socket:[{fields[9]}]" for fields in lines if fields[1] == local and fields[9] != "0"}
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdigit() and sockets & open_files(folder):
+                return int(folder.name)
+        time.sleep(0.02)
     raise AssertionError(f"no process holds port {port}")
 
 

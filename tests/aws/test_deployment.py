@@ -104,7 +104,8 @@ def test_logs_are_json_lines_without_secrets_at_the_most_talkative_level(gate, r
         payload={"card": "4111-secret-payload"}, callback_url=(url := receiver.address()) + "?key=capability"
     )
     link = gate.link(asked, "bob")
-    ended = link.approve()
+    link.approve()
+    ended = agent.state(asked["request_id"])
     agent.redeem(ended["token"])
     agent.with_secret("whsec_" + "0" * 64).list()
     wait_until(lambda: receiver.deliveries[f"{urlsplit(url).path}?key=capability"], what="the callback")

@@ -17,15 +17,10 @@ def gate(own_gate):
     gate.agent = gate.client("agent")
     warm = gate.agent.asked()
     assert gate.link(warm, "bob").approve()["status"] == "approved"
-    wait_until(lambda: idle(gate), 30, "the first messages to be out")
+    wait_until(gate.idle, 30, "the first messages to be out")
     yield gate
     gate.proxy.clear()
     assert "panicked" not in gate.logs()
-
-
-def idle(gate):
-    """Nothing waits to be sent."""
-    return not [item for item in gate.items("RequestsTable") if item["pk"].startswith("m#")]
 
 
 def body(action="ask.pay", **fields):
@@ -91,7 +86,7 @@ def test_one_call_that_goes_wrong_changes_neither_the_answer_nor_the_outcome(gat
     asked = gate.agent.asked("auto.approve" if act == "redeem" else "ask.pay")
     link = act == "decide" and gate.link(asked, "bob")
     nonce = link and link.nonce()
-    wait_until(lambda: idle(gate), 30, "the messages to be out")
+    wait_until(gate.idle, 30, "the messages to be out")
     rule = getattr(gate.proxy, fault)("TransactWriteItems", "PutItem", "UpdateItem", times=1)
     if act == "ask":
         answer = ask(gate, body())
@@ -231,7 +226,7 @@ def test_a_decision_that_is_killed_after_its_commit_stands_and_calls_back(gate, 
     asked = gate.agent.asked(callback_url=url)
     link = gate.link(asked, "bob")
     nonce = link.nonce()
-    wait_until(lambda: idle(gate), 30, "the messages to be out")
+    wait_until(gate.idle, 30, "the messages to be out")
     rule = gate.proxy.kill_after("TransactWriteItems", times=1)
     lost = link.post("approve", nonce, timeout=120, fresh=True)
     assert lost.status >= 500 and len(rule.hit) == 1, lost
@@ -253,7 +248,7 @@ def test_a_sweep_that_is_killed_after_it_claimed_a_message_sends_it_later(gate):
 
 def test_an_expiry_that_is_killed_after_its_commit_calls_back(gate, receiver):
     answer = ask(gate, body("quick.pay", callback_url=(url := receiver.address())))
-    wait_until(lambda: idle(gate), 30, "the reviewers' messages to be out")
+    wait_until(gate.idle, 30, "the reviewers' messages to be out")
     rule = gate.proxy.kill_after("TransactWriteItems", times=1)
     wait_until(lambda: rule.hit, what="the expiry to be killed")
     swept_until(gate, lambda: receiver.received(url), "the callback")

@@ -45,17 +45,6 @@ def rotation_alerts(gate):
     return [alert for alert in gate.alerts() if kind(alert) in ("keys_rotated", "rotation_failed")]
 
 
-def idle(gate):
-    """Nothing is in the queue, and nothing waits to be told."""
-    queue = gate.aws.client("sqs").get_queue_attributes(
-        QueueUrl=gate.outputs["DeadlineQueueUrl"], AttributeNames=["All"]
-    )["Attributes"]
-    names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
-    return not any(int(queue[name]) for name in names) and not [
-        item for item in gate.items("RequestsTable") if item["pk"].startswith("m#")
-    ]
-
-
 def test_each_step_twice_makes_one_rotation(rotating):
     gate = rotating
     first = current(gate)
@@ -76,7 +65,7 @@ def test_each_step_twice_makes_one_rotation(rotating):
     assert after.list().status == 200 and gate.before.list().status == 200
     # What is recorded and told is `timeout-sweep`'s, which hears of it through the queue: twice here, as of each step.
     told = wait_until(lambda: rotation_alerts(gate), what="the alert of the rotation")
-    wait_until(lambda: idle(gate), what="everything to be told")
+    wait_until(gate.idle, what="everything to be told")
     assert [entry["event"] for entry in gate.audit()].count("keys.rotated") == 1
     assert [kind(alert) for alert in rotation_alerts(gate)] == ["keys_rotated"]
     assert "epoch 2 is current" in told[0]["Message"] and after.secret not in told[0]["Message"]
