@@ -3,7 +3,7 @@
 import json
 import uuid
 
-from placet_client import wait_until
+from placet_client import wait_until, without_token
 from test_callbacks import claimed, signed
 from workflows import no_op, node, wired, workflow
 
@@ -44,7 +44,8 @@ def test_it_hears_of_requests_and_decisions_while_it_is_active_and_only_then(pai
     assert by_name.keys() == {"approval.requested", "approval.decided"}
     assert by_name["approval.requested"]["status"] == "pending"
     told = by_name["approval.decided"]
-    assert {name: told[name] for name in decided} == decided and told["event_id"].startswith("msg_")
+    assert without_token({name: told[name] for name in decided}) == decided and told["event_id"].startswith("msg_")
+    assert pair.client.verify(told["token"])["valid"] is True
 
     pair.n8n.deactivate(made)
     wait_until(lambda: not hook_urls(pair, made), 60, "the hook to be removed")
