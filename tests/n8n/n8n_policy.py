@@ -1,18 +1,19 @@
-"""The gate's policy for these tests. A rule is picked by the action that a workflow asks for."""
+"""The gate's policy for these tests: the shared one (tests/testgate/README.md) and more. A rule is picked by the action that a workflow asks for."""
 
-POLICY = """
-issuer = "https://gate.example.test"
+import testgate
 
+POLICY = testgate.policy("""
 [[clients]]
 id = "n8n"
 roles = ["requester"]
 callback_hosts = ["127.0.0.1"]
 rate_per_minute = 60000
+max_pending = 100000
 
 [[clients]]
-id = "signer"
+id = "shared"
 roles = ["requester"]
-token = "EdDSA"
+token = "HS256"
 callback_hosts = ["127.0.0.1"]
 rate_per_minute = 60000
 
@@ -27,27 +28,15 @@ roles = ["requester"]
 callback_hosts = ["127.0.0.1"]
 rate_per_minute = 3
 
-[[clients]]
-id = "auditor"
-roles = ["auditor"]
-callback_hosts = ["127.0.0.1"]
-rate_per_minute = 60000
-
-[[reviewers]]
-id = "bob"
-name = "Bob"
-email = "bob@example.com"
-roles = ["finance"]
-
-[[rules]]
-name = "auto yes"
-when = 'action == "auto.yes"'
-decide = "approve"
-
 [[rules]]
 name = "auto no"
 when = 'action == "auto.no"'
 decide = "reject"
+
+[[rules]]
+name = "refunds"
+when = 'action == "refund.create"'
+stages = [{ ask = ["finance"], within = "1h" }]
 
 [[rules]]
 name = "brief"
@@ -64,10 +53,4 @@ stages = [{ ask = ["finance"], within = "3s" }]
 name = "last"
 when = 'action.startsWith("last.")'
 stages = [{ ask = ["finance"], within = "25s" }]
-on_timeout = "reject"
-
-[[rules]]
-name = "people"
-when = 'true'
-stages = [{ ask = ["finance"], within = "1h" }]
-"""
+""")

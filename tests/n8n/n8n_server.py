@@ -107,6 +107,9 @@ class N8n:
             self.process.wait(20)
         self.local = threading.local()
 
+    def alive(self):
+        return self.process.poll() is None
+
     def log(self):
         return (self.folder / "log").read_text(errors="replace")
 

@@ -12,17 +12,6 @@ ITEM = {"to": "acme@example.com", "amount": 5000}
 USED = "Not approved: this approval was used by another run"
 
 
-@pytest.fixture(scope="module")
-def joins(client):
-    """Only for a gate for which action and payload are the question, and the rest is not."""
-    name = new_id("probe")
-    first = client.ask("auto.no", payload={}, request_id=name, metadata={"run": "1"})
-    again = client.ask("auto.no", payload={}, request_id=name, metadata={"run": "2"})
-    assert first.status == 201
-    if again.status != 200:
-        pytest.skip("this gate takes other metadata for another question")
-
-
 def redemptions(pair, approval):
     entries = [entry for entry in pair.gate.audit() if str(entry.get("event")).endswith("redeemed")]
     return [entry for entry in entries if approval["request_id"] in str(entry)]
@@ -91,7 +80,7 @@ def test_the_token_can_be_left_for_a_later_step(pair, client):
     assert first["first"] is True
 
 
-def test_two_runs_with_one_name_wait_for_one_decision_and_one_of_them_goes_on(pair, joins):
+def test_two_runs_with_one_name_wait_for_one_decision_and_one_of_them_goes_on(pair):
     name = new_id("invoice")
     runs = [Story.begin(pair, [ITEM], options={"requestId": name}) for _ in range(2)]
     wait_until(lambda: pair.client.get(name).status == 200, 30, "the request")
@@ -106,7 +95,7 @@ def test_two_runs_with_one_name_wait_for_one_decision_and_one_of_them_goes_on(pa
     assert len(redemptions(pair, asked)) == 1
 
 
-def test_a_run_that_comes_later_with_the_same_name_does_not_pay_again(pair, joins):
+def test_a_run_that_comes_later_with_the_same_name_does_not_pay_again(pair):
     name = new_id("invoice")
     first = Story.begin(pair, [ITEM], options={"requestId": name})
     wait_until(lambda: pair.client.get(name).status == 200, 30, "the request")
@@ -118,7 +107,7 @@ def test_a_run_that_comes_later_with_the_same_name_does_not_pay_again(pair, join
     assert second.status == "error" and second.error.startswith(USED) and not second.ran("Pay")
 
 
-def test_two_items_with_one_name_are_one_approval(pair, joins):
+def test_two_items_with_one_name_are_one_approval(pair):
     name = new_id("invoice")
     story = Story.begin(pair, [ITEM, ITEM], options={"requestId": name}, on_error="continueErrorOutput")
     wait_until(lambda: pair.client.get(name).status == 200, 30, "the request")

@@ -3,6 +3,7 @@
 import pytest
 from placet_client import wait_until
 from story import Story
+from test_callbacks import log_lines
 
 ITEM = {"to": "acme@example.com", "amount": 5000}
 
@@ -30,7 +31,7 @@ def test_the_gate_killed_while_waiting_and_with_the_decision_on_its_way(own_pair
     # On its way: n8n is down, so the callback of this decision cannot have arrived when the gate dies.
     own_pair.n8n.kill()
     second.reject(two)
-    wait_until(lambda: "it will be tried again" in own_pair.gate.logs(), 30, "a try that failed")
+    wait_until(lambda: any("it will be retried" in line for line in log_lines(own_pair, two)), 30, "a try that failed")
     own_pair.gate.kill()
     own_pair.n8n.start()
     assert own_pair.n8n.execution(second.number).status == "waiting"
