@@ -5,7 +5,6 @@
 //! makes tables of its own and leaves them there.
 
 #![expect(clippy::disallowed_methods, reason = "the local AWS is named by the environment")]
-
 #![expect(clippy::unwrap_used, reason = "all of this is tests, where a panic is a failed test")]
 
 use std::sync::Arc;
