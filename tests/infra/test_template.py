@@ -248,9 +248,9 @@ def test_each_route_goes_to_its_function(resources: dict[str, Any]) -> None:
     assert routes == {
         "$default": "RequestFunction",
         "ANY /r/{link}": "DecideFunction",
-        "ANY /r/{link}/{proxy+}": "DecideFunction",
+        "ANY /r/{proxy+}": "DecideFunction",
         "ANY /inbox/{link}": "DecideFunction",
-        "ANY /inbox/{link}/{proxy+}": "DecideFunction",
+        "ANY /inbox/{proxy+}": "DecideFunction",
     }
     for name in ("Request", "Decide"):
         integration = integrations[f"{name}Integration"]

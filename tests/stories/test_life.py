@@ -63,6 +63,20 @@ def test_a_reviewer_gets_the_approval_as_json_when_asking_for_json(gate, agent):
     assert check_approval(answer.json(), of_asker=False)["status"] == "approved"
 
 
+def test_a_link_opens_and_decides_with_what_a_mail_program_glues_to_it(gate, agent):
+    asked = agent.asked()
+    link = gate.link(asked, "bob")
+    path = link.path
+    for glued in (".", ")", "/", "/).", "/more/", "?utm_source=mail"):
+        link.path = path + glued
+        answer = link.page()
+        assert (answer.status, answer.content_type) == (200, "text/html"), (glued, answer)
+    link.path = path + "/"
+    nonce = Form(link.page().text).hidden["nonce"]
+    assert link.post("approve", nonce).status == 200
+    assert agent.state(asked["request_id"])["decided_by"] == ["bob"]
+
+
 def test_every_reviewer_of_the_stage_gets_a_link_of_their_own(gate, agent):
     asked = agent.asked()
     bob, carol = gate.link(asked, "bob"), gate.link(asked, "carol")
