@@ -4,7 +4,7 @@ import json
 import sqlite3
 import time
 import uuid
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import pytest
 from flaky import Flaky
@@ -42,7 +42,7 @@ def post(pair, url, body, headers=None):
 def signed(secret, body, message_id=None, at=None):
     """Headers as the gate's, by the Standard Webhooks library."""
     message_id, at = message_id or new_id("msg"), int(time.time()) if at is None else at
-    moment = datetime.fromtimestamp(at, timezone.utc)
+    moment = datetime.fromtimestamp(at, UTC)
     signature = Webhook(secret).sign(message_id, moment, body.decode())
     return {"webhook-id": message_id, "webhook-timestamp": str(at), "webhook-signature": signature}
 

@@ -7,7 +7,7 @@ import pytest
 from placet_client import digest, new_id, wait_until
 from story import Story
 from test_operations import approval, operate
-from workflows import each, no_op, node, placet, webhook, wired, workflow
+from workflows import each, no_op, placet, webhook, wired, workflow
 
 HEADERS = {"Authorization": "Bearer very-secret", "Cookie": "session=1", "X-Api-Key": "k-123"}
 
