@@ -54,7 +54,11 @@ def test_nothing_is_redeemed_when_one_refusal_stops_the_run(pair):
 
 @pytest.mark.parametrize("ends", ["stop", "error output", "hand on"])
 def test_an_approval_that_another_run_has_used_lets_nothing_pass(pair, client, ends):
-    parameters = {"stop": {}, "error output": {"on_error": "continueErrorOutput"}, "hand on": {"ifNotApproved": "handOn"}}[ends]
+    parameters = {
+        "stop": {},
+        "error output": {"on_error": "continueErrorOutput"},
+        "hand on": {"ifNotApproved": "handOn"},
+    }[ends]
     story = Story.begin(pair, [{"n": 0}, {"n": 1}], **parameters)
     first, second = story.asked(2)
     story.waiting()

@@ -60,7 +60,9 @@ def test_n8ns_own_wait_limit_is_never_an_approval(own_pair, parameters, check):
     assert run.wait_till[:19] > one["deadline"][:19]
     own_pair.n8n.kill()
     own_pair.gate.kill()
-    own_pair.n8n.database("UPDATE execution_entity SET waitTill = datetime('now', '+1 second') WHERE id = ?", story.number)
+    own_pair.n8n.database(
+        "UPDATE execution_entity SET waitTill = datetime('now', '+1 second') WHERE id = ?", story.number
+    )
     own_pair.n8n.start()
     run = own_pair.n8n.ended(story.number, seconds=150)
     assert check(run), (run.status, run.error, run.runs.keys())

@@ -33,9 +33,7 @@ def heard(pair, made):
 
 
 def events(pair, made, count):
-    return wait_until(
-        lambda: len(found := heard(pair, made)) >= count and found, 60, f"{count} runs of the trigger"
-    )
+    return wait_until(lambda: len(found := heard(pair, made)) >= count and found, 60, f"{count} runs of the trigger")
 
 
 def test_it_hears_of_requests_and_decisions_while_it_is_active_and_only_then(pair):
