@@ -8,10 +8,10 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent / "stories"))
 
-from n8n_server import INSTALLED, N8n  # noqa: E402
 from local_gate import BINARY, LocalGate  # noqa: E402
-from receiver import free_port  # noqa: E402
 from n8n_policy import POLICY  # noqa: E402
+from n8n_server import INSTALLED, N8n  # noqa: E402
+from receiver import free_port  # noqa: E402
 
 
 def pytest_sessionstart(session):

@@ -24,7 +24,9 @@ class Flaky:
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 to = urlsplit(gate.url)
                 connection = http.client.HTTPConnection(to.hostname, to.port, timeout=60)
-                headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}
+                headers = {
+                    name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")
+                }
                 connection.request(self.command, self.path, body or None, headers)
                 answer = connection.getresponse()
                 content = answer.read()

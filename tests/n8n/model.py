@@ -53,7 +53,11 @@ class Model:
             name, arguments = next(plan for prompt, plan in self.plans.items() if prompt in said)
             known = [tool["function"]["name"] for tool in body.get("tools", [])]
             assert name in known, f"the agent offers {known}, not {name}"
-            call = {"id": f"call_{uuid.uuid4().hex[:12]}", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
+            call = {
+                "id": f"call_{uuid.uuid4().hex[:12]}",
+                "type": "function",
+                "function": {"name": name, "arguments": json.dumps(arguments)},
+            }
             message, reason = {"role": "assistant", "content": None, "tool_calls": [call]}, "tool_calls"
         return {
             "id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion", "created": 0, "model": body.get("model", "fake"),

@@ -6,6 +6,7 @@ POLICY = testgate.policy("""
 [[clients]]
 id = "n8n"
 roles = ["requester"]
+executors = ["payments"]
 callback_hosts = ["127.0.0.1"]
 rate_per_minute = 60000
 max_pending = 100000
@@ -15,6 +16,11 @@ id = "shared"
 roles = ["requester"]
 token = "HS256"
 callback_hosts = ["127.0.0.1"]
+rate_per_minute = 60000
+
+[[clients]]
+id = "payments"
+roles = ["executor"]
 rate_per_minute = 60000
 
 [[clients]]

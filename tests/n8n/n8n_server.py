@@ -158,7 +158,8 @@ class N8n:
             try:
                 return self.rest("POST", "/owner/setup", body)
             except Refused as refused:
-                assert refused.status == 404, refused
+                if refused.status != 404:
+                    raise
                 return None
 
         return wait_until(owner, 60, "n8n to take its owner")
@@ -214,7 +215,8 @@ class N8n:
                 found = self.execution(number)
             except Refused as refused:
                 # 503: hundreds of callbacks at one moment keep its database busy.
-                assert refused.status in (404, 503), refused
+                if refused.status not in (404, 503):
+                    raise
                 return None
             return found if found.status in statuses else None
 

@@ -49,7 +49,12 @@ def main(file):
         try:
             pair.start()
             made = test_examples.imported(pair, "approve-before-paying")
-            picture = {"url": pair.n8n.url, "cookie": pair.n8n.cookie, "workflow": made["id"], "file": str(Path(file).resolve())}
+            picture = {
+                "url": pair.n8n.url,
+                "cookie": pair.n8n.cookie,
+                "workflow": made["id"],
+                "file": str(Path(file).resolve()),
+            }
             subprocess.run(
                 ["node", "--input-type=module", "-e", PROGRAM], check=True, cwd=HERE.parent / "browser",
                 env=os.environ | {"PICTURE": json.dumps(picture)}, timeout=300,

@@ -96,7 +96,12 @@ def test_an_approved_tool_runs_with_the_parameters_that_were_approved(pair, mode
 
 def test_a_denied_tool_does_not_run_and_the_model_hears_the_reason(pair, model, bank):
     story = Reviewed.begin(
-        pair, model, bank, {"toolParameters": PAY, "hitlParameters": {}}, item={"approved": True}, message="Let the agent pay?"
+        pair,
+        model,
+        bank,
+        {"toolParameters": PAY, "hitlParameters": {}},
+        item={"approved": True},
+        message="Let the agent pay?",
     )
     (asked,) = story.asked()
     assert asked["summary"] == "Let the agent pay?"
@@ -126,13 +131,19 @@ def test_a_policys_own_answer_needs_no_wait(pair, model, bank):
 
 def test_n8ns_own_wait_limit_frees_no_tool(own_pair, model, bank):
     story = Reviewed.begin(
-        own_pair, model, bank, {"toolParameters": PAY, "hitlParameters": {}}, item={"approved": True, "data": {"approved": True}}
+        own_pair,
+        model,
+        bank,
+        {"toolParameters": PAY, "hitlParameters": {}},
+        item={"approved": True, "data": {"approved": True}},
     )
     story.asked()
     story.waiting()
     own_pair.n8n.kill()
     own_pair.gate.kill()
-    own_pair.n8n.database("UPDATE execution_entity SET waitTill = datetime('now', '+1 second') WHERE id = ?", story.number)
+    own_pair.n8n.database(
+        "UPDATE execution_entity SET waitTill = datetime('now', '+1 second') WHERE id = ?", story.number
+    )
     own_pair.n8n.start()
     own_pair.n8n.ended(story.number, seconds=150)
     assert story.paid() == []
@@ -173,4 +184,7 @@ def test_an_agent_can_ask_for_approval_as_a_tool(pair, model):
         decide(story, asked)
         run = story.ended()
         assert run.status == "success", run.error
-        assert expected in run.item("Done")["output"].replace(" ", "").replace('\\"', '"') or expected in run.item("Done")["output"]
+        assert (
+            expected in run.item("Done")["output"].replace(" ", "").replace('\\"', '"')
+            or expected in run.item("Done")["output"]
+        )

@@ -33,7 +33,9 @@ def bank():
 
 
 def asked_by(pair, number):
-    return [one for one in pair.client.list(limit=100).json()["requests"] if one["metadata"].get("execution_id") == number]
+    return [
+        one for one in pair.client.list(limit=100).json()["requests"] if one["metadata"].get("execution_id") == number
+    ]
 
 
 FROM_AI = [

@@ -196,8 +196,14 @@ def test_the_payload_is_what_the_builder_maps(pair):
     fields = {"field": [{"name": "to", "value": "={{ $json.to }}"}, {"name": "amount", "value": "={{ $json.amount }}"}]}
     for parameters, payload in (
         ({"payloadMode": "fields", "payloadFields": fields}, ITEM),
-        ({"payloadMode": "json", "payloadJson": '={{ JSON.stringify({ total: $json.amount * 2 }) }}'}, {"total": 10000}),
-        ({"payloadMode": "json", "payloadJson": "={{ ({ nested: { to: $json.to } }) }}"}, {"nested": {"to": ITEM["to"]}}),
+        (
+            {"payloadMode": "json", "payloadJson": "={{ JSON.stringify({ total: $json.amount * 2 }) }}"},
+            {"total": 10000},
+        ),
+        (
+            {"payloadMode": "json", "payloadJson": "={{ ({ nested: { to: $json.to } }) }}"},
+            {"nested": {"to": ITEM["to"]}},
+        ),
     ):
         story = Story.begin(pair, [ITEM | {"private": "not for reviewers"}], action="auto.yes", **parameters)
         approval = story.ended().item("Pay")["placet"]

@@ -4,7 +4,7 @@ import json
 import sqlite3
 import time
 import uuid
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import pytest
 from flaky import Flaky
@@ -42,7 +42,7 @@ def post(pair, url, body, headers=None):
 def signed(secret, body, message_id=None, at=None):
     """Headers as the gate's, by the Standard Webhooks library."""
     message_id, at = message_id or new_id("msg"), int(time.time()) if at is None else at
-    moment = datetime.fromtimestamp(at, timezone.utc)
+    moment = datetime.fromtimestamp(at, UTC)
     signature = Webhook(secret).sign(message_id, moment, body.decode())
     return {"webhook-id": message_id, "webhook-timestamp": str(at), "webhook-signature": signature}
 
@@ -134,7 +134,10 @@ def test_many_callbacks_at_once_resume_the_run_once(pair):
     url = resume_url(pair, story)
     at_once([lambda one=one: story.approve(one) for one in asked])
     decided = [pair.client.state(one["request_id"]) for one in asked]
-    bodies = [json.dumps({"type": "approval.decided", "timestamp": one["decided_at"], "data": one}).encode() for one in decided]
+    bodies = [
+        json.dumps({"type": "approval.decided", "timestamp": one["decided_at"], "data": one}).encode()
+        for one in decided
+    ]
     at_once([lambda body=body: post(pair, url, body, signed(pair.client.secret, body)) for body in bodies])
     run = story.ended()
     assert run.status == "success" and len(run.runs["Pay"]) == 1
@@ -222,7 +225,9 @@ def test_an_outage_of_the_gate_at_the_wrong_moment_only_delays(pair):
 @pytest.mark.parametrize("on_error", [None, "continueErrorOutput", "continueRegularOutput"])
 def test_a_gate_that_cannot_be_reached_lets_nothing_pass(pair, on_error):
     """n8n passes the input of a step that throws on, when "On Error" says to continue."""
-    credential = pair.n8n.credential(f"http://127.0.0.1:{free_port()}", "n8n", pair.client.secret, f"dead {uuid.uuid4().hex[:6]}")
+    credential = pair.n8n.credential(
+        f"http://127.0.0.1:{free_port()}", "n8n", pair.client.secret, f"dead {uuid.uuid4().hex[:6]}"
+    )
 
     class Dead:
         n8n, gate, client = pair.n8n, pair.gate, pair.client

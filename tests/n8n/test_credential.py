@@ -138,7 +138,9 @@ def test_a_gate_behind_a_path_works(pair, served):
     story.waiting()
     story.approve(asked)
     assert story.ended().status == "success"
-    many = approval(pair, "getAll", credential=Behind.credential, returnAll=False, limit=1, filters={"status": "approved"})
+    many = approval(
+        pair, "getAll", credential=Behind.credential, returnAll=False, limit=1, filters={"status": "approved"}
+    )
     assert [one["status"] for one in many] == ["approved"]
 
 

@@ -54,7 +54,11 @@ def test_nothing_is_redeemed_when_one_refusal_stops_the_run(pair):
 
 @pytest.mark.parametrize("ends", ["stop", "error output", "hand on"])
 def test_an_approval_that_another_run_has_used_lets_nothing_pass(pair, client, ends):
-    parameters = {"stop": {}, "error output": {"on_error": "continueErrorOutput"}, "hand on": {"ifNotApproved": "handOn"}}[ends]
+    parameters = {
+        "stop": {},
+        "error output": {"on_error": "continueErrorOutput"},
+        "hand on": {"ifNotApproved": "handOn"},
+    }[ends]
     story = Story.begin(pair, [{"n": 0}, {"n": 1}], **parameters)
     first, second = story.asked(2)
     story.waiting()
@@ -115,6 +119,34 @@ def test_two_items_with_one_name_are_one_approval(pair):
     story.approve(pair.client.state(name))
     run = story.ended()
     assert len(run.items("Pay")) == 1 and run.item("Refused")["error"].startswith(USED)
+
+
+def test_more_runs_than_the_gate_calls_back_are_told_so(pair, client):
+    """It is not the address of this n8n that is wrong."""
+    name = new_id("invoice")
+    for number in range(20):
+        client.ask("ask.pay", payload=ITEM, request_id=name, callback_url=f"http://127.0.0.1:9/{number}")
+    run = Story.begin(pair, [ITEM], options={"requestId": name}).ended()
+    told = run.data["resultData"]["error"]["description"]
+    assert run.status == "error" and "one too many" in told and "too many runs share this Request ID" in told
+    assert "callback_hosts" not in told and client.state(name)["status"] == "pending"
+    client.cancel(name)
+
+
+def test_an_executor_that_the_asker_names_redeems_what_is_left_for_it(pair):
+    """With a credential of its own, in a workflow of its own; another client cannot."""
+    item = Story.begin(pair, [ITEM], action="auto.yes", options={"keepToken": True}).ended().item("Pay")
+    parameters = {"token": item["placet"]["token"], "checkPayload": True, "tokenPayload": ITEM}
+
+    def by(client_id, operation):
+        own = pair.n8n.credential(pair.gate.url, client_id, pair.gate.secret(client_id), client_id)
+        return token(pair, operation, credential=own, **parameters)
+
+    assert by("shared", "verify")[0]["valid"] is False
+    assert by("shared", "redeem").status == "error"
+    assert by("payments", "verify")[0]["valid"] is True
+    assert by("payments", "redeem")[0]["first"] is True
+    assert token(pair, "redeem", **parameters).error == "This token has been redeemed already"
 
 
 def test_a_name_is_for_one_question_only(pair, client):

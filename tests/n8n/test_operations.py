@@ -134,7 +134,9 @@ def test_the_credential_signs_for_no_other_address(pair):
         for url, works in ((f"{pair.gate.url}/v1/requests?limit=1&status=pending", True), (address, False)):
             path = uuid.uuid4().hex[:12]
             pair.n8n.workflow(
-                workflow([webhook(path), borrowed(url), no_op("Next")], wired(("Webhook", "Placet"), ("Placet", "Next")))
+                workflow(
+                    [webhook(path), borrowed(url), no_op("Next")], wired(("Webhook", "Placet"), ("Placet", "Next"))
+                )
             )
             run = pair.n8n.ended(pair.n8n.trigger(path, {}))
             assert (run.status == "success") is works, (url, run.error)

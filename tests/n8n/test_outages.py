@@ -55,12 +55,14 @@ def test_the_gate_killed_while_waiting_and_with_the_decision_on_its_way(own_pair
 def test_n8ns_own_wait_limit_is_never_an_approval(own_pair, parameters, check):
     """n8n hands on the input of a wait that runs out. Its limit lies a day past ours, so its database is put forward."""
     story = Story.begin(own_pair, [{"approved": True, "n": 0}, {"approved": True, "n": 1}], **parameters)
-    (one, two) = story.asked(2)
+    one, _ = story.asked(2)
     run = story.waiting()
     assert run.wait_till[:19] > one["deadline"][:19]
     own_pair.n8n.kill()
     own_pair.gate.kill()
-    own_pair.n8n.database("UPDATE execution_entity SET waitTill = datetime('now', '+1 second') WHERE id = ?", story.number)
+    own_pair.n8n.database(
+        "UPDATE execution_entity SET waitTill = datetime('now', '+1 second') WHERE id = ?", story.number
+    )
     own_pair.n8n.start()
     run = own_pair.n8n.ended(story.number, seconds=150)
     assert check(run), (run.status, run.error, run.runs.keys())

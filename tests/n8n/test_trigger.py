@@ -33,9 +33,7 @@ def heard(pair, made):
 
 
 def events(pair, made, count):
-    return wait_until(
-        lambda: len(found := heard(pair, made)) >= count and found, 60, f"{count} runs of the trigger"
-    )
+    return wait_until(lambda: len(found := heard(pair, made)) >= count and found, 60, f"{count} runs of the trigger")
 
 
 def test_it_hears_of_requests_and_decisions_while_it_is_active_and_only_then(pair):
@@ -43,7 +41,10 @@ def test_it_hears_of_requests_and_decisions_while_it_is_active_and_only_then(pai
     wait_until(lambda: hook_urls(pair, made), 60, "the hook at the gate")
     asked = pair.client.asked(payload={"n": 1})
     decided = pair.gate.link(asked, "bob").approve()
-    mine = lambda found: [one for one in found if one["approval_id"] == asked["approval_id"]]
+
+    def mine(found):
+        return [one for one in found if one["approval_id"] == asked["approval_id"]]
+
     found = wait_until(lambda: len(found := mine(events(pair, made, 2))) >= 2 and found, 60, "both events")
     by_name = {one["event"]: one for one in found}
     assert by_name.keys() == {"approval.requested", "approval.decided"}

@@ -7,7 +7,7 @@ import pytest
 from placet_client import digest, new_id, wait_until
 from story import Story
 from test_operations import approval, operate
-from workflows import each, no_op, node, placet, webhook, wired, workflow
+from workflows import each, no_op, placet, webhook, wired, workflow
 
 HEADERS = {"Authorization": "Bearer very-secret", "Cookie": "session=1", "X-Api-Key": "k-123"}
 
@@ -149,7 +149,10 @@ def test_an_item_that_is_an_approval_and_nothing_else_is_no_payload(pair):
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"payloadMode": "fields", "payloadFields": {"field": [{"name": "proof", "value": "={{ $json.placet.token }}"}]}},
+        {
+            "payloadMode": "fields",
+            "payloadFields": {"field": [{"name": "proof", "value": "={{ $json.placet.token }}"}]},
+        },
         {"payloadMode": "fields", "payloadFields": {"field": [{"name": "all", "value": "={{ $json }}"}]}},
         {"payloadMode": "json", "payloadJson": "={{ JSON.stringify($json) }}"},
         {"message": "=Pay with {{ $json.placet.token }}"},
@@ -169,13 +172,26 @@ def test_a_token_can_still_be_checked_against_a_payload_that_holds_one(pair, cli
     inner = client.asked("auto.yes")["token"]
     payload = {"proof": inner}
     outer = client.asked("auto.yes", payload=payload)["token"]
-    (verdict,) = operate(pair, resource="token", operation="verify", token=outer, checkPayload=True, tokenPayload=payload)
+    (verdict,) = operate(
+        pair, resource="token", operation="verify", token=outer, checkPayload=True, tokenPayload=payload
+    )
     assert verdict["valid"] is True
 
 
 def test_simplified_outputs_have_the_fields_that_most_need(pair, client):
     name = new_id("slim")
-    wanted = {"request_id", "approval_id", "status", "approved", "action", "summary", "decided_at", "decided_by", "reason", "token"}
+    wanted = {
+        "request_id",
+        "approval_id",
+        "status",
+        "approved",
+        "action",
+        "summary",
+        "decided_at",
+        "decided_by",
+        "reason",
+        "token",
+    }
     (asked,) = approval(
         pair, "request", message="Pay", action="auto.yes", payloadMode="json", payloadJson={"n": 1},
         options={"requestId": name, "simplify": True},

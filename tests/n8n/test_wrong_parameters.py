@@ -12,7 +12,10 @@ ITEM = {"to": "acme@example.com", "amount": 5000}
 
 
 def fields(*pairs):
-    return {"payloadMode": "fields", "payloadFields": {"field": [{"name": name, "value": value} for name, value in pairs]}}
+    return {
+        "payloadMode": "fields",
+        "payloadFields": {"field": [{"name": name, "value": value} for name, value in pairs]},
+    }
 
 
 def metadata(*pairs):
@@ -77,7 +80,9 @@ def test_it_is_refused_in_a_sentence_and_nobody_is_asked(pair, parameters, sente
 
 
 def test_the_sentence_names_the_item_and_the_good_items_before_it_are_not_asked_about(pair):
-    story = Story.begin(pair, [{"minutes": 5}, {"minutes": 6}, {"minutes": "soon"}], options={"timeLimit": "={{ $json.minutes }}"})
+    story = Story.begin(
+        pair, [{"minutes": 5}, {"minutes": 6}, {"minutes": "soon"}], options={"timeLimit": "={{ $json.minutes }}"}
+    )
     run = story.ended()
     assert run.error == 'The Time Limit must be a number of minutes from 0 to 43200, and is "soon" (item 2)'
     assert asked_by(pair, story.number) == []
@@ -85,14 +90,19 @@ def test_the_sentence_names_the_item_and_the_good_items_before_it_are_not_asked_
 
 def test_where_errors_are_items_the_good_ones_are_asked_about(pair):
     story = Story.begin(
-        pair, [{"minutes": 5}, {"minutes": "soon"}], options={"timeLimit": "={{ $json.minutes }}"}, on_error="continueErrorOutput"
+        pair,
+        [{"minutes": 5}, {"minutes": "soon"}],
+        options={"timeLimit": "={{ $json.minutes }}"},
+        on_error="continueErrorOutput",
     )
     (asked,) = story.asked()
     story.waiting()
     story.approve(asked)
     run = story.ended()
     assert run.item("Pay")["minutes"] == 5
-    assert "The Time Limit must be a number" in run.item("Refused")["error"] and run.item("Refused")["minutes"] == "soon"
+    assert (
+        "The Time Limit must be a number" in run.item("Refused")["error"] and run.item("Refused")["minutes"] == "soon"
+    )
 
 
 @pytest.mark.parametrize(
@@ -143,7 +153,9 @@ def test_the_other_operations_refuse_too(pair, run, sentence):
 
 
 def test_a_step_that_continues_on_errors_hands_on_no_input_when_it_is_wrong(pair):
-    item = approval(pair, "get", requestId="={{ $json.missing }}", on_error="continueRegularOutput", body={"approved": True})
+    item = approval(
+        pair, "get", requestId="={{ $json.missing }}", on_error="continueRegularOutput", body={"approved": True}
+    )
     assert item == [{"error": "The Request ID comes out incomplete: an expression in it is empty (item 0)"}]
 
 
@@ -151,7 +163,9 @@ def test_always_output_data_lets_nothing_pass_that_was_refused(pair):
     """n8n puts an empty item into an empty output then."""
     for action in ("ask.pay", "auto.no"):
         path = uuid.uuid4().hex[:12]
-        step = placet(pair.credential, action=action, message="Pay", on_error="continueErrorOutput") | {"alwaysOutputData": True}
+        step = placet(pair.credential, action=action, message="Pay", on_error="continueErrorOutput") | {
+            "alwaysOutputData": True
+        }
         story = Story(pair, pair.n8n.workflow(gated(path, step)), path)
         story.number = pair.n8n.trigger(path, {"items": [ITEM]})
         (asked,) = story.asked()

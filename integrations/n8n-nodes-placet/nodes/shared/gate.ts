@@ -182,13 +182,17 @@ function explained(answer: IDataObject): string | undefined {
 	if (faults.length === 0) return typeof answer.detail === 'string' ? answer.detail : undefined;
 	return faults
 		.map(({ field, message }) => {
-			const hint =
-				field === 'callback_url'
-					? ' (add the host of this n8n to "callback_hosts" of the client in the policy)'
-					: '';
+			const hint = field === 'callback_url' ? hintOnCallback(String(message)) : '';
 			return `${String(field)}: ${String(message)}${hint}`;
 		})
 		.join('; ');
+}
+
+/** The gate refuses the address of this n8n for what it is, or for being one too many of a request that runs share. */
+function hintOnCallback(message: string): string {
+	return message.includes('one too many')
+		? ' (too many runs share this Request ID: ask under another one)'
+		: ' (add the host of this n8n to "callback_hosts" of the client in the policy)';
 }
 
 function parsed(body: unknown): IDataObject | undefined {
