@@ -1,9 +1,9 @@
 //! A commit: one `TransactWriteItems`, tried until its answer is known, and the answer in the port's words.
 
 use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::error::{BuildError, SdkError};
+use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::builders::{ConditionCheckBuilder, PutBuilder, UpdateBuilder};
+use aws_sdk_dynamodb::types::builders::PutBuilder;
 use aws_sdk_dynamodb::types::{
     CancellationReason, ConditionCheck, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
@@ -16,6 +16,7 @@ use crate::items::{
     self, COUNT, DUE_AT, DUE_PK, ENDED_AT, EXPIRES_AT, FORMAT_VERSION, Item, PENDING, PK, STATE, STATUS,
     SUBJECT, Stands, StateColumns, VERSION, WaitingRequest, address, number, text,
 };
+use crate::parts::{check, put, update};
 use crate::{Inner, pause_before, random_hex};
 
 /// How many parts a transaction of DynamoDB's takes.
@@ -457,23 +458,4 @@ fn stop(parts: &[Part], reasons: Vec<CancellationReason>) -> Result<Option<Stop>
         return Ok(Some(Stop::Duplicates(items::waiting_requests(&item.unwrap_or_default()))));
     }
     Err(Fault::bare("the database cancelled a transaction and does not say why"))
-}
-
-/// A part that puts an item.
-pub(crate) fn put(put: PutBuilder) -> Result<TransactWriteItem, Fault> {
-    put.build().map(|put| TransactWriteItem::builder().put(put).build()).map_err(unbuilt)
-}
-
-/// A part that changes an item.
-pub(crate) fn update(update: UpdateBuilder) -> Result<TransactWriteItem, Fault> {
-    update.build().map(|update| TransactWriteItem::builder().update(update).build()).map_err(unbuilt)
-}
-
-/// A part that only looks at an item.
-pub(crate) fn check(check: ConditionCheckBuilder) -> Result<TransactWriteItem, Fault> {
-    check.build().map(|check| TransactWriteItem::builder().condition_check(check).build()).map_err(unbuilt)
-}
-
-fn unbuilt(error: BuildError) -> Fault {
-    Fault::new("a transaction could not be put together", error)
 }

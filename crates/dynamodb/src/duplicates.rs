@@ -15,10 +15,10 @@ use placet_core::request::{ApprovalRequest, Phase, RequestState};
 use placet_gate::Fault;
 
 use crate::Inner;
-use crate::commit::{check, update};
 use crate::items::{
     Item, WAITING, WaitingRequest, duplicates_address, duplicates_address_about, format_version, number,
 };
+use crate::parts::{check, update};
 
 /// How many are remembered. A loop that asks the same without end must not fill its item; who comes later is told of
 /// these, and not remembered itself.

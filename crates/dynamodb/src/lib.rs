@@ -15,6 +15,7 @@ mod commit;
 mod duplicates;
 mod health;
 mod items;
+mod parts;
 mod queries;
 mod tables;
 mod watch;

@@ -19,6 +19,7 @@ mod list;
 pub mod outbox;
 mod policy;
 pub mod ports;
+mod raise;
 mod reassign;
 mod redeem;
 mod review;
@@ -42,11 +43,11 @@ pub use review::{Review, ReviewOptions};
 pub use settle::Swept;
 pub use view::{ApprovalView, QueueItem, WebhookEvent};
 
-use alert::AlertThrottle;
 use hooks::Hook;
 use placet_core::Timestamp;
 use placet_core::policy::Policy;
 use ports::{Clock, Dispatcher, Keys, Metrics, Store};
+use raise::AlertThrottle;
 
 /// How long whoever commits a message has to send it before the sweep takes it over, in milliseconds.
 pub const LEASE_MS: i64 = 30_000;

@@ -79,7 +79,7 @@ pub(crate) fn write(folder: &Folder, now: Timestamp, to: impl Write) -> Result<M
         ))
         .advise("name its data folder with --data DIR"));
     }
-    if !path.join(keys::FILE).exists() {
+    if !path.join(crate::folder::KEYRING).exists() {
         return Err(keys::lost(path));
     }
     // Until this is dropped nobody rotates: database and keyring are of one time.
@@ -366,12 +366,12 @@ fn read_manifest(text: &[u8]) -> Result<Manifest, Failure> {
 
 /// Whether a gate could serve from what was unpacked.
 fn check(work: &Path, manifest: &Manifest) -> Result<(), Failure> {
-    for name in [crate::folder::DATABASE, keys::FILE] {
+    for name in [crate::folder::DATABASE, crate::folder::KEYRING] {
         if !manifest.files.contains_key(name) {
             return Err(damaged(format!("it has no `{name}`")));
         }
     }
-    let text = zeroize::Zeroizing::new(fs::read(work.join(keys::FILE)).map_err(damaged)?);
+    let text = zeroize::Zeroizing::new(fs::read(work.join(crate::folder::KEYRING)).map_err(damaged)?);
     serde_json::from_slice::<Keyring>(&text).map_err(|_| damaged("its keyring cannot be read"))?;
     check_database(&work.join(crate::folder::DATABASE)).map_err(|fault| damaged(fault.chain()))
 }
@@ -447,8 +447,8 @@ mod tests {
         names.sort();
         assert_eq!(names, ["channels.json", "gate.db", "keyring.json", "outbox"]);
         assert_eq!(
-            fs::read(target.join(keys::FILE)).unwrap(),
-            fs::read(folder.path().join(keys::FILE)).unwrap()
+            fs::read(target.join(crate::folder::KEYRING)).unwrap(),
+            fs::read(folder.path().join(crate::folder::KEYRING)).unwrap()
         );
     }
 

@@ -12,6 +12,9 @@ use rustix::fs::Mode;
 
 use crate::failure::Failure;
 
+/// The keyring's name in the data folder.
+pub(crate) const KEYRING: &str = "keyring.json";
+
 /// Where a serving gate can be reached, while it serves.
 pub(crate) const URL_FILE: &str = "gate.url";
 
@@ -95,7 +98,7 @@ impl Folder {
             let metadata = fs::metadata(path).ok()?;
             Some(Owner { user: metadata.uid(), group: metadata.gid() })
         };
-        [self.database(), self.path.join(crate::keys::FILE)]
+        [self.database(), self.path.join(KEYRING)]
             .iter()
             .filter_map(|path| of(path))
             .find(|owner| owner.user != 0)

@@ -19,10 +19,7 @@ use placet_sqlite::has_records;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
-use crate::folder::{Folder, is_root};
-
-/// The keyring's name in the data folder.
-pub(crate) const FILE: &str = "keyring.json";
+use crate::folder::{Folder, KEYRING, is_root};
 
 pub(crate) const LOCK: &str = "keyring.lock";
 
@@ -99,7 +96,7 @@ impl FileKeys {
 
     /// Begins the epoch after that one. Of those who rotate at the same time, one does.
     pub(crate) fn rotate(&self, seen: EpochNumber, now: Timestamp) -> Result<Arc<Keyring>, NotRotated> {
-        let owner = fs::metadata(self.folder.join(FILE)).map(|file| file.uid()).unwrap_or_default();
+        let owner = fs::metadata(self.folder.join(KEYRING)).map(|file| file.uid()).unwrap_or_default();
         if !is_root() && owner != rustix::process::geteuid().as_raw() {
             return Err(NotRotated::BelongsTo(owner));
         }
@@ -115,7 +112,7 @@ impl FileKeys {
 
     /// Reads the file again if it is another one than the one that was read. `true` if it was.
     pub(crate) fn reread_if_changed(&self) -> Result<bool, Fault> {
-        let stamp = fs::metadata(self.folder.join(FILE))
+        let stamp = fs::metadata(self.folder.join(KEYRING))
             .map(|metadata| Stamp::of(&metadata))
             .map_err(|error| Fault::new("the keyring cannot be found", error))?;
         if stamp == self.held.read().unwrap_or_else(PoisonError::into_inner).stamp {
@@ -152,7 +149,7 @@ pub(crate) fn open(folder: &Folder, now: Timestamp) -> Result<FileKeys, Failure>
 pub(crate) fn lost(folder: &Path) -> Failure {
     Failure::refused(format!(
         "`{}` is missing, and the records beside it were made with its keys",
-        folder.join(FILE).display()
+        folder.join(KEYRING).display()
     ))
     .advise(
         "put it back from your backup (`placet restore`), or begin anew with `placet serve --new-keyring`:\n\
@@ -200,7 +197,7 @@ impl Stamp {
 }
 
 fn read(folder: &Path) -> Result<Held, Trouble> {
-    let file = File::open(folder.join(FILE)).map_err(|error| match error.kind() {
+    let file = File::open(folder.join(KEYRING)).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Trouble::Missing,
         _ => Trouble::Unreadable(error),
     })?;
@@ -235,7 +232,7 @@ fn write(folder: &Path, keyring: &Keyring) -> Result<(), Fault> {
     // A gate that runs as another user must go on reading it, also when root rotates.
     Folder::at(folder).give_to_owner(&unfinished).map_err(fault)?;
     file.sync_all().map_err(fault)?;
-    fs::rename(&unfinished, folder.join(FILE)).map_err(fault)?;
+    fs::rename(&unfinished, folder.join(KEYRING)).map_err(fault)?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(fault)
 }
 
@@ -261,7 +258,7 @@ mod tests {
         let first = FileKeys::open_or_make(scratch.path(), 1, NOW).unwrap();
         let second = FileKeys::open_or_make(scratch.path(), 1, NOW).unwrap();
         assert_eq!(first.held().current.master.expose(), second.held().current.master.expose());
-        let mode = fs::metadata(scratch.path().join(FILE)).unwrap().permissions().mode();
+        let mode = fs::metadata(scratch.path().join(KEYRING)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 
@@ -269,7 +266,7 @@ mod tests {
     fn a_keyring_that_is_missing_is_made_only_where_that_is_asked_for() {
         let scratch = Scratch::new("keys").unwrap();
         assert!(FileKeys::existing(scratch.path()).unwrap().is_none());
-        assert!(!scratch.path().join(FILE).exists());
+        assert!(!scratch.path().join(KEYRING).exists());
         let made = FileKeys::open_or_make(scratch.path(), 7, NOW).unwrap();
         assert_eq!(made.held().current.number, 7);
         assert!(FileKeys::existing(scratch.path()).unwrap().is_some());
@@ -290,10 +287,10 @@ mod tests {
     #[test]
     fn a_damaged_keyring_is_reported_and_never_replaced() {
         let scratch = Scratch::new("keys").unwrap();
-        fs::write(scratch.path().join(FILE), "{").unwrap();
+        fs::write(scratch.path().join(KEYRING), "{").unwrap();
         let fault = FileKeys::open_or_make(scratch.path(), 1, NOW).err().unwrap();
         assert!(fault.chain().starts_with("`keyring.json` is not a keyring"), "{}", fault.chain());
-        assert_eq!(fs::read_to_string(scratch.path().join(FILE)).unwrap(), "{");
+        assert_eq!(fs::read_to_string(scratch.path().join(KEYRING)).unwrap(), "{");
     }
 
     #[test]

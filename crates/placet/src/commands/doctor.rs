@@ -318,7 +318,9 @@ fn check_files(folder: &Folder, found: &mut Findings) {
             }
             if metadata.is_dir() {
                 folders.push(entry.path());
-            } else if metadata.permissions().mode() & 0o077 != 0 && entry.file_name() != keys::FILE {
+            } else if metadata.permissions().mode() & 0o077 != 0
+                && entry.file_name() != crate::folder::KEYRING
+            {
                 open.push(entry.path());
             }
         }
@@ -378,7 +380,7 @@ fn check_space(folder: &Folder, found: &mut Findings) {
 
 fn check_keyring(folder: &Folder, found: &mut Findings) {
     let path = folder.path();
-    let file = path.join(keys::FILE);
+    let file = path.join(crate::folder::KEYRING);
     let Ok(metadata) = fs::metadata(&file) else {
         // A database that cannot be read is told of where it is looked at.
         if placet_sqlite::has_records(&folder.database()).unwrap_or(false) {
@@ -431,7 +433,7 @@ fn check_database(folder: &Folder, found: &mut Findings) -> Option<Parts> {
             return None;
         }
     }
-    if !folder.path().join(keys::FILE).exists() {
+    if !folder.path().join(crate::folder::KEYRING).exists() {
         // That has been told, and here is none to be made.
         return None;
     }

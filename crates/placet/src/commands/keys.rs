@@ -18,7 +18,8 @@ use crate::clock::SystemClock;
 use crate::console::{note, print};
 use crate::failure::{Exit, Failure};
 use crate::folder::Folder;
-use crate::keys::{FILE, FileKeys, NotRotated};
+use crate::folder::KEYRING;
+use crate::keys::{FileKeys, NotRotated};
 use crate::local::LocalGate;
 use crate::text::{clock_time, span};
 
@@ -71,7 +72,7 @@ pub(super) async fn rotate_gate(local: &LocalGate, force: bool) -> Result<Rotate
     }
     let keyring = local.keys.rotate(before.current.number, local.now()).map_err(|error| match error {
         NotRotated::BelongsTo(user) => Failure::refused(format!(
-            "`{FILE}` belongs to user {user}, whose gate could not read one that you make"
+            "`{KEYRING}` belongs to user {user}, whose gate could not read one that you make"
         ))
         .advise(format!("run this as that user: sudo -u '#{user}' placet keys rotate")),
         NotRotated::Overtaken => Failure::refused("somebody else rotated the keys at the same moment")
@@ -202,7 +203,7 @@ pub(super) async fn make_anew(globals: &Globals) -> Result<(), Failure> {
     let folder = Folder::open(globals.data())?;
     // While this is held no gate serves that still has the lost keys in its memory.
     let claim = folder.claim()?;
-    let file = folder.path().join(FILE);
+    let file = folder.path().join(KEYRING);
     if file.exists() {
         return Err(Failure::usage(format!(
             "`{}` is there: --new-keyring is for one that is lost",
