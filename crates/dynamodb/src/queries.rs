@@ -369,17 +369,23 @@ impl Inner {
             .consistent_read(true)
     }
 
-    /// The time is in the condition too: DynamoDB's TTL deletes hours or days late.
+    /// The time is in the condition too: DynamoDB's TTL deletes hours or days late. So is whose mark it is: the SDK tries
+    /// again where the answer was lost.
     pub(crate) async fn mark(&self, name: &str, until: Timestamp) -> Result<bool, Fault> {
+        let claim = text(random_hex()?);
         let mut mark = items::new_item(items::address(MARKS, name));
+        mark.insert(CLAIM.to_owned(), claim.clone());
         mark.insert(EXPIRES_AT.to_owned(), number(until.seconds()));
         let put = self
             .client
             .put_item()
             .table_name(&self.tables.requests)
             .set_item(Some(mark))
-            .condition_expression(format!("attribute_not_exists({PK}) OR {EXPIRES_AT} <= :now"))
+            .condition_expression(format!(
+                "attribute_not_exists({PK}) OR {EXPIRES_AT} <= :now OR {CLAIM} = :claim"
+            ))
             .expression_attribute_values(":now", number(self.clock.now().seconds()))
+            .expression_attribute_values(":claim", claim)
             .send()
             .await;
         match put {

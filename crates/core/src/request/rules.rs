@@ -232,7 +232,8 @@ impl Request {
 
     /// The same question was asked again: its caller is called back as well.
     ///
-    /// `Ok(None)` where there is nothing new to remember. Refuses more than [`MAX_CALLBACKS`] callers.
+    /// `Ok(None)` where there is nothing new to remember. Refuses more than [`MAX_CALLBACKS`] callers while
+    /// it waits.
     pub fn join(&self, callback_url: Option<&str>, now: Timestamp) -> Result<Option<Transition>, Refusal> {
         let Some(url) = callback_url.filter(|url| !self.state.callbacks.iter().any(|known| known == url))
         else {
@@ -240,6 +241,10 @@ impl Request {
         };
         let number = self.state.callbacks.len();
         if number >= MAX_CALLBACKS {
+            // Who asks after the end has the outcome in the answer.
+            if self.outcome().is_some() {
+                return Ok(None);
+            }
             return Err(Refusal::field(
                 "callback_url",
                 format!("is one too many: one request calls back at most {MAX_CALLBACKS} addresses"),

@@ -486,6 +486,10 @@ fn the_twenty_first_callback_is_refused_and_the_deadline_decides_who_calls_a_lat
     assert!(matches!(refused, Refusal::InvalidRequest(fields) if fields[0].field == "callback_url"));
     // One that is known is still welcome.
     assert!(matches!(request.join(Some("https://a.example.com/7"), at(1)), Ok(None)));
+    // Once it has ended, the answer holds the outcome, and a full list is no reason to refuse it.
+    let ended = request.cancel(Canceller::Asker, at(2)).unwrap();
+    commit(&mut request, ended, &mut told);
+    assert!(matches!(request.join(Some("https://a.example.com/20"), at(3)), Ok(None)));
     let (_, ended, _) = play("one", &["3 bob approves"]);
     assert_eq!(ended.join(Some("https://b.example.com"), at(9)).unwrap().unwrap().not_at_or_after(), None);
 }
