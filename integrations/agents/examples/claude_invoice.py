@@ -12,9 +12,8 @@ from contextlib import nullcontext
 from email.message import EmailMessage
 
 from anthropic import Anthropic, beta_tool
-from recorded import model_server
-
 from placet import Approval, NotApproved, Placet
+from recorded import model_server
 
 key = os.environ.get("ANTHROPIC_API_KEY")
 

@@ -14,9 +14,8 @@ from email.message import EmailMessage
 
 from agents import Agent, OpenAIResponsesModel, Runner, function_tool, set_tracing_disabled
 from openai import AsyncOpenAI
-from recorded import model_server
-
 from placet import Approval, AsyncPlacet
+from recorded import model_server
 
 
 def mail(to: str, number: str, amount: str) -> str:

@@ -72,6 +72,7 @@ def handler(answers):
             if path == "/v1/messages" and asked.get("stream"):
                 return self.stream(asked, answer)
             self.reply(whole(asked, answer))
+            return None
 
         def reply(self, body, status=200):
             raw = json.dumps(body).encode()
@@ -116,7 +117,14 @@ def chat(asked):
         reason = "tool_calls" if message.get("tool_calls") else "stop"
         choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": reason, "logprobs": None}
         usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-        return {"id": "chat_1", "object": "chat.completion", "created": 1, "model": asked["model"], "choices": [choice], "usage": usage}
+        return {
+            "id": "chat_1",
+            "object": "chat.completion",
+            "created": 1,
+            "model": asked["model"],
+            "choices": [choice],
+            "usage": usage,
+        }
 
     return results, whole
 
@@ -141,13 +149,20 @@ def events(asked, content):
     yield {"type": "message_start", "message": {**whole, "content": [], "stop_reason": None}}
     for index, block in enumerate(content):
         if block["type"] == "tool_use":
-            empty, delta = {**block, "input": {}}, {"type": "input_json_delta", "partial_json": json.dumps(block["input"])}
+            empty, delta = (
+                {**block, "input": {}},
+                {"type": "input_json_delta", "partial_json": json.dumps(block["input"])},
+            )
         else:
             empty, delta = {"type": "text", "text": ""}, {"type": "text_delta", "text": block["text"]}
         yield {"type": "content_block_start", "index": index, "content_block": empty}
         yield {"type": "content_block_delta", "index": index, "delta": delta}
         yield {"type": "content_block_stop", "index": index}
-    yield {"type": "message_delta", "delta": {"stop_reason": whole["stop_reason"], "stop_sequence": None}, "usage": {"output_tokens": 1}}
+    yield {
+        "type": "message_delta",
+        "delta": {"stop_reason": whole["stop_reason"], "stop_sequence": None},
+        "usage": {"output_tokens": 1},
+    }
     yield {"type": "message_stop"}
 
 

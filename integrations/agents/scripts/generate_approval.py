@@ -58,7 +58,13 @@ def names_of(document, name):
 
 
 def python(document):
-    kinds = {"string": "str", "integer": "int", "boolean": "bool", "map": "Mapping[str, str]", "texts": "tuple[str, ...]"}
+    kinds = {
+        "string": "str",
+        "integer": "int",
+        "boolean": "bool",
+        "map": "Mapping[str, str]",
+        "texts": "tuple[str, ...]",
+    }
 
     def kind(field):
         found = field.kind()
@@ -92,7 +98,13 @@ def python(document):
 
 
 def typescript(document):
-    kinds = {"string": "string", "integer": "number", "boolean": "boolean", "map": "Record<string, string>", "texts": "string[]"}
+    kinds = {
+        "string": "string",
+        "integer": "number",
+        "boolean": "boolean",
+        "map": "Record<string, string>",
+        "texts": "string[]",
+    }
 
     def kind(field):
         found = field.kind()

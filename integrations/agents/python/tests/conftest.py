@@ -68,7 +68,9 @@ class Desk:
         """A client's pending requests for an action, once there are so many."""
 
         def found():
-            rows = [row for row in client.list(status="pending", limit=100).json()["requests"] if row["action"] == action]
+            rows = [
+                row for row in client.list(status="pending", limit=100).json()["requests"] if row["action"] == action
+            ]
             return rows if len(rows) >= count else None
 
         return wait_until(found, 60, f"{count} pending requests for {action}")

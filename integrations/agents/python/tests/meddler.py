@@ -76,6 +76,7 @@ class Meddler:
         handler.wfile.write(said[: len(said) // 2] if what == "cut" else said)
         if what == "cut":
             handler.close_connection = True
+        return None
 
     def hang(self, handler):
         while self.open and handler.connection.fileno() >= 0:

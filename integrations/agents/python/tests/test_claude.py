@@ -12,10 +12,9 @@ import claude_agent_sdk
 import pytest
 from claude_agent_sdk import ClaudeAgentOptions, HookMatcher, ResultMessage, create_sdk_mcp_server, query, tool
 from local_gate import BINARY
-from recorded import model_server
-
 from placet import anthropic as placet_anthropic
 from placet import claude_agent
+from recorded import model_server
 
 CLAUDE = Path(claude_agent_sdk.__file__).parent / "_bundled/claude"
 PAYLOAD = {"to": "acme@example.com", "amount": 5000}
@@ -54,7 +53,9 @@ def test_a_messages_agent_asks_and_the_executor_takes_its_token(gate, desk, raw)
         client = anthropic.Anthropic(base_url=url, api_key="none", max_retries=0)
         messages = [{"role": "user", "content": "Send invoice 4711."}]
         while True:
-            answer = client.messages.create(model="claude-test", max_tokens=99, messages=messages, tools=[placet_anthropic.tool()])
+            answer = client.messages.create(
+                model="claude-test", max_tokens=99, messages=messages, tools=[placet_anthropic.tool()]
+            )
             if answer.stop_reason != "tool_use":
                 break
             (block,) = answer.content
@@ -68,7 +69,9 @@ def test_a_messages_agent_asks_and_the_executor_takes_its_token(gate, desk, raw)
 
 
 async def test_a_wrong_question_is_a_tool_error(agate):
-    block = anthropic.types.ToolUseBlock(id="toolu_1", type="tool_use", name="request_approval", input={"approved": True})
+    block = anthropic.types.ToolUseBlock(
+        id="toolu_1", type="tool_use", name="request_approval", input={"approved": True}
+    )
     result = await placet_anthropic.answer(agate, block)
     assert result["is_error"] is True and json.loads(result["content"])["approved"] is False
 
@@ -118,7 +121,9 @@ async def told(options, prompt="Send invoice 4711."):
     async def prompts():
         yield {"type": "user", "message": {"role": "user", "content": prompt}}
 
-    results = [message async for message in query(prompt=prompts(), options=options) if isinstance(message, ResultMessage)]
+    results = [
+        message async for message in query(prompt=prompts(), options=options) if isinstance(message, ResultMessage)
+    ]
     assert len(results) == 1, results
     return results[0].result
 
@@ -146,7 +151,9 @@ async def test_the_hook_of_the_agent_sdk_gates_even_allowed_tools(agate, desk, r
     answering = desk.answers(raw("agent"), "claude.mcp__mail__send_invoice", "approve", "reject")
     script = [[use("mcp__mail__send_invoice", PAYLOAD, f"toolu_b{n}")] for n in (1, 2)] + [text("One was sent.")]
     with model_server(script) as url:
-        hook = HookMatcher(matcher="mcp__mail__.*", hooks=[claude_agent.pre_tool_use(agate, timeout_seconds=100)], timeout=120)
+        hook = HookMatcher(
+            matcher="mcp__mail__.*", hooks=[claude_agent.pre_tool_use(agate, timeout_seconds=100)], timeout=120
+        )
         options = ClaudeAgentOptions(
             mcp_servers={"mail": mail_server(sent)}, allowed_tools=["mcp__mail__send_invoice"], hooks={"PreToolUse": [hook]},
             env=surroundings(url, tmp_path), cwd=tmp_path, setting_sources=[], max_turns=5,
@@ -189,7 +196,12 @@ async def test_whatever_goes_wrong_in_a_callback_is_a_denial(agate, monkeypatch)
         denied = await claude_agent.can_use_tool(agate)("Bash", {}, context)
         assert denied.behavior == "deny" and "secret words" not in denied.message
         hook = claude_agent.pre_tool_use(agate, timeout_seconds=5)
-        for given in ({"hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_input": {}}, {"hook_event_name": "PostToolUse"}, {}, None):
+        for given in (
+            {"hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_input": {}},
+            {"hook_event_name": "PostToolUse"},
+            {},
+            None,
+        ):
             said = await hook(given, "toolu_h1", {"signal": None})
             assert said["hookSpecificOutput"]["permissionDecision"] == "deny", given
 
@@ -234,7 +246,10 @@ def test_the_hook_command_gates_claude_code(running, desk, raw, tmp_path):
     {"command": f"PYTHONPATH=/nowhere {sys.executable} -S -m placet.claude_code", "onFailure": "block"}, {"command": f"{sys.executable} -c 'import os; os.abort()'", "onFailure": "block"},
 ])  # fmt: skip
 def test_a_hook_that_cannot_even_start_blocks_by_the_settings_that_are_told(tmp_path, hook):
-    settings = {"permissions": {"allow": ["Bash"]}, "hooks": {"PreToolUse": [{"matcher": "Bash", "hooks": [{"type": "command", "timeout": 60, **hook}]}]}}
+    settings = {
+        "permissions": {"allow": ["Bash"]},
+        "hooks": {"PreToolUse": [{"matcher": "Bash", "hooks": [{"type": "command", "timeout": 60, **hook}]}]},
+    }
     (tmp_path / "settings.json").write_text(json.dumps(settings))
     script = [[use("Bash", {"command": "echo yes > ran.txt", "description": "d"}, "toolu_i1")], text("Done.")]
     with model_server(script) as url:
@@ -243,13 +258,21 @@ def test_a_hook_that_cannot_even_start_blocks_by_the_settings_that_are_told(tmp_
 
 
 def test_two_settings_files_with_the_hook_let_an_approved_tool_run(running, desk, raw, tmp_path):
-    hook = {"type": "command", "command": sys.executable, "args": ["-m", "placet.claude_code", "--timeout", "100"], "timeout": 120, "onFailure": "block"}
+    hook = {
+        "type": "command",
+        "command": sys.executable,
+        "args": ["-m", "placet.claude_code", "--timeout", "100"],
+        "timeout": 120,
+        "onFailure": "block",
+    }
     settings = {"permissions": {"allow": ["Bash"]}, "hooks": {"PreToolUse": [{"matcher": "Bash", "hooks": [hook]}]}}
     (tmp_path / "settings.json").write_text(json.dumps(settings))
     (tmp_path / ".claude").mkdir()
     # The same errand in other words, so that Claude Code does not take the two for one.
     twin = {**hook, "command": "env", "args": [sys.executable, *hook["args"]]}
-    (tmp_path / ".claude/settings.json").write_text(json.dumps({"hooks": {"PreToolUse": [{"matcher": "Bash", "hooks": [twin]}]}}))
+    (tmp_path / ".claude/settings.json").write_text(
+        json.dumps({"hooks": {"PreToolUse": [{"matcher": "Bash", "hooks": [twin]}]}})
+    )
     answering = desk.answers(raw("agent"), "claude.Bash", "approve")
     script = [[use("Bash", {"command": "echo yes > approved.txt", "description": "d"}, "toolu_j1")], text("Done.")]
     with model_server(script) as url:
@@ -262,7 +285,10 @@ def test_two_settings_files_with_the_hook_let_an_approved_tool_run(running, desk
 
 
 def test_the_permission_prompt_tool_of_placet_mcp_gates_claude_code(running, desk, raw, tmp_path):
-    server = {"command": str(BINARY), "args": ["mcp", "--permission-prompt", "--client", "agent", "--data", str(running.data)]}
+    server = {
+        "command": str(BINARY),
+        "args": ["mcp", "--permission-prompt", "--client", "agent", "--data", str(running.data)],
+    }
     (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": {"placet": server}}))
     answering = desk.answers(raw("agent"), "claude.Bash", "approve", "reject")
     script = [
@@ -284,16 +310,32 @@ def test_the_permission_prompt_tool_of_placet_mcp_gates_claude_code(running, des
 
 
 def hook(stdin, seconds=30, **environment):
-    ran = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-m", "placet.claude_code", "--timeout", str(seconds)], input=stdin, capture_output=True, text=True,
         timeout=120, env={"PATH": os.environ["PATH"], "NO_PROXY": "127.0.0.1", **environment},
     )  # fmt: skip
-    return ran
 
 
-@pytest.mark.parametrize("stdin", ["", "{}", "[]", "null", '{"tool_name":"Bash","tool_name":"Read","tool_input":{}}', '{"tool_name":"Bash"}', '{"tool_name":"Bash","tool_input":{"n":1e999}}'])
+@pytest.mark.parametrize(
+    "stdin",
+    [
+        "",
+        "{}",
+        "[]",
+        "null",
+        '{"tool_name":"Bash","tool_name":"Read","tool_input":{}}',
+        '{"tool_name":"Bash"}',
+        '{"tool_name":"Bash","tool_input":{"n":1e999}}',
+    ],
+)
 def test_a_hook_that_cannot_ask_denies(running, raw, stdin):
-    ran = hook(stdin, PLACET_URL=running.url, PLACET_CLIENT="agent", PLACET_SECRET=raw("agent").secret, PLACET_TOKEN_ALG="HS256")
+    ran = hook(
+        stdin,
+        PLACET_URL=running.url,
+        PLACET_CLIENT="agent",
+        PLACET_SECRET=raw("agent").secret,
+        PLACET_TOKEN_ALG="HS256",
+    )
     assert denied(ran), ran
 
 
@@ -305,7 +347,14 @@ def test_a_hook_without_a_gate_or_settings_denies(free_url):
 
 def test_a_hook_that_nobody_answers_denies_in_time(running, raw):
     stdin = json.dumps({"tool_name": "Slow", "tool_input": {}, "tool_use_id": "toolu_f1"})
-    ran = hook(stdin, seconds=1, PLACET_URL=running.url, PLACET_CLIENT="agent", PLACET_SECRET=raw("agent").secret, PLACET_TOKEN_ALG="HS256")
+    ran = hook(
+        stdin,
+        seconds=1,
+        PLACET_URL=running.url,
+        PLACET_CLIENT="agent",
+        PLACET_SECRET=raw("agent").secret,
+        PLACET_TOKEN_ALG="HS256",
+    )
     assert denied(ran), ran
 
 

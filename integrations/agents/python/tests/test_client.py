@@ -4,11 +4,20 @@ import asyncio
 import threading
 
 import pytest
+from placet import (
+    AsyncPlacet,
+    Executor,
+    GateError,
+    InvalidPayload,
+    InvalidToken,
+    Placet,
+    PlacetError,
+    Unreachable,
+    digest,
+    read_callback,
+)
 from placet_client import new_id
 from receiver import Receiver
-
-from placet import AsyncPlacet, Executor, GateError, InvalidPayload, InvalidToken, Placet, PlacetError, Unreachable
-from placet import digest, read_callback
 
 PAYLOAD = {"to": "acme@example.com", "amount": 1250.5, "note": "für März"}
 
@@ -16,13 +25,23 @@ PAYLOAD = {"to": "acme@example.com", "amount": 1250.5, "note": "für März"}
 def test_an_approval_is_asked_waited_for_verified_and_redeemed(gate, desk, raw):
     name = new_id()
     asked = gate.ask(request_id=name, action="invoice.pay", payload=PAYLOAD, summary="pay it", metadata={"run": "17"})
-    assert (asked.status, asked.approved, asked.token, asked.payload_sha256) == ("pending", False, None, digest(PAYLOAD))
+    assert (asked.status, asked.approved, asked.token, asked.payload_sha256) == (
+        "pending",
+        False,
+        None,
+        digest(PAYLOAD),
+    )
     again = gate.ask(request_id=name, action="invoice.pay", payload=PAYLOAD, summary="pay it", metadata={"run": "17"})
     assert again.approval_id == asked.approval_id
     answering = desk.answers(raw("agent"), "invoice.pay", "approve", reason="fine")
     ended = gate.wait(name)
     answering.done()
-    assert (ended.status, ended.decided_by, ended.reason, ended.metadata) == ("approved", ("bob",), "fine", {"run": "17"})
+    assert (ended.status, ended.decided_by, ended.reason, ended.metadata) == (
+        "approved",
+        ("bob",),
+        "fine",
+        {"run": "17"},
+    )
     claims = gate.verify(ended.token, PAYLOAD, "invoice.pay")
     assert (claims.sub, claims.jti, claims.aud, claims.decided_by) == (name, ended.approval_id, "agent", ("bob",))
     assert gate.verify_online(ended.token, PAYLOAD)["valid"] is True

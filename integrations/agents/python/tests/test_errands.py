@@ -22,10 +22,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from local_gate import LocalGate
 from meddler import Meddler
-from placet_client import wait_until
-
 from placet import AsyncPlacet, Executor, GateError, InvalidPayload, Placet, PlacetError, TimedOut, Unreachable, tools
 from placet.patience import Patience, is_tried_again, retry_after
+from placet_client import wait_until
 
 PATIENCE = json.loads((Path(__file__).resolve().parents[4] / "tests/fixtures/patience.json").read_text())
 
@@ -90,8 +89,15 @@ async def test_a_question_that_is_cancelled_while_it_is_asked_is_withdrawn(runni
     """The gate has it, the answer is on its way: whether it arrived is not known, so it is looked for."""
     with Meddler(running.url, lambda method, path: "lose" if path == "/v1/requests" else "pass") as between:
         async with AsyncPlacet(between.url, "agent", raw("agent").secret, algorithm="HS256") as client:
-            errand = asyncio.create_task(client.authorize(action="out.asking", payload={}, summary="s", request_id="out-asking"))
-            approval = await asyncio.to_thread(wait_until, lambda: raw("agent").get("out-asking").status == 200 and raw("agent").state("out-asking"), 30, "the question")
+            errand = asyncio.create_task(
+                client.authorize(action="out.asking", payload={}, summary="s", request_id="out-asking")
+            )
+            approval = await asyncio.to_thread(
+                wait_until,
+                lambda: raw("agent").get("out-asking").status == 200 and raw("agent").state("out-asking"),
+                30,
+                "the question",
+            )
             errand.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await errand
@@ -160,8 +166,16 @@ OWN_HANDLER = """
 ])  # fmt: skip
 def test_a_program_that_is_ended_withdraws_its_questions(running, raw, desk, program, number, count, code):
     action = f"end.{len(program)}.s{int(number)}"
-    env = {"PATH": os.environ["PATH"], "PLACET_URL": running.url, "PLACET_CLIENT": "agent", "PLACET_SECRET": raw("agent").secret, "PLACET_TOKEN_ALG": "HS256"}
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program).format(action=action)], env=env, stderr=subprocess.PIPE)
+    env = {
+        "PATH": os.environ["PATH"],
+        "PLACET_URL": running.url,
+        "PLACET_CLIENT": "agent",
+        "PLACET_SECRET": raw("agent").secret,
+        "PLACET_TOKEN_ALG": "HS256",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program).format(action=action)], env=env, stderr=subprocess.PIPE
+    )
     approvals = desk.waiting(raw("agent"), action, count)
     process.send_signal(number)
     _, said = process.communicate(timeout=30)
@@ -194,7 +208,12 @@ def test_one_table_says_what_is_tried_again():
 def test_a_gate_that_is_restarted_under_a_wait_is_waited_for(own_gate, number):
     gate, client = own_gate
     answers = []
-    errand = threading.Thread(target=lambda: answers.append(client.authorize(action="be.patient", payload={}, summary="s", timeout_seconds=120)), daemon=True)
+    errand = threading.Thread(
+        target=lambda: answers.append(
+            client.authorize(action="be.patient", payload={}, summary="s", timeout_seconds=120)
+        ),
+        daemon=True,
+    )
     errand.start()
     own = gate.client("agent")
     row = wait_until(lambda: own.list(status="pending", limit=10).json()["requests"], 30, "the question")[0]
@@ -241,12 +260,28 @@ def test_each_call_is_tried_again(running, raw, connect, trouble):
     "https://gate.example.com#x", "http://127.0.0.1:99999", "http://localhost%2eexample.com", "http://loc\u0430lhost", " http://127.0.0.1", "http://127.0.0.1\n.example.com", None, 1,
 ])  # fmt: skip
 def test_an_address_that_cannot_be_trusted_is_refused_by_every_client(url):
-    for make in (lambda: Placet(url, "a", "s"), lambda: AsyncPlacet(url, "a", "s"), lambda: Executor(url, "a", lambda *_: True)):
+    for make in (
+        lambda: Placet(url, "a", "s"),
+        lambda: AsyncPlacet(url, "a", "s"),
+        lambda: Executor(url, "a", lambda *_: True),
+    ):
         with pytest.raises(ValueError):
             make()
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:8484", "http://127.1.2.3", "http://localhost:8484/", "http://LOCALHOST", "http://[::1]:8484", "https://gate.example.com", "https://gate.example.com/placet/", "HTTPS://gate.example.com"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:8484",
+        "http://127.1.2.3",
+        "http://localhost:8484/",
+        "http://LOCALHOST",
+        "http://[::1]:8484",
+        "https://gate.example.com",
+        "https://gate.example.com/placet/",
+        "HTTPS://gate.example.com",
+    ],
+)
 def test_an_address_that_can_be_trusted_is_taken(url):
     assert Placet(url, "a", "s").url == url.rstrip("/")
 
@@ -268,11 +303,19 @@ def authority(folder):
     """A private authority, and a certificate of its for 127.0.0.1."""
     key = ec.generate_private_key(ec.SECP256R1())
     own = ec.generate_private_key(ec.SECP256R1())
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
 
     def certificate(name, issuer, public, *extensions):
-        builder = x509.CertificateBuilder().subject_name(named(name)).issuer_name(named(issuer)).public_key(public).serial_number(x509.random_serial_number())
-        builder = builder.not_valid_before(now - datetime.timedelta(hours=1)).not_valid_after(now + datetime.timedelta(days=1))
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(named(name))
+            .issuer_name(named(issuer))
+            .public_key(public)
+            .serial_number(x509.random_serial_number())
+        )
+        builder = builder.not_valid_before(now - datetime.timedelta(hours=1)).not_valid_after(
+            now + datetime.timedelta(days=1)
+        )
         for extension in extensions:
             builder = builder.add_extension(extension, critical=True)
         return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
@@ -281,9 +324,13 @@ def authority(folder):
         return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
     usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
-    (folder / "ca.pem").write_bytes(certificate("Test CA", "Test CA", key.public_key(), x509.BasicConstraints(True, None), usage))
+    (folder / "ca.pem").write_bytes(
+        certificate("Test CA", "Test CA", key.public_key(), x509.BasicConstraints(True, None), usage)
+    )
     names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    private = own.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    private = own.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     (folder / "server.pem").write_bytes(certificate("gate", "Test CA", own.public_key(), names) + private)
     return folder / "ca.pem", folder / "server.pem"
 
@@ -301,7 +348,10 @@ def over_tls(running, tmp_path):
 
 async def test_a_private_authority_is_trusted_where_ssl_cert_file_names_it(over_tls, raw, monkeypatch):
     url, ca = over_tls
-    with Placet(url, "signed", raw("signed").secret, patience_seconds=0) as stranger, pytest.raises(Unreachable, match="certificate"):
+    with (
+        Placet(url, "signed", raw("signed").secret, patience_seconds=0) as stranger,
+        pytest.raises(Unreachable, match="certificate"),
+    ):
         stranger.ask(action="auto.tls", payload={}, summary="s")
     monkeypatch.setenv("SSL_CERT_FILE", str(ca))
     with Placet(url, "signed", raw("signed").secret) as client:
@@ -319,7 +369,12 @@ def test_a_payload_that_is_not_there_is_not_one_that_was_left_out(gate, running)
     assert gate.verify(token).action == gate.verify(token, {"n": 1}).action == "auto.null"
     assert gate.verify_online(token)["valid"] and gate.verify_online(token, {"n": 1})["valid"]
     for nothing in (None, [], "", 0, False):
-        for call in (gate.verify, gate.verify_online, lambda *given: gate.redeem(*given, "me"), lambda *given: gate.use_token(*given, "auto.null")):
+        for call in (
+            gate.verify,
+            gate.verify_online,
+            lambda *given: gate.redeem(*given, "me"),
+            lambda *given: gate.use_token(*given, "auto.null"),
+        ):
             with pytest.raises(InvalidPayload):
                 call(token, nothing)
     assert gate.redeem(token, {"n": 1}, "me") is True
@@ -365,7 +420,7 @@ def test_words_are_cut_by_characters_and_made_readable(gate):
     assert gate.ask(action="auto.words", payload={}, summary="a\ud800b", metadata={"k": "\udfff"}).summary == "a\ufffdb"
 
 
-EXECUTORS = '''
+EXECUTORS = """
 issuer = "https://gate.example.test"
 
 [[clients]]
@@ -385,7 +440,7 @@ roles = ["executor"]
 name = "auto"
 when = 'true'
 decide = "approve"
-'''
+"""
 
 
 def test_an_executor_redeems_with_a_secret_of_its_own(tmp_path):
@@ -398,7 +453,9 @@ def test_an_executor_redeems_with_a_secret_of_its_own(tmp_path):
                 pytest.skip("this gate does not know the role `executor` yet")
             raise
         asker = Placet(gate.url, "asker", gate.secret("asker"), issuer="https://gate.example.test")
-        executor = Placet(gate.url, "payments", gate.secret("payments"), audience="asker", issuer="https://gate.example.test")
+        executor = Placet(
+            gate.url, "payments", gate.secret("payments"), audience="asker", issuer="https://gate.example.test"
+        )
         stranger = Placet(gate.url, "stranger", gate.secret("stranger"), audience="asker")
         done = []
 

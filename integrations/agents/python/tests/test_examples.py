@@ -37,7 +37,9 @@ def run(example, running, raw, mailbox):
         "PATH": os.environ["PATH"], "NO_PROXY": "127.0.0.1", "PLACET_URL": running.url, "PLACET_CLIENT": "agent",
         "PLACET_SECRET": raw("agent").secret, "PLACET_TOKEN_ALG": "HS256", "SMTP": mailbox.address,
     }  # fmt: skip
-    return subprocess.run([sys.executable, EXAMPLES / example], env=environment, capture_output=True, text=True, timeout=180)
+    return subprocess.run(
+        [sys.executable, EXAMPLES / example], env=environment, capture_output=True, text=True, timeout=180
+    )
 
 
 @pytest.mark.parametrize("example", AGENTS)

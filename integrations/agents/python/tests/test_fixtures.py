@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from placet import InvalidPayload, InvalidToken, Unreachable, canonical, digest, signing
 from placet import tokens as placet_tokens
 from placet.callbacks import InvalidCallback, read_callback
@@ -95,10 +94,12 @@ def test_a_number_that_programs_read_differently_is_refused_however_it_is_spelle
 def test_of_a_key_document_the_keys_that_can_be_used_are_taken(row):
     cache = KeyCache()
     cache.put(row["jwks"], 0)
-    kids = {entry["kid"] for entry in row["jwks"]["keys"] if isinstance(entry, dict) and isinstance(entry.get("kid"), str)}
+    kids = {
+        entry["kid"] for entry in row["jwks"]["keys"] if isinstance(entry, dict) and isinstance(entry.get("kid"), str)
+    }
     assert sorted(kid for kid in kids if cache.find(kid)) == sorted(row["usable"])
     token = next(one for one in fixture("jose")["tokens"] if one["algorithm"] == "EdDSA" and one["problem"] is None)
-    for keys in ([cache.find("placet-2")] if "placet-2" in row["usable"] else []):
+    for keys in [cache.find("placet-2")] if "placet-2" in row["usable"] else []:
         assert placet_tokens.read(token["token"], keys, "EdDSA").aud == "executor"
 
 

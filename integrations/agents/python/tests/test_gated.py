@@ -3,7 +3,6 @@
 import inspect
 
 import pytest
-
 from placet import InvalidPayload, InvalidToken, NotApproved, PlacetError, TimedOut, Unreachable, digest
 
 

@@ -12,7 +12,9 @@ AGENTS = Path(__file__).resolve().parents[2]
 
 
 def test_the_files_are_what_the_generator_writes():
-    ran = subprocess.run([sys.executable, AGENTS / "scripts/generate_approval.py", "--check"], capture_output=True, text=True)
+    ran = subprocess.run(
+        [sys.executable, AGENTS / "scripts/generate_approval.py", "--check"], capture_output=True, text=True
+    )
     assert ran.returncode == 0, ran.stderr
 
 

@@ -15,7 +15,10 @@ from placet_client import wait_until
 
 FAULTS = ("raise ImportError('not here')", "raise SystemExit(0)", "import os; os.close(1)", "raise RuntimeError", "x =")
 # A module that the hook wants is each broken in one way, and one in every way.
-BROKEN = [*(("httpx2", fault) for fault in FAULTS), *zip(("jwt", "rfc8785", "argparse", "json", "signal", "ssl", "asyncio", "cryptography"), FAULTS * 2)]
+BROKEN = [
+    *(("httpx2", fault) for fault in FAULTS),
+    *zip(("jwt", "rfc8785", "argparse", "json", "signal", "ssl", "asyncio", "cryptography"), FAULTS * 2),
+]
 
 
 def environment(running, raw, client="agent", **extra):
@@ -27,7 +30,14 @@ def environment(running, raw, client="agent", **extra):
 
 def asked(tool, tool_input=None, use_id=None, **extra):
     use_id = use_id or f"toolu_{random.randrange(2**60):x}"
-    return {"session_id": "s", "hook_event_name": "PreToolUse", "tool_name": tool, "tool_input": tool_input or {"command": "make"}, "tool_use_id": use_id, **extra}
+    return {
+        "session_id": "s",
+        "hook_event_name": "PreToolUse",
+        "tool_name": tool,
+        "tool_input": tool_input or {"command": "make"},
+        "tool_use_id": use_id,
+        **extra,
+    }
 
 
 def hook(said, env, seconds=30, **options):
@@ -92,7 +102,9 @@ def test_a_stream_that_is_closed_or_full_blocks(running, raw):
     command = f"{sys.executable} -m placet.claude_code --timeout 20"
     said = json.dumps(asked("AutoStream")).encode()
     for streams in (">&-", ">/dev/full", "<&-", "2>&- >&-", "2>/dev/full >/dev/full", "<&- >&- 2>&-", ">/dev/null <&-"):
-        ran = subprocess.run(["sh", "-c", f"exec {command} {streams}"], input=said, env=env, capture_output=True, timeout=60)
+        ran = subprocess.run(
+            ["sh", "-c", f"exec {command} {streams}"], input=said, env=env, capture_output=True, timeout=60
+        )
         assert ran.returncode == 2 and ran.stdout == b"", (streams, ran)
     reading, writing = os.pipe()
     os.close(reading)
@@ -127,13 +139,33 @@ def test_an_input_with_two_readings_or_none_blocks(running, raw, said):
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "ascii", "cp437"])
 def test_what_is_shown_is_what_runs_whatever_the_console_speaks(running, raw, desk, encoding):
     words = {"command": "echo für März 😀 \u2028 \u00a0 \x7f"}
-    ran = hook(asked("AutoWords", words), environment(running, raw, PYTHONIOENCODING=encoding, PYTHONUTF8="0", LC_ALL="C"))
+    ran = hook(
+        asked("AutoWords", words), environment(running, raw, PYTHONIOENCODING=encoding, PYTHONUTF8="0", LC_ALL="C")
+    )
     assert allowed(ran) == words and ran.stdout.isascii()
 
 
-@pytest.mark.parametrize("arguments", [["--timeout", "nan"], ["--timeout", "-1"], ["--timeout", "0"], ["--timeout", "inf"], ["--timeout"], ["--help"], ["x"], ["--timeout", "soon"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--timeout", "nan"],
+        ["--timeout", "-1"],
+        ["--timeout", "0"],
+        ["--timeout", "inf"],
+        ["--timeout"],
+        ["--help"],
+        ["x"],
+        ["--timeout", "soon"],
+    ],
+)
 def test_settings_that_cannot_be_right_block(running, raw, arguments):
-    ran = subprocess.run([sys.executable, "-m", "placet.claude_code", *arguments], input=json.dumps(asked("Auto")).encode(), env=environment(running, raw), capture_output=True, timeout=60)
+    ran = subprocess.run(
+        [sys.executable, "-m", "placet.claude_code", *arguments],
+        input=json.dumps(asked("Auto")).encode(),
+        env=environment(running, raw),
+        capture_output=True,
+        timeout=60,
+    )
     assert ran.returncode == 2, ran
 
 
@@ -201,7 +233,13 @@ def test_whatever_the_clock_says_only_what_was_used_up_runs_and_the_hook_ends(ru
 
     with Meddler(running.url, meddle) as between:
         began = time.monotonic()
-        approved = allowed(hook(asked(tool if place != "GET" else f"Clock{place}"), environment(between.url, raw, PYTHONPATH=str(tmp_path)), seconds=3))
+        approved = allowed(
+            hook(
+                asked(tool if place != "GET" else f"Clock{place}"),
+                environment(between.url, raw, PYTHONPATH=str(tmp_path)),
+                seconds=3,
+            )
+        )
         assert time.monotonic() - began < 10
     if approved is not None:
         assert place == "" and used(raw, "agent", tool) == 1
@@ -266,7 +304,13 @@ def test_a_hook_that_is_ended_withdraws_its_question(running, raw, desk, number)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_gate_that_is_restarted_finds_the_hook_waiting(own_gate, desk, number):
     gate, client = own_gate
-    env = {"PATH": os.environ["PATH"], "PLACET_URL": gate.url, "PLACET_CLIENT": "agent", "PLACET_SECRET": client.settings.secrets[0], "PLACET_TOKEN_ALG": "HS256"}
+    env = {
+        "PATH": os.environ["PATH"],
+        "PLACET_URL": gate.url,
+        "PLACET_CLIENT": "agent",
+        "PLACET_SECRET": client.settings.secrets[0],
+        "PLACET_TOKEN_ALG": "HS256",
+    }
     process = started(asked("Patient"), env)
     own = gate.client("agent")
     rows = wait_until(lambda: own.list(status="pending", limit=10).json()["requests"], 30, "the question")

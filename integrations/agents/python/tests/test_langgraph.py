@@ -10,7 +10,6 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Command
-
 from placet import NotApproved, PlacetError
 from placet.langgraph import approved_payload, arun, run, run_approved
 
@@ -47,7 +46,7 @@ def test_a_node_pauses_until_a_person_has_approved(gate, desk, raw):
 
 
 async def test_an_async_run_waits_too(gate, agate, desk, raw):
-    graph, paid = graph_of(gate, "graph.async")
+    graph, _paid = graph_of(gate, "graph.async")
     answering = desk.answers(raw("agent"), "graph.async", "approve")
     assert (await arun(graph, {"amount": 7}, thread("t1"), agate))["receipt"] == "paid 7"
     answering.done()
@@ -73,7 +72,9 @@ def test_whoever_resumes_the_graph_approves_nothing(gate, raw, word):
     assert [one.value["placet_request"] for one in again["__interrupt__"]] == [pause.value["placet_request"]]
     assert paid == []
     # The paused node, run again and again, has asked once.
-    pending = [row for row in raw("agent").list(status="pending", limit=100).json()["requests"] if row["action"] == action]
+    pending = [
+        row for row in raw("agent").list(status="pending", limit=100).json()["requests"] if row["action"] == action
+    ]
     assert len(pending) == 1
     gate.cancel(pause.value["placet_request"])
 
@@ -159,14 +160,18 @@ def test_two_gated_tools_of_one_node_are_done_once_each_and_their_results_are_ke
 
 
 def test_two_calls_with_the_same_arguments_are_two_deeds(gate, desk, raw):
-    graph, paid = tools_graph(gate, [call("transfer", "graph.same", 7, "c1"), call("transfer", "graph.same", 7, "c2")], True)
+    graph, paid = tools_graph(
+        gate, [call("transfer", "graph.same", 7, "c1"), call("transfer", "graph.same", 7, "c2")], True
+    )
     answering = desk.answers(raw("agent"), "graph.same", "approve", "approve")
     state = run(graph, {"messages": [("user", "pay")]}, thread("t1"), gate)
     assert len(answering.done()) == 2 and len(results(state)) == 2 and len(paid) == 2
 
 
 def test_what_policy_approves_at_once_beside_what_a_person_has_to_is_done_once(gate, desk, raw):
-    graph, paid = tools_graph(gate, [call("transfer", "auto.first", 7, "c1"), call("refund", "graph.second", 8, "c2")], True)
+    graph, paid = tools_graph(
+        gate, [call("transfer", "auto.first", 7, "c1"), call("refund", "graph.second", 8, "c2")], True
+    )
     answering = desk.answers(raw("agent"), "graph.second", "approve")
     state = run(graph, {"messages": [("user", "pay")]}, thread("t1"), gate)
     answering.done()
@@ -178,10 +183,16 @@ def test_another_process_that_resumes_the_graph_finds_what_was_done(gate, desk, 
     """The checkpoints are all that is left: the graph, and what this process remembers, are made anew."""
     from placet import langgraph
 
-    saver, calls = InMemorySaver(), [call("transfer", "auto.process", 7, "c1"), call("refund", "graph.process", 8, "c2")]
+    saver, calls = (
+        InMemorySaver(),
+        [call("transfer", "auto.process", 7, "c1"), call("refund", "graph.process", 8, "c2")],
+    )
     graph, paid = tools_graph(gate, calls, True, saver)
     paused = graph.invoke({"messages": [("user", "pay")]}, thread("t1"))
-    assert paused["__interrupt__"] and paid in ([], [("auto.process", 7)])  # the first, where the second was asked in time
+    assert paused["__interrupt__"] and paid in (
+        [],
+        [("auto.process", 7)],
+    )  # the first, where the second was asked in time
     langgraph._siblings = langgraph._Siblings()
     again, more = tools_graph(gate, calls, True, saver)
     answering = desk.answers(raw("agent"), "graph.process", "approve")
@@ -196,7 +207,9 @@ def test_deeds_one_after_the_other_in_one_node_are_done_once_each(gate, desk, ra
 
     def node(state):
         for action in ("graph.one", "graph.after"):
-            run_approved(gate, lambda payload, action=action: paid.append(action), action=action, payload={}, summary="s")
+            run_approved(
+                gate, lambda payload, action=action: paid.append(action), action=action, payload={}, summary="s"
+            )
         return {"receipt": "both"}
 
     builder = StateGraph(State)
@@ -215,7 +228,11 @@ def test_a_kept_result_is_not_found_from_the_past(gate, desk, raw):
     paid = []
 
     def pay(state):
-        return {"receipt": run_approved(gate, lambda payload: paid.append(1) or "paid", action="graph.back", payload={}, summary="s")}
+        return {
+            "receipt": run_approved(
+                gate, lambda payload: paid.append(1) or "paid", action="graph.back", payload={}, summary="s"
+            )
+        }
 
     builder = StateGraph(State)
     builder.add_node("pay", pay)

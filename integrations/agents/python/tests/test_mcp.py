@@ -7,9 +7,9 @@ import anyio
 import httpx2
 import mcp
 import pytest
+from local_gate import BINARY
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
-from local_gate import BINARY
 from placet_client import new_id
 
 TOOLS = {"request_approval", "wait_for_approval", "verify_token"}
@@ -64,7 +64,7 @@ async def test_an_agent_asks_waits_and_verifies(session, desk, raw):
 
 
 async def test_a_waiting_client_hears_of_progress_and_the_wait_ends_by_itself(session):
-    opened, client_id = session
+    opened, _client_id = session
     heard = []
 
     async def progress(done, total, message):
@@ -72,8 +72,12 @@ async def test_a_waiting_client_hears_of_progress_and_the_wait_ends_by_itself(se
 
     async with opened() as client:
         name = new_id()
-        await client.call_tool("request_approval", {"request_id": name, "summary": "s", "action": "mcp.slow", "payload": {}})
-        waited = await client.call_tool("wait_for_approval", {"request_id": name, "wait_seconds": 11}, progress_callback=progress)
+        await client.call_tool(
+            "request_approval", {"request_id": name, "summary": "s", "action": "mcp.slow", "payload": {}}
+        )
+        waited = await client.call_tool(
+            "wait_for_approval", {"request_id": name, "wait_seconds": 11}, progress_callback=progress
+        )
         assert waited.structured_content["status"] == "pending"
     assert len(heard) >= 2 and heard == sorted(heard) and all(total == 11 for _, total, _ in heard)
     assert "waiting for a person" in heard[0][2]
@@ -82,7 +86,9 @@ async def test_a_waiting_client_hears_of_progress_and_the_wait_ends_by_itself(se
 async def test_the_longest_wait_stays_below_what_clients_bear(session):
     opened, _ = session
     async with opened() as client:
-        schema = next(tool for tool in (await client.list_tools()).tools if tool.name == "wait_for_approval").input_schema
+        schema = next(
+            tool for tool in (await client.list_tools()).tools if tool.name == "wait_for_approval"
+        ).input_schema
     assert schema["properties"]["wait_seconds"]["maximum"] == 45
 
 
@@ -97,7 +103,9 @@ async def test_a_refusal_is_a_tool_error_with_the_gates_code(session):
             refused = await client.call_tool("request_approval", arguments)
             assert refused.is_error and refused.structured_content["code"] == code, refused
         await client.call_tool("request_approval", {"request_id": name, "summary": "s", "action": "a.b", "payload": {}})
-        twice = await client.call_tool("request_approval", {"request_id": name, "summary": "s", "action": "a.b", "payload": {"n": 1}})
+        twice = await client.call_tool(
+            "request_approval", {"request_id": name, "summary": "s", "action": "a.b", "payload": {"n": 1}}
+        )
         assert twice.is_error and twice.structured_content["code"] == "request_id_conflict"
         for name in ("never-asked", "../../v1/requests", "a?b", "", "ü/%2e"):
             missing = await client.call_tool("wait_for_approval", {"request_id": name, "wait_seconds": 1})
@@ -132,7 +140,9 @@ async def test_a_wait_that_the_client_gives_up_is_given_up(session, desk, raw):
     opened, client_id = session
     async with opened() as client:
         name = new_id()
-        await client.call_tool("request_approval", {"request_id": name, "summary": "s", "action": "mcp.give.up", "payload": {}})
+        await client.call_tool(
+            "request_approval", {"request_id": name, "summary": "s", "action": "mcp.give.up", "payload": {}}
+        )
         with anyio.move_on_after(1.5) as scope:
             await client.call_tool("wait_for_approval", {"request_id": name})
         assert scope.cancelled_caught
@@ -143,7 +153,7 @@ async def test_a_wait_that_the_client_gives_up_is_given_up(session, desk, raw):
 
 
 async def test_another_clients_requests_are_not_found(running, raw, session):
-    opened, client_id = session
+    opened, _client_id = session
     asked = raw("other").asked("mcp.other", {})
     async with opened() as client:
         missing = await client.call_tool("wait_for_approval", {"request_id": asked["request_id"], "wait_seconds": 0})
@@ -157,7 +167,11 @@ def test_http_is_for_bearer_clients_that_may_ask(running, raw, key):
     headers = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
     if key is not None:
         headers["Authorization"] = f"Bearer {key}".encode()
-    for method, body in (("POST", {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}), ("GET", None), ("DELETE", None)):
+    for method, body in (
+        ("POST", {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}),
+        ("GET", None),
+        ("DELETE", None),
+    ):
         answer = httpx2.request(method, f"{running.url}/mcp", headers=headers, json=body)
         assert answer.status_code in (401, 403), (method, answer)
         assert answer.headers["content-type"] == "application/problem+json"
@@ -168,19 +182,32 @@ def test_a_browser_is_refused_by_its_origin(running, raw):
     headers = {
         "Authorization": f"Bearer mcp.{raw('mcp').secret}", "Accept": "application/json, text/event-stream", "Origin": "https://evil.example",
     }  # fmt: skip
-    answer = httpx2.post(f"{running.url}/mcp", headers=headers, json={"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
+    answer = httpx2.post(
+        f"{running.url}/mcp", headers=headers, json={"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    )
     assert answer.status_code == 403, answer
 
 
 def test_a_message_that_is_too_long_is_refused(running, raw):
     headers = {"Authorization": f"Bearer mcp.{raw('mcp').secret}", "Accept": "application/json, text/event-stream"}
-    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "verify_token", "arguments": {"token": "x" * 700_000}}}
+    body = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": {"name": "verify_token", "arguments": {"token": "x" * 700_000}},
+    }
     assert httpx2.post(f"{running.url}/mcp", headers=headers, json=body).status_code == 413
 
 
 def test_stdio_needs_a_gate_that_serves(tmp_path):
     (tmp_path / "data").mkdir()
-    ran = subprocess.run([str(BINARY), "mcp", "--data", str(tmp_path / "data")], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    ran = subprocess.run(
+        [str(BINARY), "mcp", "--data", str(tmp_path / "data")],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert ran.returncode == 1 and "no gate serves" in ran.stderr and ran.stdout == ""
 
 

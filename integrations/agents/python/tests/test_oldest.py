@@ -21,7 +21,18 @@ def oldest():
     assert all("==" in one for one in pins), pins
     stamp = CACHE / "stamp"
     if not stamp.exists() or stamp.read_text() != "\n".join(pins):
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade", "--target", str(CACHE), *pins]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--upgrade",
+            "--target",
+            str(CACHE),
+            *pins,
+        ]
         ran = subprocess.run(command, capture_output=True, text=True)
         if ran.returncode != 0:
             pytest.skip(f"the oldest versions cannot be had: {ran.stderr[-300:]}")
@@ -31,9 +42,21 @@ def oldest():
 
 def test_every_fixture_is_judged_alike_with_the_oldest_libraries(oldest):
     env = {**os.environ, "PYTHONPATH": str(oldest), "PYTHONDONTWRITEBYTECODE": "1"}
-    version = subprocess.run([sys.executable, "-c", "import jwt; print(jwt.__version__)"], env=env, capture_output=True, text=True).stdout.strip()
+    version = subprocess.run(
+        [sys.executable, "-c", "import jwt; print(jwt.__version__)"], env=env, capture_output=True, text=True
+    ).stdout.strip()
     assert version == "2.10.0", version
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:randomly", str(HERE / "test_fixtures.py")]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:xdist",
+        "-p",
+        "no:randomly",
+        str(HERE / "test_fixtures.py"),
+    ]
     ran = subprocess.run(command, env=env, capture_output=True, text=True, cwd=HERE.parent)
     assert ran.returncode == 0, ran.stdout[-3000:]
     assert re.search(r"\d{3} passed", ran.stdout)

@@ -6,10 +6,9 @@ import json
 import openai
 import pytest
 from agents import Agent, OpenAIResponsesModel, UserError, function_tool, set_tracing_disabled
-from recorded import model_server
-
 from placet import openai as placet_openai
 from placet import openai_agents
+from recorded import model_server
 
 set_tracing_disabled(True)
 
@@ -22,7 +21,14 @@ def ask(name, payload=PAYLOAD, action="invoice.send"):
 
 
 def responses_call(tool, arguments, call_id="call_1"):
-    return {"type": "function_call", "id": f"fc_{call_id}", "call_id": call_id, "name": tool, "arguments": arguments, "status": "completed"}
+    return {
+        "type": "function_call",
+        "id": f"fc_{call_id}",
+        "call_id": call_id,
+        "name": tool,
+        "arguments": arguments,
+        "status": "completed",
+    }
 
 
 def responses_text(text):
@@ -45,7 +51,11 @@ def test_a_responses_agent_asks_and_the_executor_takes_its_token(gate, desk, raw
     send_invoice, sent = executor(gate)
     answering = desk.answers(raw("agent"), "invoice.send", "approve")
     use = json.dumps({**PAYLOAD, "approval_token": "{{approval_token}}"})
-    script = [[responses_call("request_approval", ask("responses-1"))], [responses_call("send_invoice", use)], responses_text("Done.")]
+    script = [
+        [responses_call("request_approval", ask("responses-1"))],
+        [responses_call("send_invoice", use)],
+        responses_text("Done."),
+    ]
     with model_server(script) as url:
         client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
         items, answer = [{"role": "user", "content": "Send invoice 4711."}], None
@@ -66,11 +76,19 @@ def test_a_responses_agent_asks_and_the_executor_takes_its_token(gate, desk, raw
 
 async def test_a_chat_agent_is_told_no_with_the_reason(agate, desk, raw):
     answering = desk.answers(raw("agent"), "invoice.chat", "reject", reason="wrong address")
-    call = {"id": "call_1", "type": "function", "function": {"name": "request_approval", "arguments": ask("chat-1", action="invoice.chat")}}
+    call = {
+        "id": "call_1",
+        "type": "function",
+        "function": {"name": "request_approval", "arguments": ask("chat-1", action="invoice.chat")},
+    }
     with model_server([{"content": None, "tool_calls": [call]}, {"content": "It was refused."}]) as url:
         client = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
         messages = [{"role": "user", "content": "Send invoice 4711."}]
-        first = (await client.chat.completions.create(model="m", messages=messages, tools=[placet_openai.chat_tool()])).choices[0].message
+        first = (
+            (await client.chat.completions.create(model="m", messages=messages, tools=[placet_openai.chat_tool()]))
+            .choices[0]
+            .message
+        )
         told = await placet_openai.answer_chat_call(agate, first.tool_calls[0])
         messages += [first.model_dump(exclude_none=True), told]
         last = await client.chat.completions.create(model="m", messages=messages)
@@ -101,7 +119,11 @@ def test_while_nobody_answers_the_model_is_told_to_call_again(gate, raw):
     assert said["request_id"] == "pending-1"
     again = json.loads(placet_openai.answer_responses_call(gate, call, wait_seconds=0)["output"])
     assert again == said
-    pending = [row for row in raw("agent").list(status="pending", limit=100).json()["requests"] if row["action"] == "invoice.later"]
+    pending = [
+        row
+        for row in raw("agent").list(status="pending", limit=100).json()["requests"]
+        if row["action"] == "invoice.later"
+    ]
     assert len(pending) == 1
     gate.cancel(pending[0]["request_id"])
 
@@ -129,16 +151,26 @@ def invoice_tool():
 async def test_a_tool_marked_as_needing_approval_waits_for_placet(agate, desk, raw):
     tool, sent = invoice_tool()
     answering = desk.answers(raw("agent"), "send_invoice", "approve", "reject", reason="as agreed")
-    script = [[responses_call("send_invoice", json.dumps(PAYLOAD), f"call_{n}") for n in (1, 2)], responses_text("x"), responses_text("One was sent.")]
+    script = [
+        [responses_call("send_invoice", json.dumps(PAYLOAD), f"call_{n}") for n in (1, 2)],
+        responses_text("x"),
+        responses_text("One was sent."),
+    ]
     with model_server(script) as url:
         result = await openai_agents.run(agent(url, [tool]), "Send both.", agate)
         outputs = [item["output"] for item in url.calls[-1]["input"] if item.get("type") == "function_call_output"]
     answering.done()
     assert result.final_output == "One was sent." and sent == [("acme@example.com", 5000)]
-    assert sorted(outputs)[1] == "sent" and "Not approved, and not done." in sorted(outputs)[0] and "as agreed" in sorted(outputs)[0]
+    assert (
+        sorted(outputs)[1] == "sent"
+        and "Not approved, and not done." in sorted(outputs)[0]
+        and "as agreed" in sorted(outputs)[0]
+    )
 
 
-@pytest.mark.parametrize("arguments", ['{"to":"a","amount":1,"amount":1000000}', '{"to":"a","amount":9007199254740993}'])
+@pytest.mark.parametrize(
+    "arguments", ['{"to":"a","amount":1,"amount":1000000}', '{"to":"a","amount":9007199254740993}']
+)
 async def test_arguments_with_two_readings_are_never_run(agate, arguments):
     tool, sent = invoice_tool()
     with model_server([[responses_call("send_invoice", arguments)], responses_text("Refused.")]) as url:
@@ -151,7 +183,9 @@ async def test_without_a_gate_a_tool_is_rejected(free_url):
 
     tool, sent = invoice_tool()
     async with AsyncPlacet(free_url, "agent", "whsec_x", patience_seconds=0.3) as away:
-        with model_server([[responses_call("send_invoice", json.dumps(PAYLOAD))], responses_text("Not possible.")]) as url:
+        with model_server(
+            [[responses_call("send_invoice", json.dumps(PAYLOAD))], responses_text("Not possible.")]
+        ) as url:
             result = await openai_agents.run(agent(url, [tool]), "Send it.", away)
     assert result.final_output == "Not possible." and sent == []
 
@@ -176,13 +210,20 @@ async def test_the_approval_tool_serves_an_executor_of_the_agents_sdk(agate, des
     assert "approval_token" in send_invoice.params_json_schema["required"]
     answering = desk.answers(raw("agent"), "invoice.tool", "approve")
     use = json.dumps({**PAYLOAD, "approval_token": "{{approval_token}}"})
-    script = [[responses_call("request_approval", ask("tool-1", action="invoice.tool"))], [responses_call("send_invoice", use, "call_2")], responses_text("Done.")]
+    script = [
+        [responses_call("request_approval", ask("tool-1", action="invoice.tool"))],
+        [responses_call("send_invoice", use, "call_2")],
+        responses_text("Done."),
+    ]
     with model_server(script) as url:
         clerk = agent(url, [openai_agents.approval_tool(agate), send_invoice])
         result = await openai_agents.run(clerk, "Send it.", agate)
     answering.done()
     assert result.final_output == "Done." and sent == [("acme@example.com", 5000)]
-    with model_server([[responses_call("send_invoice", json.dumps({**PAYLOAD, "approval_token": "approved"}))]]) as url, pytest.raises(UserError, match="approval token is not valid"):
+    with (
+        model_server([[responses_call("send_invoice", json.dumps({**PAYLOAD, "approval_token": "approved"}))]]) as url,
+        pytest.raises(UserError, match="approval token is not valid"),
+    ):
         await asyncio.wait_for(openai_agents.run(agent(url, [send_invoice]), "Send it.", agate), 60)
     assert len(sent) == 1
 
@@ -193,7 +234,11 @@ async def test_a_call_id_that_comes_again_runs_nothing_that_nobody_approved(agat
     tool, sent = invoice_tool()
     action = "send_invoice"
     answering = desk.answers(raw("agent"), action, "approve")
-    script = [[responses_call(action, json.dumps(PAYLOAD), "call_0")], [responses_call(action, json.dumps(second), "call_0")], responses_text("Done.")]
+    script = [
+        [responses_call(action, json.dumps(PAYLOAD), "call_0")],
+        [responses_call(action, json.dumps(second), "call_0")],
+        responses_text("Done."),
+    ]
     with model_server(script) as url:
         try:
             await openai_agents.run(agent(url, [tool]), "Send it.", agate, timeout_seconds=2)
@@ -205,7 +250,10 @@ async def test_a_call_id_that_comes_again_runs_nothing_that_nobody_approved(agat
 
 async def test_two_calls_of_one_answer_under_one_id_do_not_share_an_approval(agate, desk, raw):
     tool, sent = invoice_tool()
-    calls = [responses_call("send_invoice", json.dumps({**PAYLOAD, "amount": amount}), "call_0") for amount in (5000, 999_999)]
+    calls = [
+        responses_call("send_invoice", json.dumps({**PAYLOAD, "amount": amount}), "call_0")
+        for amount in (5000, 999_999)
+    ]
     answering = desk.answers(raw("agent"), "send_invoice", "approve")
     with model_server([calls, responses_text("Done.")]) as url:
         try:
@@ -223,11 +271,15 @@ async def test_a_hosted_servers_tool_is_another_action_than_a_function_of_its_na
     from agents.items import ToolApprovalItem
     from openai.types.responses.response_output_item import McpApprovalRequest
 
-    request = McpApprovalRequest(id="r1", arguments="{}", name="look", server_label="my crm", type="mcp_approval_request")
+    request = McpApprovalRequest(
+        id="r1", arguments="{}", name="look", server_label="my crm", type="mcp_approval_request"
+    )
     clerk = Agent(name="Clerk")
     items = {
         "mcp.my-crm-": ToolApprovalItem(clerk, request),
-        "billing.look": ToolApprovalItem(clerk, {"type": "function_call", "name": "look", "namespace": "billing", "arguments": "{}", "call_id": "c"}),
+        "billing.look": ToolApprovalItem(
+            clerk, {"type": "function_call", "name": "look", "namespace": "billing", "arguments": "{}", "call_id": "c"}
+        ),
         "look": ToolApprovalItem(clerk, {"type": "function_call", "name": "look", "arguments": "{}", "call_id": "c"}),
     }
     actions = {name: openai_agents._action(item, item.name) for name, item in items.items()}
@@ -237,9 +289,31 @@ async def test_a_hosted_servers_tool_is_another_action_than_a_function_of_its_na
 def test_no_two_tools_share_an_action():
     from placet.tools import action_of
 
-    names = ["pay", "pay ", " pay", "pay!", "pay?", "pay.", "p\u0430y", "", "x" * 80, "x" * 81, "x" * 82, "pay-", "PAY", "päy", "p\u0308ay", "auto.pay", "auto/pay"]
+    names = [
+        "pay",
+        "pay ",
+        " pay",
+        "pay!",
+        "pay?",
+        "pay.",
+        "p\u0430y",
+        "",
+        "x" * 80,
+        "x" * 81,
+        "x" * 82,
+        "pay-",
+        "PAY",
+        "päy",
+        "p\u0308ay",
+        "auto.pay",
+        "auto/pay",
+    ]
     actions = [action_of(name, "claude.") for name in names]
-    assert len(set(actions)) == len(names) and actions[0] == "claude.pay" and all(len(one) <= 128 and "auto.pay" not in one for one in actions)
+    assert (
+        len(set(actions)) == len(names)
+        and actions[0] == "claude.pay"
+        and all(len(one) <= 128 and "auto.pay" not in one for one in actions)
+    )
 
 
 def test_a_model_names_no_request_but_its_own(gate, raw, desk):
@@ -250,12 +324,27 @@ def test_a_model_names_no_request_but_its_own(gate, raw, desk):
         call = openai.types.responses.ResponseFunctionToolCall(
             arguments=ask("invoice-77", action="label.pay"), call_id="c", name="request_approval", type="function_call"
         )
-        told[conversation] = json.loads(placet_openai.answer_responses_call(gate, call, wait_seconds=0, conversation=conversation)["output"])
-    rows = [row["request_id"] for row in raw("agent").list(status="pending", limit=100).json()["requests"] if row["action"] == "label.pay"]
+        told[conversation] = json.loads(
+            placet_openai.answer_responses_call(gate, call, wait_seconds=0, conversation=conversation)["output"]
+        )
+    rows = [
+        row["request_id"]
+        for row in raw("agent").list(status="pending", limit=100).json()["requests"]
+        if row["action"] == "label.pay"
+    ]
     assert len(set(rows)) == 4 and {one["request_id"] for one in told.values()} == {"invoice-77"}
-    other = json.loads(placet_openai.answer_responses_call(gate, openai.types.responses.ResponseFunctionToolCall(
-        arguments=ask("invoice-77", {**PAYLOAD, "amount": 1}, "label.pay"), call_id="c", name="request_approval", type="function_call"
-    ), wait_seconds=0)["output"])
+    other = json.loads(
+        placet_openai.answer_responses_call(
+            gate,
+            openai.types.responses.ResponseFunctionToolCall(
+                arguments=ask("invoice-77", {**PAYLOAD, "amount": 1}, "label.pay"),
+                call_id="c",
+                name="request_approval",
+                type="function_call",
+            ),
+            wait_seconds=0,
+        )["output"]
+    )
     assert other["status"] == "pending"
     for row in raw("agent").list(status="pending", limit=100).json()["requests"]:
         if row["action"] == "label.pay":
@@ -265,12 +354,18 @@ def test_a_model_names_no_request_but_its_own(gate, raw, desk):
 def test_a_model_that_names_nothing_is_told_a_name_to_go_on_with(gate, raw):
     def call(**extra):
         arguments = {"summary": "s", "action": "nameless.pay", "payload": PAYLOAD, **extra}
-        item = openai.types.responses.ResponseFunctionToolCall(arguments=json.dumps(arguments), call_id="c", name="request_approval", type="function_call")
+        item = openai.types.responses.ResponseFunctionToolCall(
+            arguments=json.dumps(arguments), call_id="c", name="request_approval", type="function_call"
+        )
         return json.loads(placet_openai.answer_responses_call(gate, item, wait_seconds=0)["output"])
 
     first = call()
     assert call(request_id=first["request_id"])["request_id"] == first["request_id"] != call()["request_id"]
-    rows = [row for row in raw("agent").list(status="pending", limit=100).json()["requests"] if row["action"] == "nameless.pay"]
+    rows = [
+        row
+        for row in raw("agent").list(status="pending", limit=100).json()["requests"]
+        if row["action"] == "nameless.pay"
+    ]
     assert len(rows) == 2
     for row in rows:
         gate.cancel(row["request_id"])

@@ -11,14 +11,20 @@ READMES = ["README.md", "python/README.md"]
 
 
 def blocks(kind):
-    return [(name, text) for name in READMES for text in re.findall(rf"```{kind}\n(.*?)```", (AGENTS / name).read_text(), re.DOTALL)]
+    return [
+        (name, text)
+        for name in READMES
+        for text in re.findall(rf"```{kind}\n(.*?)```", (AGENTS / name).read_text(), re.DOTALL)
+    ]
 
 
 @pytest.mark.parametrize(("name", "text"), blocks("python"))
 def test_a_python_block_runs(name, text, running, raw, desk):
     client = "agent" if "requires_approval" in text else "payments"
     secret = raw("agent").secret
-    text = text.replace("http://127.0.0.1:8484", running.url).replace('"my-agent", "whsec_…"', f'"agent", "{secret}", algorithm="HS256"')
+    text = text.replace("http://127.0.0.1:8484", running.url).replace(
+        '"my-agent", "whsec_…"', f'"agent", "{secret}", algorithm="HS256"'
+    )
     made = {}
     answering = desk.answers(raw("agent"), "invoice.pay", "approve") if client == "agent" else None
     exec(compile(text, name, "exec"), made)

@@ -25,6 +25,7 @@ except (Exception, SystemExit) as error:
 
 
 __all__ = [
+    "UNCHECKED",
     "Approval",
     "AsyncPlacet",
     "Authorized",
@@ -38,7 +39,6 @@ __all__ = [
     "Placet",
     "PlacetError",
     "TimedOut",
-    "UNCHECKED",
     "Unreachable",
     "canonical",
     "digest",

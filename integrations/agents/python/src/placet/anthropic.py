@@ -17,9 +17,13 @@ def tool() -> dict[str, Any]:
 
 
 @overload
-def answer(gate: Placet, block: Any, wait_seconds: float | None = None, conversation: str | None = None) -> dict[str, Any]: ...
+def answer(
+    gate: Placet, block: Any, wait_seconds: float | None = None, conversation: str | None = None
+) -> dict[str, Any]: ...
 @overload
-def answer(gate: AsyncPlacet, block: Any, wait_seconds: float | None = None, conversation: str | None = None) -> Awaitable[dict[str, Any]]: ...
+def answer(
+    gate: AsyncPlacet, block: Any, wait_seconds: float | None = None, conversation: str | None = None
+) -> Awaitable[dict[str, Any]]: ...
 def answer(gate: Any, block: Any, wait_seconds: float | None = None, conversation: str | None = None) -> Any:
     """The `tool_result` block for a `tool_use` block that calls `request_approval`."""
 

@@ -59,7 +59,9 @@ def strict_object(text: str | bytes) -> dict[str, Any]:
 
     try:
         # Bytes are UTF-8 and nothing else: `json.loads` would guess at UTF-16.
-        value = json.loads(text if isinstance(text, str) else text.decode(), object_pairs_hook=pairs, parse_constant=constant)
+        value = json.loads(
+            text if isinstance(text, str) else text.decode(), object_pairs_hook=pairs, parse_constant=constant
+        )
     except InvalidPayload:
         raise
     except (ValueError, RecursionError) as error:  # a ValueError also for thousands of digits
@@ -86,4 +88,6 @@ def _plain(value: Any, path: str) -> Any:
         if any(type(name) is not str for name in value):
             raise InvalidPayload(f"{path} has a key that is not a string")
         return {name: _plain(item, f"{path}.{name}") for name, item in value.items()}
-    raise InvalidPayload(f"{path} is a {kind.__name__}, which is not JSON; turn it into text, numbers, lists or objects")
+    raise InvalidPayload(
+        f"{path} is a {kind.__name__}, which is not JSON; turn it into text, numbers, lists or objects"
+    )

@@ -48,7 +48,14 @@ def main() -> NoReturn:
         _watch(options.timeout)
         _heed_signals()
         approved = _ask(options.timeout, began + options.timeout)
-        _say({"hookEventName": "PreToolUse", "permissionDecision": "allow", "permissionDecisionReason": "approved", "updatedInput": approved})
+        _say(
+            {
+                "hookEventName": "PreToolUse",
+                "permissionDecision": "allow",
+                "permissionDecisionReason": "approved",
+                "updatedInput": approved,
+            }
+        )
         if time.monotonic() < began + options.timeout:
             os._exit(ALLOWS)
         reason = "the answer came too late"
@@ -67,7 +74,9 @@ def _options() -> argparse.Namespace:
         return value
 
     parser = argparse.ArgumentParser(prog="placet-claude-hook", description="Claude Code's PreToolUse hook for Placet")
-    parser.add_argument("--timeout", type=seconds, default=540.0, metavar="SECONDS", help="deny after so long (default 540)")
+    parser.add_argument(
+        "--timeout", type=seconds, default=540.0, metavar="SECONDS", help="deny after so long (default 540)"
+    )
     try:
         return parser.parse_args()
     except SystemExit:

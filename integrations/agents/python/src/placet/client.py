@@ -63,7 +63,9 @@ class _Client:
         options.setdefault("algorithm", os.environ.get("PLACET_TOKEN_ALG") or "EdDSA")
         if os.environ.get("PLACET_AUDIENCE"):
             options.setdefault("audience", _listed(os.environ["PLACET_AUDIENCE"]))
-        return cls(os.environ["PLACET_URL"], os.environ["PLACET_CLIENT"], _listed(os.environ["PLACET_SECRET"]), **options)
+        return cls(
+            os.environ["PLACET_URL"], os.environ["PLACET_CLIENT"], _listed(os.environ["PLACET_SECRET"]), **options
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r}, {self.settings.client!r})"
@@ -192,7 +194,9 @@ class AsyncPlacet(_Client, Awaiting):
         """As `Placet.redeem`."""
         return await self.run(flows.redeem(self.settings, token, payload, redeemed_by))
 
-    async def use_token(self, token: object, payload: Payload, action: str, audience: str | None = None) -> dict[str, Any]:
+    async def use_token(
+        self, token: object, payload: Payload, action: str, audience: str | None = None
+    ) -> dict[str, Any]:
         """As `Placet.use_token`."""
         return (await self.run(flows.use_token(self.settings, token, payload, action, audience)))[0]
 

@@ -58,9 +58,12 @@ class Blocking:
 
     def _send(self, step: Send) -> Reply:
         try:
-            with within(step.seconds), self._http.stream(
-                step.method, step.path, headers=dict(step.headers), content=step.body or None, timeout=step.seconds
-            ) as answer:
+            with (
+                within(step.seconds),
+                self._http.stream(
+                    step.method, step.path, headers=dict(step.headers), content=step.body or None, timeout=step.seconds
+                ) as answer,
+            ):
                 body = bytearray()
                 for chunk in answer.iter_bytes():
                     body += chunk
@@ -135,9 +138,12 @@ class Awaiting:
 
     async def _send(self, step: Send) -> Reply:
         try:
-            async with asyncio.timeout(step.seconds), self._http.stream(
-                step.method, step.path, headers=dict(step.headers), content=step.body or None, timeout=step.seconds
-            ) as answer:
+            async with (
+                asyncio.timeout(step.seconds),
+                self._http.stream(
+                    step.method, step.path, headers=dict(step.headers), content=step.body or None, timeout=step.seconds
+                ) as answer,
+            ):
                 body = bytearray()
                 async for chunk in answer.aiter_bytes():
                     body += chunk
@@ -176,7 +182,10 @@ def _sigterm_raises() -> Iterator[None]:
 
     A program that handles SIGTERM itself keeps its own way.
     """
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    ):
         yield
         return
 
@@ -206,7 +215,10 @@ def _sigterm_cancels() -> Iterator[None]:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     tasks = _flows.get(loop)
     if tasks is None:
-        if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        if (
+            threading.current_thread() is not threading.main_thread()
+            or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        ):
             yield
             return
         try:

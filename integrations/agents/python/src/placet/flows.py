@@ -110,7 +110,11 @@ def call(
     raw = b"" if body is None else json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     patient = Patience(settings.patience if patience is None else patience, until)
     while True:
-        headers = signing.headers(settings.client, settings.secrets, int(settings.clock()), method, path, raw) if signed else {}
+        headers = (
+            signing.headers(settings.client, settings.secrets, int(settings.clock()), method, path, raw)
+            if signed
+            else {}
+        )
         if body is not None:
             headers["Content-Type"] = "application/json"
         seconds = ANSWER_SECONDS + waits
@@ -154,7 +158,9 @@ def _refusal(reply: Reply) -> GateError | Unreachable:
         if not isinstance(code, str):
             raise TypeError
     except (ValueError, KeyError, TypeError, RecursionError):
-        return Unreachable(f"the answer is {reply.status}: this does not seem to be a gate", final=not is_tried_again(reply.status))
+        return Unreachable(
+            f"the answer is {reply.status}: this does not seem to be a gate", final=not is_tried_again(reply.status)
+        )
     return GateError(reply.status, code, str(problem.get("detail") or problem.get("title") or "refused"), problem)
 
 
@@ -217,7 +223,9 @@ def get(settings: Settings, request_id: str, wait_seconds: int = 0, until: float
     return Approval.of(_json((yield from call(settings, "GET", path, waits=wait_seconds, until=until))))
 
 
-def wait(settings: Settings, request_id: str, seconds: float | None = None, until: float | None = None) -> Flow[Approval]:
+def wait(
+    settings: Settings, request_id: str, seconds: float | None = None, until: float | None = None
+) -> Flow[Approval]:
     """The approval once it has ended, or as it stands after so many seconds. Nothing is waited for beyond `until`."""
     listen = None if seconds is None else settings.monotonic() + seconds
     if until is None and listen is not None:
@@ -237,7 +245,9 @@ def wait(settings: Settings, request_id: str, seconds: float | None = None, unti
             yield Pause(0.2)
 
 
-def cancel(settings: Settings, request_id: str, until: float | None = None, patience: float | None = None) -> Flow[Approval]:
+def cancel(
+    settings: Settings, request_id: str, until: float | None = None, patience: float | None = None
+) -> Flow[Approval]:
     """Withdraws it; where it has ended already, how it ended."""
     path = f"/v1/requests/{quote(request_id, safe='')}/cancel"
     try:
@@ -340,7 +350,9 @@ def authorize(
     """
     until = None if timeout_seconds is None else settings.monotonic() + timeout_seconds
     name = request_id or new_request_id(action)
-    return (yield from _authorize(settings, action, payload, summary, name, timeout_seconds, until, metadata, notify, None))
+    return (
+        yield from _authorize(settings, action, payload, summary, name, timeout_seconds, until, metadata, notify, None)
+    )
 
 
 def authorize_use(
@@ -400,7 +412,12 @@ def _authorize(
             raise  # it was not taken, or is another question's name
         if approval is None or not approval.ended:
             yield from withdraw(settings, name, action, digest(text), approval, until, error)
-        if isinstance(error, Unreachable) and approval is not None and until is not None and settings.monotonic() >= until:
+        if (
+            isinstance(error, Unreachable)
+            and approval is not None
+            and until is not None
+            and settings.monotonic() >= until
+        ):
             raise TimedOut(approval, f"{name}: nobody answered in time, and the gate is away") from error
         raise
     if not approval.approved or approval.token is None:

@@ -104,7 +104,9 @@ def requires_approval(
         def asking(*args: P.args, **kwargs: P.kwargs) -> R:
             payload, kept = gated.payload(args, kwargs)
             try:
-                authorized = gate.authorize(**gated.question(action, payload, summary, request_id, timeout_seconds, notify))
+                authorized = gate.authorize(
+                    **gated.question(action, payload, summary, request_id, timeout_seconds, notify)
+                )
             except (TimedOut, Unreachable):
                 if fallback is None:
                     raise
@@ -138,7 +140,9 @@ def requires_approval_async(
         async def asking(*args: P.args, **kwargs: P.kwargs) -> R:
             payload, kept = gated.payload(args, kwargs)
             try:
-                authorized = await gate.authorize(**gated.question(action, payload, summary, request_id, timeout_seconds, notify))
+                authorized = await gate.authorize(
+                    **gated.question(action, payload, summary, request_id, timeout_seconds, notify)
+                )
             except (TimedOut, Unreachable):
                 if fallback is None:
                     raise

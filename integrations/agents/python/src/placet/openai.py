@@ -29,10 +29,16 @@ def chat_tool() -> dict[str, Any]:
 
 
 @overload
-def answer_responses_call(gate: Placet, call: Any, wait_seconds: float | None = None, conversation: str | None = None) -> dict[str, Any]: ...
+def answer_responses_call(
+    gate: Placet, call: Any, wait_seconds: float | None = None, conversation: str | None = None
+) -> dict[str, Any]: ...
 @overload
-def answer_responses_call(gate: AsyncPlacet, call: Any, wait_seconds: float | None = None, conversation: str | None = None) -> Awaitable[dict[str, Any]]: ...
-def answer_responses_call(gate: Any, call: Any, wait_seconds: float | None = None, conversation: str | None = None) -> Any:
+def answer_responses_call(
+    gate: AsyncPlacet, call: Any, wait_seconds: float | None = None, conversation: str | None = None
+) -> Awaitable[dict[str, Any]]: ...
+def answer_responses_call(
+    gate: Any, call: Any, wait_seconds: float | None = None, conversation: str | None = None
+) -> Any:
     """The `function_call_output` item for a `function_call` item that calls `request_approval`."""
 
     def flow() -> Flow[dict[str, Any]]:
@@ -43,9 +49,13 @@ def answer_responses_call(gate: Any, call: Any, wait_seconds: float | None = Non
 
 
 @overload
-def answer_chat_call(gate: Placet, call: Any, wait_seconds: float | None = None, conversation: str | None = None) -> dict[str, Any]: ...
+def answer_chat_call(
+    gate: Placet, call: Any, wait_seconds: float | None = None, conversation: str | None = None
+) -> dict[str, Any]: ...
 @overload
-def answer_chat_call(gate: AsyncPlacet, call: Any, wait_seconds: float | None = None, conversation: str | None = None) -> Awaitable[dict[str, Any]]: ...
+def answer_chat_call(
+    gate: AsyncPlacet, call: Any, wait_seconds: float | None = None, conversation: str | None = None
+) -> Awaitable[dict[str, Any]]: ...
 def answer_chat_call(gate: Any, call: Any, wait_seconds: float | None = None, conversation: str | None = None) -> Any:
     """The `tool` message for a tool call that calls `request_approval`."""
 

@@ -41,7 +41,9 @@ async def decide(result: RunResult, gate: AsyncPlacet, *, timeout_seconds: float
     return state
 
 
-async def _decide(state: RunState[Any], item: ToolApprovalItem, gate: AsyncPlacet, timeout_seconds: float | None) -> None:
+async def _decide(
+    state: RunState[Any], item: ToolApprovalItem, gate: AsyncPlacet, timeout_seconds: float | None
+) -> None:
     try:
         name, arguments = item.name, item.arguments
         if name is None or arguments is None:
@@ -77,7 +79,9 @@ def _action(item: ToolApprovalItem, name: str) -> str:
     return tools.action_of(name)
 
 
-def approval_tool(gate: AsyncPlacet, wait_seconds: float | None = None, conversation: str | None = None) -> FunctionTool:
+def approval_tool(
+    gate: AsyncPlacet, wait_seconds: float | None = None, conversation: str | None = None
+) -> FunctionTool:
     """`request_approval` as a tool that the model calls by itself, for executors that take a token."""
 
     async def call(_context: ToolContext[Any], arguments: str) -> str:

@@ -59,7 +59,10 @@ def answer(
     approval: Approval | None = None
     try:
         asked = strict_object(arguments) if isinstance(arguments, str) else arguments
-        if not isinstance(asked, Mapping) or not set(PARAMETERS["required"]) <= asked.keys() <= PARAMETERS["properties"].keys():
+        if (
+            not isinstance(asked, Mapping)
+            or not set(PARAMETERS["required"]) <= asked.keys() <= PARAMETERS["properties"].keys()
+        ):
             raise PlacetError(f"{NAME} takes {', '.join(PARAMETERS['properties'])}")
         label = secrets.token_hex(8) if asked.get("request_id") is None else asked["request_id"]
         action = asked["action"]
@@ -69,7 +72,9 @@ def answer(
             raise PlacetError("request_id is 1 to 128 of A-Za-z0-9._:-")
         text = canonical(asked["payload"])
         name = _name(settings.client, conversation, label, action, text)
-        approval = yield from flows.ask(settings, request_id=name, summary=asked["summary"], action=action, payload=decoded(text))
+        approval = yield from flows.ask(
+            settings, request_id=name, summary=asked["summary"], action=action, payload=decoded(text)
+        )
         if not approval.ended:
             approval = yield from flows.wait(settings, name, wait_seconds)
         if approval.approved:
