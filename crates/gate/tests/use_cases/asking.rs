@@ -61,6 +61,20 @@ async fn every_caller_is_called_back_also_one_that_joins_after_the_end() {
         let url = format!("https://{number}.example.com/");
         ask(&world, "n8n", calling_back(pay("r1", 5), &url)).await.unwrap();
     }
+    world.deliver_all().await;
+    // The list is full: who asks now has the outcome in the answer, and no call.
+    let last = ask(&world, "n8n", calling_back(pay("r1", 5), "https://x.example.com/")).await.unwrap();
+    assert_eq!((last.is_new, last.request.status()), (false, Status::Approved));
+    assert!(world.deliver_all().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_waiting_request_has_twenty_callers_at_most() {
+    let (world, _) = world().await;
+    for number in 0..20 {
+        let url = format!("https://{number}.example.com/");
+        ask(&world, "n8n", calling_back(pay("r1", 5), &url)).await.unwrap();
+    }
     let refused = ask(&world, "n8n", calling_back(pay("r1", 5), "https://x.example.com/")).await;
     assert_eq!(code(refused), "invalid_request");
 }
