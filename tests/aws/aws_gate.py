@@ -208,15 +208,16 @@ class AwsGate(Backend):
     def idle(self):
         """Nothing is in the deadline queue for now, and nothing waits to be told.
 
-        What a policy leaves there for the day on which somebody comes back is not for now.
+        The later looks of a policy (when its predecessor is forgotten everywhere, when somebody comes back) are not for
+        now; one that is being taken is in the queue.
         """
         attributes = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         queue = self.aws.client("sqs").get_queue_attributes(
             QueueUrl=self.outputs["DeadlineQueueUrl"], AttributeNames=attributes
         )["Attributes"]
-        tomorrow = (time.time() + 24 * 60 * 60) * 1000
+        now = time.time() * 1000
         items = (item for item in self.items("RequestsTable") if item["pk"].startswith("m#"))
-        waiting = [item for item in items if not ("reassign" in item["payload"] and item["due_at"] > tomorrow)]
+        waiting = [item for item in items if not ("reassign" in item["payload"] and item["due_at"] > now)]
         return not waiting and not any(map(int, queue.values()))
 
     def audit(self):

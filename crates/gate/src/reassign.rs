@@ -9,16 +9,19 @@ use crate::{Error, Gate};
 /// How many open requests are read at once.
 const PAGE: usize = 100;
 
+/// A call that began under the policy before may write for so long, in milliseconds: a function runs no longer.
+const CALL_MS: i64 = 30_000;
+
 impl Gate {
     /// Looks at everything that is pending under the policy in force: asks who is new, drops who has left, passes on.
     ///
-    /// Returns when to do so again, because somebody goes away or comes back then; `None` where that is not to be
-    /// expected, or where `version` is no longer the policy in force, whose own look does it.
+    /// Returns when to do so again: once nobody takes requests under the policy before any more, and when somebody goes
+    /// away or comes back. `None` where neither is to be expected, or where `version` is no longer the policy in force,
+    /// whose own look does it.
     pub async fn reassign_pending(&self, version: u32) -> Result<Option<Timestamp>, Error> {
         let Some(policy) = self.reload_policy().await? else { return Ok(None) };
-        if policy.version != version {
-            return Ok(None);
-        }
+        let installed = self.store.policy().await?.filter(|record| record.version == version);
+        let Some(installed) = installed.filter(|_| policy.version == version) else { return Ok(None) };
         let mut after = None;
         loop {
             let page = self.store.pending(after, PAGE).await?;
@@ -46,6 +49,13 @@ impl Gate {
                 break;
             }
         }
-        Ok(policy.next_absence_change(self.clock.now()))
+        let now = self.clock.now();
+        // Another process keeps a policy for so long, and asks those whom that one names.
+        let taken_over = self
+            .settings
+            .policy_max_age_ms
+            .map(|age| installed.installed_at.plus_millis(age.saturating_add(CALL_MS)))
+            .filter(|at| *at > now);
+        Ok([taken_over, policy.next_absence_change(now)].into_iter().flatten().min())
     }
 }

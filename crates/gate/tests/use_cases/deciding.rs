@@ -174,6 +174,27 @@ async fn a_look_says_when_somebody_next_goes_away_or_comes_back() {
 }
 
 #[tokio::test]
+async fn what_another_process_took_under_the_policy_before_is_looked_at_too() {
+    let (world, _) = world().await;
+    let (old, new) = (another(&world, Some(10_000)), another(&world, Some(10_000)));
+    assert_eq!(old.gate.policy().await.unwrap().version, 1);
+    let started = placet_gate::ports::Clock::now(&*world.clock);
+    world.install(&without_bob()).await;
+    let again = new.gate.reassign_pending(2).await.unwrap().unwrap();
+    assert_eq!(again.millis_since(started), 40_000);
+    // After that look, and before it has heard of the new policy.
+    let request = asked(&old, pay("r1", 5)).await;
+    assert_eq!(request.asked().policy, 1);
+    let names_bob = |request: &placet_core::request::Request| {
+        request.pending().unwrap().asked.iter().any(|assignee| assignee.reviewer.as_str() == "bob")
+    };
+    assert!(names_bob(&request));
+    world.clock.advance(40_000);
+    assert_eq!(new.gate.reassign_pending(2).await.unwrap(), None);
+    assert!(!names_bob(&stored(&world, &request).await));
+}
+
+#[tokio::test]
 async fn a_policy_that_cannot_be_read_anew_is_not_used_beyond_its_age() {
     let (world, store) = world().await;
     let lambda = another(&world, Some(10_000));
