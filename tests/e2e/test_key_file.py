@@ -21,5 +21,6 @@ def test_the_keyring_is_for_its_owners_eyes_only(local_gate):
     for path in keyrings:
         assert path.stat().st_mode & 0o777 == 0o600, path
     for path in gate.data.rglob("*"):
-        if path.is_file():
+        # The gate goes on writing: a file may have got its last name since it was listed.
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError):
             assert secret.encode() not in path.read_bytes(), path

@@ -1,0 +1,211 @@
+//! Reading `placet.toml`: the whole file is checked, and all faults are reported together with their places.
+
+mod clients;
+mod examples;
+mod reviewers;
+mod rules;
+mod stages;
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use toml::de::DeTable;
+
+use self::clients::{check_clients, read_client};
+use self::examples::review;
+use self::reviewers::{check_reviewers, read_reviewer};
+use self::rules::read_rule;
+use super::cel::{ConditionFault, Findings};
+use super::dead_ends::Tables;
+use super::diagnostic::{Diagnostic, Diagnostics};
+use super::toml_tree::{Node, Table, too_deep};
+use super::{Client, Condition, Policy, Reviewer, Rule};
+use crate::grammar::base_url;
+use crate::id::NotAnId;
+use crate::payload::sha256_hex;
+
+/// What a look at a policy found.
+#[derive(Debug)]
+pub struct Report {
+    /// The policy, if it has no faults.
+    pub policy: Result<Policy, Vec<Diagnostic>>,
+    /// Things that are allowed but that an operator should know of.
+    pub warnings: Vec<Diagnostic>,
+}
+
+impl Policy {
+    /// Reads and checks a policy. `Err` holds every fault.
+    pub fn read(text: &str) -> Result<Self, Vec<Diagnostic>> {
+        Self::check(text).policy
+    }
+
+    /// Reads a policy that was checked when it was installed as that version: its examples are not tried again, and a
+    /// condition is compiled when a request first reaches it.
+    ///
+    /// A function that never tests a condition then does not hold the compiler either.
+    pub fn load_trusted(text: &str, version: u32) -> Result<Self, Vec<Diagnostic>> {
+        let trusting = Strictness {
+            condition: |source| Ok((Condition::unchecked(source), Findings::default())),
+            review: |_, _, _| {},
+        };
+        trusting.report(text).policy.map(|policy| Self { version, ..policy })
+    }
+
+    /// Reads and checks a policy; also says what an operator should think twice about.
+    pub fn check(text: &str) -> Report {
+        Strictness { condition: Condition::compile, review }.report(text)
+    }
+}
+
+/// A condition and what was noticed of it, or what is wrong with it.
+type Compilation = Result<(Condition, Findings), Vec<ConditionFault>>;
+
+/// How closely a policy is looked at.
+#[derive(Clone, Copy)]
+struct Strictness {
+    condition: fn(&str) -> Compilation,
+    /// Looks at the whole, once every part of it could be read.
+    review: fn(&Tables<'_, '_, '_>, &Policy, &Diagnostics<'_>),
+}
+
+impl Strictness {
+    fn report(self, text: &str) -> Report {
+        let faults = Diagnostics::new(text);
+        let warnings = Diagnostics::new(text);
+        if let Some(at) = too_deep(text) {
+            faults.add(at..at + 1, "the file nests too deep from here on");
+            return Report { policy: Err(faults.take()), warnings: Vec::new() };
+        }
+        let (tree, errors) = DeTable::parse_recoverable(text);
+        for error in &errors {
+            faults.add(error.span().unwrap_or(0..0), error.message().to_lowercase());
+        }
+        let policy = {
+            let root = Table::root(&tree, &faults);
+            read_policy(&root, text, &warnings, self)
+        };
+        let mut found = faults.take();
+        // Where a line cannot be read as TOML, what its parts lack says nothing.
+        let line_of = |span: Option<Range<usize>>| {
+            Diagnostic::new(text, span.unwrap_or(0..0), String::new(), None).line
+        };
+        let broken: BTreeSet<usize> = errors.iter().map(|error| line_of(error.span())).collect();
+        let syntax: BTreeSet<String> = errors.iter().map(|error| error.message().to_lowercase()).collect();
+        found.retain(|fault| !broken.contains(&fault.line) || syntax.contains(&fault.message));
+        let policy = if found.is_empty() { Ok(policy) } else { Err(found) };
+        Report { policy, warnings: warnings.take() }
+    }
+}
+
+fn read_policy(
+    root: &Table<'_, '_>,
+    text: &str,
+    warnings: &Diagnostics<'_>,
+    strictness: Strictness,
+) -> Policy {
+    let issuer = root.get("issuer").and_then(|node| {
+        let text = node.text()?;
+        base_url(text).map(str::to_owned).map_err(|why| node.fault(why)).ok()
+    });
+    let reviewer_tables = root.tables("reviewers", "a reviewer");
+    let reviewers: Vec<(&Table<'_, '_>, Reviewer)> =
+        reviewer_tables.iter().filter_map(|table| Some((table, read_reviewer(table)?))).collect();
+    let client_tables = root.tables("clients", "a client");
+    let clients: Vec<(&Table<'_, '_>, Client)> =
+        client_tables.iter().filter_map(|table| Some((table, read_client(table)?))).collect();
+    check_reviewers(&reviewers);
+    check_clients(&clients, &reviewers);
+
+    let rule_tables = root.tables("rules", "a rule");
+    let reviewers: Vec<Reviewer> = reviewers.into_iter().map(|(_, reviewer)| reviewer).collect();
+    let clients: Vec<Client> = clients.into_iter().map(|(_, client)| client).collect();
+    let rules: Vec<(&Table<'_, '_>, Rule)> = rule_tables
+        .iter()
+        .filter_map(|table| Some((table, read_rule(table, &reviewers, &clients, warnings, strictness)?)))
+        .collect();
+    let mut names = BTreeSet::new();
+    for (table, rule) in &rules {
+        if !names.insert(&rule.name) {
+            key_fault(table, "name", format!("rule `{}` is defined twice", rule.name));
+        }
+    }
+    let complete = rules.len() == rule_tables.len() && root.get("rules").is_none_or(|node| node.is_list());
+    if rule_tables.is_empty() && reviewer_tables.is_empty() && client_tables.is_empty() {
+        root.fault_with_help(
+            "the policy is empty: nobody could ask, and every request would be rejected",
+            "`placet init` writes one to start from",
+        );
+    }
+    let rules = rules.into_iter().map(|(_, rule)| rule).collect();
+    let policy =
+        Policy { issuer, clients, reviewers, rules, sha256: sha256_hex(text.as_bytes()), version: 0 };
+    // Where a rule could not be read, examples of later rules could hit the wrong one for that reason alone.
+    if complete {
+        let tables = Tables {
+            clients: &client_tables,
+            reviewers: &reviewer_tables,
+            rules: &rule_tables,
+            has_faults: root.has_faults(),
+        };
+        (strictness.review)(&tables, &policy, warnings);
+    } else {
+        for table in &rule_tables {
+            let _ = table.get("examples");
+        }
+    }
+    policy
+}
+
+/// A fault at the value of that key, or at the table where it has none.
+fn key_fault(table: &Table<'_, '_>, key: &'static str, message: impl Into<String>) {
+    match table.get(key) {
+        Some(node) => node.fault(message),
+        None => table.fault(message),
+    }
+}
+
+/// The tables, and texts, of what is there a second time, whatever its case.
+fn duplicates<'t, 'a, 'f, T>(
+    items: &'t [(&'t Table<'a, 'f>, T)],
+    text: fn(&'t T) -> Option<&'t str>,
+) -> Vec<(&'t Table<'a, 'f>, &'t str)> {
+    let mut seen = BTreeSet::new();
+    items
+        .iter()
+        .filter_map(|(table, item)| Some((*table, text(item)?)))
+        .filter(|(_, text)| !seen.insert(text.to_lowercase()))
+        .collect()
+}
+
+fn unknown(table: &Table<'_, '_>, key: &'static str, message: String, meant: Option<&str>) {
+    match (table.get(key), meant) {
+        (Some(node), Some(meant)) => node.fault_with_help(message, format!("did you mean `{meant}`?")),
+        (Some(node), None) => node.fault(message),
+        (None, _) => table.fault(message),
+    }
+}
+
+/// A name that people read.
+fn read_name(table: &Table<'_, '_>) -> Option<String> {
+    let node = table.get("name")?;
+    let name = node.words()?;
+    if name.chars().count() > 100 || name.contains(char::is_control) {
+        node.fault("a name has at most 100 characters, on one line");
+        return None;
+    }
+    Some(name.to_owned())
+}
+
+fn queue_name(node: &Node<'_, '_>) -> Option<String> {
+    let name = node.words()?;
+    if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') || name.len() > 80 {
+        node.fault(format!("`{name}` is not a queue's name; expected 1 to 80 of `A-Za-z0-9_-`"));
+        return None;
+    }
+    Some(name.to_owned())
+}
+
+fn parse_id<T>(node: &Node<'_, '_>, parse: fn(&str) -> Result<T, NotAnId>) -> Option<T> {
+    let text = node.text()?;
+    parse(text).map_err(|error| node.fault(format!("`{text}` {error}"))).ok()
+}

@@ -1,0 +1,154 @@
+//! `[[rules]]`: a condition, and what it decides or whom it asks.
+
+use std::ops::Range;
+
+use super::stages::read_terms;
+use super::{Strictness, read_name};
+use crate::policy::cel::Findings;
+use crate::policy::diagnostic::Diagnostics;
+use crate::policy::toml_tree::{Node, Table};
+use crate::policy::{Client, Decision, MAX_WAIT_MS, Reviewer, Rule, RuleAction, VALID_FOR_SECONDS};
+
+pub(super) fn read_rule(
+    table: &Table<'_, '_>,
+    reviewers: &[Reviewer],
+    clients: &[Client],
+    warnings: &Diagnostics<'_>,
+    strictness: Strictness,
+) -> Option<Rule> {
+    let name = match table.required("name") {
+        Some(_) => read_name(table),
+        None => None,
+    };
+    let when = match table.get("when") {
+        None => Some((None, Findings::default())),
+        Some(node) => node.text().and_then(|source| match (strictness.condition)(source) {
+            Ok((condition, findings)) => Some((Some(condition), findings)),
+            Err(faults) => {
+                for fault in faults {
+                    let span = place_in_text(&node, source, fault.span);
+                    node.fault_at(span, fault.message, fault.help);
+                }
+                None
+            }
+        }),
+    };
+    let valid_for_seconds = table.get("valid_for").map_or(Some(VALID_FOR_SECONDS), |node| {
+        let seconds = node.duration_ms()? / 1000;
+        if !(1..=MAX_WAIT_MS / 1000).contains(&seconds) {
+            node.fault("`valid_for` must be from 1 second to 30 days");
+            return None;
+        }
+        Some(seconds)
+    });
+    table.refuse(
+        "on_timeout",
+        "`on_timeout` no longer exists: silence never approves, and a request that nobody answers expires",
+        "remove it; if a program should answer when people do not, put a queue as the last stage and let that program \
+         answer under its own name",
+    );
+    let decide = table.get("decide").map(|node| decision(&node));
+    let stages = table.get("stages");
+    let action = match (decide, stages) {
+        (Some(_), Some(stages)) => {
+            stages.fault("a rule has either `decide` or `stages`, not both");
+            None
+        }
+        (Some(decision), None) => decision.map(RuleAction::Decide),
+        (None, Some(stages)) => read_terms(table, &stages, reviewers, clients).map(RuleAction::Ask),
+        (None, None) => {
+            table.fault_with_help(
+                "a rule needs `decide` or `stages`",
+                "write `decide = \"approve\"`, `decide = \"reject\"`, or the stages that it asks",
+            );
+            None
+        }
+    };
+    for key in ["approvals", "owner_may_approve"] {
+        // Read here in any case, so that a typo elsewhere in the rule lists every key that it could have been.
+        let node = table.get(key);
+        if let (Some(RuleAction::Decide(_)), Some(node)) = (&action, node) {
+            node.fault(format!("`{key}` means nothing in a rule that decides alone"));
+        }
+    }
+    // Looked at when all rules are known.
+    let _ = table.get("examples");
+    let (name, (when, findings), action, valid_for_seconds) = (name?, when?, action?, valid_for_seconds?);
+    if let Some(node) = table.get("when") {
+        warn_of_condition(&node, &findings, &action, warnings);
+    }
+    if when.is_none() && matches!(action, RuleAction::Decide(Decision::Approve)) {
+        let message = format!("rule `{name}` approves everything that reaches it");
+        warnings.add_with_help(table.span(), message, Some("add `when` with a condition".into()));
+    }
+    Some(Rule { name, when, action, valid_for_seconds })
+}
+
+/// Where a part of a text is in the file: the part itself where the text is written as it is, else all of it.
+fn place_in_text(node: &Node<'_, '_>, text: &str, part: Range<usize>) -> Range<usize> {
+    match node.raw().find(text).filter(|_| !text.is_empty()) {
+        Some(at) => {
+            let start = node.span().start + at;
+            start + part.start..start + part.end
+        }
+        None => node.span(),
+    }
+}
+
+fn warn_of_condition(
+    node: &Node<'_, '_>,
+    findings: &Findings,
+    action: &RuleAction,
+    warnings: &Diagnostics<'_>,
+) {
+    let source = node.text().unwrap_or_default();
+    let place = |span: &Range<usize>| place_in_text(node, source, span.clone());
+    for warning in &findings.warnings {
+        warnings.add_with_help(place(&warning.span), &*warning.message, warning.help.clone());
+    }
+    if !matches!(action, RuleAction::Decide(Decision::Approve)) {
+        return;
+    }
+    for (path, bound) in &findings.bounds {
+        let (missing, help) = match (bound.lower, bound.upper) {
+            (false, true) => {
+                ("smallest", format!("add `{path} > 0`, or whatever is the least that makes sense"))
+            }
+            (true, false) => ("largest", format!("add `{path} <= …`")),
+            (true, true) | (false, false) => continue,
+        };
+        warnings.add_with_help(
+            place(&bound.span),
+            format!("this rule approves, but `{path}` has no {missing} value"),
+            Some(help),
+        );
+    }
+    let money = findings.bounds.iter().find(|(path, _)| is_money(path));
+    let names_currency = findings.paths.iter().any(|path| path.to_lowercase().contains("currency"));
+    if let Some((path, bound)) = money
+        && !names_currency
+    {
+        let beside = path.rsplit_once('.').map_or("payload", |(beside, _)| beside);
+        warnings.add_with_help(
+            place(&bound.span),
+            format!("this rule approves `{path}` in any currency"),
+            Some(format!("if the payload names one, add `{beside}.currency == \"EUR\"`")),
+        );
+    }
+}
+
+/// Whether a field is named like money.
+fn is_money(path: &str) -> bool {
+    const WORDS: [&str; 9] = ["amount", "total", "price", "sum", "cost", "fee", "value", "balance", "refund"];
+    let name = path.rsplit('.').next().unwrap_or(path).to_lowercase();
+    WORDS.iter().any(|word| name.contains(word))
+}
+
+fn decision(node: &Node<'_, '_>) -> Option<Decision> {
+    let text = node.text()?;
+    let decision = Decision::parse(text);
+    if decision.is_none() {
+        node.fault(format!("expected \"approve\" or \"reject\", not `{text}`"));
+    }
+    decision
+}

@@ -1,0 +1,97 @@
+//! The stages of a rule that asks: whom, for how long, and within which hours.
+
+use super::{key_fault, queue_name};
+use crate::policy::diagnostic::closest;
+use crate::policy::toml_tree::{Node, Table};
+use crate::policy::{ApprovalTerms, Assignees, Client, ClientRole, Hours, MAX_WAIT_MS, Reviewer, Stage};
+
+pub(super) fn read_terms(
+    table: &Table<'_, '_>,
+    stages: &Node<'_, '_>,
+    reviewers: &[Reviewer],
+    clients: &[Client],
+) -> Option<ApprovalTerms> {
+    let approvals = table.get("approvals").map_or(Some(1), |node| node.number(1, 100));
+    let owner_may_approve = table.get("owner_may_approve").map_or(Some(false), |node| node.flag());
+    let items = stages.items();
+    if items.is_empty() {
+        stages.fault("a rule that asks needs at least one stage");
+        return None;
+    }
+    let read: Vec<Stage> = items.iter().filter_map(|item| read_stage(item, reviewers, clients)).collect();
+    if read
+        .iter()
+        .try_fold(0_i64, |sum, stage| sum.checked_add(stage.within_ms))
+        .is_none_or(|ms| ms > MAX_WAIT_MS)
+    {
+        stages.fault("the stages together may take at most 30 days");
+    }
+    let approvals = approvals?;
+    (read.len() == items.len()).then_some(())?;
+    let asks = |reviewer: &&Reviewer| {
+        read.iter()
+            .any(|stage| matches!(&stage.assignees, Assignees::Roles(roles) if reviewer.has_any(roles)))
+    };
+    let people = reviewers.iter().filter(asks).count();
+    let has_queue = read.iter().any(|stage| matches!(stage.assignees, Assignees::Queue(_)));
+    if people < approvals as usize && !has_queue {
+        let message = format!("the rule needs {approvals} approvals, but its stages have {people} reviewers");
+        key_fault(table, "approvals", message);
+    }
+    Some(ApprovalTerms { approvals, stages: read, owner_may_approve: owner_may_approve? })
+}
+
+fn read_stage(node: &Node<'_, '_>, reviewers: &[Reviewer], clients: &[Client]) -> Option<Stage> {
+    let table = node.table("a stage")?;
+    let within_ms = table.required("within").and_then(|node| node.duration_ms());
+    let hours = table.get("hours").map(|node| {
+        let text = node.text()?;
+        Hours::parse(text).map_err(|why| node.fault(why)).ok()
+    });
+    let assignees = match (table.get("ask"), table.get("queue")) {
+        (Some(node), None) => {
+            let items = node.items();
+            if items.is_empty() {
+                node.fault("`ask` needs at least one role");
+            }
+            let mut roles = Vec::new();
+            for item in &items {
+                let Some(role) = item.words() else { continue };
+                if !reviewers.iter().any(|reviewer| reviewer.roles.contains(role)) {
+                    let known = reviewers.iter().flat_map(|reviewer| &reviewer.roles).map(String::as_str);
+                    let message = format!("no reviewer has the role `{role}`");
+                    match closest(role, known) {
+                        Some(meant) => item.fault_with_help(message, format!("did you mean `{meant}`?")),
+                        None => item.fault(message),
+                    }
+                }
+                roles.push(role.to_owned());
+            }
+            Some(Assignees::Roles(roles))
+        }
+        (None, Some(node)) => {
+            let name = queue_name(&node)?;
+            if !clients.iter().any(|client| client.has(ClientRole::Decider) && client.queues.contains(&name))
+            {
+                node.fault_with_help(
+                    format!("nobody can answer from the queue `{name}`"),
+                    format!("give a client `roles = [\"decider\"]` and `queues = [\"{name}\"]`"),
+                );
+            }
+            Some(Assignees::Queue(name))
+        }
+        (Some(_), Some(node)) => {
+            node.fault("a stage has either `ask = [roles]` or `queue = \"name\"`, not both");
+            None
+        }
+        (None, None) => {
+            table.fault("a stage needs `ask = [roles]` or `queue = \"name\"`");
+            None
+        }
+    };
+    let hours = match hours {
+        Some(hours) => Some(hours?),
+        None => None,
+    };
+    Some(Stage { assignees: assignees?, within_ms: within_ms?, hours })
+}
