@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a client's secret may come from the environment")]
 
+mod audit;
 #[cfg(feature = "aws")]
 mod aws;
 #[cfg(not(feature = "aws"))]
@@ -89,6 +90,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Show(options) => show::run(globals, options).await,
         Command::Cancel(options) => show::cancel(globals, options).await,
         Command::List(options) => list::run(globals, options).await,
+        Command::Audit(command) => audit::run(globals, command).await,
         Command::Backup(options) => backup::write(globals, &options),
         Command::Restore { file } => backup::restore(globals, &file),
         Command::Completions { shell } => Ok(manual::completions(shell)),
