@@ -106,12 +106,14 @@ impl Gate {
         let from_version = request.version();
         let asked = Arc::clone(request.asked());
         let votes = transition.next().votes();
-        let voted = votes.last().filter(|_| votes != request.state().votes()).map(|vote| vote.reviewer.clone());
-        let mut prepared = self.prepared(asked, transition, policy, None, |asked, state| {
-            let next = request.committed(state.clone());
-            (RequestWrite::Update { asked, state, from_version }, next)
-        })
-        .await?;
+        let voted =
+            votes.last().filter(|_| votes != request.state().votes()).map(|vote| vote.reviewer.clone());
+        let mut prepared = self
+            .prepared(asked, transition, policy, None, |asked, state| {
+                let next = request.committed(state.clone());
+                (RequestWrite::Update { asked, state, from_version }, next)
+            })
+            .await?;
         prepared.commit.voted = voted;
         Ok(prepared)
     }

@@ -160,6 +160,12 @@ impl Gate {
         Ok(results)
     }
 
+    /// Whose inbox link that is.
+    pub async fn inbox_reviewer(&self, unverified_link: &str) -> Result<ReviewerId, Error> {
+        let policy = self.policy().await?;
+        self.inbox_owner(unverified_link, &policy).await
+    }
+
     async fn inbox_owner(&self, unverified_link: &str, policy: &Policy) -> Result<ReviewerId, Error> {
         let link = InboxLink::parse(unverified_link).ok_or(Refusal::NotFound)?;
         let mut keyring = self.keys.keyring().await?;

@@ -181,7 +181,12 @@ fn seen_by(
 
 /// Whose link it is. `link_expired` for a person who was asked but has left the policy, and for a link of an earlier
 /// generation.
-pub(crate) fn holder(link: &Link, epoch: &Epoch, request: &Request, policy: &Policy) -> Result<ReviewerId, Refusal> {
+pub(crate) fn holder(
+    link: &Link,
+    epoch: &Epoch,
+    request: &Request,
+    policy: &Policy,
+) -> Result<ReviewerId, Refusal> {
     let approval = &request.asked().approval_id;
     if let Some(known) =
         policy.reviewers.iter().find(|known| link.is_of(epoch, approval, &known.id, known.generation))

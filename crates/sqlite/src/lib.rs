@@ -22,7 +22,8 @@ use placet_core::id::{ClientId, HookId, RequestKey, ReviewerId};
 use placet_core::request::Request;
 use placet_gate::Fault;
 use placet_gate::ports::{
-    Clock, Closing, Commit, Committed, DIGEST_LIMIT, Hook, OutboxMessage, PolicyRecord, Store, StoreQuery, Watch,
+    Clock, Closing, Commit, Committed, DIGEST_LIMIT, Hook, OutboxMessage, PolicyRecord, Store, StoreQuery,
+    Watch,
 };
 
 pub use operate::{OpenFromBefore, check_database, copy_database, has_records};

@@ -207,7 +207,11 @@ mod tests {
         assert_eq!(fault.to_string(), NEWER);
         assert_eq!(
             fault.chain(),
-            format!("{NEWER}: its tables have version {}; this version knows them up to {}", newest() + 1, newest())
+            format!(
+                "{NEWER}: its tables have version {}; this version knows them up to {}",
+                newest() + 1,
+                newest()
+            )
         );
     }
 

@@ -140,9 +140,7 @@ impl WriteOp for WriteCommit {
         }
         if let (Some(reviewer), Some(RequestRow::Update { key, state, .. })) = (&self.voted, &self.request) {
             tables
-                .prepare_cached(
-                    "INSERT OR REPLACE INTO votes (key, reviewer, voted_at) VALUES (?1, ?2, ?3)",
-                )?
+                .prepare_cached("INSERT OR REPLACE INTO votes (key, reviewer, voted_at) VALUES (?1, ?2, ?3)")?
                 .execute(params![key.as_bytes(), reviewer.as_str(), state.updated_at])?;
         }
         if let Some(policy) = &self.policy {
@@ -262,9 +260,13 @@ impl StateColumns {
             Phase::Pending(pending) => {
                 Self { status, closes_at: Some(pending.closes_at.millis()), ended_at: None, updated_at, json }
             }
-            Phase::Ended(outcome) => {
-                Self { status, closes_at: None, ended_at: Some(outcome.decided_at.millis()), updated_at, json }
-            }
+            Phase::Ended(outcome) => Self {
+                status,
+                closes_at: None,
+                ended_at: Some(outcome.decided_at.millis()),
+                updated_at,
+                json,
+            },
         })
     }
 }

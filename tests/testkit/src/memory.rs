@@ -272,10 +272,7 @@ impl Store for MemoryStore {
         let tables = self.tables()?;
         let mut own: Vec<_> = tables.voted.iter().filter(|((who, _), _)| who == reviewer).collect();
         own.sort_by_key(|(_, at)| std::cmp::Reverse(**at));
-        own.into_iter()
-            .take(limit)
-            .filter_map(|((_, key), _)| tables.load(*key).transpose())
-            .collect()
+        own.into_iter().take(limit).filter_map(|((_, key), _)| tables.load(*key).transpose()).collect()
     }
 
     async fn closing(&self, until: Timestamp, limit: usize) -> Result<Vec<Closing>, Fault> {
