@@ -178,7 +178,8 @@ test('identical requests are one row, decided together after one more question',
 
 test('the keyboard goes through the list and decides', async () => {
   const all = [];
-  for (const name of ['one', 'two', 'three']) all.push(await asked({ action: `key.${name}`, payload: { service: name } }));
+  for (const name of ['one', 'two', 'three'])
+    all.push(await asked({ action: `key.${name}`, payload: { service: name } }));
   const inbox = await gate.inbox(all[2], 'bob');
   await visit(browser, gate, {}, async (page) => {
     await page.goto(inbox);

@@ -105,9 +105,8 @@ impl Gate {
     ) -> Result<Prepared, Error> {
         let from_version = request.version();
         let asked = Arc::clone(request.asked());
-        let votes = transition.next().votes();
-        let voted =
-            votes.last().filter(|_| votes != request.state().votes()).map(|vote| vote.reviewer.clone());
+        let cast = transition.next().votes();
+        let voted = cast.last().filter(|_| cast != request.state().votes()).map(|vote| vote.reviewer.clone());
         let mut prepared = self
             .prepared(asked, transition, policy, None, |asked, state| {
                 let next = request.committed(state.clone());

@@ -224,19 +224,19 @@ async fn tell(
     link: String,
     mut version: String,
     mut watch: Box<dyn Watch>,
-    lines: mpsc::Sender<Bytes>,
+    pieces: mpsc::Sender<Bytes>,
     _place: Place,
 ) {
-    let mut line = format!("retry: 3000\nevent: changed\ndata: {version}\n\n");
+    let mut piece = format!("retry: 3000\nevent: changed\ndata: {version}\n\n");
     loop {
-        if lines.send(Bytes::from(line)).await.is_err() {
+        if pieces.send(Bytes::from(piece)).await.is_err() {
             return;
         }
         let heartbeat = tokio::time::sleep(HEARTBEAT);
         tokio::pin!(heartbeat);
-        line = loop {
+        piece = loop {
             let is_beat = tokio::select! {
-                () = lines.closed() => return,
+                () = pieces.closed() => return,
                 () = watch.changed() => false,
                 () = &mut heartbeat => true,
             };
@@ -290,12 +290,11 @@ impl Shown {
                     && head.voted == item.voted
                     && head.may_approve == item.may_approve
             });
-            match alike.and_then(|at| groups.get_mut(at)) {
-                Some(group) => group.all.push(request),
-                None => {
-                    groups.push(pages::InboxGroup { first: request.clone(), all: vec![request] });
-                    heads.push(item);
-                }
+            if let Some(group) = alike.and_then(|at| groups.get_mut(at)) {
+                group.all.push(request);
+            } else {
+                groups.push(pages::InboxGroup { first: request.clone(), all: vec![request] });
+                heads.push(item);
             }
         }
         let waiting = inbox.items.iter().filter(|item| item.voted.is_none()).count() + inbox.more;

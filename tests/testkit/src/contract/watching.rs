@@ -104,7 +104,7 @@ pub async fn a_reviewers_votes_are_found_the_newest_first(subject: &Subject) {
     assert_eq!(subject.store.voted(&bob, 2).await.unwrap(), voted);
     assert_eq!(subject.store.voted(&sample::reviewer("alice"), 100).await.unwrap(), []);
     // The same vote once more, as after a change of mind: still one request.
-    let again = sample::small_change(&voted[0], START.plus_millis(500));
+    let again = sample::small_change(voted.first().unwrap(), START.plus_millis(500));
     done(subject, placet_gate::ports::Commit { voted: Some(bob.clone()), ..again }).await;
     assert_eq!(subject.store.voted(&bob, 100).await.unwrap().len(), 4);
 }
