@@ -265,8 +265,8 @@ mod tests {
         }
     }
 
-    fn answer(status: u16, body: Value) -> Result<Answer, String> {
-        Ok(Answer { status, body, retry_after: None })
+    fn answer(status: u16, body: Value) -> Answer {
+        Answer { status, body, retry_after: None }
     }
 
     fn gate(answers: Vec<Result<Answer, String>>) -> (Arc<Played>, GateClient) {
@@ -290,7 +290,7 @@ mod tests {
         let busy =
             Ok(Answer { status: 429, body: json!({"code": "rate_limited"}), retry_after: Some("2".into()) });
         let done = answer(200, json!({ "first": false, "claims": claims() }));
-        let (played, gate) = gate(vec![Err("reset".into()), answer(503, Value::Null), busy, done]);
+        let (played, gate) = gate(vec![Err("reset".into()), Ok(answer(503, Value::Null)), busy, Ok(done)]);
         assert_eq!(gate.redeem(&approval(), "a.b", &json!({})).await, Ok(()));
         let calls = played.1.lock().unwrap();
         let names: Vec<_> =
@@ -314,7 +314,7 @@ mod tests {
             told(&|body| body["claims"]["jti"] = json!("01K")),
             told(&|body| body["claims"]["payload_sha256"] = json!("ac")),
         ] {
-            let (_, gate) = gate(vec![answer(200, body.clone())]);
+            let (_, gate) = gate(vec![Ok(answer(200, body.clone()))]);
             assert!(gate.redeem(&approval(), "a.b", &json!({})).await.is_err(), "{body}");
         }
         for (key, value) in [("approved", json!(false)), ("approved", json!("true")), ("token", Value::Null)]
@@ -332,7 +332,7 @@ mod tests {
         let problem = json!({
             "code": "invalid_request", "detail": "the request is not valid", "errors": [{"field": "action", "message": "must be dotted"}],
         });
-        let (_, gate) = gate(vec![answer(422, problem), answer(404, Value::Null)]);
+        let (_, gate) = gate(vec![Ok(answer(422, problem)), Ok(answer(404, Value::Null))]);
         let refused = gate.call(Method::GET, "/", None).await.unwrap_err();
         assert!(refused.has_code("invalid_request"));
         assert_eq!(refused.to_string(), "the request is not valid (invalid_request); action: must be dotted");
