@@ -114,9 +114,9 @@ async fn only_rows_of_ones_own_inbox_are_decided() {
 #[tokio::test]
 async fn what_was_decided_lately_is_listed_with_how_it_stands_now() {
     let (world, _) = world().await;
-    let pair = asked(&world, of_action("pair", "pair")).await;
+    let both = asked(&world, of_action("pair", "pair")).await;
     let paid = asked(&world, pay("paid", 5)).await;
-    approve(&world, &pair, "bob").await.unwrap();
+    approve(&world, &both, "bob").await.unwrap();
     world.clock.advance(1000);
     approve(&world, &paid, "bob").await.unwrap();
     let names = |inbox: &Inbox| {
@@ -131,7 +131,7 @@ async fn what_was_decided_lately_is_listed_with_how_it_stands_now() {
     // What waits for others is still open, behind what waits for bob.
     assert_eq!(seen.items.len(), 1);
     assert_eq!(seen.items[0].voted, Some(Decision::Approve));
-    approve(&world, &pair, "dave").await.unwrap();
+    approve(&world, &both, "dave").await.unwrap();
     assert_eq!(names(&inbox(&world, "bob").await), ["paid approved", "pair approved"]);
     assert_eq!(names(&inbox(&world, "carol").await), [""; 0]);
     world.clock.advance(8 * placet_core::time::DAY_MS);
