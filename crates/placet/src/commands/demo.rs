@@ -238,7 +238,7 @@ async fn wait(api: &Api, request_id: &str) -> Result<Value, Failure> {
             Ok(approval) if text(&approval, "status") == "pending" => {}
             Ok(approval) => return Ok(approval),
             Err(CallFailure::Final(failure)) => return Err(failure),
-            Err(CallFailure::Passing(why)) => return Err(Failure::fault(why)),
+            Err(CallFailure::Passing { why, .. }) => return Err(Failure::fault(why)),
         }
     }
 }
