@@ -310,10 +310,10 @@ fn a_gate_for_tests_is_steered_by_lines_and_ends_with_its_runner() {
     let ready = gate.line().unwrap();
     assert_eq!((&ready["event"], &ready["pid"]), (&json!("ready"), &json!(gate.child.id())));
     let data = PathBuf::from(ready["data"].as_str().unwrap());
-    let first = ready["secrets"]["my-agent"].clone();
+    let first = ready["secrets"]["agent"].clone();
     assert!(first.as_str().unwrap().starts_with("whsec_"), "{first}");
 
-    let ask = ["request", "--action", "payment.send", "--summary", "pay", "--client", "my-agent", "--json"];
+    let ask = ["request", "--action", "payment.send", "--summary", "pay", "--client", "agent", "--json"];
     let asked = place.command(&ask).arg("--data").arg(&data).output().unwrap();
     let asked: Value = serde_json::from_str(&out(&asked)).unwrap();
     let notified = loop {
@@ -324,7 +324,7 @@ fn a_gate_for_tests_is_steered_by_lines_and_ends_with_its_runner() {
     };
     assert_eq!(notified["approval_id"], asked["approval_id"]);
     let again = gate.ask(&json!({
-        "id": 1, "do": "link", "client": "my-agent", "request_id": asked["request_id"], "reviewer": "bob",
+        "id": 1, "do": "link", "client": "agent", "request_id": asked["request_id"], "reviewer": "bob",
     }));
     assert_eq!((&again["link"], &again["may_approve"]), (&notified["url"], &json!(true)));
     let trail = gate.ask(&json!({ "id": 2, "do": "audit", "subject": asked["approval_id"] }));
@@ -334,8 +334,8 @@ fn a_gate_for_tests_is_steered_by_lines_and_ends_with_its_runner() {
 
     let rotated = gate.ask(&json!({ "id": 3, "do": "rotate" }));
     assert_eq!(rotated["epoch"], 2);
-    assert_ne!(rotated["secrets"]["my-agent"], first);
-    let old = gate.ask(&json!({ "id": 4, "do": "secret", "client": "my-agent", "epoch": 1 }));
+    assert_ne!(rotated["secrets"]["agent"], first);
+    let old = gate.ask(&json!({ "id": 4, "do": "secret", "client": "agent", "epoch": 1 }));
     assert_eq!(old["secret"], first);
     let inbox = gate.ask(&json!({ "id": 5, "do": "inbox_link", "reviewer": "bob" }));
     assert!(inbox["inbox"].as_str().unwrap().contains("/inbox/"), "{inbox}");
@@ -343,7 +343,7 @@ fn a_gate_for_tests_is_steered_by_lines_and_ends_with_its_runner() {
     for wrong in [
         json!({ "id": 7, "do": "policy", "text": "x = 1" }),
         json!({ "id": 8, "do": "secret", "client": "nobody" }),
-        json!({ "id": 9, "do": "secret", "client": "my-agent", "epoch": 7 }),
+        json!({ "id": 9, "do": "secret", "client": "agent", "epoch": 7 }),
         json!({ "id": 10, "do": "dance" }),
     ] {
         let refused = gate.ask(&wrong);
@@ -359,13 +359,13 @@ fn a_gate_for_tests_dies_without_a_word_and_comes_back_with_what_it_had() {
     fs::write(place.0.join("placet.toml"), SHARED).unwrap();
     let arguments = ["--data", "data", "--policy", "placet.toml"];
     let mut gate = Steered::start(&place, &arguments);
-    let secret = gate.line().unwrap()["secrets"]["my-agent"].clone();
+    let secret = gate.line().unwrap()["secrets"]["agent"].clone();
     gate.say(&json!({ "do": "kill" }));
     assert_eq!((gate.line(), gate.child.wait().unwrap().code()), (None, None));
     assert!(place.0.join("data/gate.url").exists(), "it has cleaned up");
 
     let mut back = Steered::start(&place, &["--data", "data"]);
-    assert_eq!(back.line().unwrap()["secrets"]["my-agent"], secret);
+    assert_eq!(back.line().unwrap()["secrets"]["agent"], secret);
     let stop = json!({ "id": 1, "do": "stop" });
     assert_eq!(back.ask(&stop), json!({ "id": 1, "stopped": true }));
     assert_eq!(back.child.wait().unwrap().code(), Some(0));
