@@ -447,7 +447,11 @@ mod tests {
         assert!(
             page.contains("1 request waits for you.") && page.contains("<title>(1) Inbox – Placet</title>")
         );
-        assert!(page.contains("amount 5, to \"&lt;b&gt;") && page.contains("<mark>U+202E</mark>"));
+        assert!(
+            page.contains("amount 5, to ")
+                && page.contains("&lt;b&gt;")
+                && page.contains("<mark>U+202E</mark>")
+        );
         assert!(page.contains("9 min left</b> (by ") && page.contains("asked 1 min ago, 1 of 2 approvals"));
         assert!(page.contains("<form class=\"decide\" method=\"post\" action=\"/gate/inbox/abc\">"));
         assert!(page.contains("<input type=\"hidden\" name=\"row\" value=\"linkA~1-2\">"));
