@@ -135,3 +135,27 @@ log: {{ type: file, path: {folder}/log, level: warn }}
     finally:
         server.terminate()
         server.wait(20)
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory, built):
+    """A project with our packages from their files, where no script may run."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "package.json").write_text('{"private": true, "type": "module"}')
+    files = sorted((built / "npm").glob("*.tgz"))
+    run("npm", "install", "--ignore-scripts", *files, cwd=folder, env=CLEAN | npm_environment(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def uv():
+    return Path(sys.executable).parent / "uv"
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory, built, uv):
+    """A venv with the package from the folder of wheels."""
+    folder = tmp_path_factory.mktemp("venv")
+    run(uv, "venv", "--quiet", folder, "--python", sys.executable)
+    run(uv, "pip", "install", "--quiet", "--python", folder / "bin/python", "--find-links", built / "wheels", "placet")
+    return folder

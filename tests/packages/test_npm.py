@@ -13,16 +13,6 @@ import pytest
 from conftest import CLEAN, npm_environment, run
 
 
-@pytest.fixture(scope="session")
-def installed(tmp_path_factory, built):
-    """A project with our packages from their files, where no script may run."""
-    folder = tmp_path_factory.mktemp("project")
-    (folder / "package.json").write_text('{"private": true, "type": "module"}')
-    files = sorted((built / "npm").glob("*.tgz"))
-    run("npm", "install", "--ignore-scripts", *files, cwd=folder, env=CLEAN | npm_environment(folder))
-    return folder
-
-
 def placet(installed):
     return installed / "node_modules/.bin/placet"
 

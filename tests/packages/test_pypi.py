@@ -6,30 +6,15 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from conftest import CLEAN, run
 
 
 @pytest.fixture(scope="session")
-def uv():
-    return Path(sys.executable).parent / "uv"
-
-
-@pytest.fixture(scope="session")
 def wheel(built):
     (wheel,) = (file for file in (built / "wheels").glob("*.whl") if not file.name.endswith("-any.whl"))
     return wheel
-
-
-@pytest.fixture(scope="session")
-def environment(tmp_path_factory, built, uv):
-    """A venv with the package from the folder of wheels."""
-    folder = tmp_path_factory.mktemp("venv")
-    run(uv, "venv", "--quiet", folder, "--python", sys.executable)
-    run(uv, "pip", "install", "--quiet", "--python", folder / "bin/python", "--find-links", built / "wheels", "placet")
-    return folder
 
 
 def test_uvx_runs_the_demo(built, uv, tmp_path):

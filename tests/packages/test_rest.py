@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 import tarfile
+from pathlib import Path
 
 import pytest
 from conftest import PACKAGES, ROOT, run
@@ -55,6 +56,10 @@ def test_the_bill_of_materials_is_what_its_specification_says(bill):
     assert re.fullmatch("[0-9a-f]{64}", sqlite["hashes"][0]["content"])
     refs = {part["bom-ref"] for part in read["components"]} | {read["metadata"]["component"]["bom-ref"]}
     assert {line["ref"] for line in read["dependencies"]} == refs
+
+
+def test_the_images_are_made_as_their_linter_wants():
+    run(Path(sys.executable).with_name("hadolint"), *sorted((ROOT / "infra").glob("*Containerfile")))
 
 
 def test_a_binary_that_is_not_there_is_no_package(tmp_path):
