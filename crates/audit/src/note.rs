@@ -77,15 +77,17 @@ impl VerifierKey {
     }
 
     /// Whether that is a good signature of this key over the text. For a cosignature: with its time, in Unix seconds.
-    fn verify(&self, text: &str, signature: &[u8]) -> Option<Option<u64>> {
+    fn verify(&self, text: &str, signature: &[u8]) -> Result<Option<u64>, NoteProblem> {
         let check = |message: &[u8], signature: &[u8]| {
-            let signature = ed25519_dalek::Signature::from_slice(signature).ok()?;
-            self.key.verify_strict(message, &signature).ok()
+            let signature = ed25519_dalek::Signature::from_slice(signature);
+            let good = signature.and_then(|signature| self.key.verify_strict(message, &signature));
+            good.map_err(|_| NoteProblem::WrongSignature)
         };
         match self.algorithm {
             Algorithm::Ed25519 => check(text.as_bytes(), signature).map(|()| None),
             Algorithm::Cosignature => {
-                let (time, signature) = signature.split_first_chunk::<8>()?;
+                let (time, signature) =
+                    signature.split_first_chunk::<8>().ok_or(NoteProblem::WrongSignature)?;
                 let time = u64::from_be_bytes(*time);
                 check(cosigned(time, text).as_bytes(), signature).map(|()| Some(time))
             }
@@ -225,7 +227,7 @@ pub fn open<'n>(note: &'n str, key: &VerifierKey) -> Result<(&'n str, Option<u64
     let mut opened = None;
     for (name, id, signature) in &note.signatures {
         if *name == key.name && *id == key.id {
-            opened = Some(key.verify(note.text, signature).ok_or(NoteProblem::WrongSignature)?);
+            opened = Some(key.verify(note.text, signature)?);
         }
     }
     opened.map(|time| (note.text, time)).ok_or(NoteProblem::NotSigned)

@@ -116,7 +116,10 @@ impl fmt::Display for Finding {
             Tampering::Rewritten { seen } => match self.index {
                 Some(index) => write!(f, "entry {index} is not the one that was seen before")?,
                 None => {
-                    write!(f, "history was rewritten: the first {seen} entries are not those that were seen")?
+                    write!(
+                        f,
+                        "history was rewritten: the first {seen} entries are not those that were seen"
+                    )?;
                 }
             },
             Tampering::Tile(name) => match self.index {
@@ -130,7 +133,7 @@ impl fmt::Display for Finding {
                 )?;
             }
             Tampering::ChainBroken => {
-                write!(f, "entry {index} does not follow the one before it in its chain")?
+                write!(f, "entry {index} does not follow the one before it in its chain")?;
             }
         }
         self.entry.as_ref().map_or(Ok(()), |entry| write!(f, " ({entry})"))

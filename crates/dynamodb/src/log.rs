@@ -87,7 +87,7 @@ struct Marker {
 
 /// The head with the right edge, and the last block of the order as far as it is filled.
 struct Head {
-    head: LogHead,
+    log: LogHead,
     edge: Edge,
     block: Block,
 }
@@ -134,14 +134,14 @@ impl Inner {
             count += u64::from(marker.last.saturating_sub(marker.first)) + 1;
             count <= ENTRIES
         });
-        if markers.is_empty() && min_index == old.head.min_index {
+        if markers.is_empty() && min_index == old.log.min_index {
             return Ok(Sealed::default());
         }
         let refs: Vec<EntryRef> = markers.iter().flat_map(Marker::refs).collect();
         let found = self.entries_of(&refs).await?;
         let (mut edge, mut block) = (old.edge.clone(), old.block.clone());
         let (mut leaves, mut blocks): (Vec<Hash>, Vec<(u64, Block)>) = (Vec::new(), Vec::new());
-        for (place, entry_ref) in (old.head.leaves..).zip(&refs) {
+        for (place, entry_ref) in (old.log.leaves..).zip(&refs) {
             let entry =
                 found.get(entry_ref).ok_or(Fault::bare("an entry that is to be sealed is missing"))?;
             let leaf = items::stored_entry(entry)?.leaf_hash();
@@ -163,7 +163,7 @@ impl Inner {
             new.extend(full.attributes());
             parts.push(self.put_audit(new)?);
         }
-        let mut index = old.head.leaves;
+        let mut index = old.log.leaves;
         for marker in &markers {
             let first = marker.refs().next().and_then(|entry_ref| found.get(&entry_ref));
             let mut new = audit_item(format!("{AT}{}", marker.subject), u64::from(marker.first));
@@ -181,7 +181,7 @@ impl Inner {
             index += u64::from(marker.last - marker.first) + 1;
         }
         let head = LogHead { leaves: edge.leaves(), root: edge.root(), min_index };
-        parts.push(self.put_head(&old.head, &Head { head, edge, block })?);
+        parts.push(self.put_head(&old.log, &Head { log: head, edge, block })?);
         let is_ours = self.write_log(parts).await?;
         // Where another sequencer was first, it goes on.
         Ok(Sealed { entries: if is_ours { entries } else { 0 }, more: is_ours && more })
@@ -213,9 +213,9 @@ impl Inner {
     fn put_head(&self, old: &LogHead, new: &Head) -> Result<TransactWriteItem, Fault> {
         let mut head = items::new_item(address("log", "head"));
         head.extend(item([
-            (LEAVES, number(new.head.leaves)),
-            (ROOT, bytes(new.head.root.to_vec())),
-            (MIN_INDEX, number(new.head.min_index)),
+            (LEAVES, number(new.log.leaves)),
+            (ROOT, bytes(new.log.root.to_vec())),
+            (MIN_INDEX, number(new.log.min_index)),
             (EDGE, AttributeValue::L(new.edge.levels().into_iter().map(bytes).collect())),
         ]));
         head.extend(new.block.attributes());
@@ -229,13 +229,13 @@ impl Inner {
     }
 
     pub(crate) async fn log_head(&self) -> Result<LogHead, Fault> {
-        Ok(self.head().await?.head)
+        Ok(self.head().await?.log)
     }
 
     async fn head(&self) -> Result<Head, Fault> {
         let found = self.get(&self.tables.requests, address("log", "head")).await?;
         let Some(found) = found else {
-            return Ok(Head { head: LogHead::default(), edge: Edge::default(), block: Block::default() });
+            return Ok(Head { log: LogHead::default(), edge: Edge::default(), block: Block::default() });
         };
         let leaves = items::whole(&found, LEAVES)?;
         let levels: Vec<Vec<u8>> = match found.get(EDGE) {
@@ -246,12 +246,12 @@ impl Inner {
         let head =
             LogHead { leaves, root: root.unwrap_or(EMPTY_ROOT), min_index: items::whole(&found, MIN_INDEX)? };
         let edge = Edge::new(leaves, &levels).ok_or(Fault::bare("the log's edge is not that of its head"))?;
-        Ok(Head { head, edge, block: Block::of(&found)? })
+        Ok(Head { log: head, edge, block: Block::of(&found)? })
     }
 
     pub(crate) async fn log_tile(&self, level: u8, place: u64) -> Result<Option<Vec<u8>>, Fault> {
         let head = self.head().await?;
-        let hashes = head.head.leaves.checked_shr(8 * u32::from(level)).unwrap_or(0);
+        let hashes = head.log.leaves.checked_shr(8 * u32::from(level)).unwrap_or(0);
         if place == hashes / WIDTH && hashes % WIDTH > 0 {
             return Ok(head.edge.levels().into_iter().nth(usize::from(level)));
         }
@@ -286,7 +286,7 @@ impl Inner {
         let mut head = self.head().await?;
         let (mut from, mut looked) = (query.from, 0);
         loop {
-            while from < head.head.leaves {
+            while from < head.log.leaves {
                 if looked >= BLOCKS {
                     page.next = Some(from);
                     return Ok(page);
@@ -301,8 +301,8 @@ impl Inner {
             // What is sealed between these two reads is found in the log by the next turn.
             let markers = self.markers(1000).await?;
             let now = self.head().await?;
-            if now.head.leaves == head.head.leaves {
-                self.tail(query, from, &now.head, &markers, &mut page).await?;
+            if now.log.leaves == head.log.leaves {
+                self.tail(query, from, &now.log, &markers, &mut page).await?;
                 return Ok(page);
             }
             head = now;
@@ -318,8 +318,8 @@ impl Inner {
         page: &mut TrailPage,
     ) -> Result<u64, Fault> {
         let (place, skipped) = (from / WIDTH, usize::try_from(from % WIDTH).unwrap_or_default());
-        let end = place.saturating_add(1).saturating_mul(WIDTH).min(head.head.leaves);
-        let block = if place == head.head.leaves / WIDTH {
+        let end = place.saturating_add(1).saturating_mul(WIDTH).min(head.log.leaves);
+        let block = if place == head.log.leaves / WIDTH {
             head.block.clone()
         } else {
             let found = self.get(&self.tables.audit, audit_key(ORDER, place)).await?;
@@ -377,9 +377,9 @@ impl Inner {
     /// How far retention has come: by whole blocks whose newest entry is past it, and never to the log's end.
     async fn horizon(&self, old: &Head) -> Result<u64, Fault> {
         let before = self.clock.now().plus_millis(self.keep.audit_seconds.saturating_mul(-1000)).millis();
-        let mut min_index = old.head.min_index;
+        let mut min_index = old.log.min_index;
         for _ in 0..HORIZON_BLOCKS {
-            if min_index.saturating_add(WIDTH) >= old.head.leaves {
+            if min_index.saturating_add(WIDTH) >= old.log.leaves {
                 break;
             }
             let found = self.get(&self.tables.audit, audit_key(ORDER, min_index / WIDTH)).await?;

@@ -274,10 +274,6 @@ pub(crate) enum Word {
 
 /// A receipt: what proves one request's outcome offline.
 #[derive(Serialize, ToSchema)]
-#[expect(
-    dead_code,
-    reason = "describes the answer in the OpenAPI document; `placet_audit::Receipt` is what is sent"
-)]
 pub(crate) struct ReceiptView {
     /// `placet-receipt/v1`.
     #[serde(rename = "type")]

@@ -1,10 +1,16 @@
 //! The log in a file: killed sequencers, several processes, a database of before, and what retention takes away.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::cast_possible_wrap,
+    reason = "a panic is a failed test, and these logs are small"
+)]
+
 use std::path::Path;
 
 use placet_audit::{Edge, WIDTH, inclusion};
 use placet_core::audit::{AuditEventKind, ChainHead};
-use placet_gate::ports::{Commit, Store as _, TrailQuery};
+use placet_gate::ports::{Store as _, TrailQuery};
 use placet_sqlite::SqliteStore;
 use placet_testkit::{FixedClock, sample};
 

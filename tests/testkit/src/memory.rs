@@ -97,7 +97,7 @@ impl Tables {
     }
 
     fn stored(&self, place: &(String, u32)) -> StoredEntry {
-        StoredEntry::new(serde_json::to_string(&self.audit[place]).unwrap())
+        StoredEntry::new(serde_json::to_string(self.audit.get(place).unwrap()).unwrap())
     }
 
     fn load(&self, key: RequestKey) -> Result<Option<Request>, Fault> {
@@ -409,7 +409,7 @@ impl Store for MemoryStore {
         let from = usize::try_from(query.from).unwrap();
         let all = tables.order.iter().enumerate().skip(from);
         let wanted = all.filter(|(_, place)| {
-            let at = tables.audit[*place].timestamp;
+            let at = tables.audit.get(*place).unwrap().timestamp;
             query.since.is_none_or(|since| at >= since) && query.until.is_none_or(|until| at < until)
         });
         let entries: Vec<PlacedEntry> = wanted

@@ -8,12 +8,13 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use placet_audit::{TileName, csv};
 use placet_core::id::{ClientId, RequestId};
+use placet_core::policy::ClientRole;
 use placet_core::refusal::FieldError;
 use placet_core::{Refusal, Timestamp};
-use placet_gate::{Gate, Selection};
+use placet_gate::{Caller, Gate, Selection};
 
 use super::json;
-use crate::call::{Call, Name, Parameters};
+use crate::call::{Call, Endpoint, Name};
 use crate::problem::Problem;
 use crate::wire::ReceiptView;
 
@@ -28,19 +29,36 @@ const LARGEST_PAGE: u32 = 5000;
 
 type Answer = Result<Response, Problem>;
 
-/// What the trail takes.
-pub(crate) struct TrailParameters;
+/// `GET /v1/audit`.
+pub(crate) struct ReadingTrail;
 
-impl Parameters for TrailParameters {
-    const NAMES: &'static [&'static str] =
+impl Endpoint for ReadingTrail {
+    const QUERY: &'static [&'static str] =
         &["since", "until", "cursor", "format", "client", "rule", "reviewer", "limit"];
+
+    fn admit(caller: &Caller) -> Result<(), Refusal> {
+        caller.must_be(ClientRole::Auditor)
+    }
 }
 
-/// What a receipt takes.
-pub(crate) struct Asker;
+/// `GET /v1/log/horizon` and `/v1/log/tile/…`.
+pub(crate) struct ReadingLog;
 
-impl Parameters for Asker {
-    const NAMES: &'static [&'static str] = &["client"];
+impl Endpoint for ReadingLog {
+    fn admit(caller: &Caller) -> Result<(), Refusal> {
+        caller.must_be(ClientRole::Auditor)
+    }
+}
+
+/// `GET /v1/requests/{request_id}/receipt`.
+pub(crate) struct Proving;
+
+impl Endpoint for Proving {
+    const QUERY: &'static [&'static str] = &["client"];
+
+    fn admit(caller: &Caller) -> Result<(), Refusal> {
+        if caller.client.has(ClientRole::Auditor) { Ok(()) } else { caller.must_be(ClientRole::Requester) }
+    }
 }
 
 /// The audit trail, the oldest entry first: for clients with the role `auditor`.
@@ -58,8 +76,7 @@ impl Parameters for Asker {
         ("limit" = Option<u32>, Query, description = "at most so many entries; 1000 if left out", minimum = 1, maximum = 5000)),
     responses((status = 200, description = "a page of it; `X-Placet-Next-Cursor` and `Link: rel=\"next\"` lead to the next",
         content((String = "application/jsonl"), (String = "text/csv")))))]
-pub(crate) async fn trail(State(gate): State<Arc<Gate>>, call: Call<TrailParameters>) -> Answer {
-    call.caller.must_be(placet_core::policy::ClientRole::Auditor)?;
+pub(crate) async fn trail(State(gate): State<Arc<Gate>>, call: Call<ReadingTrail>) -> Answer {
     let is_csv = match call.parameter("format")? {
         None | Some("jsonl") => false,
         Some("csv") => true,
@@ -133,7 +150,7 @@ pub(crate) async fn checkpoint(State(gate): State<Arc<Gate>>) -> Answer {
 /// From where on the trail is whole: a signed note. Entries before it are past their retention; their hashes are not.
 #[utoipa::path(get, path = "/v1/log/horizon", tag = "audit",
     responses((status = 200, description = "a signed note", body = String, content_type = "text/plain")))]
-pub(crate) async fn horizon(State(gate): State<Arc<Gate>>, call: Call) -> Answer {
+pub(crate) async fn horizon(State(gate): State<Arc<Gate>>, call: Call<ReadingLog>) -> Answer {
     Ok(private("text/plain; charset=utf-8", "no-store", gate.horizon(&call.caller).await?))
 }
 
@@ -142,8 +159,7 @@ pub(crate) async fn horizon(State(gate): State<Arc<Gate>>, call: Call) -> Answer
     params(("path" = String, Path, description = "`<L>/<N>[.p/<W>]` or `entries/<N>[.p/<W>]`")),
     responses((status = 200, description = "hashes, or entries", body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 404, description = "`not_found`", body = Problem, content_type = "application/problem+json")))]
-pub(crate) async fn tile(State(gate): State<Arc<Gate>>, Name(path): Name, call: Call) -> Answer {
-    call.caller.must_be(placet_core::policy::ClientRole::Auditor)?;
+pub(crate) async fn tile(State(gate): State<Arc<Gate>>, Name(path): Name, call: Call<ReadingLog>) -> Answer {
     let name = TileName::parse(&path).ok_or(Refusal::NotFound)?;
     let tile = gate.log_tile(&call.caller, name).await?;
     // What a name stands for never changes.
@@ -157,7 +173,7 @@ pub(crate) async fn tile(State(gate): State<Arc<Gate>>, Name(path): Name, call: 
     responses((status = 200, description = "the receipt", body = ReceiptView),
         (status = 404, description = "`not_found`; also where the request has not ended", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "`unavailable`: the end is not in the log yet; see `Retry-After`", body = Problem, content_type = "application/problem+json")))]
-pub(crate) async fn receipt(State(gate): State<Arc<Gate>>, Name(name): Name, call: Call<Asker>) -> Answer {
+pub(crate) async fn receipt(State(gate): State<Arc<Gate>>, Name(name): Name, call: Call<Proving>) -> Answer {
     let client = match call.parameter("client")? {
         None => None,
         Some(text) => {

@@ -101,7 +101,7 @@ pub async fn the_trail_is_paged_by_place_and_time(subject: &Subject) {
     let found = store.trail(&between).await.unwrap().entries;
     assert_eq!(found.iter().map(|placed| placed.index).collect::<Vec<_>>(), [2, 3, 4, 5]);
     let own = store.trail_of(request.asked().approval_id.as_str()).await.unwrap();
-    assert_eq!(own, whole[8..].iter().map(|placed| placed.entry.clone()).collect::<Vec<StoredEntry>>());
+    assert_eq!(own, whole.iter().skip(8).map(|placed| placed.entry.clone()).collect::<Vec<StoredEntry>>());
 }
 
 /// Where an entry is, is known once it is sealed.

@@ -6,8 +6,7 @@ mod show;
 mod verify;
 mod witness;
 
-use placet_core::id::{ClientId, RequestId};
-use placet_gate::ports::Store as _;
+use placet_core::id::RequestId;
 use placet_gate::{Error, Gate};
 use serde_json::json;
 

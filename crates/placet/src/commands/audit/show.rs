@@ -25,17 +25,16 @@ pub(super) async fn run(globals: &Globals, options: AuditShow) -> Result<Exit, F
         from: 0,
         limit: PAGE,
     };
-    match options.format {
-        Some(format) => stream(&opened.gate, selection, format).await?,
-        None => {
-            let limit = usize::try_from(options.limit).unwrap_or(usize::MAX);
-            let entries = newest(&opened, &selection, limit).await?;
-            print(&if globals.json {
-                super::super::pretty(&json!({ "entries": entries }))
-            } else {
-                as_table(&entries)
-            });
-        }
+    if let Some(format) = options.format {
+        stream(&opened.gate, selection, format).await?;
+    } else {
+        let limit = usize::try_from(options.limit).unwrap_or(usize::MAX);
+        let entries = newest(&opened, &selection, limit).await?;
+        print(&if globals.json {
+            super::super::pretty(&json!({ "entries": entries }))
+        } else {
+            as_table(&entries)
+        });
     }
     Ok(Exit::Done)
 }

@@ -1,5 +1,6 @@
 //! `placet audit verify`: an export, a receipt or a file of entries, checked without a gate.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use placet_audit::note::{self, Checkpoint};
@@ -85,21 +86,20 @@ fn whole(
     let root = verify::shown(&checkpoint.root);
     let mut text = format!("intact: {} entries of the log {}, root {root}\n", intact.size, checkpoint.origin);
     if intact.first > 0 {
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "  entries 0 to {} are past their retention, which the log has signed; their hashes are there\n",
             intact.first - 1
-        ));
+        );
     }
     if let Some(seen) = seen {
-        text.push_str(&format!(
-            "  it begins with the {} entries that were seen before\n",
-            seen.checkpoint.size
-        ));
+        let _ = write!(text, "  it begins with the {} entries that were seen before\n", seen.checkpoint.size);
     }
     if !is_pinned {
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "  the key is the export's own: {key}\n  --key compares it with the one that you know\n"
-        ));
+        );
     }
     let json = json!({
         "valid": true, "size": intact.size, "first": intact.first, "origin": checkpoint.origin, "root": root,
@@ -119,10 +119,10 @@ fn seen(
         let message = format!("the older checkpoint in `{}`: {whose}: {problem}", path.display());
         Ok(Err(Box::new(invalid("wrong_seen", &message, json!({})))))
     };
-    if let Some(witness) = options.witness.as_deref() {
-        if let Err(problem) = note::open(&note, &parse_key(witness)?) {
-            return wrong(problem, "the witness's cosignature");
-        }
+    if let Some(witness) = options.witness.as_deref()
+        && let Err(problem) = note::open(&note, &parse_key(witness)?)
+    {
+        return wrong(problem, "the witness's cosignature");
     }
     let checkpoint = match Checkpoint::open(&note, key) {
         Ok(checkpoint) => checkpoint,
@@ -182,10 +182,11 @@ fn receipt(path: &Path, options: &AuditVerify) -> Result<Verdict, Failure> {
         verify::shown(&proven.checkpoint.root)
     );
     if !proven.is_pinned {
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "  the key is the receipt's own: {}\n  --key compares it with the one that you know\n",
             receipt.log_key
-        ));
+        );
     }
     let json = json!({
         "valid": true, "status": proven.status, "request_id": receipt.request_id, "client": receipt.client,
