@@ -1,10 +1,11 @@
 //! A receipt proves its request's end, and nothing once a letter of it is another.
 
-use placet_audit::note::NoteProblem;
+use placet_audit::note::{NoteProblem, VerifierKey};
 use placet_audit::{InclusionProof, LogKey, Receipt, ReceiptProblem, StoredEntry, Trust, inclusion};
 use placet_core::Timestamp;
 use placet_core::audit::{AuditEvent, AuditEventKind, ChainHead, Channel, RequestFacts};
 use placet_core::keys::{Keyring, Secret};
+use placet_core::payload::Payload;
 use placet_core::token::{Claims, MintKey, mint, token_hash};
 use serde_json::{Value, json};
 
@@ -143,4 +144,23 @@ fn whatever_is_changed_in_a_receipt_is_found() {
     let text = serde_json::to_string(&receipt()).unwrap();
     let twice = text.replacen("\"approved\":true", "\"approved\":false,\"approved\":true", 1);
     assert_eq!(Receipt::read(twice.as_bytes()).unwrap_err(), ReceiptProblem::Malformed("not JSON"));
+}
+
+/// The receipts that the Python and TypeScript clients are held to as well; other people's libraries made them.
+#[test]
+fn receipts_are_judged_as_the_clients_judge_them() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/receipts.json");
+    let fixtures: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let rows = fixtures["receipts"].as_array().unwrap();
+    assert!(rows.len() > 40);
+    for row in rows {
+        let trust = Trust {
+            log_key: row["log_key"].as_str().map(|key| VerifierKey::parse(key).unwrap()),
+            payload_sha256: row["payload"].as_object().map(|payload| Payload::new(payload).unwrap().sha256()),
+        };
+        let receipt = Receipt::read(row["receipt"].as_str().unwrap().as_bytes());
+        let judged = receipt.and_then(|receipt| receipt.verify(&trust));
+        let problem = judged.as_ref().err().map(ReceiptProblem::code);
+        assert_eq!(problem, row["problem"].as_str(), "{}: {judged:?}", row["name"]);
+    }
 }

@@ -176,7 +176,7 @@ def _open(note: str, vkey: str) -> tuple[str, int, bytes]:
     name, key_id, key = _key(vkey)
     text, gap, lines = note.rpartition("\n\n")
     text += "\n"
-    if not gap or not lines.endswith("\n") or any(ord(c) < 32 and c != "\n" or c == "\x7f" for c in note):
+    if not gap or not lines.endswith("\n") or any((ord(c) < 32 and c != "\n") or c == "\x7f" for c in note):
         raise InvalidReceipt("wrong_checkpoint")
     is_signed = False
     for line in lines[:-1].split("\n"):
