@@ -125,7 +125,7 @@ pub(crate) fn markers(audit: &[AuditEntry]) -> Vec<Item> {
 impl Inner {
     pub(crate) async fn seal(&self) -> Result<Sealed, Fault> {
         let mut markers = self.markers(MARKERS).await?;
-        let more = markers.len() >= MARKERS;
+        let waiting = markers.len();
         let old = self.head().await?;
         let min_index = self.horizon(&old).await?;
         let mut count = 0;
@@ -134,6 +134,7 @@ impl Inner {
             count += u64::from(marker.last.saturating_sub(marker.first)) + 1;
             count <= ENTRIES
         });
+        let more = waiting >= MARKERS || markers.len() < waiting;
         if markers.is_empty() && min_index == old.log.min_index {
             return Ok(Sealed::default());
         }
