@@ -22,7 +22,8 @@ use placet_core::id::{ClientId, HookId, RequestKey};
 use placet_core::request::Request;
 use placet_gate::Fault;
 use placet_gate::ports::{
-    Clock, Closing, Commit, Committed, Hook, OutboxMessage, PolicyRecord, Store, StoreQuery, Watch,
+    Clock, Closing, Commit, Committed, Hook, OutboxMessage, PastMessage, PolicyRecord, Store, StoreQuery,
+    Watch,
 };
 
 pub use operate::{OpenFromBefore, check_database, copy_database, has_records};
@@ -150,6 +151,14 @@ impl Store for SqliteStore {
         self.0.writer.run(writes::Ack { id: id.to_owned() }).await
     }
 
+    async fn end_message(&self, past: &PastMessage) -> Result<(), Fault> {
+        self.0.writer.run(writes::EndMessage::prepare(past)?).await
+    }
+
+    async fn past_messages(&self, day: i64) -> Result<Vec<PastMessage>, Fault> {
+        self.scan(move |tables| rows::past_messages(tables, day)).await
+    }
+
     async fn list(&self, query: &StoreQuery) -> Result<Vec<Request>, Fault> {
         let query = query.clone();
         self.scan(move |tables| rows::list(tables, &query)).await
@@ -239,7 +248,7 @@ mod tests {
         let asked = sample::asked("n8n", "r1", FixedClock::START);
         store.commit(sample::insert(&asked)).await.unwrap();
         let newer = rusqlite::Connection::open(&path).unwrap();
-        newer.pragma_update(None, "user_version", 2).unwrap();
+        newer.pragma_update(None, "user_version", 1_000).unwrap();
         let request = store.load(asked.key()).await.unwrap().unwrap();
         let end = sample::end(&request, placet_core::request::Status::Approved, FixedClock::START);
         let fault = store.commit(end).await.unwrap_err();
