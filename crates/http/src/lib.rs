@@ -11,6 +11,7 @@ mod openapi;
 pub mod pages;
 mod places;
 mod problem;
+mod report;
 mod reviewer;
 mod routes;
 pub mod wire;
@@ -62,7 +63,7 @@ fn with_fallbacks(router: Router<Arc<Gate>>, gate: Arc<Gate>) -> Router {
 /// A problem; a page where a person looks for one.
 fn refused(uri: &Uri, headers: &HeaderMap, problem: Problem) -> Response {
     match uri.path().split('/').nth(1) {
-        Some("r" | "inbox") => reviewer::refused(problem, headers),
+        Some("r" | "inbox" | "report") => reviewer::refused(problem, headers),
         _ => problem.into_response(),
     }
 }

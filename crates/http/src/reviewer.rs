@@ -11,13 +11,14 @@ use maud::Markup;
 use placet_core::Refusal;
 use placet_core::policy::{Decision, Policy};
 use placet_core::refusal::FieldError;
-use placet_core::request::{Decider, Foreseen};
+use placet_core::request::{Decider, Foreseen, Status};
 use placet_gate::{ApprovalView, Error, Gate, InboxItem, Review, ReviewOptions};
 
 use crate::call::{LinkText, read_body, refuse_encoded};
 use crate::client::json;
 use crate::pages;
 use crate::problem::Problem;
+use crate::report;
 use crate::routes::route_table;
 use crate::wire::{Approval, DecisionForm};
 
@@ -30,6 +31,7 @@ const REASON_CHARS: usize = 500;
 route_table! {
     "/r/{link}" => get self::show, post self::decide;
     "/inbox/{link}" => get self::inbox;
+    "/report/{link}" => get report::show, post report::flag;
 }
 
 /// [`router`], and what mail programs make of a link: with a slash and more behind it, or cut off before it.
@@ -87,7 +89,10 @@ pub(crate) async fn decide(
         return refused(problem, &headers);
     }
     let form = match read_body(body, FORM_LIMIT).await {
-        Ok(body) => Form::read(&body),
+        Ok(body) => match report::flag_of(&body) {
+            Some(nonce) => return flag(&gate, &link, &nonce, &headers).await,
+            None => Form::read(&body),
+        },
         Err(problem) => return refused(problem, &headers),
     };
     let (decision, form) = match form {
@@ -108,6 +113,21 @@ pub(crate) async fn decide(
             refusal @ (Refusal::Forbidden(_) | Refusal::LinkExpired | Refusal::InvalidRequest(_)),
         )) => again(&gate, &link, &headers, refusal).await,
         Err(error) => refused(error.into(), &headers),
+    }
+}
+
+/// The end page's other form: the reader says that the approval was a mistake.
+async fn flag(gate: &Gate, link: &str, nonce: &str, headers: &HeaderMap) -> Response {
+    match gate.flag_on_page(link, nonce).await {
+        Ok(()) => match gate.review(link).await {
+            Ok(review) if wants_json(headers) => as_json(gate, &review),
+            Ok(review) => page(StatusCode::OK, &pages::review(&view(&review, None, None))),
+            Err(error) => refused(error.into(), headers),
+        },
+        Err(Error::Refused(refusal @ Refusal::InvalidRequest(_))) => {
+            again(gate, link, headers, refusal).await
+        }
+        Err(error) => refused(error.into(), headers),
     }
 }
 
@@ -258,7 +278,7 @@ fn wants_json(headers: &HeaderMap) -> bool {
     accept.contains("application/json") && !accept.contains("text/html")
 }
 
-fn page(status: StatusCode, markup: &Markup) -> Response {
+pub(crate) fn page(status: StatusCode, markup: &Markup) -> Response {
     let mut response = (status, markup.0.clone()).into_response();
     let headers = response.headers_mut();
     for (name, value) in [
@@ -345,6 +365,13 @@ fn view(review: &Review, pressed: Option<Decision>, notice: Option<String>) -> p
             })
             .collect(),
         state,
+        flagging: match (current.flag(), current.status()) {
+            (Some(_), _) => pages::Flagging::Flagged,
+            (None, Status::Approved) => pages::Flagging::Possible { nonce: nonce.clone() },
+            (None, Status::Pending | Status::Rejected | Status::Expired | Status::Cancelled) => {
+                pages::Flagging::No
+            }
+        },
     }
 }
 

@@ -15,6 +15,9 @@ static PAGE_SCRIPT: LazyLock<String> =
 static INBOX_SCRIPT: LazyLock<String> =
     LazyLock::new(|| packed(concat!(include_str!("times.js"), include_str!("inbox.js"))));
 
+static REPORT_STYLE: LazyLock<String> =
+    LazyLock::new(|| packed(concat!(include_str!("page.css"), "\n", include_str!("report.css"))));
+
 static PAGE_POLICY: LazyLock<String> = LazyLock::new(|| {
     let script = source_hash(&PAGE_SCRIPT);
     // The page's script makes no markup, so the browser may refuse every attempt at it.
@@ -24,6 +27,11 @@ static INBOX_POLICY: LazyLock<String> = LazyLock::new(|| {
     let script = source_hash(&INBOX_SCRIPT);
     policy(&format!("script-src {script}; connect-src 'self'"))
 });
+
+/// The `Content-Security-Policy` of the report, which has no scripts.
+pub fn report_content_security_policy() -> &'static str {
+    &REPORT_POLICY
+}
 
 const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24'%3E%3Crect \
     width='24' height='24' rx='7' fill='%23124b3a'/%3E%3Cpath d='m6.5 12.5 3.7 3.7 7.3-8' fill='none' stroke='%23fff' \
@@ -39,8 +47,15 @@ pub fn inbox_content_security_policy() -> &'static str {
     &INBOX_POLICY
 }
 
+static REPORT_POLICY: LazyLock<String> =
+    LazyLock::new(|| policy_with(&REPORT_STYLE, "script-src 'none'; require-trusted-types-for 'script'"));
+
 fn policy(scripts: &str) -> String {
-    let style = source_hash(&STYLE);
+    policy_with(&STYLE, scripts)
+}
+
+fn policy_with(style: &str, scripts: &str) -> String {
+    let style = source_hash(style);
     format!(
         "default-src 'none'; style-src {style}; {scripts}; img-src data:; form-action 'self'; frame-ancestors 'none'; \
          base-uri 'none'"
@@ -74,6 +89,15 @@ pub(super) enum Script {
 
 /// A whole page around its content.
 pub(super) fn page(title: &str, reviewer: Option<&str>, script: Script, content: &Markup) -> Markup {
+    styled_page(&STYLE, title, reviewer, script, content)
+}
+
+/// The report's page: its own style, for nobody in particular, and no scripts.
+pub(super) fn report_page(title: &str, content: &Markup) -> Markup {
+    styled_page(&REPORT_STYLE, title, None, Script::None, content)
+}
+
+fn styled_page(style: &str, title: &str, reviewer: Option<&str>, script: Script, content: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -87,7 +111,7 @@ pub(super) fn page(title: &str, reviewer: Option<&str>, script: Script, content:
                 // Phones turn numbers, dates and addresses into links of their own: untrusted text stays text.
                 meta name="format-detection" content="telephone=no,date=no,address=no,email=no,url=no";
                 link rel="icon" href=(PreEscaped(ICON));
-                style { (PreEscaped(STYLE.as_str())) }
+                style { (PreEscaped(style)) }
                 @if script == Script::Inbox {
                     noscript { meta http-equiv="refresh" content="10"; }
                 }
@@ -229,6 +253,15 @@ mod tests {
             assert_eq!(page.matches("<script").count(), 1);
             assert!(!page.contains(" style=") && !page.contains(" onclick="));
         }
+    }
+
+    #[test]
+    fn the_report_s_policy_names_its_style_and_no_script() {
+        let page = report_page("t", &html! {}).into_string();
+        let styles = between(&page, "<style>", "</style>");
+        let policy = report_content_security_policy();
+        assert!(policy.contains(&format!("style-src {};", source_hash(styles[0]))) && styles.len() == 1);
+        assert!(policy.contains("script-src 'none';") && !page.contains("<script"));
     }
 
     #[test]
