@@ -373,8 +373,11 @@ fn by_day(window: Window, tally: &Tally) -> Vec<DayCounts> {
         .collect()
 }
 
+/// A number of one window's.
+type Measure = fn(Window, &Tally) -> Option<f64>;
+
 fn changes(now: (Window, &Tally), before: (Window, &Tally)) -> Vec<Change> {
-    let names: [(&'static str, fn(Window, &Tally) -> Option<f64>); 10] = [
+    let names: [(&'static str, Measure); 10] = [
         ("asked_per_week", |window, tally| {
             share(tally.counts.asked, window.days).map(|per_day| per_day * 7.0)
         }),

@@ -1,5 +1,6 @@
 //! Counting: facts go in one by one, so that a hundred thousand of them take little memory.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::fact::{DecidedBy, Fact};
@@ -131,15 +132,11 @@ impl Tally {
         let doubt = Doubt::of(fact);
         if !doubt.why.is_empty() {
             self.doubtful.push(doubt.clone());
-            cut(&mut self.doubtful, DOUBTFUL, |one, other| {
-                (other.why.len(), other.asked_at).cmp(&(one.why.len(), one.asked_at))
-            });
+            cut(&mut self.doubtful, DOUBTFUL, most_doubtful);
         }
         if doubt.decided_in_ms.is_some() {
             self.slowest.push(doubt);
-            cut(&mut self.slowest, SLOWEST, |one, other| {
-                (other.decided_in_ms, other.asked_at).cmp(&(one.decided_in_ms, one.asked_at))
-            });
+            cut(&mut self.slowest, SLOWEST, longest);
         }
     }
 
@@ -171,27 +168,36 @@ impl Tally {
     }
 
     pub(super) fn slowest(&self) -> Vec<Doubt> {
-        let mut slowest = self.slowest.clone();
-        slowest.sort_by(|one, other| {
-            (other.decided_in_ms, other.asked_at).cmp(&(one.decided_in_ms, one.asked_at))
-        });
-        slowest.truncate(SLOWEST);
-        slowest
+        first(&self.slowest, SLOWEST, longest)
     }
 
     pub(super) fn doubtful(&self) -> Vec<Doubt> {
-        let mut doubtful = self.doubtful.clone();
-        doubtful.sort_by(|one, other| (other.why.len(), other.asked_at).cmp(&(one.why.len(), one.asked_at)));
-        doubtful.truncate(DOUBTFUL);
-        doubtful
+        first(&self.doubtful, DOUBTFUL, most_doubtful)
     }
 }
 
-/// Keeps the first ones by that order, and does so only now and then: a sort for each would be slow.
-fn cut(list: &mut Vec<Doubt>, keep: usize, order: impl FnMut(&Doubt, &Doubt) -> std::cmp::Ordering) {
+/// What comes first has the greatest of these.
+type Weight = fn(&Doubt) -> (i64, Timestamp);
+
+fn longest(doubt: &Doubt) -> (i64, Timestamp) {
+    (doubt.decided_in_ms.unwrap_or(0), doubt.asked_at)
+}
+
+fn most_doubtful(doubt: &Doubt) -> (i64, Timestamp) {
+    (i64::try_from(doubt.why.len()).unwrap_or(i64::MAX), doubt.asked_at)
+}
+
+fn first(list: &[Doubt], keep: usize, weight: Weight) -> Vec<Doubt> {
+    let mut list = list.to_vec();
+    list.sort_by_key(|doubt| Reverse(weight(doubt)));
+    list.truncate(keep);
+    list
+}
+
+/// Keeps the first ones, and does so only now and then: a sort for each would be slow.
+fn cut(list: &mut Vec<Doubt>, keep: usize, weight: Weight) {
     if list.len() >= keep.saturating_mul(8) {
-        list.sort_by(order);
-        list.truncate(keep);
+        *list = first(list, keep, weight);
     }
 }
 
