@@ -5,12 +5,14 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use placet_core::Refusal;
 use placet_core::id::ClientId;
-use placet_gate::Gate;
+use placet_core::policy::ClientRole;
+use placet_gate::{Caller, Gate};
 
-use super::requests::{Asker, request_id};
+use super::requests::request_id;
 use super::{approval, json};
-use crate::call::{Call, Name, Parameters};
+use crate::call::{Call, Endpoint, Name};
 use crate::fields::Fields;
 use crate::problem::Problem;
 use crate::wire::{Approval, NewFlag};
@@ -18,11 +20,26 @@ use crate::wire::{Approval, NewFlag};
 /// How many days a report may have: requests are kept for 90, and 28 come before.
 const MAX_DAYS: u32 = 60;
 
-/// What a report takes.
-pub(crate) struct Days;
+/// `GET /v1/report`.
+pub(crate) struct Reporting;
 
-impl Parameters for Days {
-    const NAMES: &'static [&'static str] = &["days"];
+impl Endpoint for Reporting {
+    const QUERY: &'static [&'static str] = &["days"];
+
+    fn admit(caller: &Caller) -> Result<(), Refusal> {
+        caller.must_be(ClientRole::Auditor)
+    }
+}
+
+/// `POST /v1/requests/{request_id}/flag`.
+pub(crate) struct Flagging;
+
+impl Endpoint for Flagging {
+    const QUERY: &'static [&'static str] = &["client"];
+
+    fn admit(caller: &Caller) -> Result<(), Refusal> {
+        caller.must_be(ClientRole::Auditor)
+    }
 }
 
 /// The weekly numbers: times, outcomes, troubles, load and mistakes.
@@ -30,7 +47,10 @@ impl Parameters for Days {
     params(("days" = Option<u32>, Query, description = "how many days up to now; 7 if left out", minimum = 1, maximum = 60)),
     responses((status = 200, description = "what was asked in those days, and the four weeks before; docs/report.md names each number",
         body = serde_json::Value)))]
-pub(crate) async fn report(State(gate): State<Arc<Gate>>, call: Call<Days>) -> Result<Response, Problem> {
+pub(crate) async fn report(
+    State(gate): State<Arc<Gate>>,
+    call: Call<Reporting>,
+) -> Result<Response, Problem> {
     let days = call.number("days", 1, MAX_DAYS)?.unwrap_or(7);
     Ok(json(StatusCode::OK, &gate.report(&call.caller, days).await?))
 }
@@ -46,7 +66,7 @@ pub(crate) async fn report(State(gate): State<Arc<Gate>>, call: Call<Days>) -> R
 pub(crate) async fn flag(
     State(gate): State<Arc<Gate>>,
     Name(name): Name,
-    call: Call<Asker>,
+    call: Call<Flagging>,
 ) -> Result<Response, Problem> {
     let mut fields = Fields::read(&call.body)?;
     let reason = fields.text("reason", 0, 500).filter(|reason| !reason.is_empty());

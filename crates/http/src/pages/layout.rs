@@ -10,6 +10,8 @@ use std::sync::LazyLock;
 use time::OffsetDateTime;
 
 static STYLE: LazyLock<String> = LazyLock::new(|| packed(include_str!("page.css")));
+static INBOX_STYLE: LazyLock<String> =
+    LazyLock::new(|| packed(concat!(include_str!("page.css"), include_str!("inbox.css"))));
 static PAGE_SCRIPT: LazyLock<String> =
     LazyLock::new(|| packed(concat!(include_str!("times.js"), include_str!("page.js"))));
 static INBOX_SCRIPT: LazyLock<String> =
@@ -21,12 +23,17 @@ static REPORT_STYLE: LazyLock<String> =
 static PAGE_POLICY: LazyLock<String> = LazyLock::new(|| {
     let script = source_hash(&PAGE_SCRIPT);
     // The page's script makes no markup, so the browser may refuse every attempt at it.
-    policy(&format!("script-src {script}; require-trusted-types-for 'script'; trusted-types 'none'"))
+    let extra = format!("script-src {script}; require-trusted-types-for 'script'; trusted-types 'none'");
+    policy(&STYLE, &extra, "data:")
 });
 static INBOX_POLICY: LazyLock<String> = LazyLock::new(|| {
     let script = source_hash(&INBOX_SCRIPT);
-    policy(&format!("script-src {script}; connect-src 'self'"))
+    let extra = format!("script-src {script}; connect-src 'self'; manifest-src 'self'; worker-src 'self'");
+    policy(&INBOX_STYLE, &extra, "data: 'self'")
 });
+
+static REPORT_POLICY: LazyLock<String> =
+    LazyLock::new(|| policy(&REPORT_STYLE, "script-src 'none'; require-trusted-types-for 'script'", "data:"));
 
 /// The `Content-Security-Policy` of the report, which has no scripts.
 pub fn report_content_security_policy() -> &'static str {
@@ -47,17 +54,10 @@ pub fn inbox_content_security_policy() -> &'static str {
     &INBOX_POLICY
 }
 
-static REPORT_POLICY: LazyLock<String> =
-    LazyLock::new(|| policy_with(&REPORT_STYLE, "script-src 'none'; require-trusted-types-for 'script'"));
-
-fn policy(scripts: &str) -> String {
-    policy_with(&STYLE, scripts)
-}
-
-fn policy_with(style: &str, scripts: &str) -> String {
+fn policy(style: &str, scripts: &str, images: &str) -> String {
     let style = source_hash(style);
     format!(
-        "default-src 'none'; style-src {style}; {scripts}; img-src data:; form-action 'self'; frame-ancestors 'none'; \
+        "default-src 'none'; style-src {style}; {scripts}; img-src {images}; form-action 'self'; frame-ancestors 'none'; \
          base-uri 'none'"
     )
 }
@@ -83,21 +83,40 @@ fn packed(source: &str) -> String {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Script {
     None,
+    /// None, and the report's own style.
+    Report,
     Review,
     Inbox,
 }
 
+/// What stands around a page's content.
+pub(super) struct Shell<'a> {
+    /// The window's title.
+    pub(super) title: &'a str,
+    /// Display name of whose page it is, if it is somebody's.
+    pub(super) reviewer: Option<&'a str>,
+    /// Which script it carries.
+    pub(super) script: Script,
+    /// Where the manifest of an app is, if the page is one: a path.
+    pub(super) manifest: Option<&'a str>,
+    /// The path before all paths of the gate.
+    pub(super) prefix: &'a str,
+}
+
 /// A whole page around its content.
 pub(super) fn page(title: &str, reviewer: Option<&str>, script: Script, content: &Markup) -> Markup {
-    styled_page(&STYLE, title, reviewer, script, content)
+    framed(&Shell { title, reviewer, script, manifest: None, prefix: "" }, content)
 }
 
 /// The report's page: its own style, for nobody in particular, and no scripts.
 pub(super) fn report_page(title: &str, content: &Markup) -> Markup {
-    styled_page(&REPORT_STYLE, title, None, Script::None, content)
+    let shell = Shell { title, reviewer: None, script: Script::Report, manifest: None, prefix: "" };
+    framed(&shell, content)
 }
 
-fn styled_page(style: &str, title: &str, reviewer: Option<&str>, script: Script, content: &Markup) -> Markup {
+/// [`page`], which may be an app.
+pub(super) fn framed(shell: &Shell<'_>, content: &Markup) -> Markup {
+    let Shell { title, reviewer, script, manifest, prefix } = *shell;
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -111,9 +130,18 @@ fn styled_page(style: &str, title: &str, reviewer: Option<&str>, script: Script,
                 // Phones turn numbers, dates and addresses into links of their own: untrusted text stays text.
                 meta name="format-detection" content="telephone=no,date=no,address=no,email=no,url=no";
                 link rel="icon" href=(PreEscaped(ICON));
-                style { (PreEscaped(style)) }
+                @if let Some(manifest) = manifest {
+                    link rel="manifest" href=(manifest);
+                    link rel="apple-touch-icon" href=(format!("{prefix}/icon-192.png"));
+                    meta name="theme-color" content="#124b3a";
+                }
                 @if script == Script::Inbox {
-                    noscript { meta http-equiv="refresh" content="10"; }
+                    style { (PreEscaped(INBOX_STYLE.as_str())) }
+                    noscript { meta http-equiv="refresh" content="30"; }
+                } @else if script == Script::Report {
+                    style { (PreEscaped(REPORT_STYLE.as_str())) }
+                } @else {
+                    style { (PreEscaped(STYLE.as_str())) }
                 }
             }
             body {
@@ -125,7 +153,7 @@ fn styled_page(style: &str, title: &str, reviewer: Option<&str>, script: Script,
                 }
                 main { (content) }
                 @match script {
-                    Script::None => {}
+                    Script::None | Script::Report => {}
                     Script::Review => script { (PreEscaped(PAGE_SCRIPT.as_str())) },
                     Script::Inbox => script { (PreEscaped(INBOX_SCRIPT.as_str())) },
                 }
