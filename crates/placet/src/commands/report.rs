@@ -81,7 +81,7 @@ fn text(report: &Value) -> String {
     for (name, key) in
         [("to notify", "notify"), ("to open", "open"), ("to decide", "decide"), ("to release", "release")]
     {
-        let times = &report["times"][key];
+        let times = at(report, &format!("/times/{key}"));
         rows.push(vec![
             name.to_owned(),
             count(&times["count"]),
@@ -97,7 +97,7 @@ fn text(report: &Value) -> String {
         for group in report[key].as_array().into_iter().flatten() {
             let mut row = vec![word(&group["name"])];
             row.extend(["asked", "approved", "rejected", "expired"].map(|key| count(&group[key])));
-            row.extend(["p50_seconds", "p95_seconds"].map(|key| time(&group["decide"][key])));
+            row.extend(["p50_seconds", "p95_seconds"].map(|key| time(at(group, &format!("/decide/{key}")))));
             rows.push(row);
         }
         if rows.len() > 1 {
@@ -124,6 +124,12 @@ fn text(report: &Value) -> String {
     text
 }
 
+/// What lies at that JSON pointer; null where nothing does.
+fn at<'v>(value: &'v Value, pointer: &str) -> &'v Value {
+    const NOTHING: &Value = &Value::Null;
+    value.pointer(pointer).unwrap_or(NOTHING)
+}
+
 fn troubles(report: &Value, style: Style) -> String {
     let names = [
         ("timeouts", "nobody decided in time"),
@@ -134,7 +140,8 @@ fn troubles(report: &Value, style: Style) -> String {
     ];
     let mut text = format!("\n{}\n", style.bold("what went wrong"));
     for (key, words) in names {
-        let _ = writeln!(text, "  {:>6}  {words}", report["errors"][key].as_u64().unwrap_or(0));
+        let _ =
+            writeln!(text, "  {:>6}  {words}", at(report, &format!("/errors/{key}")).as_u64().unwrap_or(0));
     }
     text
 }
@@ -142,7 +149,7 @@ fn troubles(report: &Value, style: Style) -> String {
 fn mistakes(report: &Value, style: Style) -> String {
     let mut text = format!("\n{}\n", style.bold("approvals that were mistakes"));
     for (key, words) in [("flags", "of people, by flags"), ("flags_by_policy", "of rules alone, by flags")] {
-        let estimate = &report["false_approvals"][key];
+        let estimate = at(report, &format!("/false_approvals/{key}"));
         let (wrong, of) = (&estimate["wrong"], &estimate["of"]);
         let rate = match (estimate["rate"].as_f64(), estimate["low"].as_f64(), estimate["high"].as_f64()) {
             (Some(rate), Some(low), Some(high)) => {
