@@ -97,6 +97,13 @@ def test_what_is_approved_runs_with_its_input_output_and_exit_code(gate, run, as
     assert "to stderr" in err and "approved by bob" in err
 
 
+@pytest.mark.parametrize("by_url", [True, False])
+def test_the_command_gets_the_terminal_the_mask_and_the_folder_that_it_would_have_had(run, tmp_path, by_url):
+    started = run("sh", "-c", "umask; pwd; ulimit -n", action="auto.run", by_url=by_url)
+    plain = subprocess.run(["sh", "-c", "umask; pwd; ulimit -n"], cwd=tmp_path, capture_output=True, text=True)
+    assert started.ended()[:2] == (0, plain.stdout)
+
+
 def test_policy_may_decide_alone(run, tmp_path):
     assert run("sh", "-c", "echo yes", action="auto.run").ended()[:2] == (0, "yes\n")
     code, out, err = run("sh", "-c", "echo yes", action="never.run").ended()
