@@ -124,7 +124,8 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Either can quote what somebody else wrote: another gate, a file, an agent.
         write!(f, "placet: {}", plain_lines(&self.message))?;
-        if let Some(code) = &self.code {
+        // What a gate said can name its code already.
+        if let Some(code) = self.code.as_deref().filter(|code| !self.message.contains(*code)) {
             write!(f, " [{}]", plain_lines(code))?;
         }
         if let Some(advice) = &self.advice {

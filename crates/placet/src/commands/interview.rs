@@ -219,7 +219,12 @@ mod tests {
         let text = answers.unwrap().policy();
         let report = Policy::check(&text);
         let policy = report.policy.unwrap();
-        assert_eq!(report.warnings, []);
+        // Nobody owns the program: that is a warning, and the answer of whoever did not name one.
+        assert!(
+            report.warnings.iter().all(|warning| warning.message.contains("no owner")),
+            "{:?}",
+            report.warnings
+        );
         assert_eq!(policy.clients.first().unwrap().id.as_str(), "my-agent");
         assert_eq!(policy.reviewers.first().unwrap().name, "Bob");
     }
