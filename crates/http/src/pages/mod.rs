@@ -4,6 +4,7 @@
 
 mod inbox;
 mod layout;
+mod operator;
 mod payload;
 mod report;
 mod review;
@@ -11,6 +12,7 @@ mod text;
 
 pub use inbox::{confirm_together, inbox};
 pub use layout::{content_security_policy, inbox_content_security_policy, report_content_security_policy};
+pub use operator::{EndedLine, Operator, PersonLine, WaitingLine, operator};
 pub use report::{ReportView, measured, name_of, percent, report, seconds};
 pub use review::review;
 
