@@ -14,8 +14,8 @@ use placet_core::id::{ClientId, HookId, RequestId, RequestKey, ReviewerId};
 use placet_core::request::{ApprovalRequest, Request, stored};
 use placet_gate::Fault;
 use placet_gate::ports::{
-    Clock, Closing, Commit, Committed, Hook, LogHead, OutboxMessage, PlacedEntry, PolicyRecord, Quota,
-    RequestWrite, Sealed, Store, StoreQuery, TrailPage, TrailQuery, Watch,
+    Clock, Closing, Commit, Committed, Hook, LogHead, OutboxMessage, PastMessage, PlacedEntry, PolicyRecord,
+    Quota, RequestWrite, Sealed, Store, StoreQuery, TrailPage, TrailQuery, Watch,
 };
 use tokio::sync::watch;
 
@@ -37,6 +37,7 @@ struct Tables {
     tiles: BTreeMap<(u8, u64), Vec<u8>>,
     edge: Edge,
     outbox: BTreeMap<String, OutboxMessage>,
+    past: BTreeMap<String, PastMessage>,
     policies: BTreeMap<u32, PolicyRecord>,
     quotas: HashMap<(ClientId, i64), u32>,
     hooks: BTreeMap<HookId, Hook>,
@@ -318,6 +319,18 @@ impl Store for MemoryStore {
     async fn ack(&self, id: &str) -> Result<(), Fault> {
         self.tables()?.outbox.remove(id);
         Ok(())
+    }
+
+    async fn end_message(&self, past: &PastMessage) -> Result<(), Fault> {
+        let mut tables = self.tables()?;
+        tables.outbox.remove(&past.id);
+        tables.past.entry(past.id.clone()).or_insert_with(|| past.clone());
+        Ok(())
+    }
+
+    async fn past_messages(&self, day: i64) -> Result<Vec<PastMessage>, Fault> {
+        let of_day = |past: &&PastMessage| past.approval_id.drawn_at().day() == day;
+        Ok(self.tables()?.past.values().filter(of_day).cloned().collect())
     }
 
     async fn list(&self, query: &StoreQuery) -> Result<Vec<Request>, Fault> {

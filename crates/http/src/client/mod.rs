@@ -3,6 +3,7 @@
 mod audit;
 mod hooks;
 mod open;
+mod report;
 mod requests;
 mod tokens;
 
@@ -30,6 +31,8 @@ route_table! {
     "/v1/log/checkpoint" => get audit::checkpoint;
     "/v1/log/horizon" => get audit::horizon;
     "/v1/log/tile/{*path}" => get audit::tile;
+    "/v1/requests/{request_id}/flag" => post report::flag;
+    "/v1/report" => get report::report;
     "/v1/tokens/verify" => post tokens::verify;
     "/v1/tokens/redeem" => post tokens::redeem;
     "/v1/hooks" => post hooks::subscribe;
