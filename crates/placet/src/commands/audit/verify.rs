@@ -86,19 +86,19 @@ fn whole(
     let root = verify::shown(&checkpoint.root);
     let mut text = format!("intact: {} entries of the log {}, root {root}\n", intact.size, checkpoint.origin);
     if intact.first > 0 {
-        let _ = write!(
+        let _ = writeln!(
             text,
-            "  entries 0 to {} are past their retention, which the log has signed; their hashes are there\n",
+            "  entries 0 to {} are past their retention, which the log has signed; their hashes are there",
             intact.first - 1
         );
     }
     if let Some(seen) = seen {
-        let _ = write!(text, "  it begins with the {} entries that were seen before\n", seen.checkpoint.size);
+        let _ = writeln!(text, "  it begins with the {} entries that were seen before", seen.checkpoint.size);
     }
     if !is_pinned {
-        let _ = write!(
+        let _ = writeln!(
             text,
-            "  the key is the export's own: {key}\n  --key compares it with the one that you know\n"
+            "  the key is the export's own: {key}\n  --key compares it with the one that you know"
         );
     }
     let json = json!({
@@ -182,9 +182,9 @@ fn receipt(path: &Path, options: &AuditVerify) -> Result<Verdict, Failure> {
         verify::shown(&proven.checkpoint.root)
     );
     if !proven.is_pinned {
-        let _ = write!(
+        let _ = writeln!(
             text,
-            "  the key is the receipt's own: {}\n  --key compares it with the one that you know\n",
+            "  the key is the receipt's own: {}\n  --key compares it with the one that you know",
             receipt.log_key
         );
     }
