@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use placet_core::keys::SharedSecret;
 use tracing::Level;
 
 /// How a function, or the operator's command, reaches AWS.
@@ -40,7 +41,7 @@ pub struct Base {
     pub access: Access,
 }
 
-/// What a function with a gate in it needs: `request` and `decide`.
+/// What a function with a gate in it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GateConfig {
     /// What every function needs.
@@ -57,6 +58,15 @@ pub struct GateConfig {
     pub request_retention_days: u16,
     /// How long the trail of a request is kept, in days.
     pub audit_retention_days: u16,
+}
+
+/// What `request` and `decide` need: a gate, and whom they answer.
+#[derive(Clone, Debug)]
+pub struct ApiConfig {
+    /// Its gate.
+    pub gate: GateConfig,
+    /// What stands in front of the API proves by this that a call came through it.
+    pub origin_secret: Option<SharedSecret>,
 }
 
 /// What `timeout-sweep` needs: a gate, and everybody whom it tells.
@@ -107,6 +117,18 @@ impl GateConfig {
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigFaults> {
         let mut reader = Reader::new(variable);
         let config = gate(&mut reader);
+        reader.finish(config)
+    }
+}
+
+impl ApiConfig {
+    /// Reads the environment by `variable`.
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigFaults> {
+        let mut reader = Reader::new(variable);
+        let config = Self {
+            gate: gate(&mut reader),
+            origin_secret: reader.optional("PLACET_ORIGIN_SECRET").map(SharedSecret::new),
+        };
         reader.finish(config)
     }
 }
@@ -281,6 +303,9 @@ mod tests {
         let access = Access { region: "eu-central-1".into(), endpoint_url: None, roots: Roots::Amazon };
         assert_eq!(config.gate.base.access, access);
         assert_eq!(GateConfig::read(complete).unwrap(), config.gate);
+        let api = ApiConfig::read(complete).unwrap();
+        assert_eq!(api.gate, config.gate);
+        assert!(api.origin_secret.is_none());
         assert_eq!(Base::read(complete).unwrap(), config.gate.base);
     }
 

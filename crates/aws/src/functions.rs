@@ -5,15 +5,21 @@ use std::sync::Arc;
 
 use aws_types::SdkConfig;
 use axum::Router;
+use axum::response::IntoResponse as _;
 use lambda_http::Request;
+use lambda_http::http::HeaderValue;
+use lambda_http::service_fn as http_service_fn;
 use lambda_http::tower::ServiceExt;
 #[cfg(feature = "deliver")]
 use lambda_runtime::{LambdaEvent, service_fn};
+use placet_core::Refusal;
+use placet_core::keys::SharedSecret;
 #[cfg(feature = "deliver")]
 use placet_delivery::{Bodies, Channels, Parts, Webhooks, Worker};
 use placet_dynamodb::{DynamoStore, Keep, Tables};
 use placet_gate::ports::{Clock, Dispatcher, Keys};
 use placet_gate::{Gate, Ports, Settings};
+use placet_http::Problem;
 #[cfg(feature = "deliver")]
 use placet_http::wire;
 #[cfg(feature = "deliver")]
@@ -23,9 +29,9 @@ use crate::SystemClock;
 use crate::answer::Answer;
 #[cfg(feature = "deliver")]
 use crate::channels::{AlertTopic, EmailTopic, Sms, SqsQueues};
-use crate::config::GateConfig;
 #[cfg(feature = "deliver")]
 use crate::config::SweepConfig;
+use crate::config::{ApiConfig, GateConfig};
 use crate::deadline_queue::DeadlineQueue;
 use crate::dispatcher::SqsDispatcher;
 use crate::keys::SecretKeys;
@@ -51,18 +57,24 @@ const DAY_SECONDS: i64 = 24 * 60 * 60;
 /// Answers what clients call.
 pub fn request() -> ExitCode {
     run(
-        GateConfig::read(variable),
-        |config| &config.base,
-        async |config, sdk| serve(placet_http::client_app(deployed_gate(&config, &sdk))).await,
+        ApiConfig::read(variable),
+        |config| &config.gate.base,
+        async |config, sdk| {
+            let app = placet_http::client_app(deployed_gate(&config.gate, &sdk));
+            serve(app, config.origin_secret).await
+        },
     )
 }
 
 /// Answers what reviewers' browsers call.
 pub fn decide() -> ExitCode {
     run(
-        GateConfig::read(variable),
-        |config| &config.base,
-        async |config, sdk| serve(placet_http::reviewer_app(deployed_gate(&config, &sdk))).await,
+        ApiConfig::read(variable),
+        |config| &config.gate.base,
+        async |config, sdk| {
+            let app = placet_http::reviewer_app(deployed_gate(&config.gate, &sdk));
+            serve(app, config.origin_secret).await
+        },
     )
 }
 
@@ -82,8 +94,27 @@ pub fn timeout_sweep() -> ExitCode {
     )
 }
 
-async fn serve(app: Router) -> Result<(), lambda_runtime::Error> {
-    lambda_http::run(ServiceExt::<Request>::map_response(app, Answer)).await
+/// What proves that a call came through whatever stands in front of the API.
+const ORIGIN_HEADER: &str = "x-placet-origin";
+
+async fn serve(app: Router, origin_secret: Option<SharedSecret>) -> Result<(), lambda_runtime::Error> {
+    let origin = Arc::new(origin_secret);
+    lambda_http::run(http_service_fn(move |call: Request| {
+        let (app, origin) = (app.clone(), Arc::clone(&origin));
+        async move {
+            if came_through(origin.as_ref().as_ref(), &call) {
+                return app.oneshot(call).await.map(Answer);
+            }
+            let refused = Refusal::Forbidden("this address is not for direct calls");
+            Ok(Answer(Problem::from(refused).into_response()))
+        }
+    }))
+    .await
+}
+
+fn came_through(origin: Option<&SharedSecret>, call: &Request) -> bool {
+    let sent = || call.headers().get(ORIGIN_HEADER).map(HeaderValue::as_bytes).unwrap_or_default();
+    origin.is_none_or(|secret| secret.matches(sent()))
 }
 
 #[cfg(feature = "deliver")]
@@ -145,4 +176,32 @@ fn gate_over(config: &GateConfig, sdk: &SdkConfig, dispatcher: Arc<dyn Dispatche
         arm_ahead_ms: ARM_AHEAD_MS,
     };
     Arc::new(Gate::new(ports, settings))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_did_not_come_through_the_front_is_not_answered() {
+        let secret = SharedSecret::new("0123456789abcdef0123456789abcdef".into());
+        let call = |header: Option<&str>| {
+            let mut call = Request::default();
+            if let Some(text) = header {
+                call.headers_mut().insert(ORIGIN_HEADER, text.parse().unwrap());
+            }
+            call
+        };
+        assert!(came_through(Some(&secret), &call(Some("0123456789abcdef0123456789abcdef"))));
+        for wrong in [
+            None,
+            Some(""),
+            Some("0123456789abcdef0123456789abcdeF"),
+            Some("0123456789abcdef0123456789abcdef0"),
+        ] {
+            assert!(!came_through(Some(&secret), &call(wrong)), "{wrong:?}");
+            assert!(came_through(None, &call(wrong)), "{wrong:?}");
+        }
+        assert_eq!(format!("{secret:?}"), "SharedSecret(…)");
+    }
 }
