@@ -141,6 +141,18 @@ export interface PlacetGateProps {
    */
   readonly alarms?: boolean;
   /**
+   * Whether the functions call AWS by its FIPS 140 endpoints.
+   *
+   * @default false
+   */
+  readonly fipsEndpoints?: boolean;
+  /**
+   * Whose certificates the functions trust on the way to AWS: Amazon's own, or those of Amazon Linux, as `aws-cn` needs.
+   *
+   * @default 'amazon'
+   */
+  readonly tlsRoots?: 'amazon' | 'system';
+  /**
    * Whether the keys are rotated every 90 days. Rotation breaks no link and no token that is out.
    *
    * @default true
@@ -194,6 +206,8 @@ export function parametersOf(props: PlacetGateProps): Record<string, string | nu
     DecideConcurrency: props.concurrency?.decide ?? 0,
     SweepConcurrency: props.concurrency?.sweep ?? 5,
     Alarms: props.alarms === false ? 'off' : 'on',
+    FipsEndpoints: props.fipsEndpoints === true ? 'on' : 'off',
+    TlsRoots: props.tlsRoots ?? 'amazon',
     SecretRotation: props.secretRotation === false ? 'off' : 'on',
   };
 }

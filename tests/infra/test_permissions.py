@@ -141,7 +141,7 @@ def test_only_the_operator_writes_policies(resources: dict[str, Any]) -> None:
         "Effect": "Deny",
         "Action": ["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"],
         "Resource": {"Fn::GetAtt": ["RequestsTable", "Arn"]},
-        "Condition": {"ForAnyValue:StringEquals": {"dynamodb:LeadingKeys": ["policy"]}},
+        "Condition": {"ForAnyValue:StringLike": {"dynamodb:LeadingKeys": ["policy", "policy#*"]}},
     }
     denied = {
         name: [statement for statement in statements(role) if statement["Effect"] == "Deny"]

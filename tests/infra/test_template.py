@@ -21,6 +21,8 @@ EVERY_FUNCTION = {
     "PLACET_REQUEST_RETENTION_DAYS": {"Ref": "RequestRetentionDays"},
     "PLACET_AUDIT_RETENTION_DAYS": {"Ref": "AuditRetentionDays"},
     "PLACET_LOG": {"Ref": "LogLevel"},
+    "PLACET_TLS_ROOTS": {"Fn::If": ["TrustsSystem", "system", {"Ref": "AWS::NoValue"}]},
+    "AWS_USE_FIPS_ENDPOINT": {"Fn::If": ["UsesFips", "true", {"Ref": "AWS::NoValue"}]},
 }
 PUBLIC_URL = {
     "Fn::If": [
@@ -343,6 +345,13 @@ def test_every_parameter_has_a_default_and_says_what_it_is(deployed: dict[str, A
         assert "Default" in parameter and parameter["Description"]
     assert [name for name, each in deployed["Parameters"].items() if each.get("NoEcho")] == ["OriginSecret"]
     assert deployed["Parameters"]["Architecture"]["Default"] == "arm64"
+
+
+def test_nothing_is_of_one_partition_alone(written: dict[str, Any]) -> None:
+    """`arn:aws:` and `amazonaws.com` are wrong in aws-us-gov and aws-cn."""
+    texts = re.findall(r"[^\"]*(?:arn:aws:|amazonaws\.com(?:\.cn)?)[^\"]*", json.dumps(written["Resources"]))
+    services = {f"{name}.amazonaws.com" for name in ("apigateway", "cloudwatch", "lambda", "scheduler", "secretsmanager")}
+    assert set(texts) <= services, set(texts) - services
 
 
 def test_the_outputs_are_what_the_cli_reads(deployed: dict[str, Any]) -> None:

@@ -13,6 +13,8 @@ pub struct Access {
     pub region: String,
     /// `AWS_ENDPOINT_URL`: another address for every service.
     pub endpoint_url: Option<String>,
+    /// `AWS_USE_FIPS_ENDPOINT`: the endpoints whose cryptography is validated to FIPS 140.
+    pub use_fips: bool,
     /// Whose certificates are trusted.
     pub roots: Roots,
 }
@@ -181,7 +183,16 @@ fn access<V: Fn(&str) -> Option<String>>(reader: &mut Reader<V>) -> Access {
         (None, Some(path)) => Roots::File(path),
         (None, None) => Roots::Amazon,
     };
-    Access { region: reader.required("AWS_REGION"), endpoint_url: reader.url("AWS_ENDPOINT_URL"), roots }
+    let use_fips = match reader.optional("AWS_USE_FIPS_ENDPOINT").as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(other) => {
+            reader.fault(format!("AWS_USE_FIPS_ENDPOINT is `{other}`: it is `true` or `false`"));
+            false
+        }
+    };
+    let region = reader.required("AWS_REGION");
+    Access { region, endpoint_url: reader.url("AWS_ENDPOINT_URL"), use_fips, roots }
 }
 
 struct Reader<V> {
@@ -300,7 +311,12 @@ mod tests {
         assert_eq!(config.queues.keys().collect::<Vec<_>>(), ["backup", "jira"]);
         assert_eq!(config.gate.public_url.as_deref(), Some("https://gate.example.com"));
         assert_eq!((config.gate.request_retention_days, config.gate.audit_retention_days), (90, 2557));
-        let access = Access { region: "eu-central-1".into(), endpoint_url: None, roots: Roots::Amazon };
+        let access = Access {
+            region: "eu-central-1".into(),
+            endpoint_url: None,
+            use_fips: false,
+            roots: Roots::Amazon,
+        };
         assert_eq!(config.gate.base.access, access);
         assert_eq!(GateConfig::read(complete).unwrap(), config.gate);
         let api = ApiConfig::read(complete).unwrap();
@@ -317,6 +333,7 @@ mod tests {
             "PLACET_LOG" => Some("loud".to_owned()),
             "PLACET_AUDIT_RETENTION_DAYS" => Some("0".to_owned()),
             "PLACET_TLS_ROOTS" => Some("mine".to_owned()),
+            "AWS_USE_FIPS_ENDPOINT" => Some("yes".to_owned()),
             "AWS_REGION" | "PLACET_ALERT_TOPIC_ARN" => None,
             name => complete(name),
         };
@@ -328,6 +345,7 @@ mod tests {
                 "PLACET_DEADLINE_QUEUE_URL",
                 "PLACET_LOG",
                 "PLACET_TLS_ROOTS",
+                "AWS_USE_FIPS_ENDPOINT",
                 "AWS_REGION",
                 "PLACET_AUDIT_RETENTION_DAYS",
                 "PLACET_QUEUES",
