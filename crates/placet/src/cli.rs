@@ -79,6 +79,8 @@ pub(crate) enum Command {
     Keys(KeysCommand),
     /// Ask for an approval, from a shell or a CI job
     Request(Request),
+    /// Run a command once a person has approved exactly this run of it
+    Run(Run),
     /// List what waits for a decision
     Inbox(Inbox),
     /// Print a reviewer's link to a request again
@@ -321,6 +323,39 @@ pub(crate) struct Request {
     /// Leave the request open when Ctrl-C or SIGTERM ends the waiting
     #[arg(long, requires = "wait")]
     pub(crate) keep: bool,
+}
+
+/// Asks about exactly these words in this folder, with the digests of the files that they name; waits; redeems; runs it.
+///
+/// Files are the program, those that an argument names, and those of --file. They are read again right before the
+/// command starts: what has changed is not run. What comes over standard input, and the environment, are no part of the
+/// question. The command gets the terminal, the signals and the exit code to itself; without an approval the exit code is 1.
+#[derive(Args, Debug)]
+pub(crate) struct Run {
+    /// Dotted name of what will be done, such as deploy.production
+    #[arg(long, value_name = "NAME")]
+    pub(crate) action: String,
+    /// What the reviewer is told, in your words [default: the command]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) summary: Option<String>,
+    /// A file, or a folder, whose content is approved as well; may be repeated
+    #[arg(long = "file", value_name = "PATH")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Something else that the policy or the reviewer should know, such as environment=production; may be repeated
+    #[arg(long = "fact", value_name = "NAME=VALUE")]
+    pub(crate) facts: Vec<String>,
+    /// Who asks [default: the only client that may]
+    #[arg(long, value_name = "ID")]
+    pub(crate) client: Option<String>,
+    /// Your name for this run: the same run again joins the question, and never runs twice [default: a new one]
+    #[arg(long, value_name = "ID")]
+    pub(crate) request_id: Option<String>,
+    /// How long to wait for an answer at most, such as 90s, 10m, 1h; the rule may say less
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<std::ffi::OsString>,
 }
 
 #[derive(Args, Debug)]

@@ -56,7 +56,7 @@ impl Upstream for HandsOn {
                 request.headers_mut().insert(header::AUTHORIZATION, authorization);
             }
             let answer = self.0.send(request).await.map_err(|error| error.0)?;
-            Ok(Answer { status: answer.status, body: answer.json() })
+            Ok(Answer { status: answer.status, body: answer.json(), retry_after: answer.retry_after })
         })
     }
 }
@@ -69,7 +69,7 @@ impl Upstream for Signs {
         Box::pin(async move {
             let answer = self.0.call(call.method, &call.path, call.body.as_ref()).await;
             let answer = answer.map_err(|error| format!("the gate does not answer: {}", error.0))?;
-            Ok(Answer { status: answer.status, body: answer.json() })
+            Ok(Answer { status: answer.status, body: answer.json(), retry_after: answer.retry_after })
         })
     }
 }

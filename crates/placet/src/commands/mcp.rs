@@ -10,9 +10,11 @@ use crate::failure::{Exit, Failure};
 use crate::folder::Folder;
 use crate::local::LocalGate;
 use crate::mcp::Signs;
+use crate::signals::Signals;
 
 /// Serves until the agent closes its side.
 pub(crate) async fn run(globals: &Globals, options: Mcp) -> Result<Exit, Failure> {
+    let mut signals = Signals::catch()?;
     let (api, _local) = if let Some(url) = &globals.url {
         super::api_at(url, globals, options.client.as_deref()).await?
     } else {
@@ -30,6 +32,7 @@ pub(crate) async fn run(globals: &Globals, options: Mcp) -> Result<Exit, Failure
     if options.permission_prompt {
         server = server.with_permission_prompt();
     }
-    server.serve_stdio().await.map_err(Failure::fault)?;
-    Ok(Exit::Done)
+    let mut exit = Exit::Done;
+    server.serve_stdio(async { exit = signals.next().await }).await.map_err(Failure::fault)?;
+    Ok(exit)
 }

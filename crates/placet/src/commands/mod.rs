@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a client's secret may come from the environment")]
 
+mod asking;
 #[cfg(feature = "aws")]
 mod aws;
 #[cfg(not(feature = "aws"))]
@@ -20,6 +21,7 @@ mod manual;
 mod mcp;
 mod policy;
 mod request;
+mod run;
 mod serve;
 mod show;
 mod testgate;
@@ -53,7 +55,12 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
     // Those take back what they began; all others end where they are.
     if !matches!(
         cli.command,
-        Command::Demo(_) | Command::Serve(_) | Command::Request(_) | Command::Testgate(_)
+        Command::Demo(_)
+            | Command::Mcp(_)
+            | Command::Request(_)
+            | Command::Run(_)
+            | Command::Serve(_)
+            | Command::Testgate(_)
     ) {
         crate::signals::end_at_once()?;
     }
@@ -79,6 +86,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
         }
         Command::Keys(KeysCommand::Rotate { force, .. }) => keys::rotate(globals, force).await,
         Command::Request(options) => request::run(globals, options).await,
+        Command::Run(options) => run::run(globals, options).await,
         Command::Inbox(options) => inbox::run(globals, options).await,
         Command::Link(options) => link::run(globals, options).await,
         Command::Mcp(options) => mcp::run(globals, options).await,
