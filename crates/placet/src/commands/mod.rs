@@ -26,6 +26,7 @@ mod serve;
 mod show;
 mod testgate;
 mod token;
+mod wrap;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,7 +40,8 @@ use serde_json::Value;
 
 use crate::api::{Api, Transport};
 use crate::cli::{
-    Cli, ClientCommand, Command, Deployment, Globals, KeysCommand, PolicyCommand, TokenCommand,
+    Cli, ClientCommand, Command, Deployment, Globals, KeysCommand, Mcp, McpCommand, PolicyCommand,
+    TokenCommand,
 };
 use crate::console::note;
 use crate::failure::{Exit, Failure};
@@ -48,6 +50,8 @@ use crate::local::{LocalGate, broken_policy, read_policy_file};
 
 /// A client's secret, for a gate that is reached by its address.
 const SECRET_VARIABLE: &str = "PLACET_SECRET";
+
+pub(crate) use self::mcp::in_folder as gate_in_folder;
 
 /// Runs what was typed.
 pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
@@ -89,6 +93,9 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Run(options) => run::run(globals, options).await,
         Command::Inbox(options) => inbox::run(globals, options).await,
         Command::Link(options) => link::run(globals, options).await,
+        Command::Mcp(Mcp { command: Some(McpCommand::Wrap(options)), .. }) => {
+            wrap::run(globals, options).await
+        }
         Command::Mcp(options) => mcp::run(globals, options).await,
         Command::Token(TokenCommand::Verify { token, of }) => token::verify(globals, &token, &of).await,
         Command::Token(TokenCommand::Redeem { token, of, by }) => {
