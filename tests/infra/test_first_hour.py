@@ -52,13 +52,17 @@ def good(url: str) -> dict[str, Any]:
             "Stacks": [{"Outputs": [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()]}]
         },
         "cloudformation describe-stack-resources": {
-            "StackResources": [{"LogicalResourceId": key, "PhysicalResourceId": value} for key, value in resources.items()]
+            "StackResources": [
+                {"LogicalResourceId": key, "PhysicalResourceId": value} for key, value in resources.items()
+            ]
         },
         "lambda get-account-settings": {"AccountLimit": {"ConcurrentExecutions": 1000}},
         "dynamodb describe-table": {"Table": {"TableArn": "arn:t", "DeletionProtectionEnabled": True}},
         "dynamodb delete-item": "An error occurred (AccessDeniedException) when calling the DeleteItem operation: denied",
         "iam get-role": {"Role": {"Arn": "arn:role"}},
-        "iam simulate-principal-policy ContextKeyValues=policy": {"EvaluationResults": [{"EvalDecision": "explicitDeny"}]},
+        "iam simulate-principal-policy ContextKeyValues=policy": {
+            "EvaluationResults": [{"EvalDecision": "explicitDeny"}]
+        },
         "iam simulate-principal-policy": {"EvaluationResults": [{"EvalDecision": "allowed"}]},
         "sns list-subscriptions-by-topic": {"Subscriptions": [MAILBOX]},
         "sns get-sms-sandbox-account-status": {"IsInSandbox": False},

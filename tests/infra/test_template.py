@@ -350,7 +350,9 @@ def test_every_parameter_has_a_default_and_says_what_it_is(deployed: dict[str, A
 def test_nothing_is_of_one_partition_alone(written: dict[str, Any]) -> None:
     """`arn:aws:` and `amazonaws.com` are wrong in aws-us-gov and aws-cn."""
     texts = re.findall(r"[^\"]*(?:arn:aws:|amazonaws\.com(?:\.cn)?)[^\"]*", json.dumps(written["Resources"]))
-    services = {f"{name}.amazonaws.com" for name in ("apigateway", "cloudwatch", "lambda", "scheduler", "secretsmanager")}
+    services = {
+        f"{name}.amazonaws.com" for name in ("apigateway", "cloudwatch", "lambda", "scheduler", "secretsmanager")
+    }
     assert set(texts) <= services, set(texts) - services
 
 
