@@ -1,4 +1,5 @@
 import type { GenericValue, IDataObject, INodeExecutionData } from 'n8n-workflow';
+import * as n8n from 'n8n-workflow';
 
 import { simplified, type Approval, type TokenVerdict } from '../shared/approval';
 
@@ -114,6 +115,14 @@ export interface HandingOn {
 	simplify: boolean;
 }
 
+/**
+ * Whether this n8n knows an item with `error` and `details` as one for the error output.
+ *
+ * Since 2.36 it does. In older versions such an item would leave by the first output, where the approved ones go. n8n
+ * tells no node its version, so this looks for something that has come with 2.37.
+ */
+const KNOWS_DETAILS = 'TIMED_CAUSES' in n8n;
+
 function shown({ approval }: Outcome, simplify: boolean): IDataObject {
 	return approval && simplify ? simplified(approval) : { ...approval };
 }
@@ -130,8 +139,13 @@ export function itemFor(
 	if (!outcome.approved && on !== 'handOn') {
 		// Only these keys, or n8n does not see an error in it. The original fields are left out on purpose:
 		// whoever continues on errors gets nothing to act on.
-		const details = { approved: false, ...shown(outcome, simplify) };
-		return { json: { error: outcome.explanation, details }, pairedItem };
+		const details = {
+			...shown(outcome, simplify),
+			approved: false,
+			explanation: outcome.explanation,
+		};
+		const error = outcome.explanation;
+		return { json: KNOWS_DETAILS ? { error, details } : { error }, pairedItem };
 	}
 	const placet = { ...shown(outcome, simplify), explanation: outcome.explanation };
 	// `approved` last: what the item said of itself before must not count.
