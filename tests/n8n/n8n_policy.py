@@ -30,6 +30,11 @@ callback_hosts = ["127.0.0.1"]
 rate_per_minute = 60000
 
 [[clients]]
+id = "far-watcher"
+roles = ["auditor"]
+rate_per_minute = 60000
+
+[[clients]]
 id = "answerer"
 roles = ["decider"]
 queues = ["backup"]

@@ -20,7 +20,7 @@ NODE = INSTALLED / "node/node_modules/node/bin/node"
 # The newest version that installs, or the oldest that the README names.
 VERSION = os.environ.get("PLACET_N8N", "newest")
 N8N = INSTALLED / {"newest": "server", "oldest": "oldest"}[VERSION] / "node_modules/n8n/bin/n8n"
-TARBALL_NODES = INSTALLED / "package/installed/node_modules"
+TARBALL_NODES = INSTALLED / "installed/node_modules"
 
 EMAIL, PASSWORD = "olga@example.com", "Correct-Horse-7"
 

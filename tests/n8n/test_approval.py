@@ -10,7 +10,7 @@ from story import Story
 from workflows import each, no_op, node, placet, webhook, wired, workflow
 
 ITEM = {"to": "acme@example.com", "amount": 5000}
-# Versions before 2.36 take an item with `details` for one that was approved, so there it has none.
+# Old versions take an item with `details` for one that was approved, so there it has none.
 OLD = VERSION == "oldest"
 
 

@@ -119,7 +119,7 @@ def test_all_that_can_be_wrong_has_words_of_its_own(pair, served):
         ("payments", "OK", 'is an executor: it can verify and redeem'),
         ("watcher", "OK", "is an auditor: the Placet Trigger hears of everybody's requests"),
         # The trigger's hook would be an address that the gate does not call.
-        ("auditor", "Error", 'add "127.0.0.1" to "callback_hosts"'),
+        ("far-watcher", "Error", 'add "127.0.0.1" to "callback_hosts"'),
         ("answerer", "Error", 'lacks the role "requester"'),
     ],
 )  # fmt: skip

@@ -1,5 +1,4 @@
 import type { GenericValue, IDataObject, INodeExecutionData } from 'n8n-workflow';
-import * as n8n from 'n8n-workflow';
 
 import { simplified, type Approval, type TokenVerdict } from '../shared/approval';
 
@@ -113,15 +112,20 @@ function names(approval: Approval): string {
 export interface HandingOn {
 	onRefusal: OnRefusal;
 	simplify: boolean;
+	/** Whether an item with `details` beside its `error` is taken for an error. */
+	details: boolean;
 }
 
 /**
  * Whether this n8n knows an item with `error` and `details` as one for the error output.
  *
- * Since 2.36 it does. In older versions such an item would leave by the first output, where the approved ones go. n8n
- * tells no node its version, so this looks for something that has come with 2.37.
+ * In old versions such an item would leave by the first output, where the approved ones go. n8n tells no node its
+ * version, and the `n8n-workflow` that a node finds may be another one's; so this looks at what the engine itself hands
+ * over, for something that is there since 2.40. (`details` came with 2.36.)
  */
-const KNOWS_DETAILS = 'TIMED_CAUSES' in n8n;
+export function knowsDetails(context: object): boolean {
+	return '_getRunlessCredentials' in context;
+}
 
 function shown({ approval }: Outcome, simplify: boolean): IDataObject {
 	return approval && simplify ? simplified(approval) : { ...approval };
@@ -132,7 +136,7 @@ export function itemFor(
 	outcome: Outcome,
 	original: INodeExecutionData,
 	index: number,
-	{ onRefusal: on, simplify }: HandingOn,
+	{ onRefusal: on, simplify, details: withDetails }: HandingOn,
 ): INodeExecutionData {
 	const pairedItem = { item: index };
 	if (on === 'review') return { json: reviewAnswer(outcome), pairedItem };
@@ -145,7 +149,7 @@ export function itemFor(
 			explanation: outcome.explanation,
 		};
 		const error = outcome.explanation;
-		return { json: KNOWS_DETAILS ? { error, details } : { error }, pairedItem };
+		return { json: withDetails ? { error, details } : { error }, pairedItem };
 	}
 	const placet = { ...shown(outcome, simplify), explanation: outcome.explanation };
 	// `approved` last: what the item said of itself before must not count.
