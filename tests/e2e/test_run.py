@@ -97,6 +97,13 @@ def test_what_is_approved_runs_with_its_input_output_and_exit_code(gate, run, as
     assert "to stderr" in err and "approved by bob" in err
 
 
+@pytest.mark.parametrize("by_url", [True, False])
+def test_the_command_gets_the_terminal_the_mask_and_the_folder_that_it_would_have_had(run, tmp_path, by_url):
+    started = run("sh", "-c", "umask; pwd; ulimit -n", action="auto.run", by_url=by_url)
+    plain = subprocess.run(["sh", "-c", "umask; pwd; ulimit -n"], cwd=tmp_path, capture_output=True, text=True)
+    assert started.ended()[:2] == (0, plain.stdout)
+
+
 def test_policy_may_decide_alone(run, tmp_path):
     assert run("sh", "-c", "echo yes", action="auto.run").ended()[:2] == (0, "yes\n")
     code, out, err = run("sh", "-c", "echo yes", action="never.run").ended()
@@ -111,7 +118,9 @@ def test_a_rejection_runs_nothing_and_says_why(gate, run, asked, tmp_path):
     assert code == 1 and "not on a Friday" in err and not (tmp_path / "done.txt").exists()
 
 
-@pytest.mark.parametrize("change", ["a file", "the program", "gone", "a new file", "named", "in a folder", "the folder"])
+@pytest.mark.parametrize(
+    "change", ["a file", "the program", "gone", "a new file", "named", "in a folder", "the folder"]
+)
 def test_what_changed_between_approval_and_run_is_not_run(gate, run, asked, tmp_path, change):
     program = script(tmp_path)
     (tmp_path / "x.yaml").write_text("image: good")
@@ -214,7 +223,10 @@ def test_commands_that_cannot_be_run_end_as_in_a_shell_and_ask_nobody(gate, run,
 
 def test_a_pipe_whose_reader_has_gone_ends_the_command_as_without_placet(run):
     # Rust ignores SIGPIPE in its own process: the command must not inherit that.
-    assert run("sh", "-c", "trap - PIPE; (sleep 0.1; kill -PIPE $$) & wait", action="auto.run").ended()[0] == -signal.SIGPIPE
+    assert (
+        run("sh", "-c", "trap - PIPE; (sleep 0.1; kill -PIPE $$) & wait", action="auto.run").ended()[0]
+        == -signal.SIGPIPE
+    )
 
 
 def test_facts_are_approved_and_seen_by_the_policy(gate, run, asked, tmp_path):

@@ -5,6 +5,7 @@ import time
 import pytest
 from placet_client import (
     Client,
+    Inbox,
     Link,
     bad_fields,
     check_problem,
@@ -17,9 +18,11 @@ REQUESTS = "/v1/requests"
 ONE = "/v1/requests/{request_id}"
 CANCEL = "/v1/requests/{request_id}/cancel"
 DECISION = "/v1/requests/{request_id}/decision"
+FLAG, REPORT, REPORT_PAGE = "/v1/requests/{request_id}/flag", "/v1/report", "/report/{link}"
 VERIFY, REDEEM = "/v1/tokens/verify", "/v1/tokens/redeem"
 HOOKS, HOOK = "/v1/hooks", "/v1/hooks/{hook_id}"
 PAGE, INBOX = "/r/{link}", "/inbox/{link}"
+EVENTS, MANIFEST = "/inbox/{link}/events", "/inbox/{link}/app.webmanifest"
 
 
 class Sent:
@@ -32,6 +35,9 @@ class Sent:
         self.ended = self.agent.asked("auto.reject")
         self.approved = self.agent.asked("auto.approve")
         self.link = gate.link(self.pending, "bob")
+        self.link_of_carol = gate.link(self.pending, "carol")
+        self.other_link = gate.link(self.agent.asked(payload={"another": "payload"}), "bob")
+        self.inbox = gate.inbox("bob")
 
     def as_text(self, method, target, body=b"", **headers):
         return self.http.send(method, target, headers, body or None)
@@ -95,6 +101,23 @@ REFUSALS = [
     ("POST", DECISION, "maybe", lambda s: s.jira.decision(s.pending["request_id"], "maybe"), 422, "invalid_request"),
     ("POST", DECISION, "unknown field", lambda s: s.jira.decision(s.pending["request_id"], "approve", force=True), 422, "invalid_request"),
     ("POST", DECISION, "not in a queue stage", lambda s: s.jira.decision(s.pending["request_id"], "approve"), (403, 404, 409), None),
+    ("POST", FLAG, "wrong signature", lambda s: wrongly_signed(s.auditor).call("POST", f"/v1/requests/{s.approved['request_id']}/flag", {}), 401, "invalid_signature"),
+    ("POST", FLAG, "the asker flags", lambda s: s.agent.call("POST", f"/v1/requests/{s.approved['request_id']}/flag", {}), 403, "forbidden"),
+    ("POST", FLAG, "unknown", lambda s: s.auditor.call("POST", "/v1/requests/no-such-request/flag", {}), 404, "not_found"),
+    ("POST", FLAG, "impossible id", lambda s: s.auditor.call("POST", "/v1/requests/a%20b/flag", {}), 404, "not_found"),
+    ("POST", FLAG, "another client's name", lambda s: s.auditor.call("POST", f"/v1/requests/{s.approved['request_id']}/flag?client=other", {}), 404, "not_found"),
+    ("POST", FLAG, "was rejected", lambda s: s.auditor.call("POST", f"/v1/requests/{s.ended['request_id']}/flag", {}), 409, "not_approved"),
+    ("POST", FLAG, "still waits", lambda s: s.auditor.call("POST", f"/v1/requests/{s.pending['request_id']}/flag", {}), 409, "not_approved"),
+    ("POST", FLAG, "unknown field", lambda s: s.auditor.call("POST", f"/v1/requests/{s.approved['request_id']}/flag", {"approved": False}), 422, "invalid_request"),
+    ("POST", FLAG, "a reason of 501 characters", lambda s: s.auditor.call("POST", f"/v1/requests/{s.approved['request_id']}/flag", {"reason": "x" * 501}), 422, "invalid_request"),
+    ("GET", REPORT, "not signed", lambda s: s.http.send("GET", REPORT), 401, None),
+    ("GET", REPORT, "wrong signature", lambda s: wrongly_signed(s.auditor).call("GET", REPORT), 401, "invalid_signature"),
+    ("GET", REPORT, "a requester reads", lambda s: s.agent.call("GET", REPORT), 403, "forbidden"),
+    ("GET", REPORT, "0 days", lambda s: s.auditor.call("GET", REPORT + "?days=0"), 422, "invalid_request"),
+    ("GET", REPORT, "61 days", lambda s: s.auditor.call("GET", REPORT + "?days=61"), 422, "invalid_request"),
+    ("GET", REPORT, "days in words", lambda s: s.auditor.call("GET", REPORT + "?days=seven"), 422, "invalid_request"),
+    ("GET", REPORT_PAGE, "forged", lambda s: s.http.send("GET", "/report/forged", {"Accept": "application/json"}), 404, "not_found"),
+    ("POST", REPORT_PAGE, "forged", lambda s: Link(s.http, "/report/forged").post_fields({"flag": s.approved["request_id"], "client": "agent", "nonce": "1-0"}), 404, "not_found"),
     ("POST", VERIFY, "wrong signature", lambda s: wrongly_signed(s.agent).call("POST", VERIFY, {"token": "x"}), 401, "invalid_signature"),
     ("POST", VERIFY, "no token", lambda s: s.agent.call("POST", VERIFY, {}), 422, "invalid_request"),
     ("POST", VERIFY, "token not text", lambda s: s.agent.call("POST", VERIFY, {"token": 7}), 422, "invalid_request"),
@@ -121,6 +144,20 @@ REFUSALS = [
     ("POST", PAGE, "JSON for a form", lambda s: s.link.post_fields(b'{"decision":"approve"}', content_type="application/json"), (415, 422), None),
     ("POST", PAGE, "a megabyte", lambda s: s.link.post("approve", s.link.nonce(), "x" * 2**20), (413, 422), None),
     ("GET", INBOX, "forged", lambda s: s.http.send("GET", "/inbox/forged", {"Accept": "application/json"}), 404, "not_found"),
+    ("POST", INBOX, "forged", lambda s: Inbox(s.http, "/inbox/forged").post("approve", ["x~y"]), 404, "not_found"),
+    ("POST", INBOX, "no row", lambda s: s.inbox.post("approve", []), 422, "invalid_request"),
+    ("POST", INBOX, "no decision", lambda s: s.inbox.post(None, [s.inbox.row(s.link)]), 422, "invalid_request"),
+    ("POST", INBOX, "a row of nobody", lambda s: s.inbox.post("approve", ["nobody~1-2"]), 404, "not_found"),
+    ("POST", INBOX, "a row of somebody else", lambda s: s.inbox.post("approve", [f"{s.link_of_carol.name}~1-2"]), 404, "not_found"),
+    ("POST", INBOX, "no nonce", lambda s: s.inbox.post("approve", [s.link.name]), 422, "invalid_request"),
+    ("POST", INBOX, "several, and not confirmed", lambda s: s.inbox.post("approve", [s.link.name, s.link.name], confirmed=None), 422, "invalid_request"),
+    ("POST", INBOX, "several that differ", lambda s: s.inbox.post("approve", [s.link.name, s.other_link.name]), 422, "invalid_request"),
+    ("POST", INBOX, "a megabyte", lambda s: s.inbox.post("approve", ["x" * 2**20]), (413, 422), None),
+    ("GET", EVENTS, "forged", lambda s: s.http.send("GET", "/inbox/forged/events", {"Accept": "application/json"}), 404, "not_found"),
+    ("GET", MANIFEST, "forged", lambda s: s.http.send("GET", "/inbox/forged/app.webmanifest", {"Accept": "application/json"}), 404, "not_found"),
+    ("GET", "/sw.js", "wrong method", lambda s: s.http.send("POST", "/sw.js"), 405, None),
+    ("GET", "/icon-192.png", "wrong method", lambda s: s.http.send("POST", "/icon-192.png"), 405, None),
+    ("GET", "/icon-512.png", "wrong method", lambda s: s.http.send("POST", "/icon-512.png"), 405, None),
     ("GET", "/.well-known/jwks.json", "wrong method", lambda s: s.http.send("POST", "/.well-known/jwks.json"), 405, None),
     ("GET", "/healthz", "wrong method", lambda s: s.http.send("POST", "/healthz"), 405, None),
     ("GET", "/openapi.json", "wrong method", lambda s: s.http.send("POST", "/openapi.json"), 405, None),

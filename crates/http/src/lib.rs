@@ -4,13 +4,16 @@
 //! The only crate that knows status codes, JSON names and HTML. It decides nothing: it reads, calls one use case of
 //! the gate, and writes the answer.
 
+mod app;
 mod call;
 mod client;
 mod fields;
+mod inbox;
 mod openapi;
 pub mod pages;
 mod places;
 mod problem;
+mod report;
 mod reviewer;
 mod routes;
 pub mod wire;
@@ -33,22 +36,22 @@ pub fn read_request(body: &[u8], callback_hosts: &[HostPattern]) -> Result<Reque
     client::read_request(body, |url| client::check_url(url, callback_hosts))
 }
 
-/// All routes: what one machine serves.
+/// All routes: what one machine serves. Open inboxes are told of news.
 pub fn app(gate: Arc<Gate>) -> Router {
-    with_fallbacks(client::router().merge(reviewer::router_with_glue()), gate)
+    with_fallbacks(client::router().merge(reviewer::router_with_glue()), gate, inbox::News::told())
 }
 
 /// The routes that clients, and anyone, may call.
 pub fn client_app(gate: Arc<Gate>) -> Router {
-    with_fallbacks(client::router(), gate)
+    with_fallbacks(client::router(), gate, inbox::News::default())
 }
 
 /// The routes that reviewers' browsers call.
 pub fn reviewer_app(gate: Arc<Gate>) -> Router {
-    with_fallbacks(reviewer::router_with_glue(), gate)
+    with_fallbacks(reviewer::router_with_glue(), gate, inbox::News::default())
 }
 
-fn with_fallbacks(router: Router<Arc<Gate>>, gate: Arc<Gate>) -> Router {
+fn with_fallbacks(router: Router<Arc<Gate>>, gate: Arc<Gate>, news: inbox::News) -> Router {
     router
         .fallback(async |uri: Uri, headers: HeaderMap| {
             refused(&uri, &headers, placet_core::Refusal::NotFound.into())
@@ -57,13 +60,14 @@ fn with_fallbacks(router: Router<Arc<Gate>>, gate: Arc<Gate>) -> Router {
             refused(&uri, &headers, Problem::method_not_allowed())
         })
         .layer(Extension(Arc::new(places::Places::default())))
+        .layer(Extension(news))
         .with_state(gate)
 }
 
 /// A problem; a page where a person looks for one.
 fn refused(uri: &Uri, headers: &HeaderMap, problem: Problem) -> Response {
     match uri.path().split('/').nth(1) {
-        Some("r" | "inbox") => reviewer::refused(problem, headers),
+        Some("r" | "inbox" | "report") => reviewer::refused(problem, headers),
         _ => problem.into_response(),
     }
 }

@@ -235,6 +235,31 @@ pub(crate) struct NewDecision {
     client: Option<String>,
 }
 
+/// The body of a flag.
+#[derive(Deserialize, ToSchema)]
+#[expect(dead_code, reason = "describes the body in the OpenAPI document")]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewFlag {
+    /// Why it was a mistake.
+    #[schema(max_length = 500)]
+    reason: Option<String>,
+    /// Whose request is meant, where several clients use this `request_id`.
+    #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
+    client: Option<String>,
+}
+
+/// The form of a report's page.
+#[derive(Deserialize, ToSchema)]
+#[expect(dead_code, reason = "describes the form in the OpenAPI document")]
+pub(crate) struct FlagForm {
+    /// The `request_id` of the approval that was a mistake.
+    flag: String,
+    /// Whose request it was.
+    client: String,
+    /// The one of the page.
+    nonce: String,
+}
+
 /// The review page's form.
 #[derive(Deserialize, ToSchema)]
 #[expect(dead_code, reason = "describes the form in the OpenAPI document")]
@@ -245,6 +270,23 @@ pub(crate) struct DecisionForm {
     reason: Option<String>,
     /// The hidden one of the page, not older than a day.
     nonce: String,
+}
+
+/// A form of the inbox.
+#[derive(Deserialize, ToSchema)]
+#[expect(dead_code, reason = "describes the form in the OpenAPI document")]
+pub(crate) struct InboxForm {
+    decision: Word,
+    /// What is decided: `<link>~<nonce>` of a row, as the inbox has it. Several must ask the very same.
+    #[schema(min_items = 1, max_items = 100)]
+    row: Vec<String>,
+    /// `yes` where several are meant.
+    confirmed: Option<String>,
+    /// A reason that was tapped; taken for a rejection only.
+    why: Option<String>,
+    /// Why, in the reviewer's own words; after `why` where both are given.
+    #[schema(max_length = 500)]
+    reason: Option<String>,
 }
 
 /// Yes or no.

@@ -10,6 +10,7 @@ pub mod patience;
 mod permission;
 mod tools;
 mod upstream;
+pub mod wrap;
 
 use std::sync::Arc;
 use std::time::Duration;

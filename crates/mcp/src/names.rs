@@ -8,8 +8,13 @@ use sha2::{Digest as _, Sha256};
 ///
 /// A name that is no action as it is gets a digest at its end: no two tools share an action, and so a rule.
 pub fn action_of(tool: &str) -> String {
+    action_within(tool, 80)
+}
+
+/// As [`action_of`], of so many characters at most, and 13 more where it gets a digest.
+pub fn action_within(tool: &str, most: usize) -> String {
     let kept = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '-' };
-    let name: String = tool.chars().take(80).map(kept).collect();
+    let name: String = tool.chars().take(most).map(kept).collect();
     if name == tool && !name.is_empty() {
         return name;
     }

@@ -1,12 +1,17 @@
 //! The queries: rows in, domain values out. Used by readers, and by writers for their conditions.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, ChainHead};
-use placet_core::id::{ApprovalId, RequestId, RequestKey};
+use placet_core::id::{ApprovalId, RequestId, RequestKey, ReviewerId};
 use placet_core::request::stored::{self as requests, Unreadable};
 use placet_core::request::{ApprovalRequest, Request, Status};
+use placet_core::time::DAY_MS;
 use placet_gate::Fault;
-use placet_gate::ports::{Closing, Hook, OutboxMessage, OutboxSubject, PolicyRecord, Quota, StoreQuery};
+use placet_gate::ports::{
+    Closing, Hook, MessageEnd, OutboxMessage, OutboxSubject, PastMessage, PolicyRecord, Quota, StoreQuery,
+};
 use placet_gate::stored;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
@@ -80,6 +85,28 @@ pub(crate) fn due_messages(
     )
 }
 
+/// The least and the next day's least id are the bounds: ids are ULIDs, which are ordered by their time.
+pub(crate) fn past_messages(tables: &Connection, day: i64) -> rusqlite::Result<Vec<PastMessage>> {
+    let bound = |day: i64| ApprovalId::from_parts(Timestamp::from_millis(day.saturating_mul(DAY_MS)), 0);
+    many(
+        tables,
+        "SELECT v, approval_id, id, payload, is_delivered, created_at, ended_at FROM past_messages \
+         WHERE approval_id >= ?1 AND approval_id < ?2 ORDER BY approval_id, id",
+        params![bound(day).as_str(), bound(day.saturating_add(1)).as_str()],
+        |row| {
+            Ok(PastMessage {
+                approval_id: parsed(row, 1, ApprovalId::parse)?,
+                id: row.get(2)?,
+                payload: stored::read_payload(row.get(0)?, row.get_ref(3)?.as_str()?)
+                    .map_err(|error| unreadable(3, error))?,
+                end: if row.get(4)? { MessageEnd::Delivered } else { MessageEnd::GivenUp },
+                created_at: row.get(5).map(Timestamp::from_millis)?,
+                ended_at: row.get(6).map(Timestamp::from_millis)?,
+            })
+        },
+    )
+}
+
 pub(crate) fn next_due(tables: &Connection) -> rusqlite::Result<Option<Timestamp>> {
     // One aggregate each: SQLite answers a lone `min` from the first entry of the index.
     let (closing, due): (Option<i64>, Option<i64>) = tables
@@ -145,6 +172,35 @@ pub(crate) fn pending(
          WHERE status = 'pending' AND (closes_at, key) > (?1, ?2) ORDER BY closes_at, key LIMIT ?3) AS page \
          JOIN requests USING (id) JOIN questions USING (id) ORDER BY page.closes_at, page.key",
         params![closes_at, key, at_most(limit)],
+        request,
+    )
+}
+
+/// Changes with each request that comes, ends, moves on or gets a vote.
+pub(crate) fn pending_digest(tables: &Connection, limit: usize) -> rusqlite::Result<u64> {
+    let mut hasher = DefaultHasher::new();
+    let mut all = tables.prepare_cached(
+        "SELECT key, closes_at, version FROM requests WHERE status = 'pending' ORDER BY closes_at, key LIMIT ?1",
+    )?;
+    let mut rows = all.query([at_most(limit)])?;
+    while let Some(row) = rows.next()? {
+        row.get_ref(0)?.as_blob()?.hash(&mut hasher);
+        row.get::<_, i64>(1)?.hash(&mut hasher);
+        row.get::<_, i64>(2)?.hash(&mut hasher);
+    }
+    Ok(hasher.finish())
+}
+
+pub(crate) fn voted(
+    tables: &Connection,
+    reviewer: &ReviewerId,
+    limit: usize,
+) -> rusqlite::Result<Vec<Request>> {
+    many(
+        tables,
+        "SELECT version, state, question FROM votes JOIN requests USING (key) JOIN questions USING (id) \
+         WHERE reviewer = ?1 ORDER BY voted_at DESC LIMIT ?2",
+        params![reviewer.as_str(), at_most(limit)],
         request,
     )
 }

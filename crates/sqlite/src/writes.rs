@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use placet_core::Timestamp;
-use placet_core::id::{ClientId, HookId, RequestId, RequestKey};
+use placet_core::id::{ClientId, HookId, RequestId, RequestKey, ReviewerId};
 use placet_core::request::stored as requests;
 use placet_core::request::{ApprovalRequest, Phase, Request, RequestState};
 use placet_gate::ports::{
-    Clock, Commit, Committed, Hook, OutboxMessage, OutboxSubject, PolicyRecord, Quota, RequestWrite,
+    Clock, Commit, Committed, Hook, MessageEnd, OutboxMessage, OutboxSubject, PastMessage, PolicyRecord,
+    Quota, RequestWrite,
 };
 use placet_gate::{Fault, stored};
 use rusqlite::{Connection, params};
@@ -24,6 +25,7 @@ pub(crate) struct WriteCommit {
     request: Option<RequestRow>,
     audit: Vec<AuditRow>,
     outbox: Vec<OutboxRow>,
+    voted: Option<ReviewerId>,
     policy: Option<PolicyRecord>,
     quota: Option<Quota>,
     not_at_or_after: Option<Timestamp>,
@@ -39,6 +41,7 @@ struct StateColumns {
     status: &'static str,
     closes_at: Option<i64>,
     ended_at: Option<i64>,
+    updated_at: i64,
     json: String,
 }
 
@@ -71,8 +74,8 @@ impl WriteCommit {
             .into_iter()
             .map(|message| Ok(OutboxRow { payload: stored::write_payload(&message.payload)?, message }))
             .collect::<Result<_, Fault>>()?;
-        let Commit { policy, quota, not_at_or_after, policy_version, .. } = commit;
-        Ok(Self { request, audit, outbox, policy, quota, not_at_or_after, policy_version })
+        let Commit { voted, policy, quota, not_at_or_after, policy_version, .. } = commit;
+        Ok(Self { request, audit, outbox, voted, policy, quota, not_at_or_after, policy_version })
     }
 
     /// Why it must not be written, if so. A lost race comes first: then nothing else matters to the loser.
@@ -135,6 +138,11 @@ impl WriteOp for WriteCommit {
         }
         for row in &self.outbox {
             row.write(tables)?;
+        }
+        if let (Some(reviewer), Some(RequestRow::Update { key, state, .. })) = (&self.voted, &self.request) {
+            tables
+                .prepare_cached("INSERT OR REPLACE INTO votes (key, reviewer, voted_at) VALUES (?1, ?2, ?3)")?
+                .execute(params![key.as_bytes(), reviewer.as_str(), state.updated_at])?;
         }
         if let Some(policy) = &self.policy {
             tables
@@ -248,13 +256,18 @@ impl StateColumns {
     fn of(state: &RequestState) -> Result<Self, Fault> {
         let json = requests::write_state(state).map_err(unwritable)?;
         let status = state.status().as_str();
+        let updated_at = state.updated_at().millis();
         Ok(match state.phase() {
             Phase::Pending(pending) => {
-                Self { status, closes_at: Some(pending.closes_at.millis()), ended_at: None, json }
+                Self { status, closes_at: Some(pending.closes_at.millis()), ended_at: None, updated_at, json }
             }
-            Phase::Ended(outcome) => {
-                Self { status, closes_at: None, ended_at: Some(outcome.decided_at.millis()), json }
-            }
+            Phase::Ended(outcome) => Self {
+                status,
+                closes_at: None,
+                ended_at: Some(outcome.decided_at.millis()),
+                updated_at,
+                json,
+            },
         })
     }
 }
@@ -342,6 +355,43 @@ impl WriteOp for Ack {
     }
 }
 
+/// A message is over, and it is remembered how.
+pub(crate) struct EndMessage {
+    past: PastMessage,
+    payload: String,
+}
+
+impl EndMessage {
+    /// Writes the row out.
+    pub(crate) fn prepare(past: &PastMessage) -> Result<Self, Fault> {
+        Ok(Self { payload: stored::write_payload(&past.payload)?, past: past.clone() })
+    }
+}
+
+impl WriteOp for EndMessage {
+    type Done = ();
+
+    fn apply(&self, tables: &Connection, _: &dyn Clock) -> rusqlite::Result<()> {
+        let PastMessage { id, approval_id, payload: _, end, created_at, ended_at } = &self.past;
+        tables.prepare_cached("DELETE FROM outbox WHERE id = ?1")?.execute([id])?;
+        tables
+            .prepare_cached(
+                "INSERT OR IGNORE INTO past_messages \
+                 (approval_id, id, v, payload, is_delivered, created_at, ended_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                approval_id.as_str(),
+                id,
+                stored::FORMAT,
+                self.payload,
+                *end == MessageEnd::Delivered,
+                created_at.millis(),
+                ended_at.millis()
+            ])?;
+        Ok(())
+    }
+}
+
 /// A subscription is added.
 pub(crate) struct AddHook {
     hook: Hook,
@@ -419,6 +469,12 @@ impl WriteOp for Purge {
         )?;
         for (id, key) in &old {
             tables.prepare_cached("DELETE FROM outbox WHERE key = ?1")?.execute([key])?;
+            tables
+                .prepare_cached(
+                    "DELETE FROM past_messages WHERE approval_id = (SELECT approval_id FROM requests WHERE id = ?1)",
+                )?
+                .execute([id])?;
+            tables.prepare_cached("DELETE FROM votes WHERE key = ?1")?.execute([key])?;
             tables.prepare_cached("DELETE FROM questions WHERE id = ?1")?.execute([id])?;
             tables.prepare_cached("DELETE FROM requests WHERE id = ?1")?.execute([id])?;
         }

@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, ChainHead};
-use placet_core::id::{ClientId, HookId, RequestId, RequestKey};
+use placet_core::id::{ClientId, HookId, RequestId, RequestKey, ReviewerId};
 use placet_core::request::{ApprovalRequest, Request, stored};
 use placet_gate::Fault;
 use placet_gate::ports::{
-    Clock, Closing, Commit, Committed, Hook, OutboxMessage, PolicyRecord, Quota, RequestWrite, Store,
-    StoreQuery, Watch,
+    Clock, Closing, Commit, Committed, Hook, OutboxMessage, PastMessage, PolicyRecord, Quota, RequestWrite,
+    Store, StoreQuery, Watch,
 };
 use tokio::sync::watch;
 
@@ -32,11 +32,14 @@ struct Tables {
     requests: HashMap<RequestKey, StoredRequest>,
     audit: BTreeMap<(String, u32), AuditEntry>,
     outbox: BTreeMap<String, OutboxMessage>,
+    past: BTreeMap<String, PastMessage>,
     policies: BTreeMap<u32, PolicyRecord>,
     quotas: HashMap<(ClientId, i64), u32>,
     hooks: BTreeMap<HookId, Hook>,
     marks: HashMap<String, Timestamp>,
+    voted: BTreeMap<(ReviewerId, RequestKey), Timestamp>,
     watches: HashMap<RequestKey, watch::Sender<()>>,
+    all: watch::Sender<()>,
 }
 
 /// The two texts of a request's stored form, and its version: so that tests of the gate go through that form, too.
@@ -172,6 +175,10 @@ impl Tables {
 
     fn write(&mut self, commit: Commit) -> Result<Option<RequestId>, Fault> {
         let mut pending_twin = None;
+        let voted_on = match &commit.request {
+            Some(RequestWrite::Update { asked, state, .. }) => Some((asked.key(), state.updated_at())),
+            Some(RequestWrite::Insert { .. }) | None => None,
+        };
         match commit.request {
             Some(RequestWrite::Insert { asked, state }) => {
                 pending_twin = self.pending_duplicate(&asked)?;
@@ -195,6 +202,9 @@ impl Tables {
             }
             None => {}
         }
+        if let (Some(reviewer), Some((key, at))) = (commit.voted, voted_on) {
+            self.voted.insert((reviewer, key), at);
+        }
         for entry in commit.audit {
             self.audit.insert((entry.subject.clone(), entry.seq), entry);
         }
@@ -211,6 +221,7 @@ impl Tables {
     }
 
     fn wake(&self, key: RequestKey) {
+        self.all.send_replace(());
         if let Some(sender) = self.watches.get(&key) {
             sender.send_replace(());
         }
@@ -254,6 +265,17 @@ impl Store for MemoryStore {
         Box::new(MemoryWatch(sender.subscribe()))
     }
 
+    fn watch_pending(&self) -> Box<dyn Watch> {
+        Box::new(MemoryWatch(self.tables.lock().unwrap().all.subscribe()))
+    }
+
+    async fn voted(&self, reviewer: &ReviewerId, limit: usize) -> Result<Vec<Request>, Fault> {
+        let tables = self.tables()?;
+        let mut own: Vec<_> = tables.voted.iter().filter(|((who, _), _)| who == reviewer).collect();
+        own.sort_by_key(|(_, at)| std::cmp::Reverse(**at));
+        own.into_iter().take(limit).filter_map(|((_, key), _)| tables.load(*key).transpose()).collect()
+    }
+
     async fn closing(&self, until: Timestamp, limit: usize) -> Result<Vec<Closing>, Fault> {
         let waiting = self.tables()?.waiting()?;
         let closing = waiting.into_iter().map(|(closing, _)| closing);
@@ -287,6 +309,18 @@ impl Store for MemoryStore {
     async fn ack(&self, id: &str) -> Result<(), Fault> {
         self.tables()?.outbox.remove(id);
         Ok(())
+    }
+
+    async fn end_message(&self, past: &PastMessage) -> Result<(), Fault> {
+        let mut tables = self.tables()?;
+        tables.outbox.remove(&past.id);
+        tables.past.entry(past.id.clone()).or_insert_with(|| past.clone());
+        Ok(())
+    }
+
+    async fn past_messages(&self, day: i64) -> Result<Vec<PastMessage>, Fault> {
+        let of_day = |past: &&PastMessage| past.approval_id.drawn_at().day() == day;
+        Ok(self.tables()?.past.values().filter(of_day).cloned().collect())
     }
 
     async fn list(&self, query: &StoreQuery) -> Result<Vec<Request>, Fault> {

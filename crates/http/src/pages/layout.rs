@@ -10,20 +10,35 @@ use std::sync::LazyLock;
 use time::OffsetDateTime;
 
 static STYLE: LazyLock<String> = LazyLock::new(|| packed(include_str!("page.css")));
+static INBOX_STYLE: LazyLock<String> =
+    LazyLock::new(|| packed(concat!(include_str!("page.css"), include_str!("inbox.css"))));
 static PAGE_SCRIPT: LazyLock<String> =
     LazyLock::new(|| packed(concat!(include_str!("times.js"), include_str!("page.js"))));
 static INBOX_SCRIPT: LazyLock<String> =
     LazyLock::new(|| packed(concat!(include_str!("times.js"), include_str!("inbox.js"))));
 
+static REPORT_STYLE: LazyLock<String> =
+    LazyLock::new(|| packed(concat!(include_str!("page.css"), "\n", include_str!("report.css"))));
+
 static PAGE_POLICY: LazyLock<String> = LazyLock::new(|| {
     let script = source_hash(&PAGE_SCRIPT);
     // The page's script makes no markup, so the browser may refuse every attempt at it.
-    policy(&format!("script-src {script}; require-trusted-types-for 'script'; trusted-types 'none'"))
+    let extra = format!("script-src {script}; require-trusted-types-for 'script'; trusted-types 'none'");
+    policy(&STYLE, &extra, "data:")
 });
 static INBOX_POLICY: LazyLock<String> = LazyLock::new(|| {
     let script = source_hash(&INBOX_SCRIPT);
-    policy(&format!("script-src {script}; connect-src 'self'"))
+    let extra = format!("script-src {script}; connect-src 'self'; manifest-src 'self'; worker-src 'self'");
+    policy(&INBOX_STYLE, &extra, "data: 'self'")
 });
+
+static REPORT_POLICY: LazyLock<String> =
+    LazyLock::new(|| policy(&REPORT_STYLE, "script-src 'none'; require-trusted-types-for 'script'", "data:"));
+
+/// The `Content-Security-Policy` of the report, which has no scripts.
+pub fn report_content_security_policy() -> &'static str {
+    &REPORT_POLICY
+}
 
 const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24'%3E%3Crect \
     width='24' height='24' rx='7' fill='%23124b3a'/%3E%3Cpath d='m6.5 12.5 3.7 3.7 7.3-8' fill='none' stroke='%23fff' \
@@ -39,10 +54,10 @@ pub fn inbox_content_security_policy() -> &'static str {
     &INBOX_POLICY
 }
 
-fn policy(scripts: &str) -> String {
-    let style = source_hash(&STYLE);
+fn policy(style: &str, scripts: &str, images: &str) -> String {
+    let style = source_hash(style);
     format!(
-        "default-src 'none'; style-src {style}; {scripts}; img-src data:; form-action 'self'; frame-ancestors 'none'; \
+        "default-src 'none'; style-src {style}; {scripts}; img-src {images}; form-action 'self'; frame-ancestors 'none'; \
          base-uri 'none'"
     )
 }
@@ -68,12 +83,40 @@ fn packed(source: &str) -> String {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Script {
     None,
+    /// None, and the report's own style.
+    Report,
     Review,
     Inbox,
 }
 
+/// What stands around a page's content.
+pub(super) struct Shell<'a> {
+    /// The window's title.
+    pub(super) title: &'a str,
+    /// Display name of whose page it is, if it is somebody's.
+    pub(super) reviewer: Option<&'a str>,
+    /// Which script it carries.
+    pub(super) script: Script,
+    /// Where the manifest of an app is, if the page is one: a path.
+    pub(super) manifest: Option<&'a str>,
+    /// The path before all paths of the gate.
+    pub(super) prefix: &'a str,
+}
+
 /// A whole page around its content.
 pub(super) fn page(title: &str, reviewer: Option<&str>, script: Script, content: &Markup) -> Markup {
+    framed(&Shell { title, reviewer, script, manifest: None, prefix: "" }, content)
+}
+
+/// The report's page: its own style, for nobody in particular, and no scripts.
+pub(super) fn report_page(title: &str, content: &Markup) -> Markup {
+    let shell = Shell { title, reviewer: None, script: Script::Report, manifest: None, prefix: "" };
+    framed(&shell, content)
+}
+
+/// [`page`], which may be an app.
+pub(super) fn framed(shell: &Shell<'_>, content: &Markup) -> Markup {
+    let Shell { title, reviewer, script, manifest, prefix } = *shell;
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -87,9 +130,18 @@ pub(super) fn page(title: &str, reviewer: Option<&str>, script: Script, content:
                 // Phones turn numbers, dates and addresses into links of their own: untrusted text stays text.
                 meta name="format-detection" content="telephone=no,date=no,address=no,email=no,url=no";
                 link rel="icon" href=(PreEscaped(ICON));
-                style { (PreEscaped(STYLE.as_str())) }
+                @if let Some(manifest) = manifest {
+                    link rel="manifest" href=(manifest);
+                    link rel="apple-touch-icon" href=(format!("{prefix}/icon-192.png"));
+                    meta name="theme-color" content="#124b3a";
+                }
                 @if script == Script::Inbox {
-                    noscript { meta http-equiv="refresh" content="10"; }
+                    style { (PreEscaped(INBOX_STYLE.as_str())) }
+                    noscript { meta http-equiv="refresh" content="30"; }
+                } @else if script == Script::Report {
+                    style { (PreEscaped(REPORT_STYLE.as_str())) }
+                } @else {
+                    style { (PreEscaped(STYLE.as_str())) }
                 }
             }
             body {
@@ -101,7 +153,7 @@ pub(super) fn page(title: &str, reviewer: Option<&str>, script: Script, content:
                 }
                 main { (content) }
                 @match script {
-                    Script::None => {}
+                    Script::None | Script::Report => {}
                     Script::Review => script { (PreEscaped(PAGE_SCRIPT.as_str())) },
                     Script::Inbox => script { (PreEscaped(INBOX_SCRIPT.as_str())) },
                 }
@@ -229,6 +281,15 @@ mod tests {
             assert_eq!(page.matches("<script").count(), 1);
             assert!(!page.contains(" style=") && !page.contains(" onclick="));
         }
+    }
+
+    #[test]
+    fn the_report_s_policy_names_its_style_and_no_script() {
+        let page = report_page("t", &html! {}).into_string();
+        let styles = between(&page, "<style>", "</style>");
+        let policy = report_content_security_policy();
+        assert!(policy.contains(&format!("style-src {};", source_hash(styles[0]))) && styles.len() == 1);
+        assert!(policy.contains("script-src 'none';") && !page.contains("<script"));
     }
 
     #[test]

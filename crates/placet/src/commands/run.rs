@@ -15,7 +15,7 @@ use crate::console::{harmless, note};
 use crate::failure::{Exit, Failure};
 use crate::invocation::Invocation;
 use crate::mcp::Signs;
-use crate::signals::Signals;
+use crate::signals::{Mask, Signals};
 
 /// After so long without an answer it says that it tries again.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -24,6 +24,7 @@ const SILENCE: Duration = Duration::from_secs(2);
 pub(crate) async fn run(globals: &Globals, options: Run) -> Result<Exit, Failure> {
     // From here on a signal takes the question back, however early it comes.
     let mut signals = Signals::catch_with_hangup()?;
+    let mask = Mask::remember();
     let asked = Invocation::read(&options.command, &options.files, &options.facts)?;
     for folder in asked.folders() {
         note(&format!(
@@ -86,6 +87,7 @@ pub(crate) async fn run(globals: &Globals, options: Run) -> Result<Exit, Failure
         () = std::future::ready(()) => {}
     }
     unchanged(&options, &asked)?;
+    mask.restore();
     Err(become_command(&asked))
 }
 

@@ -55,6 +55,7 @@ macro_rules! store_contract {
             a_message_is_claimed_by_one_of_many
             what_was_moved_or_acknowledged_cannot_be_claimed
             an_acknowledged_message_is_forgotten
+            how_a_message_ended_is_remembered_by_day_and_its_first_end_stays
             messages_about_the_gate_are_kept_apart_from_requests
             every_kind_of_message_comes_back_as_it_was
             lists_are_newest_first_and_go_on_where_they_stopped
@@ -65,6 +66,9 @@ macro_rules! store_contract {
             a_watch_wakes_when_its_request_changes
             a_change_between_the_watch_and_the_wait_is_not_lost
             no_wake_up_is_lost_in_a_crowd
+            a_watch_of_all_wakes_with_every_change
+            what_waits_has_another_digest_when_it_changes
+            a_reviewers_votes_are_found_the_newest_first
             subscriptions_come_and_go
             a_policy_version_is_installed_once
             a_chain_ends_with_its_last_entry
