@@ -13,6 +13,7 @@ mod openapi;
 pub mod pages;
 mod places;
 mod problem;
+mod report;
 mod reviewer;
 mod routes;
 pub mod wire;
@@ -69,7 +70,7 @@ pub fn too_slow(uri: &Uri, headers: &HeaderMap) -> Response {
 }
 
 fn is_for_reviewers(uri: &Uri) -> bool {
-    matches!(uri.path().split('/').nth(1), Some("r" | "inbox"))
+    matches!(uri.path().split('/').nth(1), Some("r" | "inbox" | "report"))
 }
 
 /// A problem; a page where a person looks for one.
