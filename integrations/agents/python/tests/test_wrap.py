@@ -1,6 +1,7 @@
 """`placet mcp wrap` before the official servers, driven by the official client: what passes, what asks, what is not done."""
 
 import asyncio
+import json
 import shutil
 import signal
 import time
@@ -11,6 +12,8 @@ import pytest
 from local_gate import BINARY, LocalGate
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from placet_client import wait_until
+from recorded import model_server
+from test_claude import claude_code, text, use
 
 MODULES = Path(__file__).resolve().parents[2] / "typescript/node_modules/@modelcontextprotocol"
 NODE = shutil.which("node")
@@ -141,3 +144,23 @@ async def test_a_gate_that_is_restarted_under_a_call_is_waited_for(own_gate, tmp
         await asyncio.to_thread(lambda: gate.link(approval, "bob", seconds=60).approve())
         assert not (await call).is_error
     assert (files / "x").read_text() == "x"
+
+
+def test_claude_code_writes_what_is_approved_and_goes_on_without_the_rest(running, desk, raw, tmp_path, files, name):
+    """Its settings allow the tool: the wrapper asks all the same."""
+    command, *arguments = wrapped(running, tmp_path, name, direct("filesystem", files))
+    server = {"command": command, "args": arguments}
+    (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": {"files": server}}))
+    answering = desk.answers(raw("agent"), f"mcp.{name}.write_file", "approve", "reject")
+    script = [
+        [use("mcp__files__write_file", {"path": str(files / "yes.txt"), "content": "x"}, "toolu_w1")],
+        [use("mcp__files__write_file", {"path": str(files / "no.txt"), "content": "x"}, "toolu_w2")],
+        text("Done."),
+    ]
+    with model_server(script) as url:
+        result = claude_code(
+            url, tmp_path, "--mcp-config", str(tmp_path / "mcp.json"), "--strict-mcp-config",
+            "--allowedTools", "mcp__files__write_file",
+        )  # fmt: skip
+    answering.done()
+    assert result == "Done." and (files / "yes.txt").exists() and not (files / "no.txt").exists()
