@@ -1,4 +1,4 @@
-//! The numbers of one gate for Prometheus: OpenMetrics text, on a listener of its own.
+//! The numbers of one gate for Prometheus: text in its open format, on a listener of its own.
 //!
 //! Labels are a rule, an outcome or a channel: few, and never a person, a client or a request.
 //! Source: <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
