@@ -47,7 +47,7 @@ test('an entry leads to its request, where it can be decided', async () => {
   await visit(browser, gate, PHONE, async (page) => {
     await page.goto(inbox);
     const entry = page.getByRole('link', { name: 'deploy.third' });
-    assert.match(await entry.innerText(), /service api/);
+    assert.match(await entry.innerText(), /Deploy api/);
     await entry.tap();
     await button(page, 'Approve').tap();
     await page.getByRole('heading', { name: 'Approved' }).waitFor();

@@ -9,13 +9,16 @@ use placet_core::refusal::Refusal;
 use placet_core::request::{Request, Standing};
 
 use crate::ports::Closing;
-use crate::{Error, Gate};
+use crate::{Error, Gate, Review};
 
 /// How many requests an inbox shows.
 const INBOX_LIMIT: usize = 100;
 
 /// How many pending requests are read at once.
 const PAGE: usize = 200;
+
+/// How many pending requests are looked at for the one that waits next.
+const NEXT_LOOK: usize = 20;
 
 /// How many pending requests one look goes through. Each client's `max_pending` keeps the whole below this.
 const LOOK_LIMIT: usize = 20_000;
@@ -91,6 +94,22 @@ impl Gate {
                 Some(_) | None => return Ok(inbox),
             }
         }
+    }
+
+    /// What waits for a reviewer beside what they have just looked at: the earliest, if it is among the next few.
+    pub async fn next_for(&self, review: &Review) -> Result<Option<InboxItem>, Error> {
+        let Review { reviewer, policy, now, .. } = review;
+        for request in self.store.pending(None, NEXT_LOOK).await? {
+            let is_this = request.asked().approval_id == review.request.asked().approval_id;
+            let has_voted = request.state().votes().iter().any(|vote| vote.reviewer == *reviewer);
+            let waits =
+                !request.is_overdue(*now) && request.standing(reviewer, policy, *now) != Standing::Nothing;
+            if waits && !is_this && !has_voted {
+                let link = self.link(request.asked(), reviewer, policy).await?;
+                return Ok(Some(InboxItem { request, link, voted: None }));
+            }
+        }
+        Ok(None)
     }
 
     /// What is pending, by deadline, the earliest first, at most `limit`: the operator's view.

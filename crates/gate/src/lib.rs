@@ -39,7 +39,7 @@ pub use inbox::{Inbox, InboxItem};
 pub use list::ListQuery;
 pub use policy::Installed;
 pub use redeem::{Redeemed, Verified};
-pub use review::{Review, ReviewOptions};
+pub use review::{Preview, Review, ReviewOptions};
 pub use settle::Swept;
 pub use view::{ApprovalView, QueueItem, WebhookEvent};
 

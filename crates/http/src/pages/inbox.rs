@@ -1,7 +1,7 @@
 //! The inbox: everything that waits for one reviewer, kept fresh by a small script.
 
 use super::layout::{Script, moment_near, page, span};
-use super::text::{LineEnds, line, revealed};
+use super::text::{line, titled};
 use super::{Choice, Inbox, InboxItem};
 use maud::{Markup, html};
 
@@ -34,9 +34,8 @@ fn entry(item: &InboxItem, now_ms: i64) -> Markup {
     html! {
         li {
             a.card href=(item.url) {
-                span.eyebrow { (line(&item.client)) " asks" }
-                strong.action { (line(&item.action)) }
-                span.lead translate="no" { (revealed(unprefixed(item), LineEnds::Theirs)) }
+                span.eyebrow { (line(&item.client)) " asks: " (line(&item.action)) }
+                strong.title translate="no" { (titled(&item.title)) }
                 span.when {
                     @match item.voted {
                         Some(Choice::Approve) => "You approved; it waits for others. ",
@@ -52,23 +51,18 @@ fn entry(item: &InboxItem, now_ms: i64) -> Markup {
     }
 }
 
-/// The headline without the action, which stands above it.
-fn unprefixed(item: &InboxItem) -> &str {
-    item.headline
-        .strip_prefix(&item.action)
-        .and_then(|rest| rest.strip_prefix(": "))
-        .unwrap_or(&item.headline)
-}
-
 #[cfg(test)]
 mod tests {
+    use placet_core::words::Title;
+    use serde_json::json;
+
     use super::*;
 
     fn item(voted: Option<Choice>) -> InboxItem {
         InboxItem {
             client: "n8n".to_owned(),
             action: "payment.send".to_owned(),
-            headline: "payment.send: amount 5, to <b>\u{202e}".to_owned(),
+            title: Title::of(None, "payment.send", &json!({"amount": 5, "to": "<b>\u{202e}"})),
             url: "/r/abc".to_owned(),
             created_at_ms: 1_795_430_000_000,
             stage_deadline_ms: 1_795_430_600_000,
@@ -88,7 +82,7 @@ mod tests {
             page.contains("1 request waits for you.") && page.contains("<title>(1) Inbox – Placet</title>")
         );
         assert_eq!(page.matches("<a class=\"card\" href=\"/r/abc\">").count(), 2);
-        assert!(page.contains("amount 5, to &lt;b&gt;<mark>U+202E</mark>"));
+        assert!(page.contains("Pay <b class=\"atom\"><bdi>5</bdi></b> to <b class=\"atom\"><bdi>&lt;b&gt;&lt;U+202E&gt;</bdi></b>"), "{page}");
         assert!(
             page.contains("(9 min left), asked 1 min ago")
                 && page.contains("You approved; it waits for others.")
