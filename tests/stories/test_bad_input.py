@@ -5,6 +5,7 @@ import time
 import pytest
 from placet_client import (
     Client,
+    Inbox,
     Link,
     bad_fields,
     check_problem,
@@ -20,6 +21,7 @@ DECISION = "/v1/requests/{request_id}/decision"
 VERIFY, REDEEM = "/v1/tokens/verify", "/v1/tokens/redeem"
 HOOKS, HOOK = "/v1/hooks", "/v1/hooks/{hook_id}"
 PAGE, INBOX = "/r/{link}", "/inbox/{link}"
+EVENTS, MANIFEST = "/inbox/{link}/events", "/inbox/{link}/app.webmanifest"
 
 
 class Sent:
@@ -32,6 +34,9 @@ class Sent:
         self.ended = self.agent.asked("auto.reject")
         self.approved = self.agent.asked("auto.approve")
         self.link = gate.link(self.pending, "bob")
+        self.link_of_carol = gate.link(self.pending, "carol")
+        self.other_link = gate.link(self.agent.asked(payload={"another": "payload"}), "bob")
+        self.inbox = gate.inbox("bob")
 
     def as_text(self, method, target, body=b"", **headers):
         return self.http.send(method, target, headers, body or None)
@@ -60,6 +65,8 @@ REFUSALS = [
     ("POST", REQUESTS, "from the future", lambda s: s.agent.call("POST", REQUESTS, body(), at=int(time.time()) + 310), 401, "clock_skew"),
     ("POST", REQUESTS, "a decider asks", lambda s: s.jira.call("POST", REQUESTS, body()), 403, "forbidden"),
     ("POST", REQUESTS, "an auditor asks", lambda s: s.auditor.call("POST", REQUESTS, body()), 403, "forbidden"),
+    ("POST", REQUESTS, "an auditor asks for nothing", lambda s: s.auditor.call("POST", REQUESTS, b"{}"), 403, "forbidden"),
+    ("GET", REQUESTS, "an auditor lists with a misspelt parameter", lambda s: s.auditor.call("GET", REQUESTS + "?bogus=1"), 403, "forbidden"),
     ("POST", REQUESTS, "other body", lambda s: s.agent.call("POST", REQUESTS, body(request_id=s.pending["request_id"])), 409, "request_id_conflict"),
     ("POST", REQUESTS, "payload over 64 KiB", lambda s: s.agent.call("POST", REQUESTS, body(payload={"x": "y" * 65536})), 413, "payload_too_large"),
     ("POST", REQUESTS, "body of a megabyte", lambda s: s.agent.call("POST", REQUESTS, body(payload={"x": "y" * 2**20})), 413, "payload_too_large"),
@@ -88,6 +95,7 @@ REFUSALS = [
     ("POST", DECISION, "wrong signature", lambda s: wrongly_signed(s.jira).decision(s.pending["request_id"], "approve"), 401, "invalid_signature"),
     ("POST", DECISION, "the asker decides", lambda s: s.agent.decision(s.pending["request_id"], "approve"), 403, "forbidden"),
     ("POST", DECISION, "an auditor decides", lambda s: s.auditor.decision(s.pending["request_id"], "approve"), 403, "forbidden"),
+    ("POST", DECISION, "the asker decides without a word", lambda s: s.agent.call("POST", f"{REQUESTS}/x/decision", b"{"), 403, "forbidden"),
     ("POST", DECISION, "unknown", lambda s: s.jira.decision("no-such-request", "approve"), 404, "not_found"),
     ("POST", DECISION, "maybe", lambda s: s.jira.decision(s.pending["request_id"], "maybe"), 422, "invalid_request"),
     ("POST", DECISION, "unknown field", lambda s: s.jira.decision(s.pending["request_id"], "approve", force=True), 422, "invalid_request"),
@@ -118,6 +126,20 @@ REFUSALS = [
     ("POST", PAGE, "JSON for a form", lambda s: s.link.post_fields(b'{"decision":"approve"}', content_type="application/json"), (415, 422), None),
     ("POST", PAGE, "a megabyte", lambda s: s.link.post("approve", s.link.nonce(), "x" * 2**20), (413, 422), None),
     ("GET", INBOX, "forged", lambda s: s.http.send("GET", "/inbox/forged", {"Accept": "application/json"}), 404, "not_found"),
+    ("POST", INBOX, "forged", lambda s: Inbox(s.http, "/inbox/forged").post("approve", ["x~y"]), 404, "not_found"),
+    ("POST", INBOX, "no row", lambda s: s.inbox.post("approve", []), 422, "invalid_request"),
+    ("POST", INBOX, "no decision", lambda s: s.inbox.post(None, [s.inbox.row(s.link)]), 422, "invalid_request"),
+    ("POST", INBOX, "a row of nobody", lambda s: s.inbox.post("approve", ["nobody~1-2"]), 404, "not_found"),
+    ("POST", INBOX, "a row of somebody else", lambda s: s.inbox.post("approve", [f"{s.link_of_carol.name}~1-2"]), 404, "not_found"),
+    ("POST", INBOX, "no nonce", lambda s: s.inbox.post("approve", [s.link.name]), 422, "invalid_request"),
+    ("POST", INBOX, "several, and not confirmed", lambda s: s.inbox.post("approve", [s.link.name, s.link.name], confirmed=None), 422, "invalid_request"),
+    ("POST", INBOX, "several that differ", lambda s: s.inbox.post("approve", [s.link.name, s.other_link.name]), 422, "invalid_request"),
+    ("POST", INBOX, "a megabyte", lambda s: s.inbox.post("approve", ["x" * 2**20]), (413, 422), None),
+    ("GET", EVENTS, "forged", lambda s: s.http.send("GET", "/inbox/forged/events", {"Accept": "application/json"}), 404, "not_found"),
+    ("GET", MANIFEST, "forged", lambda s: s.http.send("GET", "/inbox/forged/app.webmanifest", {"Accept": "application/json"}), 404, "not_found"),
+    ("GET", "/sw.js", "wrong method", lambda s: s.http.send("POST", "/sw.js"), 405, None),
+    ("GET", "/icon-192.png", "wrong method", lambda s: s.http.send("POST", "/icon-192.png"), 405, None),
+    ("GET", "/icon-512.png", "wrong method", lambda s: s.http.send("POST", "/icon-512.png"), 405, None),
     ("GET", "/.well-known/jwks.json", "wrong method", lambda s: s.http.send("POST", "/.well-known/jwks.json"), 405, None),
     ("GET", "/healthz", "wrong method", lambda s: s.http.send("POST", "/healthz"), 405, None),
     ("GET", "/openapi.json", "wrong method", lambda s: s.http.send("POST", "/openapi.json"), 405, None),

@@ -93,6 +93,8 @@ pub enum Channel {
     Api,
     /// The review page.
     Page,
+    /// A row of the inbox.
+    Inbox,
     /// A rule that decides alone.
     Policy,
     /// A deadline.

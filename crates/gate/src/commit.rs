@@ -105,11 +105,16 @@ impl Gate {
     ) -> Result<Prepared, Error> {
         let from_version = request.version();
         let asked = Arc::clone(request.asked());
-        self.prepared(asked, transition, policy, None, |asked, state| {
-            let next = request.committed(state.clone());
-            (RequestWrite::Update { asked, state, from_version }, next)
-        })
-        .await
+        let cast = transition.next().votes();
+        let voted = cast.last().filter(|_| cast != request.state().votes()).map(|vote| vote.reviewer.clone());
+        let mut prepared = self
+            .prepared(asked, transition, policy, None, |asked, state| {
+                let next = request.committed(state.clone());
+                (RequestWrite::Update { asked, state, from_version }, next)
+            })
+            .await?;
+        prepared.commit.voted = voted;
+        Ok(prepared)
     }
 
     /// An act that adds a request.
@@ -146,6 +151,7 @@ impl Gate {
             request: Some(request),
             audit: chained.entries,
             outbox,
+            voted: None,
             policy: None,
             quota,
             not_at_or_after,

@@ -35,7 +35,7 @@ pub use ask::{Asking, RequestFields};
 pub use authenticate::{Caller, Credentials, secrets_of};
 pub use cached::{Cached, Freshness};
 pub use error::{Error, Fault};
-pub use inbox::{Inbox, InboxItem};
+pub use inbox::{INBOX_LIMIT, Inbox, InboxItem, LateDecision, RowResult, UnverifiedRow, are_alike};
 pub use list::ListQuery;
 pub use policy::Installed;
 pub use redeem::{Redeemed, Verified};

@@ -4,9 +4,11 @@
 //! The only crate that knows status codes, JSON names and HTML. It decides nothing: it reads, calls one use case of
 //! the gate, and writes the answer.
 
+mod app;
 mod call;
 mod client;
 mod fields;
+mod inbox;
 mod openapi;
 pub mod pages;
 mod places;
@@ -21,6 +23,7 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Router};
 use placet_core::Refusal;
+use placet_core::grammar::HostPattern;
 use placet_gate::{Gate, RequestFields};
 
 pub use call::bearer_caller;
@@ -28,26 +31,26 @@ pub use openapi::document as openapi_document;
 pub use problem::{BadField, Problem};
 
 /// Reads the body of `POST /v1/requests` as that route does; `callback_hosts` are the asking client's.
-pub fn read_request(body: &[u8], callback_hosts: &[String]) -> Result<RequestFields, Refusal> {
+pub fn read_request(body: &[u8], callback_hosts: &[HostPattern]) -> Result<RequestFields, Refusal> {
     client::read_request(body, |url| client::check_url(url, callback_hosts))
 }
 
-/// All routes: what one machine serves.
+/// All routes: what one machine serves. Open inboxes are told of news.
 pub fn app(gate: Arc<Gate>) -> Router {
-    with_fallbacks(client::router().merge(reviewer::router_with_glue()), gate)
+    with_fallbacks(client::router().merge(reviewer::router_with_glue()), gate, inbox::News::told())
 }
 
 /// The routes that clients, and anyone, may call.
 pub fn client_app(gate: Arc<Gate>) -> Router {
-    with_fallbacks(client::router(), gate)
+    with_fallbacks(client::router(), gate, inbox::News::default())
 }
 
 /// The routes that reviewers' browsers call.
 pub fn reviewer_app(gate: Arc<Gate>) -> Router {
-    with_fallbacks(reviewer::router_with_glue(), gate)
+    with_fallbacks(reviewer::router_with_glue(), gate, inbox::News::default())
 }
 
-fn with_fallbacks(router: Router<Arc<Gate>>, gate: Arc<Gate>) -> Router {
+fn with_fallbacks(router: Router<Arc<Gate>>, gate: Arc<Gate>, news: inbox::News) -> Router {
     router
         .fallback(async |uri: Uri, headers: HeaderMap| {
             refused(&uri, &headers, placet_core::Refusal::NotFound.into())
@@ -56,6 +59,7 @@ fn with_fallbacks(router: Router<Arc<Gate>>, gate: Arc<Gate>) -> Router {
             refused(&uri, &headers, Problem::method_not_allowed())
         })
         .layer(Extension(Arc::new(places::Places::default())))
+        .layer(Extension(news))
         .with_state(gate)
 }
 

@@ -13,25 +13,32 @@ use placet_core::policy::{Decision, Policy};
 use placet_core::refusal::FieldError;
 use placet_core::request::{ApprovalRequest, Change, Decider, Edit, Foreseen, Given, RequestState};
 use placet_core::words::{self, FieldPath};
-use placet_gate::{ApprovalView, Error, Gate, InboxItem, Preview, Review, ReviewOptions};
+use placet_gate::{ApprovalView, Error, Gate, Preview, Review, ReviewOptions};
 use serde_json::Value;
 
+use crate::app;
 use crate::call::{LinkText, read_body, refuse_encoded};
 use crate::client::json;
+use crate::inbox;
 use crate::pages;
 use crate::problem::Problem;
 use crate::routes::route_table;
 use crate::wire::{Approval, DecisionForm};
 
 /// The largest form that is read, in bytes.
-const FORM_LIMIT: usize = 16 * 1024;
+pub(crate) const FORM_LIMIT: usize = 16 * 1024;
 
 /// The longest reason, in characters.
-const REASON_CHARS: usize = 500;
+pub(crate) const REASON_CHARS: usize = 500;
 
 route_table! {
     "/r/{link}" => get self::show, post self::decide;
-    "/inbox/{link}" => get self::inbox;
+    "/inbox/{link}" => get inbox::show, post inbox::decide;
+    "/inbox/{link}/events" => get inbox::events;
+    "/inbox/{link}/app.webmanifest" => get app::manifest;
+    "/sw.js" => get app::worker;
+    "/icon-192.png" => get app::small_icon;
+    "/icon-512.png" => get app::large_icon;
 }
 
 /// [`router`], and what mail programs make of a link: with a slash and more behind it, or cut off before it.
@@ -41,7 +48,7 @@ pub(crate) fn router_with_glue() -> axum::Router<Arc<Gate>> {
         .fold(router(), |router, path| router.route(path, get(show).post(decide)));
     ["/inbox/", "/inbox/{link}/", "/inbox/{link}/{*glued}"]
         .into_iter()
-        .fold(glued, |router, path| router.route(path, get(inbox)))
+        .fold(glued, |router, path| router.route(path, get(inbox::show).post(inbox::decide)))
 }
 
 /// Shows a request to its reviewer. Changes nothing, on `HEAD` as on `GET`.
@@ -127,46 +134,6 @@ pub(crate) async fn decide(
     }
 }
 
-/// Lists what waits for a reviewer, live.
-#[utoipa::path(get, path = "/inbox/{link}", tag = "reviewers", security(()),
-    params(("link" = String, Path, description = "the reviewer's own inbox link")),
-    responses(
-        (status = 200, description = "the inbox", content((String = "text/html"))),
-        (status = 404, description = "`not_found`: nobody's link", content((String = "text/html"), (Problem = "application/problem+json"))),
-        (status = 410, description = "`link_expired`", content((String = "text/html"), (Problem = "application/problem+json"))),
-        (status = 503, description = "`no_policy` or `unavailable`", content((String = "text/html"), (Problem = "application/problem+json")))))]
-pub(crate) async fn inbox(
-    State(gate): State<Arc<Gate>>,
-    LinkText(link): LinkText,
-    headers: HeaderMap,
-) -> Response {
-    let inbox = match gate.inbox(&link).await {
-        Ok(inbox) => inbox,
-        Err(error) => return refused(error.into(), &headers),
-    };
-    let name = display_name(&inbox.policy, inbox.reviewer.as_str());
-    let items = inbox.items.iter().map(inbox_item).collect();
-    let view = pages::Inbox { reviewer_name: name, now_ms: gate.now().millis(), items, more: inbox.more };
-    let mut response = page(StatusCode::OK, &pages::inbox(&view));
-    let policy = HeaderValue::from_static(pages::inbox_content_security_policy());
-    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
-    response
-}
-
-fn inbox_item(waiting: &InboxItem) -> pages::InboxItem {
-    let asked = waiting.request.asked();
-    pages::InboxItem {
-        client: asked.client.to_string(),
-        action: asked.action.clone(),
-        title: asked.title_of(waiting.request.state().payload(asked)),
-        // A path: the inbox is opened at the gate's own address, whatever proxy stands before it.
-        url: format!("/r/{}", waiting.link),
-        created_at_ms: asked.created_at.millis(),
-        stage_deadline_ms: waiting.request.pending().map_or(0, |pending| pending.closes_at.millis()),
-        voted: waiting.voted.map(choice),
-    }
-}
-
 /// What was pressed.
 #[derive(Clone, Copy)]
 enum Press {
@@ -224,10 +191,8 @@ impl Form {
         }
         // A reason that was tapped in the sheet is one to reject, whatever is pressed in the end.
         let because = because.filter(|_| decision.as_deref() == Some(Decision::Reject.as_str()));
-        // Browsers send line ends as CR LF, which would count twice. A tapped reason comes before written words.
-        let words =
-            [because, reason].into_iter().flatten().map(|text| text.replace("\r\n", "\n").trim().to_owned());
-        let words: Vec<String> = words.filter(|text| !text.is_empty()).collect();
+        // It comes before written words.
+        let words: Vec<String> = [tidied(because), tidied(reason)].into_iter().flatten().collect();
         let reason = (!words.is_empty()).then(|| words.join(": "));
         if reason.as_ref().is_some_and(|text| text.chars().count() > REASON_CHARS) {
             errors.push(FieldError::new("reason", "must have at most 500 characters"));
@@ -247,7 +212,8 @@ async fn later(gate: &Gate, link: &str, headers: &HeaderMap) -> Response {
         Ok(review) if wants_json(headers) => as_json(gate, &review),
         Ok(review) => {
             let next = next_for(gate, &review).await;
-            page(StatusCode::OK, &pages::review(&view(&review, &Seen::Later(format!("/r/{link}"), next))))
+            let url = format!("{}/r/{link}", inbox::path_prefix(&gate.base_url(&review.policy)));
+            page(StatusCode::OK, &pages::review(&view(&review, &Seen::Later(url, next))))
         }
         Err(error) => refused(error.into(), headers),
     }
@@ -271,14 +237,19 @@ async fn preview(gate: &Gate, link: &str, headers: &HeaderMap, edits: Vec<Edit>)
 
 /// What waits for the reader next. Not knowing it is no reason to hide what was decided.
 async fn next_for(gate: &Gate, review: &Review) -> Option<pages::Next> {
-    let next = gate.next_for(review).await.ok().flatten()?;
-    let asked = next.request.asked();
+    let (request, link) = gate.next_for(review).await.ok().flatten()?;
+    let asked = request.asked();
     Some(pages::Next {
-        title: asked.title_of(next.request.state().payload(asked)),
+        title: asked.title_of(request.state().payload(asked)),
         client: client_name(&review.policy, asked),
-        url: format!("/r/{}", next.link),
-        stage_deadline_ms: next.request.pending().map_or(0, |pending| pending.closes_at.millis()),
+        url: format!("{}/r/{link}", inbox::path_prefix(&gate.base_url(&review.policy))),
+        stage_deadline_ms: request.pending().map_or(0, |pending| pending.closes_at.millis()),
     })
+}
+
+/// What was written in a field, if anything was. Browsers send line ends as CR LF, which would count twice.
+pub(crate) fn tidied(field: Option<String>) -> Option<String> {
+    field.map(|text| text.replace("\r\n", "\n").trim().to_owned()).filter(|text| !text.is_empty())
 }
 
 /// Nothing was recorded; the page again, saying why.
@@ -357,12 +328,12 @@ fn approval(gate: &Gate, review: &Review) -> Approval {
     Approval { payload: approval.payload.map(|_| asked.shown(state.payload(asked))), ..approval }
 }
 
-fn wants_json(headers: &HeaderMap) -> bool {
+pub(crate) fn wants_json(headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     accept.contains("application/json") && !accept.contains("text/html")
 }
 
-fn page(status: StatusCode, markup: &Markup) -> Response {
+pub(crate) fn page(status: StatusCode, markup: &Markup) -> Response {
     let mut response = (status, markup.0.clone()).into_response();
     let headers = response.headers_mut();
     for (name, value) in [
@@ -539,7 +510,7 @@ fn changes(
     change.fields.iter().map(line).collect()
 }
 
-fn choice(decision: Decision) -> pages::Choice {
+pub(crate) fn choice(decision: Decision) -> pages::Choice {
     match decision {
         Decision::Approve => pages::Choice::Approve,
         Decision::Reject => pages::Choice::Reject,
@@ -550,7 +521,7 @@ fn client_name(policy: &Policy, asked: &ApprovalRequest) -> String {
     policy.client(&asked.client).map_or_else(|| asked.client.to_string(), |client| client.name.clone())
 }
 
-fn display_name(policy: &Policy, id: &str) -> String {
+pub(crate) fn display_name(policy: &Policy, id: &str) -> String {
     policy
         .reviewers
         .iter()
@@ -558,7 +529,7 @@ fn display_name(policy: &Policy, id: &str) -> String {
         .map_or_else(|| id.to_owned(), |reviewer| reviewer.name.clone())
 }
 
-fn decider_name(policy: &Policy, decider: &Decider) -> String {
+pub(crate) fn decider_name(policy: &Policy, decider: &Decider) -> String {
     match decider {
         Decider::Reviewer(id) => display_name(policy, id.as_str()),
         Decider::Policy(_) => "the policy".to_owned(),

@@ -282,6 +282,23 @@ pub(crate) struct DecisionForm {
     payload_sha256: Option<String>,
 }
 
+/// A form of the inbox.
+#[derive(Deserialize, ToSchema)]
+#[expect(dead_code, reason = "describes the form in the OpenAPI document")]
+pub(crate) struct InboxForm {
+    decision: Word,
+    /// What is decided: `<link>~<nonce>` of a row, as the inbox has it. Several must ask the very same.
+    #[schema(min_items = 1, max_items = 100)]
+    row: Vec<String>,
+    /// `yes` where several are meant.
+    confirmed: Option<String>,
+    /// A reason that was tapped; taken for a rejection only.
+    why: Option<String>,
+    /// Why, in the reviewer's own words; after `why` where both are given.
+    #[schema(max_length = 500)]
+    reason: Option<String>,
+}
+
 /// Yes or no.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -319,7 +336,8 @@ pub(crate) struct TokenAnswer {
     /// What is wrong with it.
     pub(crate) problem: Option<&'static str>,
     /// What it says, if its signature is good.
-    pub(crate) claims: Option<ClaimsView>,
+    #[schema(value_type = Option<ClaimsView>)]
+    pub(crate) claims: Option<Claims>,
 }
 
 /// A token to use.
@@ -343,11 +361,13 @@ pub(crate) struct RedemptionAnswer {
     /// Whether this was the first time.
     pub(crate) first: bool,
     /// What the token says.
-    pub(crate) claims: ClaimsView,
+    #[schema(value_type = ClaimsView)]
+    pub(crate) claims: Claims,
 }
 
 /// What a token says (RFC 7519).
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the claims of `placet_core` in the OpenAPI document")]
 pub(crate) struct ClaimsView {
     iss: String,
     sub: String,
@@ -365,43 +385,6 @@ pub(crate) struct ClaimsView {
     rule: Option<String>,
     /// Version of the policy that the rule is from.
     policy: u32,
-}
-
-impl From<Claims> for ClaimsView {
-    fn from(claims: Claims) -> Self {
-        let Claims {
-            iss,
-            sub,
-            aud,
-            jti,
-            iat,
-            exp,
-            nbf,
-            status,
-            approved,
-            action,
-            payload_sha256,
-            decided_by,
-            rule,
-            policy,
-        } = claims;
-        Self {
-            iss,
-            sub,
-            aud,
-            jti,
-            iat,
-            exp,
-            nbf,
-            status,
-            approved,
-            action,
-            payload_sha256,
-            decided_by,
-            rule,
-            policy,
-        }
-    }
 }
 
 /// A subscription to make.

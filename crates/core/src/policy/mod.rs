@@ -37,6 +37,7 @@ pub use hours::Hours;
 pub use read::Report;
 
 use crate::Timestamp;
+use crate::grammar::HostPattern;
 use crate::id::{ClientId, ReviewerId};
 use crate::token::TokenKind;
 use crate::words::{FieldPath, TitleTemplate};
@@ -113,7 +114,7 @@ pub struct Client {
     /// How its tokens are signed.
     pub token: TokenKind,
     /// Hosts (or `host:port`) that its callbacks may reach although they are private or plain http.
-    pub callback_hosts: Vec<String>,
+    pub callback_hosts: Vec<HostPattern>,
     /// New requests per minute.
     pub rate_per_minute: u32,
     /// How many of its requests may wait at one time.

@@ -7,6 +7,7 @@ mod asking;
 mod changing;
 mod deadlines;
 mod deciding;
+mod inbox;
 mod tokens;
 
 use std::sync::Arc;

@@ -144,7 +144,7 @@ fn tabled(items: &[Value]) -> Option<Markup> {
     let same = |row: &&Map<String, Value>| {
         row.len() == first.len() && row.iter().all(|(key, value)| first.contains_key(key) && is_cell(value))
     };
-    if rows.len() != items.len() || !rows.iter().all(|row| same(row)) {
+    if rows.len() != items.len() || !rows.iter().all(same) {
         return None;
     }
     // A currency that all amounts say needs no column of its own.
@@ -154,7 +154,7 @@ fn tabled(items: &[Value]) -> Option<Markup> {
             .any(|(key, value)| is_amount(key) && amount(key, value, code).is_some())
             .then(|| currency.to_owned())
     };
-    let said: Vec<Option<String>> = rows.iter().map(|row| said(row)).collect();
+    let said: Vec<Option<String>> = rows.iter().map(said).collect();
     let hidden =
         said.first().cloned().flatten().filter(|first| said.iter().all(|key| key.as_ref() == Some(first)));
     let columns: Vec<&str> = ordered(first)
