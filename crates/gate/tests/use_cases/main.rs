@@ -66,6 +66,9 @@ roles = ["finance"]
 [[reviewers]]
 id = "dave"
 roles = ["chief"]
+[[reviewers]]
+id = "erin"
+roles = ["second"]
 [[rules]]
 name = "free"
 when = 'action == "free"'
@@ -91,7 +94,7 @@ mask = ["payload.headers.authorization"]
 editable = ["payload.amount", "payload.note", "payload.urgent"]
 confirm = true
 approvals = 2
-stages = [{ ask = ["finance"], within = "10m" }]
+stages = [{ ask = ["finance", "second"], within = "10m" }]
 [[rules]]
 name = "queue"
 when = 'action == "queue"'
