@@ -18,6 +18,9 @@ const NONCE_MS: i64 = crate::time::DAY_MS;
 /// Characters that hold 16 bytes in base 62.
 const WIDTH: usize = 22;
 
+/// Characters of a link's MAC.
+pub(crate) const MAC_WIDTH: usize = WIDTH;
+
 /// A reviewer's link to one request, not yet checked.
 ///
 /// It names its request, so that one read finds the record; whose link it is shows only by [`Link::is_of`].
@@ -185,25 +188,25 @@ fn nonce_mac(epoch: &Epoch, link: &Link, minted: Timestamp) -> [u8; 16] {
 }
 
 /// 128 bits of an HMAC over lines; none of the lines can contain a newline.
-fn mac(epoch: &Epoch, lines: &[&str]) -> [u8; 16] {
+pub(crate) fn mac(epoch: &Epoch, lines: &[&str]) -> [u8; 16] {
     let whole = hmac_sha256(epoch.link_key().expose(), &[lines.join("\n").as_bytes()]);
     let mut half = [0; 16];
     half.iter_mut().zip(whole).for_each(|(to, from)| *to = from);
     half
 }
 
-fn to_base62(bytes: [u8; 16]) -> String {
+pub(crate) fn to_base62(bytes: [u8; 16]) -> String {
     format!("{:0>WIDTH$}", base62::encode(u128::from_be_bytes(bytes)))
 }
 
-fn unbase62(text: &str) -> Option<[u8; 16]> {
+pub(crate) fn unbase62(text: &str) -> Option<[u8; 16]> {
     let number = base62::decode(text).ok()?;
     let bytes = number.to_be_bytes();
     // One text per link: what decodes alike but is spelled otherwise is not a link.
     (to_base62(bytes) == text).then_some(bytes)
 }
 
-fn unepoch(text: &str) -> Option<EpochNumber> {
+pub(crate) fn unepoch(text: &str) -> Option<EpochNumber> {
     // Epochs count from 1.
     let number = base62::decode(text).ok().filter(|number| *number > 0)?;
     (base62::encode(number) == text).then(|| u32::try_from(number).ok())?

@@ -4,12 +4,14 @@
 
 mod inbox;
 mod layout;
+mod operator;
 mod payload;
 mod review;
 mod text;
 
 pub use inbox::{confirm_together, inbox};
 pub use layout::{content_security_policy, inbox_content_security_policy};
+pub use operator::{EndedLine, Operator, PersonLine, WaitingLine, operator};
 pub use review::review;
 
 use maud::{Markup, html};
