@@ -473,8 +473,10 @@ fn deployment(action: &Action, fields: &Fields<'_>) -> Option<Vec<Part>> {
     let what = fields.one_of(&WHAT);
     let version = fields.one_of(&["version", "tag", "release", "ref", "sha", "commit", "revision", "build"]);
     let place = fields.one_of(&PLACES);
-    let begin = if what.is_some() || version.is_some() { "Deploy" } else { "Deploy something" };
-    let sentence = Sentence::begin(begin).and(" ", what).and(" ", version);
+    if what.is_none() && version.is_none() && place.is_none() {
+        return None;
+    }
+    let sentence = Sentence::begin("Deploy").and(" ", what).and(" ", version);
     Some(match place {
         Some(place) => sentence.and(" to ", Some(place)).0,
         None if action.says(&["production", "prod"]) => sentence.words(" to production").0,
@@ -515,7 +517,8 @@ fn command(action: &Action, fields: &Fields<'_>) -> Option<Vec<Part>> {
 
 /// `Delete user alice`, `Create an invoice`.
 fn plain_sentence(action: &Action, fields: &Fields<'_>) -> Option<Vec<Part>> {
-    let verb = action.verb.as_deref()?;
+    // What is deployed would have been found by now; the rest of the name is no noun.
+    let verb = action.verb.as_deref().filter(|_| !action.says(&["deploy"]))?;
     if action.noun.is_empty() {
         return None;
     }
@@ -615,6 +618,9 @@ mod tests {
             ("github.pull_request.merge", json!({"number": 42, "repo": "shop"}), "Merge pull request 42"),
             ("aws.ec2.terminate_instances", json!({"ids": ["i-1"]}), "Terminate instances"),
             ("access.grant", json!({"role": "admin"}), "Grant access"),
+            ("deploy.run", json!({"environment": "production"}), "Deploy to production"),
+            ("deploy.run", json!({"to": "Ann"}), "deploy.run: to Ann"),
+            ("deploy.first", json!({"amount": 5}), "deploy.first: amount 5"),
             ("unspecified", json!({"amount": 5}), "unspecified: amount 5"),
         ] {
             assert_eq!(Title::of(None, action, &payload).line(), expected, "{action}");
