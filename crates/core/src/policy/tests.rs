@@ -524,7 +524,7 @@ fn a_deep_file_is_read_on_the_smallest_stack() {
 
 #[test]
 fn a_title_that_names_what_an_example_lacks_is_a_warning() {
-    let (rest, _) = (r#"name = "rest""#, ());
+    let rest = r#"name = "rest""#;
     let text = changed(
         rest,
         r#"name = "titled"
