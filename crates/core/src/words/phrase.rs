@@ -619,7 +619,7 @@ mod tests {
             ("aws.ec2.terminate_instances", json!({"ids": ["i-1"]}), "Terminate instances"),
             ("access.grant", json!({"role": "admin"}), "Grant access"),
             ("deploy.run", json!({"environment": "production"}), "Deploy to production"),
-            ("deploy.run", json!({"to": "Ann"}), "deploy.run: to Ann"),
+            ("deploy.run", json!({"to": "Ann"}), "deploy[.]run: to Ann"),
             ("deploy.first", json!({"amount": 5}), "deploy.first: amount 5"),
             ("unspecified", json!({"amount": 5}), "unspecified: amount 5"),
         ] {
