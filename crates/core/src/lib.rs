@@ -11,6 +11,7 @@ pub mod grammar;
 pub mod id;
 pub mod keys;
 pub mod link;
+pub mod numbers;
 pub mod payload;
 pub mod policy;
 pub mod refusal;

@@ -96,6 +96,8 @@ pub(crate) enum Command {
     Cancel(OneRequest),
     /// List requests, the newest first: what was asked, and how it ended
     List(List),
+    /// Show the numbers of the last days: times, outcomes, troubles, and approvals that were mistakes
+    Report(Report),
     /// Copy the data folder with its keyring into one file, while the gate serves
     Backup(Backup),
     /// Make a data folder from a backup
@@ -173,6 +175,24 @@ impl ListedStatus {
             Self::Cancelled => "cancelled",
         }
     }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Report {
+    /// How many days, up to now
+    #[arg(long, value_name = "COUNT", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=60))]
+    pub(crate) days: u32,
+    /// Write the page with charts into this file; `-` for standard output
+    #[arg(long, value_name = "FILE", conflicts_with = "link")]
+    pub(crate) html: Option<PathBuf>,
+    /// Print the link to the page of the last seven whole days instead; whoever has it sees the numbers
+    #[arg(long)]
+    pub(crate) link: bool,
+    /// The auditor who asks, at an address; `PLACET_SECRET` is its secret
+    #[arg(long, value_name = "ID")]
+    pub(crate) client: Option<String>,
+    #[command(flatten)]
+    pub(crate) on: Deployment,
 }
 
 #[derive(Args, Debug)]

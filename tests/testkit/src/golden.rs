@@ -123,6 +123,7 @@ impl Story {
             reason: (decision == Decision::Reject).then(|| "nicht so viel".to_owned()),
             channel: Channel::Page,
             given: Given::default(),
+            opened_at: None,
         };
         self.then(|request, policy| match request.vote(&input, policy, at(seconds)) {
             Ok(VoteOutcome::Changed(transition)) => Some(*transition),

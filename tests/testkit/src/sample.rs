@@ -167,6 +167,7 @@ pub fn vote(request: &Request, decision: Decision, at: Timestamp) -> Commit {
         reason: Some("as agreed".into()),
         channel: Channel::Page,
         given: Given::default(),
+        opened_at: None,
     };
     match request.vote(&input, policy(), at).unwrap() {
         VoteOutcome::Changed(transition) => update(request, *transition),

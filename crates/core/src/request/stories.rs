@@ -195,6 +195,7 @@ fn play_with(action: &str, timeout: Option<i64>, acts: &[&str]) -> (Vec<String>,
                     reason: None,
                     channel: Channel::Page,
                     given: Given::default(),
+                    opened_at: None,
                 };
                 request.vote(&input, &in_force, now).map(|voted| match voted {
                     VoteOutcome::Changed(transition) => Some(*transition),
@@ -421,6 +422,7 @@ fn the_policy_that_gave_authority_must_still_be_in_force_when_it_is_written() {
         reason: None,
         channel: Channel::Page,
         given: Given::default(),
+        opened_at: None,
     };
     let Ok(VoteOutcome::Changed(vote)) = request.vote(&input, &policy("zoe-joined"), at(1)) else {
         panic!("refused")

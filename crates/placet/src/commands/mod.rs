@@ -22,6 +22,7 @@ mod list;
 mod manual;
 mod mcp;
 mod policy;
+mod report;
 mod request;
 mod run;
 mod serve;
@@ -107,6 +108,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Show(options) => show::run(globals, options).await,
         Command::Cancel(options) => show::cancel(globals, options).await,
         Command::List(options) => list::run(globals, options).await,
+        Command::Report(options) => report::run(globals, options).await,
         Command::Backup(options) => backup::write(globals, &options),
         Command::Admin(command) => admin::run(globals, command).await,
         Command::Restore { file } => backup::restore(globals, &file),
