@@ -97,7 +97,7 @@ impl Drop for Place {
 /// Lists what waits for a reviewer, live.
 ///
 /// Has an `ETag`: asked again with `If-None-Match`, it answers 304 while nothing has changed, which costs little.
-#[utoipa::path(get, path = "/inbox/{link}", tag = "reviewers", security(()),
+#[utoipa::path(get, path = "/inbox/{link}", operation_id = "show_inbox", tag = "reviewers", security(()),
     params(("link" = String, Path, description = "the reviewer's own inbox link")),
     responses(
         (status = 200, description = "the inbox", content((String = "text/html"))),
@@ -129,7 +129,7 @@ pub(crate) async fn show(
 /// Takes a reviewer's decision on a row of their inbox, or on several rows that ask the very same.
 ///
 /// Several need `confirmed=yes`; without it the answer asks, and nothing is recorded. Each row is its own vote.
-#[utoipa::path(post, path = "/inbox/{link}", tag = "reviewers", security(()),
+#[utoipa::path(post, path = "/inbox/{link}", operation_id = "decide_in_inbox", tag = "reviewers", security(()),
     params(("link" = String, Path, description = "the reviewer's own inbox link")),
     request_body(content = InboxForm, content_type = "application/x-www-form-urlencoded"),
     responses(
