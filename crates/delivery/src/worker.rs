@@ -142,6 +142,7 @@ impl Worker {
                     .map_or_else(|| asked.client.to_string(), |client| client.name.clone());
                 let about = Message {
                     asked,
+                    state: request.state(),
                     stage: *stage,
                     reviewer: person,
                     standing,

@@ -63,8 +63,8 @@ const TEXT: &str = "text";
 const SHA256: &str = "sha256";
 const INSTALLED_AT: &str = "installed_at";
 
-/// The version of this layout that this build writes, and the newest that it reads; it covers the records within.
-const FORMAT: u32 = stored::FORMAT;
+/// The version of this layout that this build writes, and the newest that it reads. The records within have their own.
+const FORMAT: u32 = 1;
 
 /// Over how many partitions of the index [`crate::DUE_INDEX`] each kind is spread.
 pub(crate) const SHARDS: u8 = 8;
