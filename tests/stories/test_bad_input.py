@@ -20,6 +20,7 @@ DECISION = "/v1/requests/{request_id}/decision"
 VERIFY, REDEEM = "/v1/tokens/verify", "/v1/tokens/redeem"
 HOOKS, HOOK = "/v1/hooks", "/v1/hooks/{hook_id}"
 PAGE, INBOX = "/r/{link}", "/inbox/{link}"
+SLACK, TELEGRAM = "/v1/slack/interactions", "/v1/telegram/updates"
 
 
 class Sent:
@@ -118,6 +119,12 @@ REFUSALS = [
     ("POST", PAGE, "JSON for a form", lambda s: s.link.post_fields(b'{"decision":"approve"}', content_type="application/json"), (415, 422), None),
     ("POST", PAGE, "a megabyte", lambda s: s.link.post("approve", s.link.nonce(), "x" * 2**20), (413, 422), None),
     ("GET", INBOX, "forged", lambda s: s.http.send("GET", "/inbox/forged", {"Accept": "application/json"}), 404, "not_found"),
+    ("POST", SLACK, "not signed", lambda s: s.http.send("POST", SLACK, {}, b"payload={}"), 401, "invalid_signature"),
+    ("POST", SLACK, "wrong signature", lambda s: s.http.send("POST", SLACK, {"X-Slack-Request-Timestamp": str(int(time.time())), "X-Slack-Signature": "v0=" + "0" * 64}, b"payload={}"), 401, "invalid_signature"),
+    ("POST", SLACK, "wrong method", lambda s: s.http.send("GET", SLACK), 405, None),
+    ("POST", TELEGRAM, "no secret token", lambda s: s.http.send("POST", TELEGRAM, {}, b"{}"), 401, "invalid_signature"),
+    ("POST", TELEGRAM, "another secret token", lambda s: s.http.send("POST", TELEGRAM, {"X-Telegram-Bot-Api-Secret-Token": "x"}, b"{}"), 401, "invalid_signature"),
+    ("POST", TELEGRAM, "wrong method", lambda s: s.http.send("GET", TELEGRAM), 405, None),
     ("GET", "/.well-known/jwks.json", "wrong method", lambda s: s.http.send("POST", "/.well-known/jwks.json"), 405, None),
     ("GET", "/healthz", "wrong method", lambda s: s.http.send("POST", "/healthz"), 405, None),
     ("GET", "/openapi.json", "wrong method", lambda s: s.http.send("POST", "/openapi.json"), 405, None),
@@ -141,7 +148,7 @@ def test_every_route_of_the_document_has_a_refusal(gate):
     contract = {
         ("POST", REQUESTS), ("GET", REQUESTS), ("GET", ONE), ("POST", CANCEL), ("POST", DECISION), ("POST", VERIFY),
         ("POST", REDEEM), ("POST", HOOKS), ("DELETE", HOOK), ("GET", PAGE), ("POST", PAGE), ("GET", INBOX),
-        ("GET", "/.well-known/jwks.json"), ("GET", "/healthz"), ("GET", "/openapi.json"),
+        ("POST", SLACK), ("POST", TELEGRAM), ("GET", "/.well-known/jwks.json"), ("GET", "/healthz"), ("GET", "/openapi.json"),
     }  # fmt: skip
     assert contract <= routes, contract - routes
     assert routes <= {(row[0], row[1]) for row in REFUSALS}, routes - {(row[0], row[1]) for row in REFUSALS}

@@ -4,6 +4,7 @@
 //! bytes are passed in, and the callers wrap the rules in conditional writes.
 
 pub mod audit;
+pub mod chat;
 mod fault;
 #[cfg(feature = "grammar")]
 pub mod grammar;

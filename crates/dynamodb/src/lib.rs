@@ -26,11 +26,12 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, ChainHead};
-use placet_core::id::{ClientId, HookId, RequestKey};
+use placet_core::id::{ApprovalId, ClientId, HookId, RequestKey};
 use placet_core::request::Request;
 use placet_gate::Fault;
 use placet_gate::ports::{
-    Clock, Closing, Commit, Committed, Hook, OutboxMessage, PolicyRecord, Store, StoreQuery, Watch,
+    Clock, Closing, Commit, Committed, Hook, OutboxMessage, PolicyRecord, SentMessage, Store, StoreQuery,
+    Watch,
 };
 
 pub use tables::{DUE_INDEX, Keep, LISTED_INDEX, TTL_ATTRIBUTE, Tables, create};
@@ -90,6 +91,22 @@ impl Store for DynamoStore {
 
     async fn ack(&self, id: &str) -> Result<(), Fault> {
         self.0.ack(id).await
+    }
+
+    async fn replace(&self, id: &str, others: &[OutboxMessage]) -> Result<(), Fault> {
+        self.0.replace(id, others).await
+    }
+
+    async fn keep_sent(&self, sent: &SentMessage) -> Result<(), Fault> {
+        self.0.keep_sent(sent).await
+    }
+
+    async fn sent(&self, approval: &ApprovalId) -> Result<Vec<SentMessage>, Fault> {
+        self.0.sent(approval).await
+    }
+
+    async fn tally(&self, name: &str, until: Timestamp) -> Result<u32, Fault> {
+        self.0.tally(name, until).await
     }
 
     async fn list(&self, query: &StoreQuery) -> Result<Vec<Request>, Fault> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, ChainHead};
+use placet_core::chat::ChannelSettings;
 use placet_core::id::{ApprovalId, ClientId, HookId, RequestId, RequestKey};
 use placet_core::keys::Keyring;
 use placet_core::request::{ApprovalRequest, Request, RequestState, Status};
@@ -16,6 +17,7 @@ use placet_core::request::{ApprovalRequest, Request, RequestState, Status};
 use crate::Fault;
 pub use crate::hooks::{Hook, HookEvent};
 pub use crate::outbox::{OutboxMessage, OutboxPayload, OutboxSubject};
+pub use crate::sent::SentMessage;
 
 /// What is remembered.
 ///
@@ -47,6 +49,18 @@ pub trait Store: Send + Sync + 'static {
 
     /// Forgets a message that was delivered, or that nobody needs any more.
     async fn ack(&self, id: &str) -> Result<(), Fault>;
+
+    /// Forgets a message, and puts others in its place, all or nothing. Others of the same id are replaced.
+    async fn replace(&self, id: &str, others: &[OutboxMessage]) -> Result<(), Fault>;
+
+    /// Remembers a message that a person has got, or what it shows by now: one of the same name is replaced.
+    async fn keep_sent(&self, sent: &SentMessage) -> Result<(), Fault>;
+
+    /// The messages about an approval that people have got and that can be brought up to date.
+    async fn sent(&self, approval: &ApprovalId) -> Result<Vec<SentMessage>, Fault>;
+
+    /// Counts one more of that name, and returns how many there are by now. It is forgotten some time after `until`.
+    async fn tally(&self, name: &str, until: Timestamp) -> Result<u32, Fault>;
 
     /// A client's requests, newest first.
     async fn list(&self, query: &StoreQuery) -> Result<Vec<Request>, Fault>;
@@ -225,6 +239,11 @@ pub trait Keys: Send + Sync + 'static {
 
     /// The keyring, read anew: for an epoch that the known one does not have.
     async fn refreshed(&self) -> Result<Arc<Keyring>, Fault>;
+
+    /// The channels that the operator has set up, whose secrets lie beside the keyring.
+    async fn channels(&self) -> Result<Arc<ChannelSettings>, Fault> {
+        Ok(Arc::default())
+    }
 }
 
 /// Takes the numbers.

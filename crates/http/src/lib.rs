@@ -5,6 +5,7 @@
 //! the gate, and writes the answer.
 
 mod call;
+mod chat;
 mod client;
 mod fields;
 mod openapi;
@@ -34,7 +35,7 @@ pub fn read_request(body: &[u8], callback_hosts: &[String]) -> Result<RequestFie
 
 /// All routes: what one machine serves.
 pub fn app(gate: Arc<Gate>) -> Router {
-    with_fallbacks(client::router().merge(reviewer::router_with_glue()), gate)
+    with_fallbacks(client::router().merge(people()), gate)
 }
 
 /// The routes that clients, and anyone, may call.
@@ -42,9 +43,13 @@ pub fn client_app(gate: Arc<Gate>) -> Router {
     with_fallbacks(client::router(), gate)
 }
 
-/// The routes that reviewers' browsers call.
+/// The routes that reviewers' browsers call, and the servers of the chats in which reviewers decide.
 pub fn reviewer_app(gate: Arc<Gate>) -> Router {
-    with_fallbacks(reviewer::router_with_glue(), gate)
+    with_fallbacks(people(), gate)
+}
+
+fn people() -> Router<Arc<Gate>> {
+    reviewer::router_with_glue().merge(chat::router())
 }
 
 fn with_fallbacks(router: Router<Arc<Gate>>, gate: Arc<Gate>) -> Router {

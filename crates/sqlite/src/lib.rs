@@ -18,11 +18,12 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, ChainHead};
-use placet_core::id::{ClientId, HookId, RequestKey};
+use placet_core::id::{ApprovalId, ClientId, HookId, RequestKey};
 use placet_core::request::Request;
 use placet_gate::Fault;
 use placet_gate::ports::{
-    Clock, Closing, Commit, Committed, Hook, OutboxMessage, PolicyRecord, Store, StoreQuery, Watch,
+    Clock, Closing, Commit, Committed, Hook, OutboxMessage, PolicyRecord, SentMessage, Store, StoreQuery,
+    Watch,
 };
 
 pub use operate::{OpenFromBefore, check_database, copy_database, has_records};
@@ -150,6 +151,22 @@ impl Store for SqliteStore {
         self.0.writer.run(writes::Ack { id: id.to_owned() }).await
     }
 
+    async fn replace(&self, id: &str, others: &[OutboxMessage]) -> Result<(), Fault> {
+        self.0.writer.run(writes::Replace::prepare(id, others)?).await
+    }
+
+    async fn keep_sent(&self, sent: &SentMessage) -> Result<(), Fault> {
+        self.0.writer.run(writes::KeepSent::prepare(sent)?).await
+    }
+
+    async fn sent(&self, approval: &ApprovalId) -> Result<Vec<SentMessage>, Fault> {
+        self.0.points.read(|tables| rows::sent(tables, approval))
+    }
+
+    async fn tally(&self, name: &str, until: Timestamp) -> Result<u32, Fault> {
+        self.0.writer.run(writes::Tally { name: name.to_owned(), until }).await
+    }
+
     async fn list(&self, query: &StoreQuery) -> Result<Vec<Request>, Fault> {
         let query = query.clone();
         self.scan(move |tables| rows::list(tables, &query)).await
@@ -239,7 +256,7 @@ mod tests {
         let asked = sample::asked("n8n", "r1", FixedClock::START);
         store.commit(sample::insert(&asked)).await.unwrap();
         let newer = rusqlite::Connection::open(&path).unwrap();
-        newer.pragma_update(None, "user_version", 2).unwrap();
+        newer.pragma_update(None, "user_version", 99).unwrap();
         let request = store.load(asked.key()).await.unwrap().unwrap();
         let end = sample::end(&request, placet_core::request::Status::Approved, FixedClock::START);
         let fault = store.commit(end).await.unwrap_err();

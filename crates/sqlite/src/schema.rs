@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 const APPLICATION_ID: i64 = 0x506c_6163;
 
 /// The versions of the tables, each with the script that leads to it from the one before.
-const SCRIPTS: [(i64, &str); 1] = [(1, include_str!("schema.sql"))];
+const SCRIPTS: [(i64, &str); 2] = [(1, include_str!("schema.sql")), (2, include_str!("schema_channels.sql"))];
 
 /// How long another process may hold the file before we give up, in steps of [`BUSY_STEP`].
 const BUSY_STEPS: i32 = 20_000;
@@ -91,7 +91,7 @@ pub(crate) fn check_is_ours(connection: &Connection) -> Result<(), Fault> {
     Ok(())
 }
 
-fn newest() -> i64 {
+pub(crate) fn newest() -> i64 {
     SCRIPTS.iter().map(|(version, _)| *version).max().unwrap_or(0)
 }
 
@@ -183,7 +183,7 @@ mod tests {
         let text = |name| connection.pragma_query_value(None, name, |row| row.get::<_, String>(0)).unwrap();
         let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
         assert_eq!(text("journal_mode"), "wal");
-        assert_eq!((number("synchronous"), number("user_version")), (2, 1));
+        assert_eq!((number("synchronous"), number("user_version")), (2, newest()));
     }
 
     #[test]
@@ -202,12 +202,13 @@ mod tests {
     fn a_newer_database_is_left_alone() {
         let folder = folder();
         let path = folder.path().join("gate.db");
-        open_to_write(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+        let newer = newest() + 1;
+        open_to_write(&path).unwrap().pragma_update(None, "user_version", newer).unwrap();
         let fault = open_to_write(&path).unwrap_err();
         assert_eq!(fault.to_string(), NEWER);
         assert_eq!(
             fault.chain(),
-            format!("{NEWER}: its tables have version 2; this version knows them up to 1")
+            format!("{NEWER}: its tables have version {newer}; this version knows them up to {}", newest())
         );
     }
 

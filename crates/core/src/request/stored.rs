@@ -202,6 +202,8 @@ struct StoredTerms {
     approvals: u32,
     stages: Vec<StoredStage>,
     owner_may_approve: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    urgent: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -301,7 +303,12 @@ impl StoredTerms {
                 StoredStage { ask, queue, within_ms: stage.within_ms, hours }
             })
             .collect();
-        Self { approvals: terms.approvals, stages, owner_may_approve: terms.owner_may_approve }
+        Self {
+            approvals: terms.approvals,
+            stages,
+            owner_may_approve: terms.owner_may_approve,
+            urgent: terms.urgent,
+        }
     }
 
     fn read(self) -> Result<ApprovalTerms, Unreadable> {
@@ -315,7 +322,12 @@ impl StoredTerms {
                 Ok(Stage { assignees, within_ms: stage.within_ms, hours })
             })
             .collect::<Result<_, Unreadable>>()?;
-        Ok(ApprovalTerms { approvals: self.approvals, stages, owner_may_approve: self.owner_may_approve })
+        Ok(ApprovalTerms {
+            approvals: self.approvals,
+            stages,
+            owner_may_approve: self.owner_may_approve,
+            urgent: self.urgent,
+        })
     }
 }
 

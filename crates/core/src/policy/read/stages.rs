@@ -13,6 +13,7 @@ pub(super) fn read_terms(
 ) -> Option<ApprovalTerms> {
     let approvals = table.get("approvals").map_or(Some(1), |node| node.number(1, 100));
     let owner_may_approve = table.get("owner_may_approve").map_or(Some(false), |node| node.flag());
+    let urgent = table.get("urgent").map_or(Some(false), |node| node.flag());
     let items = stages.items();
     if items.is_empty() {
         stages.fault("a rule that asks needs at least one stage");
@@ -38,7 +39,7 @@ pub(super) fn read_terms(
         let message = format!("the rule needs {approvals} approvals, but its stages have {people} reviewers");
         key_fault(table, "approvals", message);
     }
-    Some(ApprovalTerms { approvals, stages: read, owner_may_approve: owner_may_approve? })
+    Some(ApprovalTerms { approvals, stages: read, owner_may_approve: owner_may_approve?, urgent: urgent? })
 }
 
 fn read_stage(node: &Node<'_, '_>, reviewers: &[Reviewer], clients: &[Client]) -> Option<Stage> {
