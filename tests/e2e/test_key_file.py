@@ -1,5 +1,7 @@
 """The keyring on one machine: a file for its owner's eyes only, and the way on when a link has ended with its keys."""
 
+import contextlib
+
 
 def test_the_operator_gets_a_link_again_when_two_rotations_have_ended_the_first(local_gate):
     gate = local_gate().start()

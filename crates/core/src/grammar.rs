@@ -111,7 +111,8 @@ fn is_hostname(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(label)
 }
 
-fn without_root_dot(host: Host<String>) -> Host<String> {
+/// A host without the dot that ends a name which is whole: `example.com.` and `example.com` are one host.
+pub fn without_root_dot(host: Host<String>) -> Host<String> {
     match host {
         Host::Domain(name) => Host::Domain(name.strip_suffix('.').unwrap_or(&name).to_owned()),
         address @ (Host::Ipv4(_) | Host::Ipv6(_)) => address,

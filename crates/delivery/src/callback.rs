@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use placet_core::Timestamp;
+use placet_core::grammar::HostPattern;
 use placet_core::keys::ClientSecret;
 use placet_webhook::{Attempt, Message, Sender, Target, schedule};
 
@@ -19,7 +20,7 @@ pub(crate) struct WebhookDelivery<'a> {
     /// Where to.
     pub(crate) url: &'a str,
     /// Hosts that may be private or plain http.
-    pub(crate) callback_hosts: &'a [String],
+    pub(crate) callback_hosts: &'a [HostPattern],
     /// The receiver's secrets, the current one first: all sign, so that a rotation breaks nothing.
     pub(crate) secrets: &'a [ClientSecret],
     /// The time of this try.

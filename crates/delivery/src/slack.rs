@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use placet_core::chat::SlackSettings;
+use placet_core::grammar::HostPattern;
 use placet_core::words::May;
 use placet_gate::ports::Keys;
 use placet_webhook::{Attempt, Sender, Target};
@@ -201,11 +202,9 @@ fn read(body: &[u8]) -> Answer {
     }
 }
 
-/// The host and port of an address that the operator has set: it may be on this machine.
-pub(crate) fn authority(url: &str) -> Option<String> {
-    let rest = url.split_once("://")?.1;
-    let authority = rest.split('/').next()?;
-    (!authority.is_empty()).then(|| authority.to_owned())
+/// The host of an address that the operator has set: it may be on this machine.
+pub(crate) fn authority(url: &str) -> Option<HostPattern> {
+    HostPattern::parse(url.split_once("://")?.1.split('/').next()?).ok()
 }
 
 #[async_trait]
@@ -463,8 +462,8 @@ mod tests {
 
     #[test]
     fn an_address_of_ones_own_names_its_host() {
-        assert_eq!(authority("http://127.0.0.1:9/api"), Some("127.0.0.1:9".into()));
-        assert_eq!(authority("https://slack-gov.com"), Some("slack-gov.com".into()));
+        assert_eq!(authority("http://127.0.0.1:9/api"), HostPattern::parse("127.0.0.1:9").ok());
+        assert_eq!(authority("https://slack-gov.com"), HostPattern::parse("slack-gov.com").ok());
         assert_eq!(authority("slack"), None);
     }
 }

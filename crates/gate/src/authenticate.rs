@@ -58,6 +58,14 @@ impl Caller {
             ClientRole::Auditor => "this needs a client with the role `auditor`",
         }))
     }
+
+    /// Refuses a client that no event is for.
+    pub fn may_subscribe(&self) -> Result<(), Refusal> {
+        if self.client.has(ClientRole::Requester) || self.client.has(ClientRole::Auditor) {
+            return Ok(());
+        }
+        Err(Refusal::Forbidden("this needs a client with the role `requester` or `auditor`"))
+    }
 }
 
 impl Gate {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use placet_core::Timestamp;
 use placet_core::id::{ClientId, HookId};
-use placet_core::policy::ClientRole;
 use placet_core::refusal::Refusal;
 use serde::{Deserialize, Serialize};
 
@@ -76,11 +75,7 @@ impl Gate {
         url: String,
         events: Vec<HookEvent>,
     ) -> Result<Hook, Error> {
-        if !caller.client.has(ClientRole::Requester) && !caller.client.has(ClientRole::Auditor) {
-            return Err(
-                Refusal::Forbidden("this needs a client with the role `requester` or `auditor`").into()
-            );
-        }
+        caller.may_subscribe()?;
         let hooks = self.store.hooks().await?;
         let own = hooks.iter().filter(|hook| hook.client == caller.client.id);
         if let Some(same) = own.clone().find(|hook| hook.url == url && hook.events == events) {

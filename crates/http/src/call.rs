@@ -33,31 +33,34 @@ const BODY_LIMIT: usize = 512 * 1024;
 /// The headers of a signed request, in the order of [`Signature`]'s fields.
 const SIGNATURE_HEADERS: [&str; 3] = ["X-Placet-Client", "X-Placet-Timestamp", "X-Signature"];
 
-/// The query parameters that a route takes. All others are refused: a misspelt one would be overlooked.
-pub(crate) trait Parameters {
-    /// Their names.
-    const NAMES: &'static [&'static str];
+/// What a route asks of a call before it looks at what the call says.
+pub(crate) trait Endpoint {
+    /// The query parameters that it takes. All others are refused: a misspelt one would be overlooked.
+    const QUERY: &'static [&'static str] = &[];
+
+    /// Refuses callers without the role that it needs; left out, any client may call.
+    fn admit(_caller: &Caller) -> Result<(), Refusal> {
+        Ok(())
+    }
 }
 
-/// No query parameters.
-pub(crate) struct NoParameters;
+/// A route for any client, without query parameters.
+pub(crate) struct AnyClient;
 
-impl Parameters for NoParameters {
-    const NAMES: &'static [&'static str] = &[];
-}
+impl Endpoint for AnyClient {}
 
-/// A call by a client that has proved who it is, to a route that takes the query parameters `P`.
-pub(crate) struct Call<P = NoParameters> {
+/// A call by a client that has proved who it is and may call the route `E`.
+pub(crate) struct Call<E = AnyClient> {
     /// Who.
     pub(crate) caller: Caller,
     /// The raw body.
     pub(crate) body: Bytes,
     query: Vec<(String, String)>,
     places: Option<Arc<Places>>,
-    parameters: PhantomData<P>,
+    endpoint: PhantomData<E>,
 }
 
-impl<P: Parameters> FromRequest<Arc<Gate>> for Call<P> {
+impl<E: Endpoint> FromRequest<Arc<Gate>> for Call<E> {
     type Rejection = Problem;
 
     async fn from_request(request: Request<Body>, gate: &Arc<Gate>) -> Result<Self, Problem> {
@@ -77,15 +80,17 @@ impl<P: Parameters> FromRequest<Arc<Gate>> for Call<P> {
                 (caller, body)
             }
         };
+        // Before what the body says: a client that may not call here learns that, and not how it should have called.
+        E::admit(&caller)?;
         let query: Vec<(String, String)> =
             form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
-        let unknown = query.iter().filter(|(name, _)| !P::NAMES.contains(&name.as_str()));
-        let errors: Vec<_> = unknown.map(|(name, _)| unknown_parameter(name, P::NAMES)).collect();
+        let unknown = query.iter().filter(|(name, _)| !E::QUERY.contains(&name.as_str()));
+        let errors: Vec<_> = unknown.map(|(name, _)| unknown_parameter(name, E::QUERY)).collect();
         if !errors.is_empty() {
             return Err(Refusal::InvalidRequest(errors).into());
         }
         let places = parts.extensions.get::<Arc<Places>>().cloned();
-        Ok(Self { caller, body, query, places, parameters: PhantomData })
+        Ok(Self { caller, body, query, places, endpoint: PhantomData })
     }
 }
 
@@ -101,7 +106,7 @@ fn unknown_parameter(name: &str, known: &[&str]) -> FieldError {
     )
 }
 
-impl<P> Call<P> {
+impl<E> Call<E> {
     /// A query parameter. Given twice, it is refused: two readers could take different ones.
     pub(crate) fn parameter(&self, name: &str) -> Result<Option<&str>, Refusal> {
         let mut values = self.query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());

@@ -22,6 +22,7 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Router};
 use placet_core::Refusal;
+use placet_core::grammar::HostPattern;
 use placet_gate::{Gate, RequestFields};
 
 pub use call::bearer_caller;
@@ -29,7 +30,7 @@ pub use openapi::document as openapi_document;
 pub use problem::{BadField, Problem};
 
 /// Reads the body of `POST /v1/requests` as that route does; `callback_hosts` are the asking client's.
-pub fn read_request(body: &[u8], callback_hosts: &[String]) -> Result<RequestFields, Refusal> {
+pub fn read_request(body: &[u8], callback_hosts: &[HostPattern]) -> Result<RequestFields, Refusal> {
     client::read_request(body, |url| client::check_url(url, callback_hosts))
 }
 

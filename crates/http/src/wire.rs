@@ -275,7 +275,8 @@ pub(crate) struct TokenAnswer {
     /// What is wrong with it.
     pub(crate) problem: Option<&'static str>,
     /// What it says, if its signature is good.
-    pub(crate) claims: Option<ClaimsView>,
+    #[schema(value_type = Option<ClaimsView>)]
+    pub(crate) claims: Option<Claims>,
 }
 
 /// A token to use.
@@ -299,11 +300,13 @@ pub(crate) struct RedemptionAnswer {
     /// Whether this was the first time.
     pub(crate) first: bool,
     /// What the token says.
-    pub(crate) claims: ClaimsView,
+    #[schema(value_type = ClaimsView)]
+    pub(crate) claims: Claims,
 }
 
 /// What a token says (RFC 7519).
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the claims of `placet_core` in the OpenAPI document")]
 pub(crate) struct ClaimsView {
     iss: String,
     sub: String,
@@ -321,43 +324,6 @@ pub(crate) struct ClaimsView {
     rule: Option<String>,
     /// Version of the policy that the rule is from.
     policy: u32,
-}
-
-impl From<Claims> for ClaimsView {
-    fn from(claims: Claims) -> Self {
-        let Claims {
-            iss,
-            sub,
-            aud,
-            jti,
-            iat,
-            exp,
-            nbf,
-            status,
-            approved,
-            action,
-            payload_sha256,
-            decided_by,
-            rule,
-            policy,
-        } = claims;
-        Self {
-            iss,
-            sub,
-            aud,
-            jti,
-            iat,
-            exp,
-            nbf,
-            status,
-            approved,
-            action,
-            payload_sha256,
-            decided_by,
-            rule,
-            policy,
-        }
-    }
 }
 
 /// A subscription to make.

@@ -1,5 +1,6 @@
 //! The three tools of an agent: ask, wait, verify.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
@@ -13,13 +14,20 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::PlacetServer;
-use crate::upstream::{Answer, Call};
+use crate::gate::{Denied, GateClient, encode};
+use crate::upstream::Answer;
 
 /// The longest that one call of `wait_for_approval` takes, in seconds. Clients give up on a call after 60.
 const MAX_WAIT_SECONDS: u32 = 45;
 
 /// How long one question to the gate waits, in seconds: a client that asked for progress hears of it that often.
 const POLL_SECONDS: u64 = 5;
+
+/// How long a gate that is away is tried again within one call: whoever calls gives up on it soon after.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An answer to a wait that comes sooner than this says nothing about the wait.
+const HASTE: Duration = Duration::from_millis(200);
 
 /// What `request_approval` takes.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -81,7 +89,7 @@ impl PlacetServer {
         if let (Some(seconds), Some(body)) = (asked.timeout_seconds, body.as_object_mut()) {
             body.insert("timeout_seconds".into(), seconds.into());
         }
-        result(self.call(&context, Method::POST, "/v1/requests".to_owned(), Some(body)).await)
+        result(self.call(&context, Method::POST, "/v1/requests", Some(body)).await)
     }
 
     /// Wait for the decision about a request, at most 45 seconds. While `status` is still `pending`, call it again.
@@ -92,7 +100,15 @@ impl PlacetServer {
         context: RequestContext<RoleServer>,
     ) -> CallToolResult {
         let seconds = asked.wait_seconds.unwrap_or(MAX_WAIT_SECONDS).min(MAX_WAIT_SECONDS);
-        result(self.wait(&context, &asked.request_id, Some(Duration::from_secs(seconds.into()))).await)
+        result(
+            self.wait(
+                &context,
+                &self.gate_for(&context),
+                &asked.request_id,
+                Some(Duration::from_secs(seconds.into())),
+            )
+            .await,
+        )
     }
 
     /// Check an approval's token: signature, audience, time, payload, and the gate's own record.
@@ -106,43 +122,58 @@ impl PlacetServer {
         if let (Some(payload), Some(body)) = (asked.payload, body.as_object_mut()) {
             body.insert("payload".into(), payload.into());
         }
-        result(self.call(&context, Method::POST, "/v1/tokens/verify".to_owned(), Some(body)).await)
+        result(self.call(&context, Method::POST, "/v1/tokens/verify", Some(body)).await)
     }
 }
 
 impl PlacetServer {
+    /// The gate, as whoever called this server.
+    pub(crate) fn gate_for(&self, context: &RequestContext<RoleServer>) -> GateClient {
+        let authorization = context.extensions.get::<Parts>().and_then(bearer);
+        GateClient::new(Arc::clone(&self.gate)).on_behalf_of(authorization).with_patience(PATIENCE)
+    }
+
     /// Calls the gate as whoever called this server.
-    pub(crate) async fn call(
+    async fn call(
         &self,
         context: &RequestContext<RoleServer>,
         method: Method,
-        path: String,
+        path: &str,
         body: Option<Value>,
-    ) -> Result<Answer, String> {
-        let authorization = context.extensions.get::<Parts>().and_then(bearer);
-        self.gate.send(Call { method, path, body, authorization }).await
+    ) -> Result<Answer, Denied> {
+        let gate = self.gate_for(context);
+        tokio::select! {
+            answer = gate.exchange(method, path, body) => answer,
+            () = context.ct.cancelled() => Err(stopped()),
+        }
     }
 
     /// The request once it has ended, or as it stands after `limit`; tells the client that it still waits.
     pub(crate) async fn wait(
         &self,
         context: &RequestContext<RoleServer>,
+        gate: &GateClient,
         request_id: &str,
         limit: Option<Duration>,
-    ) -> Result<Answer, String> {
+    ) -> Result<Answer, Denied> {
         let started = Instant::now();
         loop {
             let left = limit.map(|limit| limit.saturating_sub(started.elapsed()).as_secs());
             let wait = left.unwrap_or(POLL_SECONDS).min(POLL_SECONDS);
             let path = format!("/v1/requests/{}?wait_seconds={wait}", encode(request_id));
+            let asked = Instant::now();
             let answer = tokio::select! {
-                answer = self.call(context, Method::GET, path, None) => answer?,
-                () = context.ct.cancelled() => return Err("the client stopped waiting".to_owned()),
+                answer = gate.exchange(Method::GET, &path, None) => answer?,
+                () = context.ct.cancelled() => return Err(stopped()),
             };
             let pending =
                 answer.status == 200 && answer.body.get("status").and_then(Value::as_str) == Some("pending");
             if !pending || wait == 0 {
                 return Ok(answer);
+            }
+            if asked.elapsed() < HASTE {
+                // A gate that is about to stop answers at once.
+                tokio::time::sleep(HASTE).await;
             }
             self.report(context, started.elapsed(), limit, &answer.body).await;
         }
@@ -171,20 +202,19 @@ fn bearer(parts: &Parts) -> Option<HeaderValue> {
     parts.headers.get(header::AUTHORIZATION).cloned()
 }
 
-/// A path segment. What the gate takes as a name needs no escape; everything else finds nothing there.
-fn encode(request_id: &str) -> String {
-    url::form_urlencoded::byte_serialize(request_id.as_bytes()).collect::<String>().replace('+', "%20")
+fn stopped() -> Denied {
+    Denied::Away("the client stopped waiting".to_owned())
 }
 
 /// The gate's words, whatever they are: its refusals say in `code` and `detail` what is wrong.
-fn result(reply: Result<Answer, String>) -> CallToolResult {
+fn result(reply: Result<Answer, Denied>) -> CallToolResult {
     match reply {
-        Ok(Answer { status: 200..300, body }) if body.is_object() => CallToolResult::structured(body),
+        Ok(Answer { status: 200..300, body, .. }) if body.is_object() => CallToolResult::structured(body),
         Ok(Answer { body, .. }) if body.get("code").is_some() => CallToolResult::structured_error(body),
         Ok(Answer { status, .. }) => {
             no_answer(&format!("the answer is {status}: this does not seem to be a gate"))
         }
-        Err(why) => no_answer(&why),
+        Err(why) => no_answer(&why.to_string()),
     }
 }
 

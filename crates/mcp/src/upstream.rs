@@ -25,6 +25,8 @@ pub struct Answer {
     pub status: u16,
     /// The body; null where it is not JSON.
     pub body: Value,
+    /// The header `Retry-After`, if there is one.
+    pub retry_after: Option<String>,
 }
 
 /// An answer, or why there is none.

@@ -14,13 +14,14 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use placet_core::payload::{hex, sha256_hex};
+use placet_mcp::patience::{is_tried_again, retry_after};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tower_service::Service as _;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
-use crate::proxy::Dial;
+use crate::proxy::{Dial, is_this_machine};
 
 /// The most that is read of an answer, in bytes.
 const ANSWER_BYTES: usize = 4 * 1024 * 1024;
@@ -54,6 +55,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// The body, as text.
     pub(crate) body: String,
+    /// The header `Retry-After`.
+    pub(crate) retry_after: Option<String>,
 }
 
 impl Transport {
@@ -68,6 +71,11 @@ impl Transport {
             return Err(Failure::usage(format!("`{base_url}` is not the address of a gate"))
                 .advise("write it as https://gate.example.com or http://127.0.0.1:8484"));
         };
+        // Over plain http, whoever is on the way reads tokens and links, and answers in the gate's name.
+        if url.scheme() == "http" && !is_this_machine(&url) {
+            return Err(Failure::usage(format!("`{base_url}` is another machine's address without TLS"))
+                .advise("name it as https://…; http:// is for a gate on this machine alone"));
+        }
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
         tcp.enforce_http(false);
@@ -121,8 +129,10 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let status = response.status().as_u16();
+    let retry_after = response.headers().get(http::header::RETRY_AFTER);
+    let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
     let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await.map_err(Unreachable::new)?;
-    Ok(Answer { status, body: String::from_utf8_lossy(&body.to_bytes()).into_owned() })
+    Ok(Answer { status, body: String::from_utf8_lossy(&body.to_bytes()).into_owned(), retry_after })
 }
 
 fn root_cause(error: &dyn std::error::Error) -> String {
@@ -156,9 +166,10 @@ impl Api {
     pub(crate) async fn wait(&self, request_id: &str, wait: Duration) -> Result<Value, CallFailure> {
         let path = format!("/v1/requests/{request_id}?wait_seconds={}", wait.as_secs().min(25));
         let answer = self.call(Method::GET, &path, None).await?;
-        // A gate that is being restarted, or has trouble, may be well in a moment.
-        if answer.status >= 500 {
-            return Err(CallFailure::Passing(format!("the gate answered {}", answer.status)));
+        // A gate that is being restarted, has trouble or is busy may be well in a moment.
+        if is_tried_again(answer.status) {
+            let told = answer.retry_after.as_deref().and_then(retry_after);
+            return Err(CallFailure::Passing { why: format!("the gate answered {}", answer.status), told });
         }
         answer.accept().map_err(CallFailure::Final)
     }
@@ -273,14 +284,19 @@ pub(crate) enum Withdrawn {
 #[derive(Debug)]
 pub(crate) enum CallFailure {
     /// May be over in a moment.
-    Passing(String),
+    Passing {
+        /// In words.
+        why: String,
+        /// When to come back, where the gate says so.
+        told: Option<Duration>,
+    },
     /// Stays.
     Final(Failure),
 }
 
 impl From<Unreachable> for CallFailure {
     fn from(error: Unreachable) -> Self {
-        Self::Passing(error.0)
+        Self::Passing { why: error.0, told: None }
     }
 }
 
@@ -374,19 +390,39 @@ mod tests {
     }
 
     #[test]
+    fn plain_http_reaches_this_machine_alone() {
+        for good in
+            ["http://127.0.0.1:8484", "http://[::1]:1", "http://localhost", "https://gate.example.com/placet"]
+        {
+            assert!(Transport::network(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "http://gate.example.com",
+            "http://10.0.0.1:8484",
+            "http://0.0.0.0:1",
+            "http://localhost.example.com",
+        ] {
+            assert_eq!(Transport::network(bad).err().unwrap().code(), 2, "{bad}");
+        }
+    }
+
+    #[test]
     fn a_refusal_names_every_field_and_a_strange_answer_is_a_fault() {
         let body = json!({
             "code": "invalid_request",
             "detail": "the request is not valid",
             "errors": [{"field": "action", "message": "must be dotted"}],
         });
-        let failure = Answer { status: 422, body: body.to_string() }.refusal();
+        let failure = Answer { status: 422, body: body.to_string(), retry_after: None }.refusal();
         assert_eq!(
             failure.to_string(),
             "placet: the request is not valid (invalid_request)\n  action: must be dotted"
         );
         assert_eq!(failure.code(), 1);
-        assert_eq!(Answer { status: 404, body: "<html>".into() }.refusal().code(), 3);
-        assert_eq!(Answer { status: 200, body: "<html>".into() }.accept().unwrap_err().code(), 3);
+        assert_eq!(Answer { status: 404, body: "<html>".into(), retry_after: None }.refusal().code(), 3);
+        assert_eq!(
+            Answer { status: 200, body: "<html>".into(), retry_after: None }.accept().unwrap_err().code(),
+            3
+        );
     }
 }

@@ -82,6 +82,8 @@ pub(crate) enum Command {
     Channel(ChannelCommand),
     /// Ask for an approval, from a shell or a CI job
     Request(Request),
+    /// Run a command once a person has approved exactly this run of it
+    Run(Run),
     /// List what waits for a decision
     Inbox(Inbox),
     /// Print a reviewer's link to a request again
@@ -405,6 +407,39 @@ pub(crate) struct Request {
     pub(crate) keep: bool,
 }
 
+/// Asks about exactly these words in this folder, with the digests of the files that they name; waits; redeems; runs it.
+///
+/// Files are the program, those that an argument names, and those of --file. They are read again right before the
+/// command starts: what has changed is not run. What comes over standard input, and the environment, are no part of the
+/// question. The command gets the terminal, the signals and the exit code to itself; without an approval the exit code is 1.
+#[derive(Args, Debug)]
+pub(crate) struct Run {
+    /// Dotted name of what will be done, such as deploy.production
+    #[arg(long, value_name = "NAME")]
+    pub(crate) action: String,
+    /// What the reviewer is told, in your words [default: the command]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) summary: Option<String>,
+    /// A file, or a folder, whose content is approved as well; may be repeated
+    #[arg(long = "file", value_name = "PATH")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Something else that the policy or the reviewer should know, such as environment=production; may be repeated
+    #[arg(long = "fact", value_name = "NAME=VALUE")]
+    pub(crate) facts: Vec<String>,
+    /// Who asks [default: the only client that may]
+    #[arg(long, value_name = "ID")]
+    pub(crate) client: Option<String>,
+    /// Your name for this run: the same run again joins the question, and never runs twice [default: a new one]
+    #[arg(long, value_name = "ID")]
+    pub(crate) request_id: Option<String>,
+    /// How long to wait for an answer at most, such as 90s, 10m, 1h; the rule may say less
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<std::ffi::OsString>,
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct Inbox {
     /// Only what waits for this reviewer, with their links
@@ -429,6 +464,7 @@ pub(crate) struct Link {
 }
 
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Mcp {
     /// Who asks [default: the only client that may]
     #[arg(long, value_name = "ID")]
@@ -436,6 +472,45 @@ pub(crate) struct Mcp {
     /// Offer `permission_prompt` as well, for Claude Code's --permission-prompt-tool
     #[arg(long)]
     pub(crate) permission_prompt: bool,
+    #[command(subcommand)]
+    pub(crate) command: Option<McpCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum McpCommand {
+    /// Start an MCP server, and stand before its tools: each call is asked of the gate first
+    Wrap(McpWrap),
+}
+
+/// The policy sees each call as the action `mcp.NAME.TOOL`, with the payload `{server, tool, arguments, definition_sha256}`.
+///
+/// What it approves is redeemed and called; for the rest a person is asked, and the call waits. A tool whose definition has
+/// changed since it was approved is the action `mcp-changed.NAME.TOOL`. Everything but calls of tools passes unchanged:
+/// resources, prompts and completions are not gated. Give secrets with --env-file, and not to the agent: then the tools
+/// can be reached through here alone.
+#[derive(Args, Debug)]
+pub(crate) struct McpWrap {
+    /// Who asks [default: the only client that may]
+    #[arg(long, value_name = "ID")]
+    pub(crate) client: Option<String>,
+    /// The server's name in actions [default: from its command]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Variables for the server alone, as NAME=VALUE lines; may be repeated
+    #[arg(long = "env-file", value_name = "FILE")]
+    pub(crate) env_files: Vec<PathBuf>,
+    /// How long a question waits at most, such as 10m; the rule may say less
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// When a call that nobody has answered returns "still waiting"; most clients give up on one after 60 seconds
+    #[arg(long, value_name = "TIME", default_value = "50s", value_parser = parse_duration)]
+    pub(crate) answer_after: Duration,
+    /// Where the approved definitions of the tools are kept [default: in the data folder, or in ~/.local/state/placet/mcp]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pins: Option<PathBuf>,
+    /// The server's command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<std::ffi::OsString>,
 }
 
 #[derive(Debug, Subcommand)]

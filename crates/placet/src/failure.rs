@@ -43,6 +43,8 @@ pub(crate) struct Failure {
     advice: Option<String>,
     /// The gate's own code, where it was the gate that refused.
     code: Option<String>,
+    /// The exit code, where it is not the kind's.
+    exit: Option<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,17 +57,17 @@ enum Kind {
 impl Failure {
     /// The gate, or the policy, says no: exit 1.
     pub(crate) fn refused(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Refused, message: message.into(), advice: None, code: None }
+        Self { kind: Kind::Refused, message: message.into(), advice: None, code: None, exit: None }
     }
 
     /// The command line is not as it must be: exit 2.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Usage, message: message.into(), advice: None, code: None }
+        Self { kind: Kind::Usage, message: message.into(), advice: None, code: None, exit: None }
     }
 
     /// Something broke: exit 3.
     pub(crate) fn fault(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Fault, message: message.into(), advice: None, code: None }
+        Self { kind: Kind::Fault, message: message.into(), advice: None, code: None, exit: None }
     }
 
     /// A file or folder that could not be used: exit 3.
@@ -83,6 +85,12 @@ impl Failure {
     #[must_use]
     pub(crate) fn with_code(self, code: &str) -> Self {
         Self { code: Some(code.to_owned()), ..self }
+    }
+
+    /// Ends with that code: one that shells give to a command that cannot be run.
+    #[must_use]
+    pub(crate) fn exiting_with(self, exit: u8) -> Self {
+        Self { exit: Some(exit), ..self }
     }
 
     /// As JSON, for `--json`: what a program reads in place of a result.
@@ -103,10 +111,11 @@ impl Failure {
 
     /// The number for the shell.
     pub(crate) const fn code(&self) -> u8 {
-        match self.kind {
-            Kind::Refused => 1,
-            Kind::Usage => 2,
-            Kind::Fault => 3,
+        match (self.exit, self.kind) {
+            (Some(exit), _) => exit,
+            (None, Kind::Refused) => 1,
+            (None, Kind::Usage) => 2,
+            (None, Kind::Fault) => 3,
         }
     }
 }

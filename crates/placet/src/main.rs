@@ -17,6 +17,7 @@ mod events;
 mod failure;
 mod files;
 mod folder;
+mod invocation;
 mod keys;
 mod local;
 mod logs;

@@ -1,6 +1,7 @@
 //! MCP on this machine: `/mcp` beside the gate's routes, and the way from the MCP server to the gate.
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::Request;
@@ -56,7 +57,7 @@ impl Upstream for HandsOn {
                 request.headers_mut().insert(header::AUTHORIZATION, authorization);
             }
             let answer = self.0.send(request).await.map_err(|error| error.0)?;
-            Ok(Answer { status: answer.status, body: answer.json() })
+            Ok(Answer { status: answer.status, body: answer.json(), retry_after: answer.retry_after })
         })
     }
 }
@@ -69,7 +70,59 @@ impl Upstream for Signs {
         Box::pin(async move {
             let answer = self.0.call(call.method, &call.path, call.body.as_ref()).await;
             let answer = answer.map_err(|error| format!("the gate does not answer: {}", error.0))?;
-            Ok(Answer { status: answer.status, body: answer.json() })
+            Ok(Answer { status: answer.status, body: answer.json(), retry_after: answer.retry_after })
         })
+    }
+}
+
+/// To the gate of a data folder, with the folder's own secret. Both are read anew where they are not what they were: a gate
+/// may have been restarted elsewhere, and its keys rotated twice.
+pub(crate) struct FromFolder {
+    api: Mutex<Api>,
+    path: PathBuf,
+    client: Option<String>,
+}
+
+impl FromFolder {
+    /// As it is now.
+    pub(crate) const fn new(api: Api, path: PathBuf, client: Option<String>) -> Self {
+        Self { api: Mutex::new(api), path, client }
+    }
+
+    fn api(&self) -> Api {
+        self.api.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Upstream for FromFolder {
+    fn send(&self, call: Call) -> Reply<'_> {
+        Box::pin(async move {
+            let answer = Signs(self.api()).send(call.clone()).await;
+            if matches!(&answer, Ok(answer) if answer.status != 401) {
+                return answer;
+            }
+            let Ok(api) = crate::commands::gate_in_folder(&self.path, self.client.as_deref()).await else {
+                return answer;
+            };
+            *self.api.lock().unwrap_or_else(PoisonError::into_inner) = api.clone();
+            Signs(api).send(call).await
+        })
+    }
+}
+
+/// How a command reaches the gate that it asks.
+pub(crate) enum Way {
+    /// At one address, with one secret.
+    Fixed(Signs),
+    /// By its data folder.
+    Folder(FromFolder),
+}
+
+impl Upstream for Way {
+    fn send(&self, call: Call) -> Reply<'_> {
+        match self {
+            Self::Fixed(gate) => gate.send(call),
+            Self::Folder(gate) => gate.send(call),
+        }
     }
 }

@@ -1,7 +1,10 @@
-//! Ctrl-C and SIGTERM, caught from a command's first moment on.
+//! What a process has of whoever started it: Ctrl-C and SIGTERM, caught from a command's first moment on, and the mask of
+//! files.
 //!
 //! The system ends a process by itself at these signals, except process 1 of a container: that one must do it.
 
+use rustix::fs::Mode;
+use rustix::process::umask;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::{Exit, Failure};
@@ -69,4 +72,22 @@ pub(crate) fn end_at_once() -> Result<(), Failure> {
         std::process::exit(exit.code().into());
     });
     Ok(())
+}
+
+/// The mask of new files that this process was started with. A data folder's files are for their owner alone, and opening one
+/// sets another mask; a program that is started from here is to have the one that it would have had without.
+pub(crate) struct Mask(Mode);
+
+impl Mask {
+    /// As it is now.
+    pub(crate) fn remember() -> Self {
+        let mask = umask(Mode::from_raw_mode(0o077));
+        umask(mask);
+        Self(mask)
+    }
+
+    /// Sets it again.
+    pub(crate) fn restore(&self) {
+        umask(self.0);
+    }
 }

@@ -116,7 +116,7 @@ fn a_build_without_aws_says_so() {
     let place = Place::new("without-aws");
     for arguments in [
         &["policy", "push", "placet.toml", "--aws"][..],
-        &["client", "secret", "agent", "--aws"],
+        &["client", "secret", "my-agent", "--aws"],
         &["keys", "rotate", "--aws"],
         &["inbox", "--aws"],
         &["link", "r1", "--reviewer", "bob", "--aws"],
@@ -152,7 +152,7 @@ fn secrets_are_for_the_owner_and_change_with_a_rotation() {
     let place = Place::new("keys");
     assert_eq!(place.run(&["policy", "push", "placet.toml"]).status.code(), Some(0));
     let secret = || {
-        let printed = place.run(&["client", "secret", "agent"]);
+        let printed = place.run(&["client", "secret", "my-agent"]);
         assert_eq!(printed.status.code(), Some(0), "{}", err(&printed));
         out(&printed).lines().last().unwrap().to_owned()
     };
@@ -169,7 +169,7 @@ fn secrets_are_for_the_owner_and_change_with_a_rotation() {
     assert_eq!(unknown.status.code(), Some(1));
     assert_eq!(
         err(&unknown),
-        "placet: no client `nobody` is in the policy\n  its clients are: agent, desk\n"
+        "placet: no client `nobody` is in the policy\n  its clients are: my-agent, desk\n"
     );
 }
 

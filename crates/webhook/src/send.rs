@@ -17,6 +17,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use placet_core::grammar::HostPattern;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP, Webhook};
@@ -172,7 +173,7 @@ impl Sender {
     /// `exempt` is the client's `callback_hosts` as it stands now; a target that was accepted under an
     /// earlier policy is judged anew. The status decides the outcome once it is there: a body that is too
     /// long, too slow or broken off is handed on as far as it came.
-    pub async fn send(&self, target: &Target, exempt: &[String], message: &Message<'_>) -> Attempt {
+    pub async fn send(&self, target: &Target, exempt: &[HostPattern], message: &Message<'_>) -> Attempt {
         let signature = match signatures(message) {
             Ok(signature) => signature,
             Err(problem) => return Attempt::Unreachable { reason: problem.to_string() },
@@ -189,7 +190,7 @@ impl Sender {
     pub async fn post(
         &self,
         target: &Target,
-        exempt: &[String],
+        exempt: &[HostPattern],
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Attempt {

@@ -3,9 +3,10 @@
 //! Everything here is decided without DNS and without a connection.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use http::Uri;
+use placet_core::grammar::{HostPattern, without_root_dot};
 use url::{Host, Url};
 
 use crate::address::blocked_range;
@@ -66,13 +67,12 @@ impl Target {
     /// Checks all of `url` that can be checked without DNS.
     ///
     /// http and https only, with a host, no user info, no fragment, at most 2048 characters, port not 0;
-    /// plain http, literal non-public addresses and `localhost` only where `exempt` names the host. `exempt`
-    /// holds hosts with or without a port: `127.0.0.1`, `n8n.internal:5678`, `::1`, `[::1]:5678`.
+    /// plain http, literal non-public addresses and `localhost` only where `exempt` names the host.
     ///
     /// # Errors
     ///
     /// The first [`TargetProblem`] found.
-    pub fn parse(url: &str, exempt: &[String]) -> Result<Self, TargetProblem> {
+    pub fn parse(url: &str, exempt: &[HostPattern]) -> Result<Self, TargetProblem> {
         if url.chars().count() > MAX_CHARACTERS {
             return Err(TargetProblem::TooLong);
         }
@@ -120,8 +120,8 @@ impl Target {
     }
 
     /// Decides how this target may be called, by the exemptions that hold now.
-    pub(crate) fn guard(&self, exempt: &[String]) -> Result<Guard, TargetProblem> {
-        if exempt.iter().any(|entry| self.is_named_by(entry)) {
+    pub(crate) fn guard(&self, exempt: &[HostPattern]) -> Result<Guard, TargetProblem> {
+        if exempt.iter().any(|pattern| pattern.covers(&self.host, self.port)) {
             return Ok(Guard::NamedByPolicy);
         }
         if self.url.scheme() != "https" {
@@ -138,11 +138,6 @@ impl Target {
             None => Ok(Guard::PublicOnly),
         }
     }
-
-    fn is_named_by(&self, entry: &str) -> bool {
-        parse_entry(entry)
-            .is_some_and(|(host, port)| host == self.host && port.is_none_or(|port| port == self.port))
-    }
 }
 
 /// Shows scheme, host and port only: a resume URL's path is a capability.
@@ -153,35 +148,17 @@ impl fmt::Debug for Target {
     }
 }
 
-/// Reads one `callback_hosts` entry; one that cannot be read exempts nothing.
-fn parse_entry(entry: &str) -> Option<(Host<String>, Option<u16>)> {
-    if let Ok(bare) = entry.parse::<Ipv6Addr>() {
-        return Some((Host::Ipv6(bare), None));
-    }
-    let (host, port) = match entry.rsplit_once(':') {
-        Some((host, port)) if !entry.ends_with(']') => (host, Some(port.parse().ok()?)),
-        _ => (entry, None),
-    };
-    let host = Host::parse(host).ok()?;
-    Some((without_root_dot(host), port))
-}
-
-fn without_root_dot(host: Host<String>) -> Host<String> {
-    match host {
-        Host::Domain(name) => Host::Domain(name.trim_end_matches('.').to_owned()),
-        address @ (Host::Ipv4(_) | Host::Ipv6(_)) => address,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use placet_core::grammar::HostPattern;
+
     use super::{Guard, Target, TargetProblem};
 
     const LOOPBACK: TargetProblem = TargetProblem::NotPublic { range: "loopback" };
     const LINK_LOCAL: TargetProblem = TargetProblem::NotPublic { range: "link-local" };
 
     fn parsed(url: &str, exempt: &[&str]) -> Result<String, TargetProblem> {
-        let exempt: Vec<String> = exempt.iter().map(|&entry| entry.to_owned()).collect();
+        let exempt: Vec<_> = exempt.iter().map(|entry| HostPattern::parse(entry).unwrap()).collect();
         Target::parse(url, &exempt).map(|target| target.as_str().to_owned())
     }
 
@@ -306,17 +283,16 @@ mod tests {
             ("http://127.1:9000/", "127.0.0.1:9000"),
             ("https://127.0.0.1/", "127.0.0.1:443"),
             ("http://127.0.0.1/", "127.0.0.1:80"),
-            ("http://[::1]:9000/", "::1"),
             ("http://[::1]:9000/", "[::1]"),
             ("http://[::1]:9000/", "[::1]:9000"),
-            ("http://[::1]:9000/", "0:0:0:0:0:0:0:1"),
+            ("http://[::1]:9000/", "[0:0:0:0:0:0:0:1]"),
             ("http://N8N.internal:5678/", "n8n.INTERNAL:5678"),
             ("http://n8n.internal./", "n8n.internal"),
             ("http://n8n.internal/", "n8n.internal."),
             ("http://localhost:5678/", "localhost"),
             ("http://bücher.example/", "BÜCHER.example"),
         ] {
-            let exempt = [entry.to_owned()];
+            let exempt = [HostPattern::parse(entry).unwrap()];
             let target = Target::parse(url, &exempt).expect(url);
             assert_eq!(target.guard(&exempt), Ok(Guard::NamedByPolicy), "{url}");
         }
@@ -333,13 +309,6 @@ mod tests {
             ("http://a.example.com/", "example.com"),
             ("http://notexample.com/", "example.com"),
             ("http://example.com.evil.test/", "example.com"),
-            ("http://example.com/", ""),
-            ("http://example.com/", "*"),
-            ("http://example.com/", "*.com"),
-            ("http://example.com/", "http://example.com"),
-            ("http://example.com/", "example.com:"),
-            ("http://example.com/", "example.com:x"),
-            ("http://example.com/", "example.com/"),
         ] {
             assert_eq!(parsed(url, &[entry]), Err(TargetProblem::PlainHttp), "{url} {entry}");
         }
@@ -347,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_target_tells_its_host_and_port_and_hides_its_path() {
-        let exempt = ["::1".to_owned()];
+        let exempt = [HostPattern::parse("[::1]").unwrap()];
         let target = Target::parse("http://[::1]:5678/webhook-waiting/17?signature=s3cret", &exempt).unwrap();
         assert_eq!(target.host_and_port(), ("[::1]", 5678));
         assert_eq!(format!("{target:?}"), "Target(http://[::1]:5678/…)");

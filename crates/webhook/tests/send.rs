@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::HeaderMap;
+use placet_core::grammar::HostPattern;
 use placet_webhook::{Attempt, Message, Options, Sender, Target};
 use standardwebhooks::Webhook;
 
@@ -42,8 +43,8 @@ fn secrets() -> Vec<String> {
     vec![NEW_SECRET.to_owned(), OLD_SECRET.to_owned()]
 }
 
-fn hosts(entries: &[&str]) -> Vec<String> {
-    entries.iter().map(|&entry| entry.to_owned()).collect()
+fn hosts(entries: &[&str]) -> Vec<HostPattern> {
+    entries.iter().map(|entry| HostPattern::parse(entry).unwrap()).collect()
 }
 
 fn now() -> i64 {

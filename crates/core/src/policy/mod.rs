@@ -37,6 +37,7 @@ pub use hours::Hours;
 pub use read::Report;
 
 use crate::Timestamp;
+use crate::grammar::HostPattern;
 use crate::id::{ClientId, ReviewerId};
 use crate::token::TokenKind;
 
@@ -112,7 +113,7 @@ pub struct Client {
     /// How its tokens are signed.
     pub token: TokenKind,
     /// Hosts (or `host:port`) that its callbacks may reach although they are private or plain http.
-    pub callback_hosts: Vec<String>,
+    pub callback_hosts: Vec<HostPattern>,
     /// New requests per minute.
     pub rate_per_minute: u32,
     /// How many of its requests may wait at one time.
@@ -148,7 +149,7 @@ pub struct Reviewer {
     /// A URL that gets a signed POST: a workflow of the operator's own.
     pub webhook: Option<String>,
     /// Hosts (or `host:port`) that their `webhook` may reach although they are private or plain http.
-    pub callback_hosts: Vec<String>,
+    pub callback_hosts: Vec<HostPattern>,
     /// By which channels they are told, one after the other; empty: by every address that they have, at once.
     pub order: Vec<ChannelName>,
     /// After how long without a sign of them the next channel is tried, in milliseconds.

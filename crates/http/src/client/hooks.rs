@@ -7,19 +7,31 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use placet_core::Refusal;
 use placet_core::id::HookId;
-use placet_gate::Gate;
 use placet_gate::hooks::HookEvent;
+use placet_gate::{Caller, Gate};
 
 use super::{check_callback_url, json};
-use crate::call::{Call, Name};
+use crate::call::{Call, Endpoint, Name};
 use crate::fields::Fields;
 use crate::problem::Problem;
 use crate::wire::{HookView, NewHook};
 
+/// `/v1/hooks`.
+pub(crate) struct Subscribing;
+
+impl Endpoint for Subscribing {
+    fn admit(caller: &Caller) -> Result<(), Refusal> {
+        caller.may_subscribe()
+    }
+}
+
 /// Subscribes a URL to events of the client's own requests; an auditor's hears of all.
 #[utoipa::path(post, path = "/v1/hooks", tag = "hooks", request_body = NewHook,
     responses((status = 201, description = "subscribed", body = HookView)))]
-pub(crate) async fn subscribe(State(gate): State<Arc<Gate>>, call: Call) -> Result<Response, Problem> {
+pub(crate) async fn subscribe(
+    State(gate): State<Arc<Gate>>,
+    call: Call<Subscribing>,
+) -> Result<Response, Problem> {
     let mut fields = Fields::read(&call.body)?;
     let url = fields.required_text("url", 1, 2048);
     let url = fields.parsed("url", url, |url| check_callback_url(url, &call.caller).map(|()| url.to_owned()));

@@ -7,6 +7,7 @@ mod tokens;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use placet_core::grammar::HostPattern;
 use placet_core::request::Request;
 use placet_gate::{ApprovalView, Caller, Error, Gate};
 use placet_webhook::Target;
@@ -56,7 +57,7 @@ fn check_callback_url(url: &str, caller: &Caller) -> Result<(), String> {
 }
 
 /// Whether callbacks may ever go to that address, where these hosts are exempt; the reason if not.
-pub(crate) fn check_url(url: &str, callback_hosts: &[String]) -> Result<(), String> {
+pub(crate) fn check_url(url: &str, callback_hosts: &[HostPattern]) -> Result<(), String> {
     Target::parse(url, callback_hosts).map(drop).map_err(|problem| problem.to_string())
 }
 

@@ -10,12 +10,12 @@ use placet_core::Refusal;
 use placet_core::grammar::is_action;
 use placet_core::id::{ApprovalId, ClientId, RequestId};
 use placet_core::payload::Payload;
-use placet_core::policy::{Decision, MAX_WAIT_MS};
+use placet_core::policy::{ClientRole, Decision, MAX_WAIT_MS};
 use placet_core::request::Status;
-use placet_gate::{Gate, ListQuery, RequestFields};
+use placet_gate::{Caller, Gate, ListQuery, RequestFields};
 
 use super::{approval, check_callback_url, json, problem};
-use crate::call::{Call, Name, Parameters};
+use crate::call::{Call, Endpoint, Name};
 use crate::fields::Fields;
 use crate::problem::Problem;
 use crate::wire::{Approval, ApprovalList, NewDecision, NewRequest};
@@ -25,25 +25,46 @@ const MAX_POLL_SECONDS: u32 = 25;
 
 type Answer = Result<Response, Problem>;
 
-/// What a look takes.
-pub(crate) struct Wait;
+/// `POST /v1/requests` and `…/cancel`.
+pub(crate) struct Asking;
 
-impl Parameters for Wait {
-    const NAMES: &'static [&'static str] = &["wait_seconds"];
+impl Endpoint for Asking {
+    fn admit(caller: &Caller) -> Result<(), Refusal> {
+        caller.must_be(ClientRole::Requester)
+    }
 }
 
-/// What a list takes.
-pub(crate) struct Page;
+/// `GET /v1/requests/{request_id}`.
+pub(crate) struct Waiting;
 
-impl Parameters for Page {
-    const NAMES: &'static [&'static str] = &["status", "limit", "cursor"];
+impl Endpoint for Waiting {
+    const QUERY: &'static [&'static str] = &["wait_seconds"];
+
+    fn admit(caller: &Caller) -> Result<(), Refusal> {
+        caller.must_be(ClientRole::Requester)
+    }
 }
 
-/// What a decision takes.
-pub(crate) struct Asker;
+/// `GET /v1/requests`.
+pub(crate) struct Listing;
 
-impl Parameters for Asker {
-    const NAMES: &'static [&'static str] = &["client"];
+impl Endpoint for Listing {
+    const QUERY: &'static [&'static str] = &["status", "limit", "cursor"];
+
+    fn admit(caller: &Caller) -> Result<(), Refusal> {
+        caller.must_be(ClientRole::Requester)
+    }
+}
+
+/// `POST /v1/requests/{request_id}/decision`.
+pub(crate) struct Answering;
+
+impl Endpoint for Answering {
+    const QUERY: &'static [&'static str] = &["client"];
+
+    fn admit(caller: &Caller) -> Result<(), Refusal> {
+        caller.must_be(ClientRole::Decider)
+    }
 }
 
 /// Asks for an approval.
@@ -56,7 +77,7 @@ impl Parameters for Asker {
         (status = 409, description = "`request_id_conflict`", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "`payload_too_large`", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "`rate_limited`; see `Retry-After`", body = Problem, content_type = "application/problem+json")))]
-pub(crate) async fn ask(State(gate): State<Arc<Gate>>, call: Call) -> Answer {
+pub(crate) async fn ask(State(gate): State<Arc<Gate>>, call: Call<Asking>) -> Answer {
     let (fields, wait) = read_ask(&call.body, |url| check_callback_url(url, &call.caller))?;
     let request_id = fields.request_id.clone();
     let asking = gate.ask(&call.caller, fields).await?;
@@ -127,7 +148,7 @@ fn read_ask(
         (status = 200, description = "the approval, ended or pending", body = Approval),
         (status = 404, description = "`not_found`", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "`rate_limited`: too many calls of this client wait already; see `Retry-After`", body = Problem, content_type = "application/problem+json")))]
-pub(crate) async fn get(State(gate): State<Arc<Gate>>, Name(name): Name, call: Call<Wait>) -> Answer {
+pub(crate) async fn get(State(gate): State<Arc<Gate>>, Name(name): Name, call: Call<Waiting>) -> Answer {
     let wait = call.number("wait_seconds", 0, MAX_POLL_SECONDS)?.unwrap_or(0);
     let _place = match wait {
         0 => None,
@@ -143,7 +164,7 @@ pub(crate) async fn get(State(gate): State<Arc<Gate>>, Name(name): Name, call: C
         ("limit" = Option<u32>, Query, description = "at most so many; 20 if left out", minimum = 1, maximum = 100),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before")),
     responses((status = 200, description = "one page of them", body = ApprovalList)))]
-pub(crate) async fn list(State(gate): State<Arc<Gate>>, call: Call<Page>) -> Answer {
+pub(crate) async fn list(State(gate): State<Arc<Gate>>, call: Call<Listing>) -> Answer {
     let limit = call.number("limit", 1, 100)?.unwrap_or(20);
     let status = match call.parameter("status")? {
         None => None,
@@ -175,7 +196,7 @@ pub(crate) async fn list(State(gate): State<Arc<Gate>>, call: Call<Page>) -> Ans
         (status = 200, description = "withdrawn", body = Approval),
         (status = 404, description = "`not_found`", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`already_decided`, with the recorded outcome", body = Problem, content_type = "application/problem+json")))]
-pub(crate) async fn cancel(State(gate): State<Arc<Gate>>, Name(name): Name, call: Call) -> Answer {
+pub(crate) async fn cancel(State(gate): State<Arc<Gate>>, Name(name): Name, call: Call<Asking>) -> Answer {
     Fields::read(&call.body)?.finish()?;
     match gate.cancel(&call.caller, &request_id(&name)?).await {
         Ok(request) => Ok(json(StatusCode::OK, &approval(&gate, &call.caller, &request).await?)),
@@ -191,7 +212,11 @@ pub(crate) async fn cancel(State(gate): State<Arc<Gate>>, Name(name): Name, call
         (status = 200, description = "recorded", body = Approval),
         (status = 404, description = "`not_found`", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`already_decided`, with the recorded outcome", body = Problem, content_type = "application/problem+json")))]
-pub(crate) async fn decision(State(gate): State<Arc<Gate>>, Name(name): Name, call: Call<Asker>) -> Answer {
+pub(crate) async fn decision(
+    State(gate): State<Arc<Gate>>,
+    Name(name): Name,
+    call: Call<Answering>,
+) -> Answer {
     let mut fields = Fields::read(&call.body)?;
     let word = fields.required_text("decision", 1, 16);
     let decision =

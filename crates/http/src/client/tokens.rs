@@ -13,7 +13,7 @@ use super::json;
 use crate::call::Call;
 use crate::fields::Fields;
 use crate::problem::Problem;
-use crate::wire::{ClaimsView, NewRedemption, RedemptionAnswer, TokenAnswer, TokenQuestion};
+use crate::wire::{NewRedemption, RedemptionAnswer, TokenAnswer, TokenQuestion};
 
 /// Checks a token: signature, audience, time, payload, outcome, and the gate's own record.
 #[utoipa::path(post, path = "/v1/tokens/verify", tag = "tokens", request_body = TokenQuestion,
@@ -27,7 +27,7 @@ pub(crate) async fn verify(State(gate): State<Arc<Gate>>, call: Call) -> Result<
     let body = TokenAnswer {
         valid: answer.problem.is_none(),
         problem: answer.problem.map(placet_core::token::TokenProblem::code),
-        claims: answer.claims.map(ClaimsView::from),
+        claims: answer.claims,
     };
     Ok(json(StatusCode::OK, &body))
 }
@@ -44,7 +44,7 @@ pub(crate) async fn redeem(State(gate): State<Arc<Gate>>, call: Call) -> Result<
     fields.finish()?;
     let redeemed_by = redeemed_by.unwrap_or_default();
     let redeemed = gate.redeem_token(&call.caller, &token, digest.as_deref(), &redeemed_by).await?;
-    let body = RedemptionAnswer { first: redeemed.first, claims: redeemed.claims.into() };
+    let body = RedemptionAnswer { first: redeemed.first, claims: redeemed.claims };
     Ok(json(StatusCode::OK, &body))
 }
 

@@ -23,7 +23,7 @@ use crate::signals::Signals;
 use crate::text::{millis, span};
 
 /// The sample policy's asker and first reviewer.
-const CLIENT: &str = "agent";
+const CLIENT: &str = "my-agent";
 const REVIEWER: &str = "bob";
 
 /// The agent's own words.
@@ -174,7 +174,7 @@ fn describe_question(style: Style, asked: &Value, payload: &Value, took: Duratio
         style.dim("summary"),
         style.bold("3"),
         style.link(link),
-        style.dim("It is his alone. Opening it decides nothing, so mail scanners may; only its buttons do.")
+        style.dim("Only Bob should use it. Opening it decides nothing, so a mail scanner may open it: only its buttons decide.")
     )
 }
 
@@ -238,7 +238,7 @@ async fn wait(api: &Api, request_id: &str) -> Result<Value, Failure> {
             Ok(approval) if text(&approval, "status") == "pending" => {}
             Ok(approval) => return Ok(approval),
             Err(CallFailure::Final(failure)) => return Err(failure),
-            Err(CallFailure::Passing(why)) => return Err(Failure::fault(why)),
+            Err(CallFailure::Passing { why, .. }) => return Err(Failure::fault(why)),
         }
     }
 }

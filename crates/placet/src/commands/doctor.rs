@@ -108,7 +108,7 @@ pub(crate) async fn run(globals: &Globals) -> Result<Exit, Failure> {
 }
 
 pub(super) async fn check_address(url: &str, found: &mut Findings) {
-    if super::request::is_healthy(url).await {
+    if super::asking::is_healthy(url).await {
         found.ok(format!("a gate answers at {url}"));
     } else {
         found.fail(format!("no gate answers at {url}: is it running, and is the address right?"));
@@ -169,9 +169,9 @@ async fn check_serving(folder: &Folder, found: &mut Findings) {
     };
     let process = by.process.map_or_else(String::new, |process| format!(" (process {process})"));
     match by.url {
-        Some(url) if super::request::is_healthy(&url).await => {
+        Some(url) if super::asking::is_healthy(&url).await => {
             found.ok(format!("a gate serves from here at {url}{process}"));
-            if !super::request::answers(&url, "/readyz").await {
+            if !super::asking::answers(&url, "/readyz").await {
                 found.fail(format!(
                     "the gate at {url} is not ready: it cannot record requests; its log says why"
                 ));

@@ -42,7 +42,7 @@ pub(crate) fn run(globals: &Globals, options: Init) -> Result<Exit, Failure> {
             "{file} is written: two programs, three people, four rules. Next:\n\n  \
              placet policy check {file}\n  \
              placet serve --policy {file}\n  \
-             placet client secret agent\n"
+             placet client secret my-agent\n"
         ));
     }
     Ok(Exit::Done)

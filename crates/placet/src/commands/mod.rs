@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a client's secret may come from the environment")]
 
+mod asking;
 #[cfg(feature = "aws")]
 mod aws;
 #[cfg(not(feature = "aws"))]
@@ -21,10 +22,12 @@ mod manual;
 mod mcp;
 mod policy;
 mod request;
+mod run;
 mod serve;
 mod show;
 mod testgate;
 mod token;
+mod wrap;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,8 +41,8 @@ use serde_json::Value;
 
 use crate::api::{Api, Transport};
 use crate::cli::{
-    ChannelCommand, Cli, ClientCommand, Command, Deployment, Globals, KeysCommand, PolicyCommand,
-    TokenCommand,
+    ChannelCommand, Cli, ClientCommand, Command, Deployment, Globals, KeysCommand, Mcp, McpCommand,
+    PolicyCommand, TokenCommand,
 };
 use crate::console::note;
 use crate::failure::{Exit, Failure};
@@ -49,13 +52,20 @@ use crate::local::{LocalGate, broken_policy, read_policy_file};
 /// A client's secret, for a gate that is reached by its address.
 const SECRET_VARIABLE: &str = "PLACET_SECRET";
 
+pub(crate) use self::mcp::in_folder as gate_in_folder;
+
 /// Runs what was typed.
 pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
     let globals = &cli.globals;
     // Those take back what they began; all others end where they are.
     if !matches!(
         cli.command,
-        Command::Demo(_) | Command::Serve(_) | Command::Request(_) | Command::Testgate(_)
+        Command::Demo(_)
+            | Command::Mcp(_)
+            | Command::Request(_)
+            | Command::Run(_)
+            | Command::Serve(_)
+            | Command::Testgate(_)
     ) {
         crate::signals::end_at_once()?;
     }
@@ -90,8 +100,12 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
             channel::secret(globals, &reviewer, &on).await
         }
         Command::Request(options) => request::run(globals, options).await,
+        Command::Run(options) => run::run(globals, options).await,
         Command::Inbox(options) => inbox::run(globals, options).await,
         Command::Link(options) => link::run(globals, options).await,
+        Command::Mcp(Mcp { command: Some(McpCommand::Wrap(options)), .. }) => {
+            wrap::run(globals, options).await
+        }
         Command::Mcp(options) => mcp::run(globals, options).await,
         Command::Token(TokenCommand::Verify { token, of }) => token::verify(globals, &token, &of).await,
         Command::Token(TokenCommand::Redeem { token, of, by }) => {

@@ -130,6 +130,6 @@ fn client_role(node: &Node<'_, '_>) -> Option<ClientRole> {
     role
 }
 
-pub(super) fn callback_host(node: &Node<'_, '_>) -> Option<String> {
-    HostPattern::parse(node.words()?).map(|host| host.to_string()).map_err(|why| node.fault(why)).ok()
+pub(super) fn callback_host(node: &Node<'_, '_>) -> Option<HostPattern> {
+    HostPattern::parse(node.words()?).map_err(|why| node.fault(why)).ok()
 }

@@ -179,7 +179,7 @@ fn read_order(table: &Table<'_, '_>, reviewer: &mut Reviewer) {
 const MIN_NUDGE_MS: i64 = 1000;
 
 /// https, or a host that `callback_hosts` names. What the name leads to is looked at when something is sent.
-fn webhook_url(text: &str, callback_hosts: &[String]) -> Result<(), String> {
+fn webhook_url(text: &str, callback_hosts: &[HostPattern]) -> Result<(), String> {
     let url = Url::parse(text)
         .map_err(|_| format!("`{text}` is not a URL, such as \"https://hooks.example.com/bob\""))?;
     let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
@@ -192,10 +192,7 @@ fn webhook_url(text: &str, callback_hosts: &[String]) -> Result<(), String> {
         return Err("a webhook's URL has no user name, password or fragment".to_owned());
     }
     let host = host.to_owned();
-    let is_named = callback_hosts
-        .iter()
-        .filter_map(|pattern| HostPattern::parse(pattern).ok())
-        .any(|pattern| pattern.covers(&host, port));
+    let is_named = callback_hosts.iter().any(|pattern| pattern.covers(&host, port));
     if url.scheme() == "http" && !is_named {
         return Err(
             "plain http is only for hosts named in this reviewer's `callback_hosts`: use https".to_owned()
