@@ -270,9 +270,7 @@ mod tests {
         assert_eq!((text.len(), ChatButton::parse(&text)), (50, Some(button.clone())));
         let rejecting = ChatButton { decision: Decision::Reject, ..button };
         assert_eq!(ChatButton::parse(&rejecting.write()), Some(rejecting));
-        for other in
-            ["", "a", "é", "a.", "x", &text[1..], &text[..49], &format!("{text}x"), &text.to_lowercase()]
-        {
+        for other in ["", "a", "é", "a.", "x", &text[1..], &text[..49], &format!("{text}x")] {
             assert_eq!(ChatButton::parse(other), None, "{other}");
         }
     }

@@ -128,7 +128,7 @@ const MAX_TELEGRAM_USER: i64 = (1 << 52) - 1;
 
 /// `U` or `W`, then capitals and digits. Source: <https://api.slack.com/changelog/2016-08-11-user-id-format-changes>.
 fn is_slack_user(id: &str) -> bool {
-    (5..=32).contains(&id.len())
+    (2..=32).contains(&id.len())
         && id.starts_with(['U', 'W'])
         && id.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
 }
