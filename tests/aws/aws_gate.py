@@ -21,7 +21,7 @@ from boto3.dynamodb.types import TypeDeserializer
 from deploy import ROOT
 from local_aws import execution_session
 from local_gate import environment
-from placet_client import Http
+from placet_client import Http, Inbox
 
 # `placet` with its feature `aws`: the operator's hand on a deployed gate.
 COMMAND = Path(os.environ.get("PLACET_AWS") or ROOT / "target/debug/placet-aws").resolve()
@@ -98,6 +98,11 @@ class AwsGate(Backend):
         secret = ran.stdout.strip().splitlines()[-1]
         assert re.fullmatch(r"whsec_[0-9a-f]{64}", secret), secret
         return secret
+
+    def inbox(self, reviewer):
+        ran = self.cli("inbox", "--reviewer", reviewer, "--json")
+        assert ran.returncode == 0, ran
+        return Inbox(self.http, json.loads(ran.stdout)["inbox"])
 
     def push_policy(self, text):
         path = self.folder / f"{uuid.uuid4().hex}.toml"

@@ -101,7 +101,7 @@ def test_head_says_what_get_says_without_the_body(gate, agent):
 @pytest.mark.parametrize(("target", "allowed"), [
     ("/healthz", {"GET", "HEAD"}), (REQUESTS, {"GET", "HEAD", "POST"}), ("/v1/requests/x", {"GET", "HEAD"}),
     ("/v1/requests/x/cancel", {"POST"}), ("/v1/tokens/verify", {"POST"}), ("/v1/hooks/x", {"DELETE"}),
-    ("/r/x", {"GET", "HEAD", "POST"}), ("/inbox/x", {"GET", "HEAD"}),
+    ("/r/x", {"GET", "HEAD", "POST"}), ("/inbox/x", {"GET", "HEAD", "POST"}),
 ])  # fmt: skip
 def test_another_method_is_told_which_ones_there_are(gate, target, allowed):
     for method in {"GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"} - allowed:

@@ -99,6 +99,10 @@ class Backend:
         """Everything that was ever put into that queue."""
         raise NotImplementedError
 
+    def inbox(self, reviewer):
+        """A reviewer's inbox."""
+        raise NotImplementedError
+
     def push_policy(self, text):
         """Installs another policy, as an operator does."""
         raise NotImplementedError

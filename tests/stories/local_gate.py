@@ -17,7 +17,7 @@ sys.path.append(str(HERE.parent / "testgate"))
 
 import policy  # noqa: E402
 from backend import Backend, Pace, kids  # noqa: E402
-from placet_client import Http, wait_until  # noqa: E402
+from placet_client import Http, Inbox, wait_until  # noqa: E402
 from testgate import BINARY, GateProcess, environment  # noqa: E402
 
 
@@ -93,6 +93,9 @@ class LocalGate(Backend):
 
     def queue_messages(self, queue="backup"):
         return [one["body"] for one in self.gate.told("queued") if one["queue"] == queue]
+
+    def inbox(self, reviewer):
+        return Inbox(self.http, self.gate.ask("inbox_link", reviewer=reviewer)["inbox"])
 
     def push_policy(self, text):
         self.gate.ask("policy", text=text)

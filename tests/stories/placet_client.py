@@ -314,6 +314,11 @@ class Link:
     def __init__(self, http, url):
         self.http, self.url, self.path = http, url, path_of(url)
 
+    @property
+    def name(self):
+        """The link itself, without its path."""
+        return self.path.rsplit("/", 1)[-1]
+
     def page(self, method="GET", **sending):
         return self.http.send(method, self.path, {"Accept": "text/html"}, **sending)
 
@@ -352,6 +357,36 @@ class Link:
         answer = self.vote("reject", **options)
         assert answer.status == 200, answer
         return answer.json()
+
+
+class Inbox:
+    """A reviewer's inbox, used as a browser uses it."""
+
+    def __init__(self, http, url):
+        self.http, self.url, self.path = http, url, path_of(url)
+
+    def page(self, **headers):
+        return self.http.send("GET", self.path, {"Accept": "text/html", **headers})
+
+    def rows(self):
+        """`<link>~<nonce>` of every request that can be decided in its row, in order."""
+        page = self.page()
+        assert page.status == 200, page
+        return re.findall(r'name="row" value="([^"]+)"', page.text)
+
+    def row(self, link):
+        """The row of that link, once it is there."""
+        return wait_until(lambda: [row for row in self.rows() if row.startswith(f"{link.name}~")], what="the row")[0]
+
+    def post(self, decision, rows, reason=None, accept="application/json", confirmed="yes"):
+        fields = [("row", row) for row in rows]
+        fields += [
+            (name, value)
+            for name, value in (("decision", decision), ("reason", reason), ("confirmed", confirmed))
+            if value is not None
+        ]
+        headers = {"Accept": accept, "Content-Type": "application/x-www-form-urlencoded"}
+        return self.http.send("POST", self.path, headers, urlencode(fields).encode())
 
 
 # ---------------------------------------------------------------- what every answer must look like

@@ -5,6 +5,7 @@ import time
 import pytest
 from placet_client import (
     Client,
+    Inbox,
     Link,
     bad_fields,
     check_problem,
@@ -21,6 +22,7 @@ VERIFY, REDEEM = "/v1/tokens/verify", "/v1/tokens/redeem"
 HOOKS, HOOK = "/v1/hooks", "/v1/hooks/{hook_id}"
 PAGE, INBOX = "/r/{link}", "/inbox/{link}"
 SLACK, TELEGRAM = "/v1/slack/interactions", "/v1/telegram/updates"
+EVENTS, MANIFEST = "/inbox/{link}/events", "/inbox/{link}/app.webmanifest"
 
 
 class Sent:
@@ -33,6 +35,9 @@ class Sent:
         self.ended = self.agent.asked("auto.reject")
         self.approved = self.agent.asked("auto.approve")
         self.link = gate.link(self.pending, "bob")
+        self.link_of_carol = gate.link(self.pending, "carol")
+        self.other_link = gate.link(self.agent.asked(payload={"another": "payload"}), "bob")
+        self.inbox = gate.inbox("bob")
 
     def as_text(self, method, target, body=b"", **headers):
         return self.http.send(method, target, headers, body or None)
@@ -128,6 +133,20 @@ REFUSALS = [
     ("POST", TELEGRAM, "no secret token", lambda s: s.http.send("POST", TELEGRAM, {}, b"{}"), 401, "invalid_signature"),
     ("POST", TELEGRAM, "another secret token", lambda s: s.http.send("POST", TELEGRAM, {"X-Telegram-Bot-Api-Secret-Token": "x"}, b"{}"), 401, "invalid_signature"),
     ("POST", TELEGRAM, "wrong method", lambda s: s.http.send("GET", TELEGRAM), 405, None),
+    ("POST", INBOX, "forged", lambda s: Inbox(s.http, "/inbox/forged").post("approve", ["x~y"]), 404, "not_found"),
+    ("POST", INBOX, "no row", lambda s: s.inbox.post("approve", []), 422, "invalid_request"),
+    ("POST", INBOX, "no decision", lambda s: s.inbox.post(None, [s.inbox.row(s.link)]), 422, "invalid_request"),
+    ("POST", INBOX, "a row of nobody", lambda s: s.inbox.post("approve", ["nobody~1-2"]), 404, "not_found"),
+    ("POST", INBOX, "a row of somebody else", lambda s: s.inbox.post("approve", [f"{s.link_of_carol.name}~1-2"]), 404, "not_found"),
+    ("POST", INBOX, "no nonce", lambda s: s.inbox.post("approve", [s.link.name]), 422, "invalid_request"),
+    ("POST", INBOX, "several, and not confirmed", lambda s: s.inbox.post("approve", [s.link.name, s.link.name], confirmed=None), 422, "invalid_request"),
+    ("POST", INBOX, "several that differ", lambda s: s.inbox.post("approve", [s.link.name, s.other_link.name]), 422, "invalid_request"),
+    ("POST", INBOX, "a megabyte", lambda s: s.inbox.post("approve", ["x" * 2**20]), (413, 422), None),
+    ("GET", EVENTS, "forged", lambda s: s.http.send("GET", "/inbox/forged/events", {"Accept": "application/json"}), 404, "not_found"),
+    ("GET", MANIFEST, "forged", lambda s: s.http.send("GET", "/inbox/forged/app.webmanifest", {"Accept": "application/json"}), 404, "not_found"),
+    ("GET", "/sw.js", "wrong method", lambda s: s.http.send("POST", "/sw.js"), 405, None),
+    ("GET", "/icon-192.png", "wrong method", lambda s: s.http.send("POST", "/icon-192.png"), 405, None),
+    ("GET", "/icon-512.png", "wrong method", lambda s: s.http.send("POST", "/icon-512.png"), 405, None),
     ("GET", "/.well-known/jwks.json", "wrong method", lambda s: s.http.send("POST", "/.well-known/jwks.json"), 405, None),
     ("GET", "/healthz", "wrong method", lambda s: s.http.send("POST", "/healthz"), 405, None),
     ("GET", "/openapi.json", "wrong method", lambda s: s.http.send("POST", "/openapi.json"), 405, None),

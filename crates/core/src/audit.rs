@@ -97,6 +97,8 @@ pub enum Channel {
     Slack,
     /// A button in Telegram.
     Telegram,
+    /// A row of the inbox.
+    Inbox,
     /// A rule that decides alone.
     Policy,
     /// A deadline.

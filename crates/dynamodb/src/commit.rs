@@ -154,6 +154,12 @@ impl Inner {
         if let Some(part) = self.waiting_part(commit)? {
             parts.push(part);
         }
+        if let (Some(reviewer), Some(RequestWrite::Update { asked, state, .. })) =
+            (&commit.voted, &commit.request)
+        {
+            let item = items::new_vote(reviewer, asked.key(), state.updated_at(), self.keep.ended_seconds);
+            parts.push(Part { of: Of::Other, item: put(self.put_request(item))? });
+        }
         for message in &commit.outbox {
             let item = items::new_message(message, self.keep.ended_seconds)?;
             parts.push(Part { of: Of::Other, item: put(self.put_request(item))? });

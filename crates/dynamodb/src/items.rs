@@ -10,6 +10,7 @@
 //! - `quota#<client>`, `<minute>`: how much of an allowance is used up.
 //! - `marks`, `<name>`: a name that is remembered for a while.
 //! - `alike#<client>#<payload digest>`, `a#<action>`: the requests for exactly that which wait.
+//! - `voted#<reviewer>`, `<time>#<request key>`: that this reviewer has voted on that request.
 //! - `waiting#<client>`, `n`: how many of a client's requests wait.
 //! - `sent#<approval_id>`, `<name>`: a message that a person has got.
 //! - `tally#<name>`, `n`: how often something happened, for a while.
@@ -28,7 +29,7 @@ use std::str::FromStr;
 use aws_sdk_dynamodb::types::AttributeValue;
 use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, RequestFacts};
-use placet_core::id::{ApprovalId, ClientId, HookId, RequestId, RequestKey};
+use placet_core::id::{ApprovalId, ClientId, HookId, RequestId, RequestKey, ReviewerId};
 use placet_core::request::stored::{self as requests, Unreadable};
 use placet_core::request::{ApprovalRequest, Phase, Request, RequestState};
 use placet_gate::ports::{Hook, OutboxMessage, OutboxSubject, PolicyRecord, SentMessage};
@@ -372,6 +373,31 @@ pub(crate) fn waiting_requests(item: &Item) -> Vec<WaitingRequest> {
 /// Where a client's requests that wait are counted.
 pub(crate) fn waiting_count_address(client: &ClientId) -> Item {
     address(format!("waiting#{client}"), "n")
+}
+
+/// The partition of a reviewer's votes.
+pub(crate) fn votes_of(reviewer: &ReviewerId) -> String {
+    format!("voted#{reviewer}")
+}
+
+/// That a reviewer has voted on a request. Fourteen digits: the last one is the newest.
+pub(crate) fn new_vote(
+    reviewer: &ReviewerId,
+    key: RequestKey,
+    voted_at: Timestamp,
+    keep_seconds: i64,
+) -> Item {
+    let at = voted_at.millis();
+    let mut new = new_item(address(votes_of(reviewer), format!("{at:014}#{key}")));
+    new.insert(EXPIRES_AT.to_owned(), number(voted_at.seconds().saturating_add(keep_seconds)));
+    new
+}
+
+/// The request on which that vote is.
+pub(crate) fn voted_on(item: &Item) -> Result<RequestKey, Fault> {
+    check_format(item)?;
+    let named = string(item, SK)?.split_once('#').and_then(|(_, key)| key_from_hex(key));
+    named.ok_or_else(|| unreadable(SK))
 }
 
 /// An item of this build's layout, as yet without anything but its address.

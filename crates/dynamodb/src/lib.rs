@@ -26,7 +26,7 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, ChainHead};
-use placet_core::id::{ApprovalId, ClientId, HookId, RequestKey};
+use placet_core::id::{ApprovalId, ClientId, HookId, RequestKey, ReviewerId};
 use placet_core::request::Request;
 use placet_gate::Fault;
 use placet_gate::ports::{
@@ -71,6 +71,14 @@ impl Store for DynamoStore {
 
     fn watch(&self, _: RequestKey) -> Box<dyn Watch> {
         Box::new(watch::Poll::new())
+    }
+
+    fn watch_pending(&self) -> Box<dyn Watch> {
+        Box::new(watch::Poll::new())
+    }
+
+    async fn voted(&self, reviewer: &ReviewerId, limit: usize) -> Result<Vec<Request>, Fault> {
+        self.0.voted(reviewer, limit).await
     }
 
     async fn closing(&self, until: Timestamp, limit: usize) -> Result<Vec<Closing>, Fault> {

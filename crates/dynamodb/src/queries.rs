@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, ChainHead};
-use placet_core::id::{ApprovalId, ClientId, HookId, RequestKey};
+use placet_core::id::{ApprovalId, ClientId, HookId, RequestKey, ReviewerId};
 use placet_core::request::{Request, Status};
 use placet_gate::Fault;
 use placet_gate::ports::{Closing, Hook, OutboxMessage, PolicyRecord, SentMessage, StoreQuery};
@@ -361,6 +361,19 @@ impl Inner {
             .await
             .map_err(|error| Fault::new(UNWRITTEN, error))?;
         items::parsed(&counted.attributes.unwrap_or_default(), COUNT)
+    }
+
+    /// A vote that was changed is there twice, so a few more are read than are wanted.
+    pub(crate) async fn voted(&self, reviewer: &ReviewerId, limit: usize) -> Result<Vec<Request>, Fault> {
+        let votes = self.partition(&items::votes_of(reviewer)).scan_index_forward(false);
+        let mut addresses: Vec<Item> = Vec::new();
+        for vote in up_to(limit.saturating_mul(2), votes).await? {
+            let address = items::request_address(items::voted_on(&vote)?);
+            if addresses.len() < limit && !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        self.in_order(&addresses).await
     }
 
     pub(crate) async fn hooks(&self) -> Result<Vec<Hook>, Fault> {

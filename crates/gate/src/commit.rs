@@ -106,6 +106,8 @@ impl Gate {
         let from_version = request.version();
         let asked = Arc::clone(request.asked());
         let refresh = policy.settles() && looks_different(request.state(), transition.next());
+        let cast = transition.next().votes();
+        let voted = cast.last().filter(|_| cast != request.state().votes()).map(|vote| vote.reviewer.clone());
         let mut prepared = self
             .prepared(asked, transition, policy, None, |asked, state| {
                 let next = request.committed(state.clone());
@@ -117,6 +119,7 @@ impl Gate {
             let message = self.about(&prepared.next, OutboxPayload::Refresh { look });
             prepared.commit.outbox.push(message);
         }
+        prepared.commit.voted = voted;
         Ok(prepared)
     }
 
@@ -160,6 +163,7 @@ impl Gate {
             request: Some(request),
             audit: chained.entries,
             outbox,
+            voted: None,
             policy: None,
             quota,
             not_at_or_after,

@@ -1,18 +1,28 @@
-//! What waits for a reviewer, and everything that waits.
+//! What waits for a reviewer, what they decided lately, and their decisions from there; and everything that waits.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
+use placet_core::Timestamp;
+use placet_core::audit::Channel;
 use placet_core::id::ReviewerId;
 use placet_core::link::{InboxLink, Link};
 use placet_core::policy::{Decision, Policy};
 use placet_core::refusal::Refusal;
 use placet_core::request::{Request, Standing};
 
-use crate::ports::Closing;
-use crate::{Error, Gate};
+use crate::ports::{Closing, Watch};
+use crate::review::holder;
+use crate::{Error, Gate, Review};
 
-/// How many requests an inbox shows.
-const INBOX_LIMIT: usize = 100;
+/// How many requests an inbox shows, and how many one batch decides.
+pub const INBOX_LIMIT: usize = 100;
+
+/// How many decisions of their own a reviewer is shown.
+const LATELY: usize = 10;
+
+/// For how long a decision is a late one, in milliseconds.
+const LATELY_MS: i64 = 7 * placet_core::time::DAY_MS;
 
 /// How many pending requests are read at once.
 const PAGE: usize = 200;
@@ -20,15 +30,21 @@ const PAGE: usize = 200;
 /// How many pending requests one look goes through. Each client's `max_pending` keeps the whole below this.
 const LOOK_LIMIT: usize = 20_000;
 
+/// For how long an inbox that looks unchanged is taken for unchanged, in milliseconds: what only time changes, and what
+/// a store's index does not see, is seen by then.
+const FRESH_MS: i64 = 60_000;
+
 /// What waits for a reviewer.
 #[derive(Clone, Debug)]
 pub struct Inbox {
     /// Whose.
     pub reviewer: ReviewerId,
-    /// By deadline, the earliest first.
+    /// By deadline, the earliest first; what they have voted on already comes last.
     pub items: Vec<InboxItem>,
     /// How many more wait, which are not shown.
     pub more: usize,
+    /// On what they voted in the last days, the newest first.
+    pub lately: Vec<LateDecision>,
     /// The policy in force.
     pub policy: Arc<Policy>,
 }
@@ -40,15 +56,118 @@ pub struct InboxItem {
     pub request: Request,
     /// The reviewer's link to it.
     pub link: Link,
+    /// For the form in its row.
+    pub nonce: String,
+    /// Whether they may approve; if not, they own the asking client and may only reject.
+    pub may_approve: bool,
     /// What they have said so far.
     pub voted: Option<Decision>,
 }
 
+/// A decision that a reviewer has made.
+#[derive(Clone, Debug)]
+pub struct LateDecision {
+    /// The request as it stands now.
+    pub request: Request,
+    /// The reviewer's link to it.
+    pub link: Link,
+    /// What they said.
+    pub decision: Decision,
+    /// When.
+    pub voted_at: Timestamp,
+}
+
+/// One row's form, as it arrives.
+#[derive(Clone, Debug)]
+pub struct UnverifiedRow {
+    /// The link of that row.
+    pub link: String,
+    /// The nonce that the inbox minted for it.
+    pub nonce: String,
+}
+
+/// What became of one row of a decision.
+#[derive(Debug)]
+pub struct RowResult {
+    /// Its link, as it arrived.
+    pub link: String,
+    /// What the reviewer now sees; or why nothing was recorded.
+    pub outcome: Result<Review, Error>,
+}
+
 impl Gate {
-    /// What waits for the reviewer of that inbox link.
+    /// What waits for the reviewer of that inbox link, and what they decided lately.
     pub async fn inbox(&self, unverified_link: &str) -> Result<Inbox, Error> {
-        let link = InboxLink::parse(unverified_link).ok_or(Refusal::NotFound)?;
         let policy = self.policy().await?;
+        let reviewer = self.inbox_owner(unverified_link, &policy).await?;
+        let mut inbox = self.waiting_for(&reviewer, &policy).await?;
+        inbox.lately = self.decided_lately(&reviewer, &policy).await?;
+        Ok(inbox)
+    }
+
+    /// A text that changes when that inbox does: what a page is asked for again only if it differs.
+    ///
+    /// What changes only with time, or what the store's index does not see, is in it within a minute.
+    pub async fn inbox_version(&self, unverified_link: &str) -> Result<String, Error> {
+        let policy = self.policy().await?;
+        let reviewer = self.inbox_owner(unverified_link, &policy).await?;
+        let mut hasher = DefaultHasher::new();
+        reviewer.as_str().hash(&mut hasher);
+        policy.version.hash(&mut hasher);
+        self.store.pending_digest().await?.hash(&mut hasher);
+        (self.clock.now().millis() / FRESH_MS).hash(&mut hasher);
+        Ok(format!("{:016x}", hasher.finish()))
+    }
+
+    /// Wakes whenever an inbox may have changed.
+    pub fn watch_pending(&self) -> Box<dyn Watch> {
+        self.store.watch_pending()
+    }
+
+    /// Decides what one row of an inbox, or several rows together, ask: each its own vote, entry and outcome.
+    ///
+    /// All must be rows of this inbox, and several must ask the very same: client, action, payload and rule. Refuses the
+    /// whole with `not_found`, `link_expired` or `invalid_request`; what becomes of each row is said row by row.
+    pub async fn decide_rows(
+        &self,
+        unverified_inbox: &str,
+        rows: Vec<UnverifiedRow>,
+        decision: Decision,
+        reason: Option<String>,
+    ) -> Result<Vec<RowResult>, Error> {
+        let policy = self.policy().await?;
+        let owner = self.inbox_owner(unverified_inbox, &policy).await?;
+        if rows.is_empty() || rows.len() > INBOX_LIMIT {
+            return Err(Refusal::field("row", format!("must be given 1 to {INBOX_LIMIT} times")).into());
+        }
+        let mut first: Option<Request> = None;
+        for row in &rows {
+            let (link, epoch) = self.read_link(&row.link).await?;
+            let request = self.store.load(link.key()).await?.ok_or(Refusal::NotFound)?;
+            if holder(&link, &epoch, &request, &policy)? != owner {
+                return Err(Refusal::NotFound.into());
+            }
+            let first = first.get_or_insert_with(|| request.clone());
+            if !are_alike(first, &request) {
+                return Err(Refusal::field("row", "must ask the same as the others").into());
+            }
+        }
+        let mut results = Vec::new();
+        for UnverifiedRow { link, nonce } in rows {
+            let outcome = self.decide_by(Channel::Inbox, &link, &nonce, decision, reason.clone()).await;
+            results.push(RowResult { link, outcome });
+        }
+        Ok(results)
+    }
+
+    /// Whose inbox link that is.
+    pub async fn inbox_reviewer(&self, unverified_link: &str) -> Result<ReviewerId, Error> {
+        let policy = self.policy().await?;
+        self.inbox_owner(unverified_link, &policy).await
+    }
+
+    async fn inbox_owner(&self, unverified_link: &str, policy: &Policy) -> Result<ReviewerId, Error> {
+        let link = InboxLink::parse(unverified_link).ok_or(Refusal::NotFound)?;
         let mut keyring = self.keys.keyring().await?;
         if keyring.epoch(link.epoch()).is_none() {
             keyring = self.keys.refreshed().await?;
@@ -57,15 +176,20 @@ impl Gate {
             return Err(Refusal::LinkExpired.into());
         }
         let everybody = policy.reviewers.iter().map(|reviewer| (&reviewer.id, reviewer.generation));
-        let reviewer = link.owner(&keyring, everybody).ok_or(Refusal::NotFound)?.clone();
-        self.waiting_for(&reviewer, &policy).await
+        Ok(link.owner(&keyring, everybody).ok_or(Refusal::NotFound)?.clone())
     }
 
-    /// What waits for that reviewer.
+    /// What waits for that reviewer. `lately` is left empty.
     pub async fn waiting_for(&self, reviewer: &ReviewerId, policy: &Arc<Policy>) -> Result<Inbox, Error> {
         let now = self.clock.now();
-        let mut inbox =
-            Inbox { reviewer: reviewer.clone(), items: Vec::new(), more: 0, policy: Arc::clone(policy) };
+        let keyring = self.keys.keyring().await?;
+        let mut inbox = Inbox {
+            reviewer: reviewer.clone(),
+            items: Vec::new(),
+            more: 0,
+            lately: Vec::new(),
+            policy: Arc::clone(policy),
+        };
         let mut after = None;
         let mut looked_at = 0;
         loop {
@@ -74,23 +198,50 @@ impl Gate {
             let last = page.last().and_then(|last| Some((last.key(), last.pending()?.closes_at)));
             let is_last = page.len() < PAGE || looked_at >= LOOK_LIMIT;
             for request in page {
-                if request.is_overdue(now) || request.standing(reviewer, policy, now) == Standing::Nothing {
+                if request.is_overdue(now) {
                     continue;
                 }
+                let may_approve = match request.standing(reviewer, policy, now) {
+                    Standing::Nothing => continue,
+                    Standing::RejectOnly => false,
+                    Standing::Decide => true,
+                };
                 if inbox.items.len() >= INBOX_LIMIT {
                     inbox.more += 1;
                     continue;
                 }
                 let link = self.link(request.asked(), reviewer, policy).await?;
+                let nonce = link.nonce(&keyring.current, now);
                 let own = request.state().votes().iter().find(|vote| vote.reviewer == *reviewer);
                 let voted = own.map(|vote| vote.decision);
-                inbox.items.push(InboxItem { request, link, voted });
+                inbox.items.push(InboxItem { request, link, nonce, may_approve, voted });
             }
             match last {
                 Some((key, closes_at)) if !is_last => after = Some(Closing { closes_at, key }),
-                Some(_) | None => return Ok(inbox),
+                Some(_) | None => break,
             }
         }
+        // What needs no more of them is out of the way of what does.
+        inbox.items.sort_by_key(|item| item.voted.is_some());
+        Ok(inbox)
+    }
+
+    async fn decided_lately(
+        &self,
+        reviewer: &ReviewerId,
+        policy: &Policy,
+    ) -> Result<Vec<LateDecision>, Error> {
+        let since = self.clock.now().plus_millis(-LATELY_MS);
+        let mut lately = Vec::new();
+        for request in self.store.voted(reviewer, LATELY).await? {
+            let own = request.state().votes().iter().find(|vote| vote.reviewer == *reviewer);
+            let Some((decision, voted_at)) = own.map(|vote| (vote.decision, vote.voted_at)) else { continue };
+            if voted_at >= since {
+                let link = self.link(request.asked(), reviewer, policy).await?;
+                lately.push(LateDecision { request, link, decision, voted_at });
+            }
+        }
+        Ok(lately)
     }
 
     /// What is pending, by deadline, the earliest first, at most `limit`: the operator's view.
@@ -103,4 +254,13 @@ impl Gate {
         let generation = policy.reviewer(reviewer).ok_or(Refusal::NotFound)?.generation;
         Ok(InboxLink::mint(&self.keys.keyring().await?.current, reviewer, generation))
     }
+}
+
+/// Whether two requests ask the very same, of the same people in the same way: only then one look decides both.
+pub fn are_alike(one: &Request, other: &Request) -> bool {
+    let of = |request: &Request| {
+        let asked = request.asked();
+        (asked.client.clone(), asked.action.clone(), asked.payload_sha256.clone(), asked.rule.clone())
+    };
+    of(one) == of(other)
 }

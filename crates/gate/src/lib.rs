@@ -38,7 +38,7 @@ pub use authenticate::{Caller, Credentials, secrets_of};
 pub use cached::{Cached, Freshness};
 pub use chat::{ChatAnswer, ChatPress, ChatWord};
 pub use error::{Error, Fault};
-pub use inbox::{Inbox, InboxItem};
+pub use inbox::{INBOX_LIMIT, Inbox, InboxItem, LateDecision, RowResult, UnverifiedRow, are_alike};
 pub use list::ListQuery;
 pub use policy::Installed;
 pub use redeem::{Redeemed, Verified};

@@ -4,13 +4,14 @@
 //! that every implementation passes (`tests/testkit`). Nobody is told anything through a port: what must be told is
 //! outbox rows of a commit, and `placet-delivery` works them off.
 
+use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, ChainHead};
 use placet_core::chat::ChannelSettings;
-use placet_core::id::{ApprovalId, ClientId, HookId, RequestId, RequestKey};
+use placet_core::id::{ApprovalId, ClientId, HookId, RequestId, RequestKey, ReviewerId};
 use placet_core::keys::Keyring;
 use placet_core::request::{ApprovalRequest, Request, RequestState, Status};
 
@@ -18,6 +19,9 @@ use crate::Fault;
 pub use crate::hooks::{Hook, HookEvent};
 pub use crate::outbox::{OutboxMessage, OutboxPayload, OutboxSubject};
 pub use crate::sent::SentMessage;
+
+/// How many pending requests a [`Store::pending_digest`] covers.
+pub const DIGEST_LIMIT: usize = 20_000;
 
 /// What is remembered.
 ///
@@ -32,6 +36,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Watches a request from now on. Take the watch before you load, so that no change is missed between the two.
     fn watch(&self, key: RequestKey) -> Box<dyn Watch>;
+
+    /// Watches everything that waits, from now on: requests that come, end, move on or get a vote.
+    fn watch_pending(&self) -> Box<dyn Watch>;
 
     /// Pending requests whose stage closes at `until` or before, the earliest first.
     async fn closing(&self, until: Timestamp, limit: usize) -> Result<Vec<Closing>, Fault>;
@@ -69,6 +76,22 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// Two with the same deadline come in the order of their keys.
     async fn pending(&self, after: Option<Closing>, limit: usize) -> Result<Vec<Request>, Fault>;
+
+    /// A number that stands for what waits: another one as soon as a request comes, ends or moves to its next stage.
+    ///
+    /// Cheaper than the requests. A vote that ends nothing changes it too, where the store sees that in its index.
+    async fn pending_digest(&self) -> Result<u64, Fault> {
+        let all = self.closing(Timestamp::from_millis(i64::MAX), DIGEST_LIMIT).await?;
+        let mut hasher = std::hash::DefaultHasher::new();
+        for closing in all {
+            closing.closes_at.millis().hash(&mut hasher);
+            closing.key.as_bytes().hash(&mut hasher);
+        }
+        Ok(hasher.finish())
+    }
+
+    /// The requests on which that reviewer has voted lately, the newest vote first, each once, at most `limit`.
+    async fn voted(&self, reviewer: &ReviewerId, limit: usize) -> Result<Vec<Request>, Fault>;
 
     /// All subscriptions.
     async fn hooks(&self) -> Result<Arc<Vec<Hook>>, Fault>;
@@ -114,6 +137,8 @@ pub struct Commit {
     pub audit: Vec<AuditEntry>,
     /// Messages that must go out.
     pub outbox: Vec<OutboxMessage>,
+    /// Whose vote the request's new state has, if this is one: it is on that reviewer's list from then on.
+    pub voted: Option<ReviewerId>,
     /// A policy to install.
     pub policy: Option<PolicyRecord>,
     /// An allowance that a new request uses up.

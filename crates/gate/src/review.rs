@@ -83,6 +83,18 @@ impl Gate {
         decision: Decision,
         reason: Option<String>,
     ) -> Result<Review, Error> {
+        self.decide_by(Channel::Page, unverified_link, unverified_nonce, decision, reason).await
+    }
+
+    /// [`Gate::decide`], by a page of the gate's own.
+    pub(crate) async fn decide_by(
+        &self,
+        channel: Channel,
+        unverified_link: &str,
+        unverified_nonce: &str,
+        decision: Decision,
+        reason: Option<String>,
+    ) -> Result<Review, Error> {
         let (link, epoch) = self.read_link(unverified_link).await?;
         let policy = self.policy().await?;
         let request = self.store.load(link.key()).await?.ok_or(Refusal::NotFound)?;
@@ -94,7 +106,7 @@ impl Gate {
         if !link.takes_nonce(&epoch, unverified_nonce, self.clock.now()) {
             return Err(Refusal::field("nonce", "must be the one of the page, not older than a day").into());
         }
-        let input = VoteInput { reviewer: reviewer.clone(), decision, reason, channel: Channel::Page };
+        let input = VoteInput { reviewer: reviewer.clone(), decision, reason, channel };
         let (request, _) = self
             .change_loaded(request, &policy, |request, policy, now| {
                 // Between two tries the request could have been purged and asked anew: the link is of the old one.
@@ -126,7 +138,7 @@ impl Gate {
         Ok(Link::mint(&keyring.current, asked.key(), &asked.approval_id, reviewer, generation))
     }
 
-    async fn read_link(&self, unverified: &str) -> Result<(Link, Epoch), Error> {
+    pub(crate) async fn read_link(&self, unverified: &str) -> Result<(Link, Epoch), Error> {
         let link = Link::parse(unverified).ok_or(Refusal::NotFound)?;
         if let Some(epoch) = self.keys.keyring().await?.epoch(link.epoch()) {
             return Ok((link, epoch.clone()));
@@ -169,7 +181,12 @@ fn seen_by(
 
 /// Whose link it is. `link_expired` for a person who was asked but has left the policy, and for a link of an earlier
 /// generation.
-fn holder(link: &Link, epoch: &Epoch, request: &Request, policy: &Policy) -> Result<ReviewerId, Refusal> {
+pub(crate) fn holder(
+    link: &Link,
+    epoch: &Epoch,
+    request: &Request,
+    policy: &Policy,
+) -> Result<ReviewerId, Refusal> {
     let approval = &request.asked().approval_id;
     if let Some(known) =
         policy.reviewers.iter().find(|known| link.is_of(epoch, approval, &known.id, known.generation))

@@ -4,10 +4,12 @@
 //! The only crate that knows status codes, JSON names and HTML. It decides nothing: it reads, calls one use case of
 //! the gate, and writes the answer.
 
+mod app;
 mod call;
 mod chat;
 mod client;
 mod fields;
+mod inbox;
 mod openapi;
 pub mod pages;
 mod places;
@@ -34,26 +36,26 @@ pub fn read_request(body: &[u8], callback_hosts: &[HostPattern]) -> Result<Reque
     client::read_request(body, |url| client::check_url(url, callback_hosts))
 }
 
-/// All routes: what one machine serves.
+/// All routes: what one machine serves. Open inboxes are told of news.
 pub fn app(gate: Arc<Gate>) -> Router {
-    with_fallbacks(client::router().merge(people()), gate)
+    with_fallbacks(client::router().merge(people()), gate, inbox::News::told())
 }
 
 /// The routes that clients, and anyone, may call.
 pub fn client_app(gate: Arc<Gate>) -> Router {
-    with_fallbacks(client::router(), gate)
+    with_fallbacks(client::router(), gate, inbox::News::default())
 }
 
 /// The routes that reviewers' browsers call, and the servers of the chats in which reviewers decide.
 pub fn reviewer_app(gate: Arc<Gate>) -> Router {
-    with_fallbacks(people(), gate)
+    with_fallbacks(people(), gate, inbox::News::default())
 }
 
 fn people() -> Router<Arc<Gate>> {
     reviewer::router_with_glue().merge(chat::router())
 }
 
-fn with_fallbacks(router: Router<Arc<Gate>>, gate: Arc<Gate>) -> Router {
+fn with_fallbacks(router: Router<Arc<Gate>>, gate: Arc<Gate>, news: inbox::News) -> Router {
     router
         .fallback(async |uri: Uri, headers: HeaderMap| {
             refused(&uri, &headers, placet_core::Refusal::NotFound.into())
@@ -62,6 +64,7 @@ fn with_fallbacks(router: Router<Arc<Gate>>, gate: Arc<Gate>) -> Router {
             refused(&uri, &headers, Problem::method_not_allowed())
         })
         .layer(Extension(Arc::new(places::Places::default())))
+        .layer(Extension(news))
         .with_state(gate)
 }
 

@@ -12,24 +12,31 @@ use placet_core::Refusal;
 use placet_core::policy::{Decision, Policy};
 use placet_core::refusal::FieldError;
 use placet_core::request::{Decider, Foreseen};
-use placet_gate::{ApprovalView, Error, Gate, InboxItem, Review, ReviewOptions};
+use placet_gate::{ApprovalView, Error, Gate, Review, ReviewOptions};
 
+use crate::app;
 use crate::call::{LinkText, read_body, refuse_encoded};
 use crate::client::json;
+use crate::inbox;
 use crate::pages;
 use crate::problem::Problem;
 use crate::routes::route_table;
 use crate::wire::{Approval, DecisionForm};
 
 /// The largest form that is read, in bytes.
-const FORM_LIMIT: usize = 16 * 1024;
+pub(crate) const FORM_LIMIT: usize = 16 * 1024;
 
 /// The longest reason, in characters.
-const REASON_CHARS: usize = 500;
+pub(crate) const REASON_CHARS: usize = 500;
 
 route_table! {
     "/r/{link}" => get self::show, post self::decide;
-    "/inbox/{link}" => get self::inbox;
+    "/inbox/{link}" => get inbox::show, post inbox::decide;
+    "/inbox/{link}/events" => get inbox::events;
+    "/inbox/{link}/app.webmanifest" => get app::manifest;
+    "/sw.js" => get app::worker;
+    "/icon-192.png" => get app::small_icon;
+    "/icon-512.png" => get app::large_icon;
 }
 
 /// [`router`], and what mail programs make of a link: with a slash and more behind it, or cut off before it.
@@ -39,7 +46,7 @@ pub(crate) fn router_with_glue() -> axum::Router<Arc<Gate>> {
         .fold(router(), |router, path| router.route(path, get(show).post(decide)));
     ["/inbox/", "/inbox/{link}/", "/inbox/{link}/{*glued}"]
         .into_iter()
-        .fold(glued, |router, path| router.route(path, get(inbox)))
+        .fold(glued, |router, path| router.route(path, get(inbox::show).post(inbox::decide)))
 }
 
 /// Shows a request to its reviewer. Changes nothing, on `HEAD` as on `GET`.
@@ -111,46 +118,6 @@ pub(crate) async fn decide(
     }
 }
 
-/// Lists what waits for a reviewer, live.
-#[utoipa::path(get, path = "/inbox/{link}", tag = "reviewers", security(()),
-    params(("link" = String, Path, description = "the reviewer's own inbox link")),
-    responses(
-        (status = 200, description = "the inbox", content((String = "text/html"))),
-        (status = 404, description = "`not_found`: nobody's link", content((String = "text/html"), (Problem = "application/problem+json"))),
-        (status = 410, description = "`link_expired`", content((String = "text/html"), (Problem = "application/problem+json"))),
-        (status = 503, description = "`no_policy` or `unavailable`", content((String = "text/html"), (Problem = "application/problem+json")))))]
-pub(crate) async fn inbox(
-    State(gate): State<Arc<Gate>>,
-    LinkText(link): LinkText,
-    headers: HeaderMap,
-) -> Response {
-    let inbox = match gate.inbox(&link).await {
-        Ok(inbox) => inbox,
-        Err(error) => return refused(error.into(), &headers),
-    };
-    let name = display_name(&inbox.policy, inbox.reviewer.as_str());
-    let items = inbox.items.iter().map(inbox_item).collect();
-    let view = pages::Inbox { reviewer_name: name, now_ms: gate.now().millis(), items, more: inbox.more };
-    let mut response = page(StatusCode::OK, &pages::inbox(&view));
-    let policy = HeaderValue::from_static(pages::inbox_content_security_policy());
-    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
-    response
-}
-
-fn inbox_item(waiting: &InboxItem) -> pages::InboxItem {
-    let asked = waiting.request.asked();
-    pages::InboxItem {
-        client: asked.client.to_string(),
-        action: asked.action.clone(),
-        headline: placet_core::words::headline_on_page(&asked.action, &asked.payload.value()),
-        // A path: the inbox is opened at the gate's own address, whatever proxy stands before it.
-        url: format!("/r/{}", waiting.link),
-        created_at_ms: asked.created_at.millis(),
-        stage_deadline_ms: waiting.request.pending().map_or(0, |pending| pending.closes_at.millis()),
-        voted: waiting.voted.map(choice),
-    }
-}
-
 /// A reviewer's form.
 struct Form {
     nonce: String,
@@ -176,9 +143,7 @@ impl Form {
         if decision.is_none() {
             errors.push(FieldError::new("decision", "must be `approve` or `reject`"));
         }
-        // Browsers send line ends as CR LF, which would count twice.
-        let reason =
-            reason.map(|text| text.replace("\r\n", "\n").trim().to_owned()).filter(|text| !text.is_empty());
+        let reason = tidied(reason);
         if reason.as_ref().is_some_and(|text| text.chars().count() > REASON_CHARS) {
             errors.push(FieldError::new("reason", "must have at most 500 characters"));
         }
@@ -189,6 +154,11 @@ impl Form {
             _ => Err(Refusal::InvalidRequest(errors)),
         }
     }
+}
+
+/// What was written in a field, if anything was. Browsers send line ends as CR LF, which would count twice.
+pub(crate) fn tidied(field: Option<String>) -> Option<String> {
+    field.map(|text| text.replace("\r\n", "\n").trim().to_owned()).filter(|text| !text.is_empty())
 }
 
 /// Nothing was recorded; the page again, saying why.
@@ -253,12 +223,12 @@ fn approval(gate: &Gate, review: &Review) -> Approval {
     Approval::of(&ApprovalView::foreseen(&review.request, &gate.base_url(&review.policy)))
 }
 
-fn wants_json(headers: &HeaderMap) -> bool {
+pub(crate) fn wants_json(headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     accept.contains("application/json") && !accept.contains("text/html")
 }
 
-fn page(status: StatusCode, markup: &Markup) -> Response {
+pub(crate) fn page(status: StatusCode, markup: &Markup) -> Response {
     let mut response = (status, markup.0.clone()).into_response();
     let headers = response.headers_mut();
     for (name, value) in [
@@ -348,14 +318,14 @@ fn view(review: &Review, pressed: Option<Decision>, notice: Option<String>) -> p
     }
 }
 
-fn choice(decision: Decision) -> pages::Choice {
+pub(crate) fn choice(decision: Decision) -> pages::Choice {
     match decision {
         Decision::Approve => pages::Choice::Approve,
         Decision::Reject => pages::Choice::Reject,
     }
 }
 
-fn display_name(policy: &Policy, id: &str) -> String {
+pub(crate) fn display_name(policy: &Policy, id: &str) -> String {
     policy
         .reviewers
         .iter()
@@ -363,7 +333,7 @@ fn display_name(policy: &Policy, id: &str) -> String {
         .map_or_else(|| id.to_owned(), |reviewer| reviewer.name.clone())
 }
 
-fn decider_name(policy: &Policy, decider: &Decider) -> String {
+pub(crate) fn decider_name(policy: &Policy, decider: &Decider) -> String {
     match decider {
         Decider::Reviewer(id) => display_name(policy, id.as_str()),
         Decider::Policy(_) => "the policy".to_owned(),

@@ -247,6 +247,23 @@ pub(crate) struct DecisionForm {
     nonce: String,
 }
 
+/// A form of the inbox.
+#[derive(Deserialize, ToSchema)]
+#[expect(dead_code, reason = "describes the form in the OpenAPI document")]
+pub(crate) struct InboxForm {
+    decision: Word,
+    /// What is decided: `<link>~<nonce>` of a row, as the inbox has it. Several must ask the very same.
+    #[schema(min_items = 1, max_items = 100)]
+    row: Vec<String>,
+    /// `yes` where several are meant.
+    confirmed: Option<String>,
+    /// A reason that was tapped; taken for a rejection only.
+    why: Option<String>,
+    /// Why, in the reviewer's own words; after `why` where both are given.
+    #[schema(max_length = 500)]
+    reason: Option<String>,
+}
+
 /// Yes or no.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

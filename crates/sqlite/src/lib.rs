@@ -18,12 +18,12 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, ChainHead};
-use placet_core::id::{ApprovalId, ClientId, HookId, RequestKey};
+use placet_core::id::{ApprovalId, ClientId, HookId, RequestKey, ReviewerId};
 use placet_core::request::Request;
 use placet_gate::Fault;
 use placet_gate::ports::{
-    Clock, Closing, Commit, Committed, Hook, OutboxMessage, PolicyRecord, SentMessage, Store, StoreQuery,
-    Watch,
+    Clock, Closing, Commit, Committed, DIGEST_LIMIT, Hook, OutboxMessage, PolicyRecord, SentMessage, Store,
+    StoreQuery, Watch,
 };
 
 pub use operate::{OpenFromBefore, check_database, copy_database, has_records};
@@ -129,6 +129,19 @@ impl Store for SqliteStore {
 
     fn watch(&self, key: RequestKey) -> Box<dyn Watch> {
         Box::new(self.0.watchers.watch(key))
+    }
+
+    fn watch_pending(&self) -> Box<dyn Watch> {
+        Box::new(self.0.watchers.watch_pending())
+    }
+
+    async fn pending_digest(&self) -> Result<u64, Fault> {
+        self.scan(|tables| rows::pending_digest(tables, DIGEST_LIMIT)).await
+    }
+
+    async fn voted(&self, reviewer: &ReviewerId, limit: usize) -> Result<Vec<Request>, Fault> {
+        let reviewer = reviewer.clone();
+        self.scan(move |tables| rows::voted(tables, &reviewer, limit)).await
     }
 
     async fn closing(&self, until: Timestamp, limit: usize) -> Result<Vec<Closing>, Fault> {
@@ -256,7 +269,7 @@ mod tests {
         let asked = sample::asked("n8n", "r1", FixedClock::START);
         store.commit(sample::insert(&asked)).await.unwrap();
         let newer = rusqlite::Connection::open(&path).unwrap();
-        newer.pragma_update(None, "user_version", 99).unwrap();
+        newer.pragma_update(None, "user_version", schema::newest() + 1).unwrap();
         let request = store.load(asked.key()).await.unwrap().unwrap();
         let end = sample::end(&request, placet_core::request::Status::Approved, FixedClock::START);
         let fault = store.commit(end).await.unwrap_err();

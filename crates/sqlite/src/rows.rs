@@ -1,8 +1,10 @@
 //! The queries: rows in, domain values out. Used by readers, and by writers for their conditions.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, ChainHead};
-use placet_core::id::{ApprovalId, RequestId, RequestKey};
+use placet_core::id::{ApprovalId, RequestId, RequestKey, ReviewerId};
 use placet_core::request::stored::{self as requests, Unreadable};
 use placet_core::request::{ApprovalRequest, Request, Status};
 use placet_gate::Fault;
@@ -159,6 +161,35 @@ pub(crate) fn pending(
          WHERE status = 'pending' AND (closes_at, key) > (?1, ?2) ORDER BY closes_at, key LIMIT ?3) AS page \
          JOIN requests USING (id) JOIN questions USING (id) ORDER BY page.closes_at, page.key",
         params![closes_at, key, at_most(limit)],
+        request,
+    )
+}
+
+/// Changes with each request that comes, ends, moves on or gets a vote.
+pub(crate) fn pending_digest(tables: &Connection, limit: usize) -> rusqlite::Result<u64> {
+    let mut hasher = DefaultHasher::new();
+    let mut all = tables.prepare_cached(
+        "SELECT key, closes_at, version FROM requests WHERE status = 'pending' ORDER BY closes_at, key LIMIT ?1",
+    )?;
+    let mut rows = all.query([at_most(limit)])?;
+    while let Some(row) = rows.next()? {
+        row.get_ref(0)?.as_blob()?.hash(&mut hasher);
+        row.get::<_, i64>(1)?.hash(&mut hasher);
+        row.get::<_, i64>(2)?.hash(&mut hasher);
+    }
+    Ok(hasher.finish())
+}
+
+pub(crate) fn voted(
+    tables: &Connection,
+    reviewer: &ReviewerId,
+    limit: usize,
+) -> rusqlite::Result<Vec<Request>> {
+    many(
+        tables,
+        "SELECT version, state, question FROM votes JOIN requests USING (key) JOIN questions USING (id) \
+         WHERE reviewer = ?1 ORDER BY voted_at DESC LIMIT ?2",
+        params![reviewer.as_str(), at_most(limit)],
         request,
     )
 }

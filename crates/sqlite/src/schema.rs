@@ -12,7 +12,8 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 const APPLICATION_ID: i64 = 0x506c_6163;
 
 /// The versions of the tables, each with the script that leads to it from the one before.
-const SCRIPTS: [(i64, &str); 2] = [(1, include_str!("schema.sql")), (2, include_str!("schema_channels.sql"))];
+const SCRIPTS: [(i64, &str); 3] =
+    [(1, include_str!("schema.sql")), (2, include_str!("schema-2.sql")), (3, include_str!("schema-3.sql"))];
 
 /// How long another process may hold the file before we give up, in steps of [`BUSY_STEP`].
 const BUSY_STEPS: i32 = 20_000;
@@ -202,13 +203,16 @@ mod tests {
     fn a_newer_database_is_left_alone() {
         let folder = folder();
         let path = folder.path().join("gate.db");
-        let newer = newest() + 1;
-        open_to_write(&path).unwrap().pragma_update(None, "user_version", newer).unwrap();
+        open_to_write(&path).unwrap().pragma_update(None, "user_version", newest() + 1).unwrap();
         let fault = open_to_write(&path).unwrap_err();
         assert_eq!(fault.to_string(), NEWER);
         assert_eq!(
             fault.chain(),
-            format!("{NEWER}: its tables have version {newer}; this version knows them up to {}", newest())
+            format!(
+                "{NEWER}: its tables have version {}; this version knows them up to {}",
+                newest() + 1,
+                newest()
+            )
         );
     }
 

@@ -8,9 +8,15 @@ use placet_core::id::RequestKey;
 use placet_gate::ports::Watch;
 use tokio::sync::watch;
 
-/// All watches that are held right now, by request.
+/// All watches that are held right now, by request, and those of everything.
 #[derive(Default)]
-pub(crate) struct Watchers(Mutex<HashMap<RequestKey, watch::Sender<()>>>);
+pub(crate) struct Watchers {
+    by_request: Mutex<HashMap<RequestKey, watch::Sender<()>>>,
+    all: watch::Sender<()>,
+}
+
+/// A watch on everything.
+pub(crate) struct PendingWatch(watch::Receiver<()>);
 
 /// One watch. Its place is cleared when the last watch on the same request is dropped.
 pub(crate) struct RequestWatch {
@@ -26,25 +32,45 @@ impl Watchers {
         RequestWatch { all: Arc::clone(self), key, changes }
     }
 
+    /// Watches everything from now on.
+    pub(crate) fn watch_pending(&self) -> PendingWatch {
+        PendingWatch(self.all.subscribe())
+    }
+
     /// Wakes who waits for one of these.
     pub(crate) fn wake(&self, keys: impl IntoIterator<Item = RequestKey>) {
         let watched = self.lock();
+        let mut some = false;
         for key in keys {
+            some = true;
             if let Some(sender) = watched.get(&key) {
                 sender.send_replace(());
             }
+        }
+        if some {
+            self.all.send_replace(());
         }
     }
 
     /// Wakes everybody: somebody else has written, and there is no knowing what.
     pub(crate) fn wake_all(&self) {
+        self.all.send_replace(());
         for sender in self.lock().values() {
             sender.send_replace(());
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<RequestKey, watch::Sender<()>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.by_request.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Watch for PendingWatch {
+    async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use placet_core::Timestamp;
-use placet_core::id::{ClientId, HookId, RequestId, RequestKey};
+use placet_core::id::{ClientId, HookId, RequestId, RequestKey, ReviewerId};
 use placet_core::request::stored as requests;
 use placet_core::request::{ApprovalRequest, Phase, Request, RequestState};
 use placet_gate::ports::{
@@ -25,6 +25,7 @@ pub(crate) struct WriteCommit {
     request: Option<RequestRow>,
     audit: Vec<AuditRow>,
     outbox: Vec<OutboxRow>,
+    voted: Option<ReviewerId>,
     policy: Option<PolicyRecord>,
     quota: Option<Quota>,
     not_at_or_after: Option<Timestamp>,
@@ -40,6 +41,7 @@ struct StateColumns {
     status: &'static str,
     closes_at: Option<i64>,
     ended_at: Option<i64>,
+    updated_at: i64,
     json: String,
 }
 
@@ -68,8 +70,8 @@ impl WriteCommit {
             })
             .collect::<Result<_, Fault>>()?;
         let outbox = commit.outbox.into_iter().map(OutboxRow::of).collect::<Result<_, Fault>>()?;
-        let Commit { policy, quota, not_at_or_after, policy_version, .. } = commit;
-        Ok(Self { request, audit, outbox, policy, quota, not_at_or_after, policy_version })
+        let Commit { voted, policy, quota, not_at_or_after, policy_version, .. } = commit;
+        Ok(Self { request, audit, outbox, voted, policy, quota, not_at_or_after, policy_version })
     }
 
     /// Why it must not be written, if so. A lost race comes first: then nothing else matters to the loser.
@@ -132,6 +134,11 @@ impl WriteOp for WriteCommit {
         }
         for row in &self.outbox {
             row.write(tables)?;
+        }
+        if let (Some(reviewer), Some(RequestRow::Update { key, state, .. })) = (&self.voted, &self.request) {
+            tables
+                .prepare_cached("INSERT OR REPLACE INTO votes (key, reviewer, voted_at) VALUES (?1, ?2, ?3)")?
+                .execute(params![key.as_bytes(), reviewer.as_str(), state.updated_at])?;
         }
         if let Some(policy) = &self.policy {
             tables
@@ -245,13 +252,18 @@ impl StateColumns {
     fn of(state: &RequestState) -> Result<Self, Fault> {
         let json = requests::write_state(state).map_err(unwritable)?;
         let status = state.status().as_str();
+        let updated_at = state.updated_at().millis();
         Ok(match state.phase() {
             Phase::Pending(pending) => {
-                Self { status, closes_at: Some(pending.closes_at.millis()), ended_at: None, json }
+                Self { status, closes_at: Some(pending.closes_at.millis()), ended_at: None, updated_at, json }
             }
-            Phase::Ended(outcome) => {
-                Self { status, closes_at: None, ended_at: Some(outcome.decided_at.millis()), json }
-            }
+            Phase::Ended(outcome) => Self {
+                status,
+                closes_at: None,
+                ended_at: Some(outcome.decided_at.millis()),
+                updated_at,
+                json,
+            },
         })
     }
 }
@@ -492,6 +504,7 @@ impl WriteOp for Purge {
         for (id, key, approval_id) in &old {
             tables.prepare_cached("DELETE FROM sent WHERE approval_id = ?1")?.execute([approval_id])?;
             tables.prepare_cached("DELETE FROM outbox WHERE key = ?1")?.execute([key])?;
+            tables.prepare_cached("DELETE FROM votes WHERE key = ?1")?.execute([key])?;
             tables.prepare_cached("DELETE FROM questions WHERE id = ?1")?.execute([id])?;
             tables.prepare_cached("DELETE FROM requests WHERE id = ?1")?.execute([id])?;
         }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, ChainHead};
-use placet_core::id::{ApprovalId, ClientId, HookId, RequestId, RequestKey};
+use placet_core::id::{ApprovalId, ClientId, HookId, RequestId, RequestKey, ReviewerId};
 use placet_core::request::{ApprovalRequest, Request, stored};
 use placet_gate::Fault;
 use placet_gate::ports::{
@@ -38,7 +38,9 @@ struct Tables {
     marks: HashMap<String, Timestamp>,
     sent: BTreeMap<(ApprovalId, String), SentMessage>,
     tallies: HashMap<String, (u32, Timestamp)>,
+    voted: BTreeMap<(ReviewerId, RequestKey), Timestamp>,
     watches: HashMap<RequestKey, watch::Sender<()>>,
+    all: watch::Sender<()>,
 }
 
 /// The two texts of a request's stored form, and its version: so that tests of the gate go through that form, too.
@@ -174,6 +176,10 @@ impl Tables {
 
     fn write(&mut self, commit: Commit) -> Result<Option<RequestId>, Fault> {
         let mut pending_twin = None;
+        let voted_on = match &commit.request {
+            Some(RequestWrite::Update { asked, state, .. }) => Some((asked.key(), state.updated_at())),
+            Some(RequestWrite::Insert { .. }) | None => None,
+        };
         match commit.request {
             Some(RequestWrite::Insert { asked, state }) => {
                 pending_twin = self.pending_duplicate(&asked)?;
@@ -197,6 +203,9 @@ impl Tables {
             }
             None => {}
         }
+        if let (Some(reviewer), Some((key, at))) = (commit.voted, voted_on) {
+            self.voted.insert((reviewer, key), at);
+        }
         for entry in commit.audit {
             self.audit.insert((entry.subject.clone(), entry.seq), entry);
         }
@@ -213,6 +222,7 @@ impl Tables {
     }
 
     fn wake(&self, key: RequestKey) {
+        self.all.send_replace(());
         if let Some(sender) = self.watches.get(&key) {
             sender.send_replace(());
         }
@@ -254,6 +264,17 @@ impl Store for MemoryStore {
         let mut tables = self.tables.lock().unwrap();
         let sender = tables.watches.entry(key).or_insert_with(|| watch::Sender::new(()));
         Box::new(MemoryWatch(sender.subscribe()))
+    }
+
+    fn watch_pending(&self) -> Box<dyn Watch> {
+        Box::new(MemoryWatch(self.tables.lock().unwrap().all.subscribe()))
+    }
+
+    async fn voted(&self, reviewer: &ReviewerId, limit: usize) -> Result<Vec<Request>, Fault> {
+        let tables = self.tables()?;
+        let mut own: Vec<_> = tables.voted.iter().filter(|((who, _), _)| who == reviewer).collect();
+        own.sort_by_key(|(_, at)| std::cmp::Reverse(**at));
+        own.into_iter().take(limit).filter_map(|((_, key), _)| tables.load(*key).transpose()).collect()
     }
 
     async fn closing(&self, until: Timestamp, limit: usize) -> Result<Vec<Closing>, Fault> {

@@ -6,6 +6,7 @@ mod alerts;
 mod asking;
 mod deadlines;
 mod deciding;
+mod inbox;
 mod tokens;
 
 use std::sync::Arc;

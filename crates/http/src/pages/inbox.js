@@ -1,44 +1,226 @@
-// Asks its own address for news and swaps what has changed; the focus stays where it was.
+// Keeps the list fresh, decides in place, and lets the keyboard do it all. Nothing here is needed to decide.
 (() => {
   const part = (id, from = document) => from.getElementById(id);
-  const usual = 3000;
-  let pause = usual;
+  const root = () => part('inbox');
+  const shown = () => root().dataset;
+  let skew = Number(shown().now) - Date.now();
+  const rows = () => [...document.querySelectorAll('#list>li')];
+  const rowOf = (node) => node && node.closest && node.closest('.row-of');
+
+  // Every row that is as it was stays the very same node: what is open, typed or focused in it stays, too.
+  const mergeList = (id, fresh) => {
+    const list = part(id);
+    const news = part(id, fresh);
+    if (!list || !news) return;
+    const known = new Map([...list.children].map((row) => [row.id, row]));
+    const next = [...news.children].map((row) => {
+      const old = known.get(row.id);
+      return old && old.dataset.v === row.dataset.v ? old : row;
+    });
+    if (next.length !== list.children.length || next.some((row, at) => row !== list.children[at])) {
+      const focused = document.activeElement;
+      const row = rowOf(focused);
+      const at = rows().indexOf(row);
+      list.replaceChildren(...next);
+      if (row && !document.contains(focused)) {
+        const again = (row.id && part(row.id)) || rows()[Math.min(at, rows().length - 1)];
+        if (again) again.focus({ preventScroll: true });
+      } else if (focused !== document.body && document.contains(focused) && focused !== document.activeElement) {
+        focused.focus({ preventScroll: true });
+      }
+    }
+  };
+  const swap = (fresh, answer) => {
+    const news = part('inbox', fresh);
+    if (!news) { location.reload(); return; }
+    inLocalTime(fresh);
+    skew = Number(news.dataset.now) - Date.now();
+    if (answer || !part('list') || !part('list', fresh)) {
+      // An answer to a press, or the way back from one.
+      root().replaceWith(news);
+      const heading = document.querySelector('h1[tabindex]') || part('result');
+      if (heading) {
+        heading.tabIndex = -1;
+        heading.focus({ preventScroll: true });
+        if (answer) scrollTo({ top: 0 });
+      }
+    } else {
+      mergeList('list', fresh);
+      const count = part('count', fresh);
+      // Written only when it differs: a live region speaks on every write.
+      if (part('count').textContent !== count.textContent) part('count').textContent = count.textContent;
+      part('count').dataset.waiting = count.dataset.waiting;
+      const outside = (from) => [...part('inbox', from).children].filter((node) => !['list', 'count', 'result', 'trouble', 'help'].includes(node.id) && node.tagName !== 'H1');
+      const rest = outside(fresh);
+      const old = outside(document);
+      if (rest.map((node) => node.outerHTML).join() !== old.map((node) => node.outerHTML).join()) {
+        old.forEach((node) => node.remove());
+        let before = part('count').nextElementSibling;
+        for (const node of [...news.children]) {
+          const own = node.id && part(node.id);
+          if (own && root().contains(own)) before = own;
+          else if (node.tagName !== 'H1') { before.after(node); before = node; }
+        }
+      }
+      Object.assign(root().dataset, news.dataset);
+    }
+    document.title = fresh.title;
+    badge();
+    tick();
+  };
+  const badge = () => {
+    const waiting = part('count') && Number(part('count').dataset.waiting);
+    if (navigator.setAppBadge && waiting !== null) navigator.setAppBadge(waiting || undefined).catch(() => {});
+    if (navigator.clearAppBadge && waiting === 0) navigator.clearAppBadge().catch(() => {});
+  };
+
+  // Minutes that are left, by the gate's clock.
+  const words = (ms) => {
+    const m = Math.floor(ms / 60000);
+    if (ms <= 0) return 'time is over';
+    if (m < 1) return 'less than a minute left';
+    if (m < 60) return `${m} min left`;
+    if (m < 1440) return `${Math.floor(m / 60)} h${m % 60 ? ` ${m % 60} min` : ''} left`;
+    const d = Math.floor(m / 1440);
+    return d === 1 ? `1 day${Math.floor(m / 60) % 24 ? ` ${Math.floor(m / 60) % 24} h` : ''} left` : `${d} days left`;
+  };
+  const tick = () => {
+    for (const row of rows()) {
+      const left = row.querySelector('.left');
+      const ms = Number(row.dataset.deadline) - Date.now() - skew;
+      const text = words(ms);
+      if (left && left.textContent !== text) left.textContent = text;
+      if (left) left.classList.toggle('soon', ms < 120000);
+    }
+  };
+  setInterval(tick, 5000);
+
+  // News: told by the gate where it can, else asked for, less and less often while nothing happens.
+  const soonest = 3000;
+  const rarest = 30000;
+  let pause = soonest;
   let timer = 0;
   let busy = false;
-  const swap = (fresh) => {
-    inLocalTime(fresh);
-    const list = part('list');
-    const news = part('list', fresh);
-    if (list.innerHTML !== news.innerHTML) {
-      const focused = document.activeElement && document.activeElement.getAttribute('href');
-      list.replaceChildren(...news.childNodes);
-      const again = focused && [...list.querySelectorAll('a')].find((link) => link.getAttribute('href') === focused);
-      if (again) again.focus({ preventScroll: true });
-    }
-    const count = part('count', fresh).textContent;
-    // Written only when it differs: a live region speaks on every write.
-    if (part('count').textContent !== count) part('count').textContent = count;
-    document.title = fresh.title;
-  };
+  let source = null;
+  const read = async (answer, pressed) => swap(new DOMParser().parseFromString(await answer.text(), 'text/html'), pressed);
   const ask = async () => {
-    if (busy) return;
+    // Between a press and its answer, or while one is asked to confirm, nothing may move.
+    if (busy || !part('list')) { later(); return; }
     busy = true;
     clearTimeout(timer);
     try {
-      const answer = await fetch(location.href, { cache: 'no-store', redirect: 'error' });
+      const answer = await fetch(location.href, { cache: 'no-store', redirect: 'error', headers: { 'If-None-Match': `"${shown().version}"` } });
       if (answer.status === 404 || answer.status === 410) { location.reload(); return; }
-      if (!answer.ok) throw new Error(answer.status);
-      swap(new DOMParser().parseFromString(await answer.text(), 'text/html'));
+      if (answer.status === 304) {
+        pause = Math.min(pause * 1.25, rarest);
+      } else {
+        if (!answer.ok) throw new Error(answer.status);
+        await read(answer);
+        pause = soonest;
+      }
       part('trouble').hidden = true;
-      pause = usual;
     } catch {
-      part('trouble').hidden = false;
-      pause = Math.min(pause * 2, 30000);
+      if (part('trouble')) part('trouble').hidden = false;
+      pause = Math.min(pause * 2, rarest);
     }
     busy = false;
-    if (!document.hidden) timer = setTimeout(ask, pause);
+    later();
   };
-  document.addEventListener('visibilitychange', () => { if (!document.hidden) ask(); });
-  addEventListener('pageshow', (event) => { if (event.persisted) ask(); });
-  timer = setTimeout(ask, pause);
+  const later = () => {
+    clearTimeout(timer);
+    // Who is told by the gate asks only in case the telling has stopped.
+    if (!document.hidden) timer = setTimeout(ask, source && source.readyState === 1 && part('trouble') && part('trouble').hidden ? 60000 : pause);
+  };
+  const listen = () => {
+    if (!shown().events || source || document.hidden) return;
+    source = new EventSource(shown().events);
+    source.addEventListener('changed', (event) => { if (event.data !== shown().version) ask(); });
+    source.addEventListener('error', () => {
+      if (source && source.readyState === 2) { source = null; shown().events = ''; later(); }
+    });
+  };
+  const hush = () => { if (source) source.close(); source = null; };
+  document.addEventListener('visibilitychange', () => {
+    if (document.hidden) { hush(); clearTimeout(timer); } else { pause = soonest; listen(); ask(); }
+  });
+  addEventListener('pagehide', hush);
+  addEventListener('pageshow', (event) => { if (event.persisted) { listen(); ask(); } });
+  listen();
+  later();
+  badge();
+  tick();
+
+  // A press is answered by the same page; a second one of the same form is not sent.
+  document.addEventListener('submit', async (event) => {
+    const form = event.target;
+    if (form.method !== 'post' || !root().contains(form)) return;
+    event.preventDefault();
+    if (busy && form.dataset.sent) return;
+    form.dataset.sent = 'yes';
+    busy = true;
+    const row = rowOf(form);
+    const at = rows().indexOf(row);
+    if (row) row.dataset.busy = 'yes';
+    try {
+      const body = new URLSearchParams(new FormData(form, event.submitter));
+      const answer = await fetch(form.action, { method: 'POST', body, redirect: 'error', cache: 'no-store' });
+      busy = false;
+      await read(answer, true);
+      // On to what has taken its place: the next one is decided without a look for it.
+      const next = at >= 0 && rows()[Math.min(at, rows().length - 1)];
+      if (next) next.focus({ preventScroll: true });
+      pause = soonest;
+      later();
+    } catch {
+      busy = false;
+      delete form.dataset.sent;
+      if (row) delete row.dataset.busy;
+      if (part('trouble')) {
+        part('trouble').hidden = false;
+        part('result').textContent = 'No answer. Nothing may have been recorded; you can press again.';
+      }
+      later();
+    }
+  });
+
+  // The keyboard. A letter does nothing while somebody writes, and approves only what is wholly in sight.
+  const move = (step) => {
+    const all = rows();
+    if (!all.length) return;
+    const at = all.indexOf(rowOf(document.activeElement));
+    const next = all[at < 0 ? (step > 0 ? 0 : all.length - 1) : Math.max(0, Math.min(all.length - 1, at + step))];
+    next.focus();
+    next.scrollIntoView({ block: 'nearest' });
+  };
+  const press = (row, choice) => {
+    const button = row.querySelector(`form.decide button[value=${choice}]`);
+    if (!button) { const open = row.querySelector('a.open'); if (open) open.click(); return; }
+    const more = button.closest('details.more');
+    if (more && !more.open) { more.open = true; more.scrollIntoView({ block: 'nearest' }); return; }
+    const sheet = button.closest('details.no');
+    if (sheet && !sheet.open) {
+      sheet.open = true;
+      button.scrollIntoView({ block: 'nearest' });
+      sheet.querySelector('input').focus();
+      return;
+    }
+    button.click();
+  };
+  document.addEventListener('keydown', (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    const on = event.target;
+    if (on.closest('textarea,select,dialog') || (on.tagName === 'INPUT' && on.type !== 'radio')) return;
+    const row = rowOf(on);
+    const does = {
+      j: () => move(1),
+      k: () => move(-1),
+      a: () => row && press(row, 'approve'),
+      r: () => row && press(row, 'reject'),
+      o: () => row && row.querySelector('a.action').click(),
+      '?': () => part('help') && !part('help').open && part('help').showModal(),
+    }[event.key];
+    if (!does) return;
+    event.preventDefault();
+    if (!event.repeat || 'jk'.includes(event.key)) does();
+  });
 })();

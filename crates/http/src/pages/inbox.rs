@@ -1,13 +1,31 @@
-//! The inbox: everything that waits for one reviewer, kept fresh by a small script.
+//! The inbox: everything that waits for one reviewer, decided in place, and what they decided lately.
+//!
+//! Each row is a form of its own, so that it works without scripts; the script only saves the round trip. Requests that
+//! ask the very same are one row, and deciding them together is asked once more.
 
-use super::layout::{Script, moment_near, page, span};
-use super::text::{LineEnds, line, revealed};
-use super::{Choice, Inbox, InboxItem};
+use super::layout::{Script, Shell, Sign, framed, moment_near, span};
+use super::payload::rows;
+use super::text::{LineEnds, hides_something, line, passage, revealed};
+use super::{Choice, Inbox, InboxGroup, InboxRequest, LateRow, May, Said};
 use maud::{Markup, html};
+use placet_core::payload::canonical_text;
+use placet_core::request::Status;
+use placet_core::words::headline::facts;
+use serde_json::Value;
+
+/// A payload whose canonical text is longer, in bytes, is decided on its own page: a row would hide its end.
+const WHOLE_IN_A_ROW: usize = 2000;
+
+/// Names and values up to so many characters are never shortened in a headline.
+const SHORT_NAME: usize = 24;
+const SHORT_VALUE: usize = 40;
+
+/// What a rejection can say at a tap.
+const REASONS: [&str; 3] = ["Wrong amount", "Not expected", "Ask me first"];
 
 /// Everything waiting for one reviewer, live.
 pub fn inbox(view: &Inbox) -> Markup {
-    let waiting = view.items.iter().filter(|item| item.voted.is_none()).count();
+    let waiting = view.waiting;
     let count = match waiting {
         0 => "Nothing waits for you.".to_owned(),
         1 => "1 request waits for you.".to_owned(),
@@ -17,88 +35,470 @@ pub fn inbox(view: &Inbox) -> Markup {
         0 => "Inbox – Placet".to_owned(),
         _ => format!("({waiting}) Inbox – Placet"),
     };
+    let (open, voted): (Vec<_>, Vec<_>) = view.groups.iter().partition(|group| group.first.voted.is_none());
     let content = html! {
         h1 { "Your inbox" }
-        p #count role="status" { (count) }
-        ul #list.inbox { @for item in &view.items { (entry(item, view.now_ms)) } }
+        p #count role="status" data-waiting=(waiting) { (count) }
+        div #result role="status" { (said(view)) }
+        @if open.is_empty() && voted.is_empty() {
+            p #empty.card { "New requests appear here by themselves." }
+        }
+        ul #list.inbox { @for group in &open { (entry(view, group)) } }
         @if view.more > 0 {
-            p.hint { "And " (view.more) " more, with later deadlines: they appear here as you decide." }
+            p #more.hint { "And " (view.more) " more, with later deadlines: they appear here as you decide." }
+        }
+        @if !voted.is_empty() {
+            h2.part { "Waiting for others" }
+            ul.inbox.quiet { @for group in &voted { (entry(view, group)) } }
+        }
+        @if !view.lately.is_empty() {
+            h2.part { "Decided lately" }
+            ul.lately { @for row in &view.lately { (late(row, view.now_ms)) } }
         }
         p #trouble.notice role="alert" hidden { "Connection lost. Trying again; this list may be out of date." }
-        p.hint { "New requests appear here by themselves." }
+        p.hint.keys { "Press " kbd { "?" } " for the keyboard." }
+        (keys())
     };
-    page(&title, Some(&view.reviewer_name), Script::Inbox, &content)
+    page(view, &title, &content)
 }
 
-fn entry(item: &InboxItem, now_ms: i64) -> Markup {
-    html! {
-        li {
-            a.card href=(item.url) {
-                span.eyebrow { (line(&item.client)) " asks" }
-                strong.action { (line(&item.action)) }
-                span.lead translate="no" { (revealed(unprefixed(item), LineEnds::Theirs)) }
-                span.when {
-                    @match item.voted {
-                        Some(Choice::Approve) => "You approved; it waits for others. ",
-                        Some(Choice::Reject) => "You rejected. ",
-                        None => {}
+/// Whether these are to be decided together, asked once more. Nothing is recorded yet.
+pub fn confirm_together(view: &Inbox, group: &InboxGroup, choice: Choice, reason: Option<&str>) -> Markup {
+    let count = group.all.len();
+    let verb = verb(choice);
+    let content = html! {
+        article.card {
+            h1 tabindex="-1" { (verb) " " (count) " requests that ask the same?" }
+            p.eyebrow { (line(&group.first.client)) " asks" }
+            p.lead translate="no" { (revealed(&group.first.headline, LineEnds::Theirs)) }
+            p { "Each is recorded on its own. This happens " (count) " times:" }
+            ol.alike { @for request in &group.all { li { (of_one(request, view.now_ms)) } } }
+            details { summary { "What will be done, in full" } div.payload translate="no" { (rows(&group.first.payload)) } }
+            form method="post" action=(view.action) {
+                @for request in &group.all { input type="hidden" name="row" value=(row_value(request)); }
+                input type="hidden" name="confirmed" value="yes";
+                @if let Some(reason) = reason { input type="hidden" name="reason" value=(reason); }
+                div.buttons {
+                    a.button href=(view.action) { "Back" }
+                    button class=(class(choice)) name="decision" value=(value(choice)) {
+                        (sign(choice).draw()) (verb) " all " (count)
                     }
-                    "Answer by " (moment_near(item.stage_deadline_ms, now_ms))
-                    " (" (span(item.stage_deadline_ms.saturating_sub(now_ms))) " left), asked "
-                    (span(now_ms.saturating_sub(item.created_at_ms))) " ago"
+                }
+            }
+        }
+    };
+    page(view, &format!("{verb} {count} requests? – Placet"), &content)
+}
+
+fn page(view: &Inbox, title: &str, content: &Markup) -> Markup {
+    let shell = Shell {
+        title,
+        reviewer: Some(&view.reviewer_name),
+        script: Script::Inbox,
+        manifest: Some(&view.manifest),
+        prefix: &view.prefix,
+    };
+    let content = html! {
+        div #inbox data-version=(view.version) data-now=(view.now_ms) data-events=[view.events.as_deref()]
+            data-worker=(format!("{}/sw.js", view.prefix)) data-scope=(format!("{}/", view.prefix)) {
+            (content)
+        }
+    };
+    framed(&shell, &content)
+}
+
+fn entry(view: &Inbox, group: &InboxGroup) -> Markup {
+    let first = &group.first;
+    let count = group.all.len();
+    let id = format!("r-{}", first.id);
+    let title = format!("t-{}", first.id);
+    let told_whole = is_told_whole(first);
+    let fits = fits_a_row(first);
+    html! {
+        li #(id).card.row-of data-v=(state_of(group)) data-deadline=(first.stage_deadline_ms) tabindex="-1" aria-labelledby=(title) {
+            p.eyebrow {
+                @if first.urgent { strong.urgent { "Urgent" } " " }
+                (line(&first.client)) " asks"
+                @if count > 1 { " " b { (count) " times the same" } }
+            }
+            a #(title).action href=(first.url) translate="no" { (revealed(&first.headline, LineEnds::Theirs)) }
+            p.when { (waits(first, view.now_ms)) }
+            @if first.voted.is_some() {
+                (more(first, &group.all, view.now_ms, &html! {}))
+            } @else if !fits {
+                (more(first, &group.all, view.now_ms, &html! {}))
+                p.hint { "This is long: it is decided on its own page." }
+                div.buttons { a.button.open href=(first.url) { "Look at it" } }
+            } @else if told_whole {
+                (form(view, group))
+                (more(first, &group.all, view.now_ms, &html! {}))
+            } @else {
+                (more(first, &group.all, view.now_ms, &form(view, group)))
+            }
+        }
+    }
+}
+
+/// A row differs from what a reader has before them exactly if this does.
+fn state_of(group: &InboxGroup) -> String {
+    let mut state = String::new();
+    for request in &group.all {
+        state.push_str(&request.id);
+        state.push('.');
+        state.push_str(&request.version.to_string());
+        state.push(' ');
+    }
+    state
+}
+
+fn waits(request: &InboxRequest, now_ms: i64) -> Markup {
+    html! {
+        @match request.voted {
+            Some(Choice::Approve) => "You approved; it waits for others. ",
+            Some(Choice::Reject) => "You rejected. ",
+            None => {}
+        }
+        b.left { (span(request.stage_deadline_ms.saturating_sub(now_ms))) " left" }
+        " (by " (moment_near(request.stage_deadline_ms, now_ms)) "), asked "
+        (span(now_ms.saturating_sub(request.created_at_ms))) " ago"
+        @if request.approvals_needed > 1 {
+            ", " (request.approvals) " of " (request.approvals_needed) " approvals"
+        }
+    }
+}
+
+/// What is folded away: the payload, the agent's words, the others of the group, and perhaps the form.
+fn more(first: &InboxRequest, all: &[InboxRequest], now_ms: i64, form: &Markup) -> Markup {
+    let fits = fits_a_row(first);
+    html! {
+        details.more {
+            summary { @if form.0.is_empty() { "Details" } @else { "Look and decide" } }
+            @if fits {
+                div.payload translate="no" { (rows(&first.payload)) }
+                @if hides_something(&first.payload.to_string()) {
+                    p.hint { "Boxes such as " mark { "U+202E" } " stand for hidden characters that are in the text." }
+                }
+            }
+            p.hint { "In the agent’s own words, not verified:" }
+            @if all.len() == 1 {
+                blockquote { (passage(&first.summary, LineEnds::Theirs)) }
+            } @else {
+                ol.alike { @for request in all { li { (of_one(request, now_ms)) } } }
+            }
+            (form)
+        }
+    }
+}
+
+/// One of several that ask the same: what tells it from the others.
+fn of_one(request: &InboxRequest, now_ms: i64) -> Markup {
+    html! {
+        a href=(request.url) { code { (revealed(&request.request_id, LineEnds::Theirs)) } }
+        " asked " (span(now_ms.saturating_sub(request.created_at_ms))) " ago: "
+        q { (line(&request.summary)) }
+    }
+}
+
+fn form(view: &Inbox, group: &InboxGroup) -> Markup {
+    let count = group.all.len();
+    let of = if count > 1 { format!(" all {count}") } else { String::new() };
+    let dots = if count > 1 { "…" } else { "" };
+    let first = &group.first;
+    let other = format!("w-{}", first.id);
+    html! {
+        form.decide method="post" action=(view.action) {
+            @for request in &group.all { input type="hidden" name="row" value=(row_value(request)); }
+            @if first.may == May::RejectOnly {
+                p.notice {
+                    "You own " (line(&first.client)) ", so somebody else has to approve what it asks. You can reject it."
+                }
+            }
+            div.choose {
+                @if first.may == May::Both {
+                    button.yes name="decision" value="approve" { (Sign::Check.draw()) "Approve" (of) (dots) }
+                }
+                details.no {
+                    summary { (Sign::Cross.draw()) "Reject" (of) }
+                    fieldset {
+                        legend { "Why? " span.dim { "(optional; the agent reads it)" } }
+                        div.reasons {
+                            @for reason in REASONS {
+                                label { input type="radio" name="why" value=(reason); " " (reason) }
+                            }
+                        }
+                        label for=(other) { "In your own words" }
+                        textarea #(other) name="reason" rows="2" maxlength="500" dir="auto" autocomplete="off" {}
+                        button.no name="decision" value="reject" { (Sign::Cross.draw()) "Reject" (of) (dots) }
+                    }
                 }
             }
         }
     }
 }
 
-/// The headline without the action, which stands above it.
-fn unprefixed(item: &InboxItem) -> &str {
-    item.headline
-        .strip_prefix(&item.action)
-        .and_then(|rest| rest.strip_prefix(": "))
-        .unwrap_or(&item.headline)
+fn row_value(request: &InboxRequest) -> String {
+    format!("{}~{}", request.link, request.nonce)
+}
+
+/// Whether the headline leaves nothing out and shortens nothing: only then the buttons stand beside it.
+fn is_told_whole(request: &InboxRequest) -> bool {
+    let is_short = |text: &str, most: usize| text.chars().nth(most).is_none();
+    let Value::Object(fields) = &request.payload else { return false };
+    facts(&request.action, &request.payload).untold == 0
+        && fields.iter().all(|(key, value)| {
+            is_short(key, SHORT_NAME)
+                && match value {
+                    Value::String(text) => is_short(text, SHORT_VALUE),
+                    Value::Null | Value::Bool(_) | Value::Number(_) => true,
+                    Value::Array(_) | Value::Object(_) => false,
+                }
+        })
+}
+
+fn fits_a_row(request: &InboxRequest) -> bool {
+    canonical_text(&request.payload).len() <= WHOLE_IN_A_ROW
+}
+
+fn said(view: &Inbox) -> Markup {
+    html! {
+        @if let Some(notice) = &view.notice { p.notice { (notice) } }
+        @if !view.said.is_empty() {
+            ul.said.notice {
+                @for one in &view.said {
+                    li {
+                        @match &one.said {
+                            Said::Recorded(choice) => {
+                                span class=(class(*choice)) { (sign(*choice).draw()) }
+                                span { "You " (past(*choice)) " " (named(one)) "." }
+                            }
+                            Said::Waiting => {
+                                span.banner.yes { (Sign::Check.draw()) }
+                                span { "You approved " (named(one)) "; it waits for others." }
+                            }
+                            Said::Ended { status, by } => {
+                                span.banner.still { (Sign::Clock.draw()) }
+                                span {
+                                    (named(one)) " had already ended: " (outcome(*status)) @if !by.is_empty() { " by " (line(by)) }
+                                    ". Your answer was not counted."
+                                }
+                            }
+                            Said::Refused(why) => {
+                                span.banner.no { (Sign::Cross.draw()) }
+                                span { "Nothing was recorded for " (named(one)) ": " (why) "." }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn named(one: &super::SaidRow) -> Markup {
+    html! { a href=(one.url) { b { (revealed(&one.headline, LineEnds::Theirs)) } } " (" code { (revealed(&one.request_id, LineEnds::Theirs)) } ")" }
+}
+
+fn late(row: &LateRow, now_ms: i64) -> Markup {
+    html! {
+        li {
+            span class=(format!("banner {}", class(row.choice))) { (sign(row.choice).draw()) }
+            div {
+                a href=(row.url) translate="no" { (revealed(&row.headline, LineEnds::Theirs)) }
+                span.when {
+                    "You " (past(row.choice)) " " (moment_near(row.at_ms, now_ms))
+                    @match row.status {
+                        Status::Pending => "; it waits for others",
+                        Status::Approved if row.choice == Choice::Reject => "; it was approved",
+                        Status::Rejected if row.choice == Choice::Approve => "; it was rejected",
+                        Status::Expired => "; it expired",
+                        Status::Cancelled => "; it was withdrawn",
+                        Status::Approved | Status::Rejected => {}
+                    }
+                    ". " (line(&row.client)) " asked"
+                }
+            }
+        }
+    }
+}
+
+/// The keyboard's help, which its own key opens.
+fn keys() -> Markup {
+    html! {
+        dialog #help aria-labelledby="help-title" {
+            h2 #help-title { "Keyboard" }
+            dl {
+                @for (key, does) in [
+                    ("j", "next request"),
+                    ("k", "the one before"),
+                    ("a", "approve; opens the details first if the line does not say all"),
+                    ("r", "reject: choose why, then r again"),
+                    ("o", "open its own page"),
+                    ("?", "this help"),
+                ] {
+                    div.row { dt { kbd { (key) } } dd { (does) } }
+                }
+            }
+            form method="dialog" { button.plain { "Close" } }
+        }
+    }
+}
+
+fn verb(choice: Choice) -> &'static str {
+    match choice {
+        Choice::Approve => "Approve",
+        Choice::Reject => "Reject",
+    }
+}
+
+fn past(choice: Choice) -> &'static str {
+    match choice {
+        Choice::Approve => "approved",
+        Choice::Reject => "rejected",
+    }
+}
+
+fn value(choice: Choice) -> &'static str {
+    match choice {
+        Choice::Approve => "approve",
+        Choice::Reject => "reject",
+    }
+}
+
+fn class(choice: Choice) -> &'static str {
+    match choice {
+        Choice::Approve => "yes",
+        Choice::Reject => "no",
+    }
+}
+
+fn sign(choice: Choice) -> Sign {
+    match choice {
+        Choice::Approve => Sign::Check,
+        Choice::Reject => Sign::Cross,
+    }
+}
+
+fn outcome(status: Status) -> &'static str {
+    match status {
+        Status::Approved => "approved",
+        Status::Rejected => "rejected",
+        Status::Expired | Status::Pending => "expired",
+        Status::Cancelled => "withdrawn",
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
-    fn item(voted: Option<Choice>) -> InboxItem {
-        InboxItem {
+    fn request(id: &str, payload: Value) -> InboxRequest {
+        InboxRequest {
+            id: id.to_owned(),
+            version: 1,
             client: "n8n".to_owned(),
+            request_id: format!("run-{id}"),
             action: "payment.send".to_owned(),
-            headline: "payment.send: amount 5, to <b>\u{202e}".to_owned(),
-            url: "/r/abc".to_owned(),
+            summary: "pay <b>it</b>".to_owned(),
+            headline: placet_core::words::headline_on_page("payment.send", &payload),
+            payload,
+            urgent: false,
+            link: format!("link{id}"),
+            nonce: "1-2".to_owned(),
+            url: format!("/gate/r/link{id}"),
             created_at_ms: 1_795_430_000_000,
             stage_deadline_ms: 1_795_430_600_000,
-            voted,
+            approvals_needed: 2,
+            approvals: 1,
+            may: May::Both,
+            voted: None,
         }
     }
 
-    fn html(items: Vec<InboxItem>) -> String {
-        inbox(&Inbox { reviewer_name: "Bob".to_owned(), now_ms: 1_795_430_060_000, items, more: 0 })
-            .into_string()
+    fn group(all: Vec<InboxRequest>) -> InboxGroup {
+        InboxGroup { first: all[0].clone(), all }
+    }
+
+    fn view(groups: Vec<InboxGroup>) -> Inbox {
+        Inbox {
+            reviewer_name: "Bob".to_owned(),
+            now_ms: 1_795_430_060_000,
+            waiting: groups.iter().map(|group| group.all.len()).sum(),
+            groups,
+            more: 0,
+            lately: vec![],
+            said: vec![],
+            notice: None,
+            version: "v1".to_owned(),
+            action: "/gate/inbox/abc".to_owned(),
+            events: None,
+            manifest: "/gate/inbox/abc/app.webmanifest".to_owned(),
+            prefix: "/gate".to_owned(),
+        }
+    }
+
+    fn html(view: &Inbox) -> String {
+        inbox(view).into_string()
     }
 
     #[test]
-    fn what_waits_is_listed_with_its_own_link() {
-        let page = html(vec![item(None), item(Some(Choice::Approve))]);
+    fn a_row_says_what_who_and_until_when_and_is_a_form() {
+        let page = html(&view(vec![group(vec![request("A", json!({"amount": 5, "to": "<b>\u{202e}"}))])]));
         assert!(
             page.contains("1 request waits for you.") && page.contains("<title>(1) Inbox – Placet</title>")
         );
-        assert_eq!(page.matches("<a class=\"card\" href=\"/r/abc\">").count(), 2);
-        assert!(page.contains("amount 5, to &lt;b&gt;<mark>U+202E</mark>"));
         assert!(
-            page.contains("(9 min left), asked 1 min ago")
-                && page.contains("You approved; it waits for others.")
+            page.contains("amount 5, to ")
+                && page.contains("&lt;b&gt;")
+                && page.contains("<mark>U+202E</mark>")
         );
+        assert!(page.contains("9 min left</b> (by ") && page.contains("asked 1 min ago, 1 of 2 approvals"));
+        assert!(page.contains("<form class=\"decide\" method=\"post\" action=\"/gate/inbox/abc\">"));
+        assert!(page.contains("<input type=\"hidden\" name=\"row\" value=\"linkA~1-2\">"));
+        assert!(page.contains("href=\"/gate/r/linkA\"") && page.contains("data-worker=\"/gate/sw.js\""));
+        assert!(!page.contains("<b>it</b>"));
     }
 
     #[test]
     fn an_empty_inbox_says_so_and_refreshes_without_javascript_too() {
-        let page = html(vec![]);
+        let page = html(&view(vec![]));
         assert!(page.contains("Nothing waits for you.") && page.contains("<title>Inbox – Placet</title>"));
-        assert!(page.contains("<noscript><meta http-equiv=\"refresh\" content=\"10\"></noscript>"));
+        assert!(page.contains("<noscript><meta http-equiv=\"refresh\" content=\"30\"></noscript>"));
+    }
+
+    #[test]
+    fn buttons_stand_beside_a_line_only_if_it_says_everything() {
+        let place = |payload: Value| {
+            let page = html(&view(vec![group(vec![request("A", payload)])]));
+            let list = page.split("<ul class=\"inbox\"").nth(1).unwrap_or_default();
+            match (list.find("name=\"decision\""), list.find("<details class=\"more\"")) {
+                (Some(form), Some(details)) if form < details => "beside",
+                (Some(_), Some(_)) => "within",
+                (None, _) => "nowhere",
+                (Some(_), None) => "alone",
+            }
+        };
+        assert_eq!(place(json!({"amount": 5, "currency": "EUR", "to": "ACME GmbH"})), "beside");
+        assert_eq!(place(json!({"amount": 5, "to": "x".repeat(60)})), "within");
+        assert_eq!(place(json!({"amount": 5, "lines": [1, 2, 3]})), "within");
+        assert_eq!(place(json!({"a".repeat(30): 5})), "within");
+        let many: serde_json::Map<_, _> = (0..30).map(|n| (format!("field{n}"), json!(n))).collect();
+        assert_eq!(place(Value::Object(many)), "within");
+        assert_eq!(place(json!({"note": "x".repeat(3000)})), "nowhere");
+    }
+
+    #[test]
+    fn what_asks_the_same_is_one_row_and_asked_once_more() {
+        let all = vec![request("A", json!({"amount": 5})), request("B", json!({"amount": 5}))];
+        let view = view(vec![group(all.clone())]);
+        let page = html(&view);
+        assert!(page.contains("2 times the same") && page.contains("Approve all 2…"));
+        assert_eq!(page.matches("class=\"card row-of\"").count(), 1);
+        assert_eq!(page.matches("name=\"row\"").count(), 2);
+        assert!(!page.contains("name=\"confirmed\""));
+        let question = confirm_together(&view, &group(all), Choice::Reject, Some("no")).into_string();
+        assert!(question.contains("Reject 2 requests that ask the same?"));
+        assert!(question.contains("name=\"confirmed\" value=\"yes\"") && question.contains("run-B"));
+        assert!(question.contains("name=\"reason\" value=\"no\""));
     }
 }

@@ -10,6 +10,8 @@ use std::sync::LazyLock;
 use time::OffsetDateTime;
 
 static STYLE: LazyLock<String> = LazyLock::new(|| packed(include_str!("page.css")));
+static INBOX_STYLE: LazyLock<String> =
+    LazyLock::new(|| packed(concat!(include_str!("page.css"), include_str!("inbox.css"))));
 static PAGE_SCRIPT: LazyLock<String> =
     LazyLock::new(|| packed(concat!(include_str!("times.js"), include_str!("page.js"))));
 static INBOX_SCRIPT: LazyLock<String> =
@@ -18,11 +20,13 @@ static INBOX_SCRIPT: LazyLock<String> =
 static PAGE_POLICY: LazyLock<String> = LazyLock::new(|| {
     let script = source_hash(&PAGE_SCRIPT);
     // The page's script makes no markup, so the browser may refuse every attempt at it.
-    policy(&format!("script-src {script}; require-trusted-types-for 'script'; trusted-types 'none'"))
+    let extra = format!("script-src {script}; require-trusted-types-for 'script'; trusted-types 'none'");
+    policy(&STYLE, &extra, "data:")
 });
 static INBOX_POLICY: LazyLock<String> = LazyLock::new(|| {
     let script = source_hash(&INBOX_SCRIPT);
-    policy(&format!("script-src {script}; connect-src 'self'"))
+    let extra = format!("script-src {script}; connect-src 'self'; manifest-src 'self'; worker-src 'self'");
+    policy(&INBOX_STYLE, &extra, "data: 'self'")
 });
 
 const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24'%3E%3Crect \
@@ -39,10 +43,10 @@ pub fn inbox_content_security_policy() -> &'static str {
     &INBOX_POLICY
 }
 
-fn policy(scripts: &str) -> String {
-    let style = source_hash(&STYLE);
+fn policy(style: &str, scripts: &str, images: &str) -> String {
+    let style = source_hash(style);
     format!(
-        "default-src 'none'; style-src {style}; {scripts}; img-src data:; form-action 'self'; frame-ancestors 'none'; \
+        "default-src 'none'; style-src {style}; {scripts}; img-src {images}; form-action 'self'; frame-ancestors 'none'; \
          base-uri 'none'"
     )
 }
@@ -72,8 +76,28 @@ pub(super) enum Script {
     Inbox,
 }
 
+/// What stands around a page's content.
+pub(super) struct Shell<'a> {
+    /// The window's title.
+    pub(super) title: &'a str,
+    /// Display name of whose page it is, if it is somebody's.
+    pub(super) reviewer: Option<&'a str>,
+    /// Which script it carries.
+    pub(super) script: Script,
+    /// Where the manifest of an app is, if the page is one: a path.
+    pub(super) manifest: Option<&'a str>,
+    /// The path before all paths of the gate.
+    pub(super) prefix: &'a str,
+}
+
 /// A whole page around its content.
 pub(super) fn page(title: &str, reviewer: Option<&str>, script: Script, content: &Markup) -> Markup {
+    framed(&Shell { title, reviewer, script, manifest: None, prefix: "" }, content)
+}
+
+/// [`page`], which may be an app.
+pub(super) fn framed(shell: &Shell<'_>, content: &Markup) -> Markup {
+    let Shell { title, reviewer, script, manifest, prefix } = *shell;
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -87,9 +111,16 @@ pub(super) fn page(title: &str, reviewer: Option<&str>, script: Script, content:
                 // Phones turn numbers, dates and addresses into links of their own: untrusted text stays text.
                 meta name="format-detection" content="telephone=no,date=no,address=no,email=no,url=no";
                 link rel="icon" href=(PreEscaped(ICON));
-                style { (PreEscaped(STYLE.as_str())) }
+                @if let Some(manifest) = manifest {
+                    link rel="manifest" href=(manifest);
+                    link rel="apple-touch-icon" href=(format!("{prefix}/icon-192.png"));
+                    meta name="theme-color" content="#124b3a";
+                }
                 @if script == Script::Inbox {
-                    noscript { meta http-equiv="refresh" content="10"; }
+                    style { (PreEscaped(INBOX_STYLE.as_str())) }
+                    noscript { meta http-equiv="refresh" content="30"; }
+                } @else {
+                    style { (PreEscaped(STYLE.as_str())) }
                 }
             }
             body {

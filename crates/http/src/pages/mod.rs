@@ -8,7 +8,7 @@ mod payload;
 mod review;
 mod text;
 
-pub use inbox::inbox;
+pub use inbox::{confirm_together, inbox};
 pub use layout::{content_security_policy, inbox_content_security_policy};
 pub use review::review;
 
@@ -139,28 +139,122 @@ pub struct Inbox {
     pub reviewer_name: String,
     /// The server's time.
     pub now_ms: i64,
-    /// What waits, in the order to show.
-    pub items: Vec<InboxItem>,
+    /// What waits, in the order to show; those that ask the very same together.
+    pub groups: Vec<InboxGroup>,
+    /// How many wait for this reviewer's answer, those that are not shown included.
+    pub waiting: usize,
     /// How many more wait, which are not shown.
     pub more: usize,
+    /// What they decided in the last days, the newest first.
+    pub lately: Vec<LateRow>,
+    /// What became of what they have just pressed.
+    pub said: Vec<SaidRow>,
+    /// Why nothing was recorded, if it was not.
+    pub notice: Option<String>,
+    /// Changes when the inbox does.
+    pub version: String,
+    /// Where the inbox is, and its forms are posted to: a path.
+    pub action: String,
+    /// Where news come from by themselves, if they do: a path.
+    pub events: Option<String>,
+    /// Where what makes it an app is described: a path.
+    pub manifest: String,
+    /// The path before all paths of the gate, without a slash at the end.
+    pub prefix: String,
+}
+
+/// Requests that ask the very same: mostly one.
+pub struct InboxGroup {
+    /// The one that closes first, for all of them.
+    pub first: InboxRequest,
+    /// All of them, that one included.
+    pub all: Vec<InboxRequest>,
 }
 
 /// One waiting request.
-pub struct InboxItem {
+#[derive(Clone)]
+pub struct InboxRequest {
+    /// A name for the row, unique on the page: letters and digits.
+    pub id: String,
+    /// Counts the request's changes.
+    pub version: u64,
     /// The client that asks.
     pub client: String,
+    /// The client's name for it.
+    pub request_id: String,
     /// Dotted name of what it wants to do. Untrusted.
     pub action: String,
+    /// The agent's own words. Untrusted: quoted.
+    pub summary: String,
+    /// What is approved. Untrusted.
+    pub payload: Value,
     /// The gate's own line for the payload.
     pub headline: String,
-    /// The reviewer's own link to the request, made by the gate.
+    /// Whether its rule says that it is urgent.
+    pub urgent: bool,
+    /// The reviewer's own link to the request: its text.
+    pub link: String,
+    /// What the form must bring back.
+    pub nonce: String,
+    /// Where the request's own page is: a path.
     pub url: String,
     /// When the client asked, in Unix milliseconds.
     pub created_at_ms: i64,
     /// Until when this reviewer's answer counts.
     pub stage_deadline_ms: i64,
+    /// How many distinct approvals the rule wants.
+    pub approvals_needed: u32,
+    /// How many there are.
+    pub approvals: usize,
+    /// What the reader may say.
+    pub may: May,
     /// The reader's vote, if others are still to vote.
     pub voted: Option<Choice>,
+}
+
+/// One decision of the last days.
+pub struct LateRow {
+    /// The client that asked.
+    pub client: String,
+    /// The gate's own line for the payload.
+    pub headline: String,
+    /// Where the request's own page is: a path.
+    pub url: String,
+    /// What the reader said.
+    pub choice: Choice,
+    /// When, in Unix milliseconds.
+    pub at_ms: i64,
+    /// How the request stands now.
+    pub status: Status,
+}
+
+/// What became of one row of what was pressed.
+pub struct SaidRow {
+    /// The gate's own line for the payload.
+    pub headline: String,
+    /// The client's name for the request.
+    pub request_id: String,
+    /// Where the request's own page is: a path.
+    pub url: String,
+    /// What became of it.
+    pub said: Said,
+}
+
+/// What became of a press.
+pub enum Said {
+    /// It is recorded, and the request has ended with it.
+    Recorded(Choice),
+    /// The approval is recorded; others must approve too.
+    Waiting,
+    /// The request had ended before.
+    Ended {
+        /// How.
+        status: Status,
+        /// Display names of who ended it.
+        by: String,
+    },
+    /// Nothing was recorded.
+    Refused(String),
 }
 
 /// A small page with one thing to say: an unknown link, an expired one, too many requests, our fault.

@@ -66,6 +66,9 @@ macro_rules! store_contract {
             a_watch_wakes_when_its_request_changes
             a_change_between_the_watch_and_the_wait_is_not_lost
             no_wake_up_is_lost_in_a_crowd
+            a_watch_of_all_wakes_with_every_change
+            what_waits_has_another_digest_when_it_changes
+            a_reviewers_votes_are_found_the_newest_first
             subscriptions_come_and_go
             a_policy_version_is_installed_once
             a_chain_ends_with_its_last_entry
