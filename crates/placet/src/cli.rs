@@ -340,7 +340,7 @@ pub(crate) struct ChannelSet {
     /// Slack: the app's id (A…); presses of another app are refused
     #[arg(long, value_name = "ID")]
     pub(crate) app_id: Option<String>,
-    /// Another address of the chat's API, such as that of GovSlack, or a Bot API server of your own
+    /// Another address of the chat's API, such as that of a Bot API server of your own
     #[arg(long, value_name = "URL", value_parser = api_url)]
     pub(crate) api_url: Option<String>,
     /// Set it without asking the channel's server first

@@ -3,8 +3,6 @@
 use std::future::{Ready, ready};
 use std::path::PathBuf;
 
-use placet_core::chat::ChannelSettings;
-
 use super::Opened;
 use crate::cli::Globals;
 use crate::failure::{Exit, Failure};
@@ -29,27 +27,6 @@ pub(super) fn rotate(_: &Globals, _: &str, _: bool) -> Absent<Exit> {
 }
 
 pub(super) fn doctor(_: &Globals, _: &str) -> Absent<Exit> {
-    absent()
-}
-
-/// What there is not: a deployment.
-pub(super) enum Deployed {}
-
-impl Deployed {
-    pub(super) fn url(&self) -> &str {
-        match *self {}
-    }
-
-    pub(super) fn channels(&self) -> Absent<ChannelSettings> {
-        match *self {}
-    }
-
-    pub(super) fn set_channels(&self, _: &ChannelSettings) -> Absent<()> {
-        match *self {}
-    }
-}
-
-pub(super) fn deployed(_: &str) -> Absent<Deployed> {
     absent()
 }
 

@@ -48,62 +48,46 @@ impl Keys for Tried {
     }
 }
 
-/// Where settings are kept: the data folder, or a deployment on AWS.
-enum Kept {
-    Folder(Box<Parts>, Option<String>),
-    Aws(super::aws::Deployed),
+/// Where settings are kept: the data folder.
+struct Kept {
+    parts: Parts,
+    public_url: Option<String>,
 }
 
 impl Kept {
-    async fn open(globals: &Globals, on: &crate::cli::Deployment) -> Result<Self, Failure> {
+    fn open(globals: &Globals, on: &crate::cli::Deployment) -> Result<Self, Failure> {
         if on.aws {
-            return super::aws::deployed(&on.stack).await.map(Self::Aws);
+            return Err(Failure::usage("a gate on AWS has no Slack, Telegram or mail server yet").advise(
+                "there, reviewers are told by mail and text (SNS), and by their `webhook`, which needs no setting up",
+            ));
         }
         super::no_url(globals)?;
         let folder = Folder::open(globals.data())?;
         let public_url = folder.public_url();
-        Ok(Self::Folder(Box::new(Parts::open(folder)?), public_url))
+        Ok(Self { parts: Parts::open(folder)?, public_url })
     }
 
-    async fn read(&self) -> Result<ChannelSettings, Failure> {
-        Ok(match self {
-            Self::Folder(parts, _) => ChannelSettings::clone(&*parts.keys().channel_file().read()?),
-            Self::Aws(deployed) => deployed.channels().await?,
-        })
+    fn read(&self) -> Result<ChannelSettings, Failure> {
+        Ok(ChannelSettings::clone(&*self.parts.keys().channel_file().read()?))
     }
 
-    async fn change(&self, change: impl FnOnce(&mut ChannelSettings)) -> Result<(), Failure> {
-        match self {
-            Self::Folder(parts, _) => Ok(parts.keys().channel_file().change(change)?),
-            Self::Aws(deployed) => {
-                let mut settings = deployed.channels().await?;
-                change(&mut settings);
-                deployed.set_channels(&settings).await
-            }
-        }
+    fn change(&self, change: impl FnOnce(&mut ChannelSettings)) -> Result<(), Failure> {
+        Ok(self.parts.keys().channel_file().change(change)?)
     }
 
     /// The address that chats reach the gate at, if it is known.
     async fn public_url(&self) -> Option<String> {
-        match self {
-            Self::Folder(parts, public_url) => {
-                let issuer = async {
-                    let text = parts.installed_policy().await.ok()??;
-                    Policy::read(&text).ok()?.issuer
-                };
-                match public_url {
-                    Some(url) => Some(url.clone()),
-                    None => issuer.await,
-                }
-            }
-            Self::Aws(deployed) => Some(deployed.url().to_owned()),
+        if self.public_url.is_some() {
+            return self.public_url.clone();
         }
+        let text = self.parts.installed_policy().await.ok()??;
+        Policy::read(&text).ok()?.issuer
     }
 }
 
 /// Sets a channel's secrets, after the channel's own server has taken them.
 pub(crate) async fn set(globals: &Globals, options: ChannelSet) -> Result<Exit, Failure> {
-    let kept = Kept::open(globals, &options.on).await?;
+    let kept = Kept::open(globals, &options.on)?;
     match options.channel {
         SettableChannel::Slack => set_slack(globals, &kept, &options).await,
         SettableChannel::Telegram => set_telegram(globals, &kept, &options).await,
@@ -138,7 +122,7 @@ async fn set_slack(globals: &Globals, kept: &Kept, options: &ChannelSet) -> Resu
         slack.team_id = id;
         team = Some(name);
     }
-    kept.change(|settings| settings.slack = Some(slack)).await?;
+    kept.change(|settings| settings.slack = Some(slack))?;
     let url = kept.public_url().await;
     let requests = url.as_ref().map(|url| format!("{url}/v1/slack/interactions"));
     if globals.json {
@@ -183,7 +167,7 @@ async fn set_telegram(globals: &Globals, kept: &Kept, options: &ChannelSet) -> R
         bot = Some(channel.who_am_i(&telegram).await.map_err(|why| refused_by("Telegram", &why))?);
     }
     // Kept first: Telegram may send an update as soon as it knows where to.
-    kept.change(|settings| settings.telegram = Some(telegram.clone())).await?;
+    kept.change(|settings| settings.telegram = Some(telegram.clone()))?;
     let mut is_told = false;
     if let (false, Some(updates)) = (options.unchecked, reachable) {
         let channel = Telegram::new(tried(&ChannelSettings::default()), crate::trust::webhook_sender()?);
@@ -208,10 +192,6 @@ async fn set_telegram(globals: &Globals, kept: &Kept, options: &ChannelSet) -> R
 }
 
 async fn set_smtp(globals: &Globals, kept: &Kept, options: &ChannelSet) -> Result<Exit, Failure> {
-    if matches!(kept, Kept::Aws(_)) {
-        return Err(Failure::usage("a gate on AWS mails through its SNS topic, not through a mail server")
-            .advise("`placet policy push FILE --aws` subscribes the reviewers"));
-    }
     let [url, from] = read_secrets(&[
         Wanted { name: "url", prompt: "Mail server (smtps://user:password@host:465)" },
         Wanted { name: "from", prompt: "Sender (Placet <gate@example.com>)" },
@@ -221,7 +201,7 @@ async fn set_smtp(globals: &Globals, kept: &Kept, options: &ChannelSet) -> Resul
         mailer.check().await?;
     }
     let smtp = SmtpSettings { url: SecretText::new(url.as_str()), from: from.to_string() };
-    kept.change(|settings| settings.smtp = Some(smtp)).await?;
+    kept.change(|settings| settings.smtp = Some(smtp))?;
     if globals.json {
         print(&super::pretty(&json!({ "channel": "smtp" })));
         return Ok(Exit::Done);
@@ -237,18 +217,17 @@ async fn set_smtp(globals: &Globals, kept: &Kept, options: &ChannelSet) -> Resul
 }
 
 /// Takes a channel's secrets away.
-pub(crate) async fn remove(
+pub(crate) fn remove(
     globals: &Globals,
     channel: SettableChannel,
     on: &crate::cli::Deployment,
 ) -> Result<Exit, Failure> {
-    let kept = Kept::open(globals, on).await?;
+    let kept = Kept::open(globals, on)?;
     kept.change(|settings| match channel {
         SettableChannel::Slack => settings.slack = None,
         SettableChannel::Telegram => settings.telegram = None,
         SettableChannel::Smtp => settings.smtp = None,
-    })
-    .await?;
+    })?;
     if globals.json {
         print(&super::pretty(&json!({ "channel": channel.as_str(), "set": false })));
     } else {
@@ -258,8 +237,8 @@ pub(crate) async fn remove(
 }
 
 /// Says which channels are set; no secret is shown.
-pub(crate) async fn list(globals: &Globals, on: &crate::cli::Deployment) -> Result<Exit, Failure> {
-    let settings = Kept::open(globals, on).await?.read().await?;
+pub(crate) fn list(globals: &Globals, on: &crate::cli::Deployment) -> Result<Exit, Failure> {
+    let settings = Kept::open(globals, on)?.read()?;
     let rows = [
         ("slack", settings.slack.is_some(), settings.slack.as_ref().and_then(|slack| slack.team_id.clone())),
         ("telegram", settings.telegram.is_some(), None),
@@ -313,8 +292,8 @@ pub(crate) async fn test(globals: &Globals, options: ChannelTest) -> Result<Exit
         return Err(Failure::usage(format!("`{}` is not a channel", options.channel))
             .advise("the channels are: slack, telegram, webhook, email, sms"));
     };
-    let kept = Kept::open(globals, &options.on).await?;
-    let settings = kept.read().await?;
+    let kept = Kept::open(globals, &options.on)?;
+    let settings = kept.read()?;
     drop(kept);
     let opened = super::Opened::of(globals, &options.on).await?;
     let person = known_reviewer(&options.reviewer, &opened.policy)?.clone();
@@ -326,7 +305,7 @@ pub(crate) async fn test(globals: &Globals, options: ChannelTest) -> Result<Exit
         )));
     };
     let notification = trial(&opened.gate, &opened.policy, &person, channel, address).await?;
-    match send(&opened.gate, channel, settings, &notification, options.on.aws).await? {
+    match send(&opened.gate, channel, settings, &notification).await? {
         SendOutcome::Delivered(_) => {
             if globals.json {
                 print(&super::pretty(
@@ -348,7 +327,6 @@ async fn send(
     channel: ChannelName,
     settings: ChannelSettings,
     notification: &Notification,
-    on_aws: bool,
 ) -> Result<SendOutcome, Failure> {
     let sender = crate::trust::webhook_sender()?;
     let smtp = settings.smtp.clone();
@@ -357,7 +335,7 @@ async fn send(
         ChannelName::Slack => Slack::new(keys, sender).send(notification).await,
         ChannelName::Telegram => Telegram::new(keys, sender).send(notification).await,
         ChannelName::Webhook => ReviewerWebhook::new(Arc::clone(gate), sender).send(notification).await,
-        ChannelName::Email if !on_aws => {
+        ChannelName::Email => {
             let mailer = match (Mailer::from_environment()?, smtp) {
                 (Some(mailer), _) => mailer,
                 (None, Some(smtp)) => Mailer::new(smtp.url.expose(), &smtp.from)?,
@@ -368,7 +346,7 @@ async fn send(
             };
             mailer.send(notification).await
         }
-        ChannelName::Email | ChannelName::Sms | ChannelName::Terminal => {
+        ChannelName::Sms | ChannelName::Terminal => {
             return Err(Failure::refused(format!("`{channel}` cannot be tried from here"))
                 .advise("on AWS, SNS mails and texts: `placet doctor --aws` looks at the subscriptions"));
         }

@@ -92,10 +92,8 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Keys(KeysCommand::Rotate { force, .. }) => keys::rotate(globals, force).await,
         Command::Channel(ChannelCommand::Set(options)) => channel::set(globals, options).await,
         Command::Channel(ChannelCommand::Test(options)) => channel::test(globals, options).await,
-        Command::Channel(ChannelCommand::List { on }) => channel::list(globals, &on).await,
-        Command::Channel(ChannelCommand::Remove { channel, on }) => {
-            channel::remove(globals, channel, &on).await
-        }
+        Command::Channel(ChannelCommand::List { on }) => channel::list(globals, &on),
+        Command::Channel(ChannelCommand::Remove { channel, on }) => channel::remove(globals, channel, &on),
         Command::Channel(ChannelCommand::Secret { reviewer, on }) => {
             channel::secret(globals, &reviewer, &on).await
         }
