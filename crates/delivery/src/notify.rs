@@ -202,10 +202,11 @@ impl Worker {
         if follow.is_empty() {
             return self.told(message).await;
         }
-        let after_ms = self.gate.now().millis_since(message.created_at);
-        self.gate.metrics().record(&placet_gate::ports::Measurement::Notified { after_ms });
-        self.store().replace(&message.id, &follow).await?;
-        Ok(Progress::Done)
+        // First what follows: whoever dies in between tells the same person again, who then has it already.
+        if let Some(first) = follow.first() {
+            self.store().replace(&first.id, &follow).await?;
+        }
+        self.told(message).await
     }
 
     /// The next channel after `nudge`, and a reminder: for people whose policy entry orders their channels.

@@ -30,8 +30,8 @@ use placet_core::id::{ApprovalId, ClientId, HookId, RequestKey, ReviewerId};
 use placet_core::request::Request;
 use placet_gate::Fault;
 use placet_gate::ports::{
-    Clock, Closing, Commit, Committed, Hook, OutboxMessage, PolicyRecord, SentMessage, Store, StoreQuery,
-    Watch,
+    Clock, Closing, Commit, Committed, Hook, OutboxMessage, PastMessage, PolicyRecord, SentMessage, Store,
+    StoreQuery, Watch,
 };
 
 pub use tables::{DUE_INDEX, Keep, LISTED_INDEX, TTL_ATTRIBUTE, Tables, create};
@@ -115,6 +115,14 @@ impl Store for DynamoStore {
 
     async fn tally(&self, name: &str, until: Timestamp) -> Result<u32, Fault> {
         self.0.tally(name, until).await
+    }
+
+    async fn end_message(&self, past: &PastMessage) -> Result<(), Fault> {
+        self.0.end_message(past).await
+    }
+
+    async fn past_messages(&self, day: i64) -> Result<Vec<PastMessage>, Fault> {
+        self.0.past_messages(day).await
     }
 
     async fn list(&self, query: &StoreQuery) -> Result<Vec<Request>, Fault> {

@@ -155,6 +155,7 @@ impl Gate {
                     decision: button.decision,
                     reason: press.reason.clone(),
                     channel,
+                    opened_at: None,
                 };
                 Ok(match request.vote(&input, policy, now)? {
                     VoteOutcome::Changed(transition) => Step::Write(transition),

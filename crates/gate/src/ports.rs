@@ -17,7 +17,7 @@ use placet_core::request::{ApprovalRequest, Request, RequestState, Status};
 
 use crate::Fault;
 pub use crate::hooks::{Hook, HookEvent};
-pub use crate::outbox::{OutboxMessage, OutboxPayload, OutboxSubject};
+pub use crate::outbox::{MessageEnd, OutboxMessage, OutboxPayload, OutboxSubject, PastMessage};
 pub use crate::sent::SentMessage;
 
 /// How many pending requests a [`Store::pending_digest`] covers.
@@ -68,6 +68,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// Counts one more of that name, and returns how many there are by now. It is forgotten some time after `until`.
     async fn tally(&self, name: &str, until: Timestamp) -> Result<u32, Fault>;
+
+    /// Forgets a message as `ack` does, and remembers how it ended: the first end that is told stays.
+    async fn end_message(&self, past: &PastMessage) -> Result<(), Fault>;
+
+    /// How messages ended that were about approvals of that UTC day, counted from 1970-01-01: by their ids, each once.
+    async fn past_messages(&self, day: i64) -> Result<Vec<PastMessage>, Fault>;
 
     /// A client's requests, newest first.
     async fn list(&self, query: &StoreQuery) -> Result<Vec<Request>, Fault>;

@@ -22,8 +22,8 @@ use placet_core::id::{ApprovalId, ClientId, HookId, RequestKey, ReviewerId};
 use placet_core::request::Request;
 use placet_gate::Fault;
 use placet_gate::ports::{
-    Clock, Closing, Commit, Committed, DIGEST_LIMIT, Hook, OutboxMessage, PolicyRecord, SentMessage, Store,
-    StoreQuery, Watch,
+    Clock, Closing, Commit, Committed, DIGEST_LIMIT, Hook, OutboxMessage, PastMessage, PolicyRecord,
+    SentMessage, Store, StoreQuery, Watch,
 };
 
 pub use operate::{OpenFromBefore, check_database, copy_database, has_records};
@@ -178,6 +178,14 @@ impl Store for SqliteStore {
 
     async fn tally(&self, name: &str, until: Timestamp) -> Result<u32, Fault> {
         self.0.writer.run(writes::Tally { name: name.to_owned(), until }).await
+    }
+
+    async fn end_message(&self, past: &PastMessage) -> Result<(), Fault> {
+        self.0.writer.run(writes::EndMessage::prepare(past)?).await
+    }
+
+    async fn past_messages(&self, day: i64) -> Result<Vec<PastMessage>, Fault> {
+        self.scan(move |tables| rows::past_messages(tables, day)).await
     }
 
     async fn list(&self, query: &StoreQuery) -> Result<Vec<Request>, Fault> {

@@ -1,15 +1,11 @@
--- What was sent where, so that a message can be brought up to date. `v` is the version of what `sent` says.
-CREATE TABLE sent (
+-- How messages about approvals ended. The ids of approvals begin with their time, so a day is one range of this table.
+CREATE TABLE past_messages (
   approval_id TEXT NOT NULL,
-  name TEXT NOT NULL,
+  id TEXT NOT NULL,
   v INTEGER NOT NULL,
-  sent TEXT NOT NULL,
-  PRIMARY KEY (approval_id, name)
-) STRICT, WITHOUT ROWID;
-
--- How often something happened, for a while: messages to one person in one minute.
-CREATE TABLE tallies (
-  name TEXT PRIMARY KEY,
-  count INTEGER NOT NULL,
-  until INTEGER NOT NULL
+  payload TEXT NOT NULL,
+  is_delivered INTEGER NOT NULL,
+  created_at INTEGER NOT NULL,
+  ended_at INTEGER NOT NULL,
+  PRIMARY KEY (approval_id, id)
 ) STRICT, WITHOUT ROWID;
