@@ -242,7 +242,9 @@ def send_press(gate, payload, secret=SIGNING_SECRET, at=None, headers=None):
 def texts(value):
     """Every text in a JSON value, joined."""
     if isinstance(value, dict):
-        return "\n".join(filter(None, (texts(one) for name, one in value.items() if name in ("text", "elements", "label"))))
+        return "\n".join(
+            filter(None, (texts(one) for name, one in value.items() if name in ("text", "elements", "label")))
+        )
     if isinstance(value, list):
         return "\n".join(filter(None, map(texts, value)))
     return value if isinstance(value, str) else ""

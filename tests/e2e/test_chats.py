@@ -90,7 +90,9 @@ def telegram():
 
 
 def set_slack(gate, slack, **options):
-    ran = gate.cli("channel", "set", "slack", "--api-url", f"{slack.url}/api", stdin=f"{BOT_TOKEN}\n{SIGNING_SECRET}\n", **options)
+    ran = gate.cli(
+        "channel", "set", "slack", "--api-url", f"{slack.url}/api", stdin=f"{BOT_TOKEN}\n{SIGNING_SECRET}\n", **options
+    )
     assert ran.returncode == 0, ran
     return ran
 
@@ -214,7 +216,11 @@ def test_a_foreign_user_is_refused_once_in_the_trail_and_every_time_in_words(cha
     assert all(user == EVE and "not yours" in text for _, user, text in chats.slack.whispers)
     refused = [entry for entry in entries(chats, asked) if entry["event"] == "chat.refused"]
     assert sorted(entry["channel"] for entry in refused) == ["slack", "telegram"]
-    assert not any(entry["approved"] for entry in refused) and EVE not in json.dumps(refused) and str(EVES) not in json.dumps(refused)
+    assert (
+        not any(entry["approved"] for entry in refused)
+        and EVE not in json.dumps(refused)
+        and str(EVES) not in json.dumps(refused)
+    )
     assert chats.agent.state(asked["request_id"])["status"] == "pending"
 
 
@@ -231,12 +237,16 @@ def test_a_press_must_be_signed_by_slack_just_now_over_these_bytes(chats):
     now = int(time.time())
     check_problem(send_press(chats, payload, secret="0" * 32), 401, "invalid_signature")
     check_problem(send_press(chats, payload, headers={"X-Slack-Signature": "v0=" + "0" * 64}), 401, "invalid_signature")
-    check_problem(send_press(chats, payload, headers={"X-Slack-Request-Timestamp": str(now + 1)}), 401, "invalid_signature")
+    check_problem(
+        send_press(chats, payload, headers={"X-Slack-Request-Timestamp": str(now + 1)}), 401, "invalid_signature"
+    )
     for off in (-310, 310):
         check_problem(send_press(chats, payload, at=now + off), 401, "clock_skew")
     for name in ("X-Slack-Signature", "X-Slack-Request-Timestamp"):
         check_problem(send_press(chats, payload, headers={name: ""}), 401, "invalid_signature")
-    other = chats.slack.payload(bobs, "placet.approve", BOB, team={"id": "T0OTHER"}, user={"id": BOB, "team_id": "T0OTHER"})
+    other = chats.slack.payload(
+        bobs, "placet.approve", BOB, team={"id": "T0OTHER"}, user={"id": BOB, "team_id": "T0OTHER"}
+    )
     check_problem(send_press(chats, other), 403, "forbidden")
     assert chats.agent.state(asked["request_id"])["status"] == "pending"
 
@@ -268,14 +278,20 @@ def test_a_replayed_press_changes_nothing(chats):
 def test_what_is_no_press_of_ours_is_taken_and_ignored(chats):
     asked, bobs, carols = ask(chats)
     for changes in (
-        {"type": "view_submission"}, {"actions": []}, {"actions": None}, {"user": None}, {"container": None},
+        {"type": "view_submission"}, {"actions": []}, {"actions": None}, {"user": None},
         {"actions": [{"type": "button", "action_id": "other", "value": "x"}]},
         {"actions": [{"type": "button", "action_id": "placet.open", "url": "https://x"}]},
         {"actions": [{"type": "button", "action_id": "placet.approve", "value": "a" * 2000}]},
         {"actions": [{"type": "button", "action_id": "placet.approve", "value": None}]},
     ):  # fmt: skip
         assert chats.slack.press(chats, bobs, "placet.approve", BOB, **changes).status == 200, changes
-    for update in ({}, {"update_id": 1}, {"message": {}}, {"callback_query": {"id": "1"}}, {"callback_query": {"id": "1", "data": 7}}):
+    for update in (
+        {},
+        {"update_id": 1},
+        {"message": {}},
+        {"callback_query": {"id": "1"}},
+        {"callback_query": {"id": "1", "data": 7}},
+    ):
         assert send_update(chats, update, chats.telegram_secret).status == 200, update
     assert chats.agent.state(asked["request_id"])["status"] == "pending"
 
@@ -360,7 +376,9 @@ def test_a_press_at_the_deadline_itself_has_one_outcome(chats):
         lambda: send_press(chats, press),
         lambda: chats.telegram.press(chats, chats.telegram_secret, carols, "Approve", CAROLS),
     ] if (press := _payload_or_none(chats, bobs)) else [lambda: None])  # fmt: skip
-    state = wait_until(lambda: (s := chats.agent.state(asked["request_id"]))["status"] != "pending" and s, 10, "the end")
+    state = wait_until(
+        lambda: (s := chats.agent.state(asked["request_id"]))["status"] != "pending" and s, 10, "the end"
+    )
     words = "Expired" if state["status"] == "expired" else "Approved by"
     settled(chats, bobs, carols, words)
 
@@ -401,7 +419,12 @@ def test_a_message_is_sent_once_though_the_gate_is_killed_while_slack_is_away(ch
 def test_a_get_of_every_url_of_every_message_changes_nothing(chats):
     _, bobs, carols = ask(chats)
     urls = {chats.slack.buttons(bobs)["placet.open"]["url"], chats.telegram.buttons(carols)["Open the page"]["url"]}
-    urls |= set(re.findall(r"https?://[^\s\"\\>]+", json.dumps([list(chats.slack.messages.values()), list(chats.telegram.messages.values())])))
+    urls |= set(
+        re.findall(
+            r"https?://[^\s\"\\>]+",
+            json.dumps([list(chats.slack.messages.values()), list(chats.telegram.messages.values())]),
+        )
+    )
     assert all(url.startswith("https://gate.example.com/r/") for url in urls), urls
     wait_until(lambda: not chats.query("SELECT id FROM outbox"), 10, "an empty outbox")
     before = chats.dump()
@@ -524,7 +547,9 @@ def test_quiet_hours_hold_a_message_back_unless_the_rule_is_urgent(bobs_gate):
     gate.agent.asked()
     gate.agent.asked("urgent.pay")
     gate.slack.wait(BOB)
-    due = wait_until(lambda: gate.query("SELECT due_at, attempt FROM outbox WHERE payload LIKE '%notify%'"), 10, "the row")
+    due = wait_until(
+        lambda: gate.query("SELECT due_at, attempt FROM outbox WHERE payload LIKE '%notify%'"), 10, "the row"
+    )
     assert len(gate.slack.to(BOB)) == 1 and due[0][1] == 0 and due[0][0] / 1000 - time.time() > 1800
 
 
@@ -591,10 +616,23 @@ def test_secrets_are_set_from_standard_input_kept_private_and_backed_up(local_ga
     assert json.loads(kept.read_text()) == {}
 
 
-@pytest.mark.parametrize("stdin", ["", "xoxb-1\n", "xoxp-1-2-abc\n" + SIGNING_SECRET, f"{BOT_TOKEN}\nnot a secret\n", f"{BOT_TOKEN}\n{SIGNING_SECRET}\nmore\n"])
+@pytest.mark.parametrize(
+    "stdin",
+    [
+        "",
+        "xoxb-1\n",
+        "xoxp-1-2-abc\n" + SIGNING_SECRET,
+        f"{BOT_TOKEN}\nnot a secret\n",
+        f"{BOT_TOKEN}\n{SIGNING_SECRET}\nmore\n",
+    ],
+)
 def test_what_is_no_secret_of_slacks_is_refused_and_not_repeated(local_gate, stdin):
     ran = local_gate(POLICY).cli("channel", "set", "slack", "--unchecked", stdin=stdin)
-    assert ran.returncode in (1, 2) and "xoxp-1-2-abc" not in ran.stderr and "not a secret" not in ran.stderr.replace("not a signing secret", "")
+    assert (
+        ran.returncode in (1, 2)
+        and "xoxp-1-2-abc" not in ran.stderr
+        and "not a secret" not in ran.stderr.replace("not a signing secret", "")
+    )
 
 
 def test_a_token_that_slack_does_not_take_changes_nothing(local_gate, slack):
