@@ -276,7 +276,7 @@ def test_a_replayed_press_changes_nothing(chats):
 
 
 def test_what_is_no_press_of_ours_is_taken_and_ignored(chats):
-    asked, bobs, carols = ask(chats)
+    asked, bobs, _ = ask(chats)
     for changes in (
         {"type": "view_submission"}, {"actions": []}, {"actions": None}, {"user": None},
         {"actions": [{"type": "button", "action_id": "other", "value": "x"}]},
@@ -318,7 +318,7 @@ def test_slack_that_asks_to_wait_or_fails_is_tried_again(chats):
         (429, {}, {"ok": False, "error_code": 429, "parameters": {"retry_after": 1}}),
         (502, {}, {"ok": False, "error_code": 502, "description": "Bad Gateway"}),
     )
-    asked = chats.agent.asked()
+    chats.agent.asked()
     carols = chats.telegram.wait(CAROLS, seconds=30)[-1]
     bobs = chats.slack.wait(BOB, seconds=30)[-1]
     assert len(chats.slack.to(BOB)) == len(chats.telegram.to(CAROLS)) == 1
@@ -439,7 +439,7 @@ def test_a_get_of_every_url_of_every_message_changes_nothing(chats):
 
 
 def test_no_secret_and_no_address_is_in_the_log_or_the_trail(chats):
-    asked, bobs, carols = ask(chats)
+    _, bobs, carols = ask(chats)
     chats.slack.next("chat.update", (200, {}, {"ok": False, "error": "invalid_auth"}))
     chats.slack.press(chats, bobs, "placet.approve", BOB)
     wait_until(lambda: "Approved by Bob" in chats.telegram.shows(carols), 10, "Telegram's message")

@@ -95,8 +95,14 @@ impl Metrics for EmfMetrics {
     fn record(&self, measurement: &Measurement<'_>) {
         match measurement {
             Measurement::Asked => self.count("Asked"),
-            Measurement::Notified { after_ms } => {
+            Measurement::Notified { channel: _, after_ms } => {
                 self.write(&[("TimeToNotify", "Milliseconds", *after_ms)], &[]);
+            }
+            Measurement::Opened { after_ms } => {
+                self.write(&[("TimeToOpen", "Milliseconds", *after_ms)], &[]);
+            }
+            Measurement::Released { after_ms } => {
+                self.write(&[("TimeToRelease", "Milliseconds", *after_ms)], &[]);
             }
             Measurement::Ended { rule, status, after_ms } => {
                 let dimensions = [("Rule", rule.unwrap_or("none")), ("Status", status.as_str())];

@@ -14,6 +14,7 @@ use placet_core::request::{
 };
 
 use crate::commit::Step;
+use crate::ports::Measurement;
 use crate::{Error, Gate};
 
 /// How many generations of links of people who have left the policy are recognised, to say that a link has expired.
@@ -106,7 +107,7 @@ impl Gate {
         let opened_at =
             Some(link.minted_nonce(&epoch, unverified_nonce, self.clock.now()).ok_or_else(stale)?);
         let input = VoteInput { reviewer: reviewer.clone(), decision, reason, channel, opened_at };
-        let (request, _) = self
+        let (request, is_new) = self
             .change_loaded(request, &policy, |request, policy, now| {
                 // Between two tries the request could have been purged and asked anew: the link is of the old one.
                 // And a policy that has just come into force may have voided the link.
@@ -121,6 +122,10 @@ impl Gate {
                 })
             })
             .await?;
+        if let (true, Some(opened_at)) = (is_new, opened_at) {
+            let after_ms = opened_at.millis_since(request.asked().created_at).max(0);
+            self.metrics.record(&Measurement::Opened { after_ms });
+        }
         let now = self.clock.now();
         Ok(seen_by(&link, &epoch, request.into(), policy, reviewer, now))
     }

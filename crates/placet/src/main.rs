@@ -24,6 +24,7 @@ mod logs;
 mod mail;
 mod mail_channel;
 mod mcp;
+mod metrics;
 mod operator;
 mod pages;
 mod proxy;

@@ -2,7 +2,8 @@
 (() => {
   // A page from the back button's memory shows an old state.
   addEventListener('pageshow', (event) => { if (event.persisted) location.reload(); });
-  const form = document.querySelector('form');
+  // The form of an end page has no deadline, and needs no script.
+  const form = document.querySelector('form[data-deadline]');
   if (!form) return;
   const left = document.getElementById('left');
   const said = document.getElementById('said');
