@@ -40,6 +40,7 @@ use crate::Timestamp;
 use crate::grammar::HostPattern;
 use crate::id::{ClientId, ReviewerId};
 use crate::token::TokenKind;
+use crate::words::{FieldPath, TitleTemplate};
 
 /// The longest that a request may wait, in milliseconds: 30 days.
 pub const MAX_WAIT_MS: i64 = 30 * crate::time::DAY_MS;
@@ -253,6 +254,17 @@ pub struct Rule {
     pub action: RuleAction,
     /// How long its approvals may be acted on, in seconds.
     pub valid_for_seconds: i64,
+    /// How its requests are put to people.
+    pub wording: Wording,
+}
+
+/// How a request is put to people. It keeps the wording of the rule that it hit when it was asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wording {
+    /// Its title; without one, the gate makes it from action and payload.
+    pub title: Option<TitleTemplate>,
+    /// The fields that nobody may see.
+    pub mask: Vec<FieldPath>,
 }
 
 /// What a rule does.
@@ -308,6 +320,7 @@ pub struct ApprovalTerms {
     pub stages: Vec<Stage>,
     /// Whether the client's owner may approve.
     pub owner_may_approve: bool,
+<<<<<<< HEAD
     /// Whether reviewers are told in their quiet hours, too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub urgent: bool,
@@ -317,6 +330,20 @@ impl ApprovalTerms {
     /// Whether a reviewer may decide by a button in a chat. Rules that ask for more than a yes or no send only the link.
     pub const fn decides_in_chat(&self) -> bool {
         true
+=======
+    /// Whether who approves types the digest's last four characters.
+    #[serde(default)]
+    pub confirm: bool,
+    /// The fields of the payload that who approves may change.
+    #[serde(default)]
+    pub editable: Vec<FieldPath>,
+}
+
+impl ApprovalTerms {
+    /// Whether an approval needs the page: a button in a chat has no room for what else must be given.
+    pub fn needs_page(&self) -> bool {
+        self.confirm || !self.editable.is_empty()
+>>>>>>> main
     }
 }
 

@@ -1,5 +1,6 @@
 //! The stages of a rule that asks: whom, for how long, and within which hours.
 
+use super::wording::read_paths;
 use super::{key_fault, queue_name};
 use crate::policy::diagnostic::closest;
 use crate::policy::toml_tree::{Node, Table};
@@ -13,7 +14,12 @@ pub(super) fn read_terms(
 ) -> Option<ApprovalTerms> {
     let approvals = table.get("approvals").map_or(Some(1), |node| node.number(1, 100));
     let owner_may_approve = table.get("owner_may_approve").map_or(Some(false), |node| node.flag());
+<<<<<<< HEAD
     let urgent = table.get("urgent").map_or(Some(false), |node| node.flag());
+=======
+    let confirm = table.get("confirm").map_or(Some(false), |node| node.flag());
+    let editable = read_paths(table, "editable");
+>>>>>>> main
     let items = stages.items();
     if items.is_empty() {
         stages.fault("a rule that asks needs at least one stage");
@@ -39,7 +45,17 @@ pub(super) fn read_terms(
         let message = format!("the rule needs {approvals} approvals, but its stages have {people} reviewers");
         key_fault(table, "approvals", message);
     }
+<<<<<<< HEAD
     Some(ApprovalTerms { approvals, stages: read, owner_may_approve: owner_may_approve?, urgent: urgent? })
+=======
+    Some(ApprovalTerms {
+        approvals,
+        stages: read,
+        owner_may_approve: owner_may_approve?,
+        confirm: confirm?,
+        editable: editable?,
+    })
+>>>>>>> main
 }
 
 fn read_stage(node: &Node<'_, '_>, reviewers: &[Reviewer], clients: &[Client]) -> Option<Stage> {
