@@ -4,7 +4,7 @@
 
 use placet_core::Timestamp;
 use placet_core::chat::ChatButton;
-use placet_core::policy::{ApprovalTerms, Decision, Policy, Reviewer};
+use placet_core::policy::{Decision, Policy, Reviewer};
 use placet_core::request::{Decider, Outcome, Request, Standing, Status};
 use placet_core::words::{self, May, Zone, unlinked_in_chat};
 
@@ -81,16 +81,16 @@ impl Card {
         now: Timestamp,
     ) -> Self {
         let (asked, state) = (request.asked(), request.state());
-        let payload = asked.payload.value();
+        let payload = asked.shown(state.payload(asked));
         let client = policy.client(&asked.client).map_or(asked.client.as_str(), |client| &client.name);
         let needed = asked.approvals_needed();
         let foreseen = placet_core::request::Foreseen::from(request.clone());
         let counted = foreseen.approvals_counted(policy);
         Self {
-            headline: in_chat(&words::headline(&asked.action, &payload)),
+            headline: in_chat(&asked.title_of(state.payload(asked)).line()),
             details: in_chat(words::payload_text(&payload).trim_end()),
             client: unlinked_in_chat(client),
-            agents_words: unlinked_in_chat(&asked.summary),
+            agents_words: unlinked_in_chat(&asked.shown_summary()),
             rule: unlinked_in_chat(asked.rule.as_deref().unwrap_or("none")),
             action: unlinked_in_chat(&asked.action),
             approvals: (needed > 1).then_some((counted, needed)),
@@ -143,7 +143,7 @@ fn stands(request: &Request, reviewer: Option<&Reviewer>, policy: &Policy, now: 
     let button = |decision| {
         ChatButton { key: request.key(), approval_id: asked.approval_id.clone(), decision }.write()
     };
-    let in_chat = asked.terms.as_ref().is_some_and(ApprovalTerms::decides_in_chat);
+    let in_chat = asked.terms.as_ref().is_some_and(|terms| !terms.needs_page());
     let buttons = in_chat.then(|| Buttons {
         approve: (may == May::Decide).then(|| button(Decision::Approve)),
         reject: button(Decision::Reject),

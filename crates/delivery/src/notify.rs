@@ -149,6 +149,7 @@ impl Worker {
         let now = self.gate.now();
         let about = Message {
             asked,
+            state: request.state(),
             stage: ask.stage,
             reviewer: person,
             standing,

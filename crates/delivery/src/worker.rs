@@ -138,54 +138,8 @@ impl Worker {
     async fn tell(&self, message: &OutboxMessage, request: &Request) -> Result<Progress, Error> {
         match &message.payload {
             OutboxPayload::Notify { stage, reviewer, channel } => {
-<<<<<<< HEAD
                 let ask = Ask { stage: *stage, reviewer, channel, why: Why::Asked };
                 self.ask(message, request, &ask).await
-=======
-                let policy = self.gate.policy().await?;
-                let (Some(person), true) = (policy.reviewer(reviewer), waits_in(request, *stage)) else {
-                    return self.ack(message).await;
-                };
-                let standing = request.standing(reviewer, &policy, self.gate.now());
-                if standing == Standing::Nothing {
-                    return self.ack(message).await;
-                }
-                let asked = request.asked();
-                let link = self.gate.link(asked, reviewer, &policy).await?;
-                let url = format!("{}/r/{link}", self.gate.base_url(&policy));
-                let client_name = policy
-                    .client(&asked.client)
-                    .map_or_else(|| asked.client.to_string(), |client| client.name.clone());
-                let about = Message {
-                    asked,
-                    state: request.state(),
-                    stage: *stage,
-                    reviewer: person,
-                    standing,
-                    client_name: &client_name,
-                    url: &url,
-                    now: self.gate.now(),
-                };
-                let letter = letter(&about, channel);
-                let notification = Notification {
-                    id: message.id.clone(),
-                    approval_id: asked.approval_id.clone(),
-                    stage: stage.saturating_add(1),
-                    reviewer: reviewer.clone(),
-                    channel: channel.clone(),
-                    address: person.address(channel).map(str::to_owned),
-                    subject: letter.subject,
-                    text: letter.text,
-                    html: letter.html,
-                    url,
-                };
-                match self.parts.channels.send(&notification).await {
-                    SendOutcome::Delivered => self.told(message).await,
-                    SendOutcome::Retry(reason) | SendOutcome::Unreachable(reason) => {
-                        self.tell_later(message, &reason).await
-                    }
-                }
->>>>>>> main
             }
             OutboxPayload::Nudge { stage, reviewer, channel } => {
                 let ask = Ask { stage: *stage, reviewer, channel, why: Why::Nudged };

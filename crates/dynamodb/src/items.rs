@@ -315,7 +315,6 @@ pub(crate) fn hook(item: &Item) -> Result<Hook, Fault> {
     stored::read_hook(check_format(item)?, string(item, HOOK)?).map_err(stored::fault)
 }
 
-<<<<<<< HEAD
 /// The partition of the messages about an approval that people have got.
 pub(crate) fn sent_partition(approval: &ApprovalId) -> String {
     format!("sent#{approval}")
@@ -336,7 +335,8 @@ pub(crate) fn sent(item: &Item) -> Result<SentMessage, Fault> {
 /// Where a tally lies.
 pub(crate) fn tally_address(name: &str) -> Item {
     address(format!("tally#{name}"), "n")
-=======
+}
+
 /// In how many places it is marked that a version of the policy is installed.
 ///
 /// Every act checks that no newer policy has come, and DynamoDB cancels transactions that meet at one item: with a single
@@ -351,7 +351,6 @@ pub(crate) fn policy_mark_address(mark: u32, version: u32) -> Item {
 /// All marks of a version of the policy.
 pub(crate) fn policy_marks(version: u32) -> impl Iterator<Item = Item> {
     (0..POLICY_MARKS).map(move |mark| new_item(policy_mark_address(mark, version)))
->>>>>>> main
 }
 
 /// Where a version of the policy lies. Ten digits: every `u32` has its place in the order.

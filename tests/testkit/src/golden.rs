@@ -10,14 +10,10 @@ use placet_core::audit::{AuditEntry, AuditEventKind, ChainHead, Channel};
 use placet_core::id::{ApprovalId, HookId, RequestId};
 use placet_core::payload::Payload;
 use placet_core::policy::{Decision, Policy};
-<<<<<<< HEAD
-use placet_core::request::{Canceller, GivenUp, NewRequest, Request, Transition, VoteInput, VoteOutcome};
-use placet_gate::ChatWord;
-=======
 use placet_core::request::{
     Canceller, Given, GivenUp, NewRequest, Request, Transition, VoteInput, VoteOutcome,
 };
->>>>>>> main
+use placet_gate::ChatWord;
 use placet_gate::alert::Alert;
 use placet_gate::ports::{Hook, HookEvent, OutboxMessage, OutboxPayload, OutboxSubject};
 use serde_json::json;

@@ -320,17 +320,9 @@ pub struct ApprovalTerms {
     pub stages: Vec<Stage>,
     /// Whether the client's owner may approve.
     pub owner_may_approve: bool,
-<<<<<<< HEAD
     /// Whether reviewers are told in their quiet hours, too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub urgent: bool,
-}
-
-impl ApprovalTerms {
-    /// Whether a reviewer may decide by a button in a chat. Rules that ask for more than a yes or no send only the link.
-    pub const fn decides_in_chat(&self) -> bool {
-        true
-=======
     /// Whether who approves types the digest's last four characters.
     #[serde(default)]
     pub confirm: bool,
@@ -343,7 +335,6 @@ impl ApprovalTerms {
     /// Whether an approval needs the page: a button in a chat has no room for what else must be given.
     pub fn needs_page(&self) -> bool {
         self.confirm || !self.editable.is_empty()
->>>>>>> main
     }
 }
 

@@ -253,13 +253,11 @@ struct StoredTerms {
     stages: Vec<StoredStage>,
     owner_may_approve: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-<<<<<<< HEAD
     urgent: bool,
-=======
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     confirm: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     editable: Vec<FieldPath>,
->>>>>>> main
 }
 
 #[derive(Serialize, Deserialize)]
@@ -385,12 +383,9 @@ impl StoredTerms {
             approvals: terms.approvals,
             stages,
             owner_may_approve: terms.owner_may_approve,
-<<<<<<< HEAD
             urgent: terms.urgent,
-=======
             confirm: terms.confirm,
             editable: terms.editable.clone(),
->>>>>>> main
         }
     }
 
@@ -409,12 +404,9 @@ impl StoredTerms {
             approvals: self.approvals,
             stages,
             owner_may_approve: self.owner_may_approve,
-<<<<<<< HEAD
             urgent: self.urgent,
-=======
             confirm: self.confirm,
             editable: self.editable,
->>>>>>> main
         })
     }
 }

@@ -66,11 +66,7 @@ pub(super) fn read_rule(
             None
         }
     };
-<<<<<<< HEAD
-    for key in ["approvals", "owner_may_approve", "urgent"] {
-=======
-    for key in ["approvals", "owner_may_approve", "confirm", "editable"] {
->>>>>>> main
+    for key in ["approvals", "owner_may_approve", "urgent", "confirm", "editable"] {
         // Read here in any case, so that a typo elsewhere in the rule lists every key that it could have been.
         let node = table.get(key);
         if let (Some(RuleAction::Decide(_)), Some(node)) = (&action, node) {

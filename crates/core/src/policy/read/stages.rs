@@ -14,12 +14,9 @@ pub(super) fn read_terms(
 ) -> Option<ApprovalTerms> {
     let approvals = table.get("approvals").map_or(Some(1), |node| node.number(1, 100));
     let owner_may_approve = table.get("owner_may_approve").map_or(Some(false), |node| node.flag());
-<<<<<<< HEAD
     let urgent = table.get("urgent").map_or(Some(false), |node| node.flag());
-=======
     let confirm = table.get("confirm").map_or(Some(false), |node| node.flag());
     let editable = read_paths(table, "editable");
->>>>>>> main
     let items = stages.items();
     if items.is_empty() {
         stages.fault("a rule that asks needs at least one stage");
@@ -45,17 +42,14 @@ pub(super) fn read_terms(
         let message = format!("the rule needs {approvals} approvals, but its stages have {people} reviewers");
         key_fault(table, "approvals", message);
     }
-<<<<<<< HEAD
-    Some(ApprovalTerms { approvals, stages: read, owner_may_approve: owner_may_approve?, urgent: urgent? })
-=======
     Some(ApprovalTerms {
         approvals,
         stages: read,
         owner_may_approve: owner_may_approve?,
+        urgent: urgent?,
         confirm: confirm?,
         editable: editable?,
     })
->>>>>>> main
 }
 
 fn read_stage(node: &Node<'_, '_>, reviewers: &[Reviewer], clients: &[Client]) -> Option<Stage> {
