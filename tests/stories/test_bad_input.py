@@ -24,6 +24,7 @@ HOOKS, HOOK = "/v1/hooks", "/v1/hooks/{hook_id}"
 RECEIPT = "/v1/requests/{request_id}/receipt"
 AUDIT, CHECKPOINT, HORIZON, TILE = "/v1/audit", "/v1/log/checkpoint", "/v1/log/horizon", "/v1/log/tile/{path}"
 PAGE, INBOX = "/r/{link}", "/inbox/{link}"
+SLACK, TELEGRAM = "/v1/slack/interactions", "/v1/telegram/updates"
 EVENTS, MANIFEST = "/inbox/{link}/events", "/inbox/{link}/app.webmanifest"
 
 
@@ -179,6 +180,12 @@ REFUSALS = [
     ("POST", PAGE, "JSON for a form", lambda s: s.link.post_fields(b'{"decision":"approve"}', content_type="application/json"), (415, 422), None),
     ("POST", PAGE, "a megabyte", lambda s: s.link.post("approve", s.link.nonce(), "x" * 2**20), (413, 422), None),
     ("GET", INBOX, "forged", lambda s: s.http.send("GET", "/inbox/forged", {"Accept": "application/json"}), 404, "not_found"),
+    ("POST", SLACK, "not signed", lambda s: s.http.send("POST", SLACK, {}, b"payload={}"), 401, "invalid_signature"),
+    ("POST", SLACK, "wrong signature", lambda s: s.http.send("POST", SLACK, {"X-Slack-Request-Timestamp": str(int(time.time())), "X-Slack-Signature": "v0=" + "0" * 64}, b"payload={}"), 401, "invalid_signature"),
+    ("POST", SLACK, "wrong method", lambda s: s.http.send("GET", SLACK), 405, None),
+    ("POST", TELEGRAM, "no secret token", lambda s: s.http.send("POST", TELEGRAM, {}, b"{}"), 401, "invalid_signature"),
+    ("POST", TELEGRAM, "another secret token", lambda s: s.http.send("POST", TELEGRAM, {"X-Telegram-Bot-Api-Secret-Token": "x"}, b"{}"), 401, "invalid_signature"),
+    ("POST", TELEGRAM, "wrong method", lambda s: s.http.send("GET", TELEGRAM), 405, None),
     ("POST", INBOX, "forged", lambda s: Inbox(s.http, "/inbox/forged").post("approve", ["x~y"]), 404, "not_found"),
     ("POST", INBOX, "no row", lambda s: s.inbox.post("approve", []), 422, "invalid_request"),
     ("POST", INBOX, "no decision", lambda s: s.inbox.post(None, [s.inbox.row(s.link)]), 422, "invalid_request"),
@@ -218,6 +225,7 @@ def test_every_route_of_the_document_has_a_refusal(gate):
         ("POST", REDEEM), ("POST", HOOKS), ("DELETE", HOOK), ("GET", PAGE), ("POST", PAGE), ("GET", INBOX),
         ("GET", "/.well-known/jwks.json"), ("GET", "/healthz"), ("GET", "/openapi.json"), ("GET", RECEIPT), ("GET", AUDIT),
         ("GET", CHECKPOINT), ("GET", TILE),
+        ("POST", SLACK), ("POST", TELEGRAM),
     }  # fmt: skip
     assert contract <= routes, contract - routes
     assert routes <= {(row[0], row[1]) for row in REFUSALS}, routes - {(row[0], row[1]) for row in REFUSALS}

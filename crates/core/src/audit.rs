@@ -52,6 +52,9 @@ pub enum AuditEventKind {
     /// A callback was given up.
     #[serde(rename = "callback.given_up")]
     CallbackGivenUp,
+    /// Somebody who is not one of the reviewers pressed a button in a chat. Nothing was decided.
+    #[serde(rename = "chat.refused")]
+    ChatRefused,
     /// Another policy came into force.
     #[serde(rename = "policy.installed")]
     PolicyInstalled,
@@ -83,6 +86,7 @@ impl AuditEventKind {
             Self::StageReassigned => "stage.reassigned",
             Self::StageDeserted => "stage.deserted",
             Self::CallbackGivenUp => "callback.given_up",
+            Self::ChatRefused => "chat.refused",
             Self::PolicyInstalled => "policy.installed",
             Self::KeysRotated => "keys.rotated",
         }
@@ -97,6 +101,10 @@ pub enum Channel {
     Api,
     /// The review page.
     Page,
+    /// A button in Slack.
+    Slack,
+    /// A button in Telegram.
+    Telegram,
     /// A row of the inbox.
     Inbox,
     /// A rule that decides alone.

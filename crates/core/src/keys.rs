@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::Timestamp;
-use crate::id::ClientId;
+use crate::id::{ClientId, ReviewerId};
 use crate::payload::hex;
 
 /// Number of a master key; one more at every rotation.
@@ -89,6 +89,14 @@ impl Epoch {
     /// `generation` is the client's policy entry's; raising it revokes that client's older secret.
     pub fn client_secret(&self, client: &ClientId, generation: u32) -> ClientSecret {
         let key = self.derive("client-secret", &format!("{client}\n{generation}"));
+        ClientSecret(Zeroizing::new(format!("whsec_{}", hex(key.expose()))))
+    }
+
+    /// The secret that messages to that reviewer's `webhook` are signed with.
+    ///
+    /// `generation` is the reviewer's policy entry's; raising it revokes the older secret together with their links.
+    pub fn reviewer_secret(&self, reviewer: &ReviewerId, generation: u32) -> ClientSecret {
+        let key = self.derive("reviewer-webhook", &format!("{reviewer}\n{generation}"));
         ClientSecret(Zeroizing::new(format!("whsec_{}", hex(key.expose()))))
     }
 

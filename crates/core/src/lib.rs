@@ -5,6 +5,7 @@
 
 pub mod admin_link;
 pub mod audit;
+pub mod chat;
 mod fault;
 #[cfg(feature = "grammar")]
 pub mod grammar;

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use placet_core::id::{ApprovalId, ReviewerId};
 
+use crate::card::Card;
+
 /// Something that a reviewer is told. It holds their link, so it is not for the log.
 #[derive(Clone)]
 pub struct Notification {
     /// Names this message on every try: approval, stage, channel and reviewer.
     pub id: String,
-    /// The approval it is about.
+    /// The approval it is about; the empty one of a digest is about several.
     pub approval_id: ApprovalId,
     /// Number of the stage, from 1.
     pub stage: usize,
@@ -32,17 +34,42 @@ pub struct Notification {
     pub html: String,
     /// The link alone.
     pub url: String,
+    /// The same by its parts, for channels that lay it out themselves.
+    pub card: Card,
 }
 
 /// How a channel took a notification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SendOutcome {
-    /// The next system on the way has it.
-    Delivered,
+    /// The next system on the way has it. With where it is, for channels that can change what they sent.
+    Delivered(Option<String>),
+    /// The medium is there and says when it takes more, in milliseconds from now. No failure.
+    Wait {
+        /// How long.
+        in_ms: i64,
+        /// Why, for the log: constant words and codes, no address.
+        reason: String,
+    },
     /// It could not be sent now. With a reason for the log: constant words and codes, no address.
     Retry(String),
     /// It can never be sent: there is no such channel or address here. It is still retried, since a policy can change.
     Unreachable(String),
+}
+
+/// How a channel changed what it had sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SettleOutcome {
+    /// It shows the new words, or is gone: somebody has deleted it.
+    Settled,
+    /// Not now; again after so many milliseconds where the medium says so.
+    Retry {
+        /// How long to wait.
+        in_ms: Option<i64>,
+        /// Why, for the log.
+        reason: String,
+    },
+    /// It stays as it is for good. With a reason for the log.
+    Impossible(String),
 }
 
 /// One way to tell a person.
@@ -51,8 +78,23 @@ pub trait Channel: Send + Sync + 'static {
     /// Its name, as outbox rows and the policy have it.
     fn name(&self) -> &'static str;
 
+    /// How many messages one person gets by it in a minute; then one digest. None: as many as there are.
+    fn per_minute(&self) -> Option<u32> {
+        None
+    }
+
     /// Sends a notification, once. The same notification may come again: at least once is the promise.
     async fn send(&self, notification: &Notification) -> SendOutcome;
+
+    /// Brings a message up to date that was sent before. `reference` is what `send` returned.
+    async fn settle(&self, _reference: &str, _notification: &Notification) -> SettleOutcome {
+        SettleOutcome::Settled
+    }
+
+    /// Tells one user of a conversation something that nobody else there sees.
+    async fn whisper(&self, _place: &str, _user: &str, _text: &str) -> SendOutcome {
+        SendOutcome::Unreachable("this channel cannot speak to one user alone".into())
+    }
 }
 
 /// The channels that this gate has, by name.
@@ -85,17 +127,48 @@ impl Channels {
         self
     }
 
+    /// How many messages one person gets by that channel in a minute.
+    pub fn per_minute(&self, channel: &str) -> Option<u32> {
+        self.of(channel).filter_map(|channel| channel.per_minute()).min()
+    }
+
     /// Sends by every channel of that name, in the order of their registration; stops at the first that fails.
     pub async fn send(&self, notification: &Notification) -> SendOutcome {
         let Some(channels) = self.named.get(notification.channel.as_str()) else {
             return SendOutcome::Unreachable(format!("this gate has no channel `{}`", notification.channel));
         };
+        let mut reference = None;
         for channel in channels.iter().chain(&self.every) {
             match channel.send(notification).await {
-                SendOutcome::Delivered => {}
-                failed @ (SendOutcome::Retry(_) | SendOutcome::Unreachable(_)) => return failed,
+                SendOutcome::Delivered(place) => reference = reference.or(place),
+                failed @ (SendOutcome::Wait { .. } | SendOutcome::Retry(_) | SendOutcome::Unreachable(_)) => {
+                    return failed;
+                }
             }
         }
-        SendOutcome::Delivered
+        SendOutcome::Delivered(reference)
+    }
+
+    /// Brings a message up to date, by the channels of its name.
+    pub async fn settle(&self, reference: &str, notification: &Notification) -> SettleOutcome {
+        for channel in self.of(&notification.channel) {
+            match channel.settle(reference, notification).await {
+                SettleOutcome::Settled => {}
+                failed @ (SettleOutcome::Retry { .. } | SettleOutcome::Impossible(_)) => return failed,
+            }
+        }
+        SettleOutcome::Settled
+    }
+
+    /// Tells one user of a conversation something, by the first channel of that name that can.
+    pub async fn whisper(&self, channel: &str, place: &str, user: &str, text: &str) -> SendOutcome {
+        match self.of(channel).next() {
+            Some(channel) => channel.whisper(place, user, text).await,
+            None => SendOutcome::Unreachable(format!("this gate has no channel `{channel}`")),
+        }
+    }
+
+    fn of(&self, name: &str) -> impl Iterator<Item = &Arc<dyn Channel>> {
+        self.named.get(name).into_iter().flatten()
     }
 }

@@ -6,21 +6,34 @@
 //!
 //! - `channel`: how a person is told: the trait, the registry by name, and one file for each channel, beside the
 //!   SDK that it needs (`placet/src/mail.rs`, `placet/src/files.rs`, `aws/src/channels`).
+//! - `notify`: asking a person: order, failover, nudges, quiet hours, pacing, reminders. `refresh`: what was sent is
+//!   brought up to date. `card`: a message by its parts.
+//! - `slack`, `telegram`, `reviewer_webhook`: channels that need nothing but JSON over HTTPS.
 //! - `queue`, `callback`, `alert`: how a system, a caller and operators are told.
 //! - `wording`: the texts.
 //! - `worker`: from a message to the channel, and what follows.
 
 pub mod alert;
 pub mod callback;
+pub mod card;
 pub mod channel;
 mod host_limiter;
+mod notify;
 pub mod queue;
+mod refresh;
 mod retry;
+mod reviewer_webhook;
+pub mod slack;
+pub mod telegram;
 mod wording;
 mod worker;
 
 pub use alert::{AlertNotice, AlertSink};
 pub use callback::Webhooks;
-pub use channel::{Channel, Channels, Notification, SendOutcome};
+pub use card::{Card, Stands};
+pub use channel::{Channel, Channels, Notification, SendOutcome, SettleOutcome};
 pub use queue::Queues;
+pub use reviewer_webhook::ReviewerWebhook;
+pub use slack::Slack;
+pub use telegram::Telegram;
 pub use worker::{Bodies, Parts, Progress, Worker};

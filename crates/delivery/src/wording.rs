@@ -17,6 +17,39 @@ pub(crate) struct Message<'a> {
     pub(crate) now: Timestamp,
 }
 
+/// The words of a reminder: those of the letter, and that it is one.
+pub(crate) fn reminder(letter: Letter) -> Letter {
+    let reminded = "Reminder: this still waits for you.";
+    Letter {
+        subject: format!("Reminder: {}", letter.subject),
+        text: format!("{reminded}\n\n{}", letter.text),
+        chat: format!("{reminded}\n\n{}", letter.chat),
+        html: letter.html,
+    }
+}
+
+/// The words of a digest: how many requests wait, and the link of the inbox.
+pub(crate) fn digest(reviewer: &Reviewer, count: usize, url: &str) -> Letter {
+    let subject = match count {
+        1 => "1 request waits for you".to_owned(),
+        count => format!("{count} requests wait for you"),
+    };
+    let name = words::text::plain(&reviewer.name);
+    let text = format!(
+        "Hello {name},\n\n{subject}. More were asked in one minute than you should get messages for, so this is one \
+         for all of them. Your inbox shows them by deadline:\n{url}\n\n\
+         This link is for you only. Please do not forward it. Opening it does not decide anything.\n"
+    );
+    let html = format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{subject}</title></head>\n\
+         <body style=\"margin:0;padding:24px 12px;font:16px/1.5 system-ui,sans-serif\">\n<p>{subject}.</p>\n\
+         <p><a href=\"{url}\">Open the inbox</a></p>\n\
+         <p>This link is for you only. Please do not forward it. Opening it does not decide anything.</p>\n\
+         </body></html>\n"
+    );
+    Letter { chat: text.clone(), subject, text, html }
+}
+
 /// The words of a notification, for that channel.
 pub(crate) fn letter(message: &Message<'_>, channel: &str) -> Letter {
     let Message { asked, state, stage, reviewer, standing, client_name, url, now } = message;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use placet_core::Timestamp;
 use placet_core::id::ClientId;
-use placet_core::request::{Request, RequestState, Standing};
+use placet_core::request::{Request, RequestState};
 use placet_gate::alert::Alert;
 use placet_gate::hooks::HookEvent;
 use placet_gate::outbox::{MessageEnd, OutboxMessage, OutboxPayload, OutboxSubject, PastMessage};
@@ -13,13 +13,13 @@ use placet_gate::{ApprovalView, Error, Gate, QueueItem, WebhookEvent, secrets_of
 
 use crate::alert::{AlertNotice, AlertSink};
 use crate::callback::{DeliveryOutcome, WebhookDelivery, Webhooks};
-use crate::channel::{Channels, Notification, SendOutcome};
+use crate::channel::Channels;
+use crate::notify::{Ask, Why};
 use crate::queue::Queues;
 use crate::retry::wait_ms;
-use crate::wording::{Message, letter};
 
 /// After how many failed tries to tell a reviewer or a queue operators are alerted.
-const ALERT_AFTER: u32 = 3;
+pub(crate) const ALERT_AFTER: u32 = 3;
 
 /// How working off one message went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,8 +55,8 @@ pub struct Parts {
 
 /// Works off outbox messages.
 pub struct Worker {
-    gate: Arc<Gate>,
-    parts: Parts,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) parts: Parts,
 }
 
 impl Worker {
@@ -95,8 +95,17 @@ impl Worker {
                 Some(again_at) => self.put_off(message, message.attempt, again_at).await,
                 None => self.ack(message).await,
             },
+            (OutboxPayload::Digest { reviewer, channel, .. }, _) => {
+                self.digest(message, reviewer, channel).await
+            }
+            (OutboxPayload::ChatWord { place, user, word, .. }, _) => {
+                self.whisper(message, place, user, *word).await
+            }
             (
                 OutboxPayload::Notify { .. }
+                | OutboxPayload::Nudge { .. }
+                | OutboxPayload::Remind { .. }
+                | OutboxPayload::Refresh { .. }
                 | OutboxPayload::Publish { .. }
                 | OutboxPayload::Callback { .. }
                 | OutboxPayload::Hook { .. },
@@ -104,6 +113,9 @@ impl Worker {
             ) => self.ack(message).await,
             (
                 OutboxPayload::Notify { .. }
+                | OutboxPayload::Nudge { .. }
+                | OutboxPayload::Remind { .. }
+                | OutboxPayload::Refresh { .. }
                 | OutboxPayload::Publish { .. }
                 | OutboxPayload::Callback { .. }
                 | OutboxPayload::Hook { .. },
@@ -126,50 +138,18 @@ impl Worker {
     async fn tell(&self, message: &OutboxMessage, request: &Request) -> Result<Progress, Error> {
         match &message.payload {
             OutboxPayload::Notify { stage, reviewer, channel } => {
-                let policy = self.gate.policy().await?;
-                let (Some(person), true) = (policy.reviewer(reviewer), waits_in(request, *stage)) else {
-                    return self.ack(message).await;
-                };
-                let standing = request.standing(reviewer, &policy, self.gate.now());
-                if standing == Standing::Nothing {
-                    return self.ack(message).await;
-                }
-                let asked = request.asked();
-                let link = self.gate.link(asked, reviewer, &policy).await?;
-                let url = format!("{}/r/{link}", self.gate.base_url(&policy));
-                let client_name = policy
-                    .client(&asked.client)
-                    .map_or_else(|| asked.client.to_string(), |client| client.name.clone());
-                let about = Message {
-                    asked,
-                    state: request.state(),
-                    stage: *stage,
-                    reviewer: person,
-                    standing,
-                    client_name: &client_name,
-                    url: &url,
-                    now: self.gate.now(),
-                };
-                let letter = letter(&about, channel);
-                let notification = Notification {
-                    id: message.id.clone(),
-                    approval_id: asked.approval_id.clone(),
-                    stage: stage.saturating_add(1),
-                    reviewer: reviewer.clone(),
-                    channel: channel.clone(),
-                    address: person.address(channel).map(str::to_owned),
-                    subject: letter.subject,
-                    text: letter.text,
-                    html: letter.html,
-                    url,
-                };
-                match self.parts.channels.send(&notification).await {
-                    SendOutcome::Delivered => self.told(message).await,
-                    SendOutcome::Retry(reason) | SendOutcome::Unreachable(reason) => {
-                        self.tell_later(message, &reason).await
-                    }
-                }
+                let ask = Ask { stage: *stage, reviewer, channel, why: Why::Asked };
+                self.ask(message, request, &ask).await
             }
+            OutboxPayload::Nudge { stage, reviewer, channel } => {
+                let ask = Ask { stage: *stage, reviewer, channel, why: Why::Nudged };
+                self.ask(message, request, &ask).await
+            }
+            OutboxPayload::Remind { stage, reviewer, channel } => {
+                let ask = Ask { stage: *stage, reviewer, channel, why: Why::Reminded };
+                self.ask(message, request, &ask).await
+            }
+            OutboxPayload::Refresh { .. } => self.refresh(message, request).await,
             OutboxPayload::Publish { stage, queue } => {
                 if !waits_in(request, *stage) {
                     return self.ack(message).await;
@@ -192,7 +172,10 @@ impl Worker {
                 Some(hook) => self.post(message, request, *event, &hook.client, Some(&hook.url)).await,
                 None => self.ack(message).await,
             },
-            OutboxPayload::Alert(_) | OutboxPayload::Reassign { .. } => self.ack(message).await,
+            OutboxPayload::Alert(_)
+            | OutboxPayload::Reassign { .. }
+            | OutboxPayload::Digest { .. }
+            | OutboxPayload::ChatWord { .. } => self.ack(message).await,
         }
     }
 
@@ -284,7 +267,7 @@ impl Worker {
         self.ack(message).await
     }
 
-    async fn told(&self, message: &OutboxMessage) -> Result<Progress, Error> {
+    pub(crate) async fn told(&self, message: &OutboxMessage) -> Result<Progress, Error> {
         let after_ms = self.gate.now().millis_since(message.created_at);
         let channel = match &message.payload {
             OutboxPayload::Notify { channel, .. } => channel.as_str(),
@@ -295,7 +278,7 @@ impl Worker {
     }
 
     /// A reviewer or a queue could not be told: later again, for as long as their stage waits.
-    async fn tell_later(&self, message: &OutboxMessage, reason: &str) -> Result<Progress, Error> {
+    pub(crate) async fn tell_later(&self, message: &OutboxMessage, reason: &str) -> Result<Progress, Error> {
         let attempt = message.attempt.saturating_add(1);
         tracing::warn!(
             message.id = %message.id,
@@ -315,7 +298,7 @@ impl Worker {
         Ok(progress)
     }
 
-    async fn put_off(
+    pub(crate) async fn put_off(
         &self,
         message: &OutboxMessage,
         attempt: u32,
@@ -335,17 +318,17 @@ impl Worker {
         Ok(Progress::Done)
     }
 
-    async fn ack(&self, message: &OutboxMessage) -> Result<Progress, Error> {
+    pub(crate) async fn ack(&self, message: &OutboxMessage) -> Result<Progress, Error> {
         self.store().ack(&message.id).await?;
         Ok(Progress::Done)
     }
 
-    fn store(&self) -> &Arc<dyn Store> {
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
         self.gate.store()
     }
 }
 
-fn waits_in(request: &Request, stage: usize) -> bool {
+pub(crate) fn waits_in(request: &Request, stage: usize) -> bool {
     request.pending().is_some_and(|pending| pending.stage == stage)
 }
 

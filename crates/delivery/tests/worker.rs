@@ -78,7 +78,7 @@ impl Channel for PlayedChannel {
             return SendOutcome::Retry("the server is down".into());
         }
         self.1.notified.lock().unwrap().push(notification.clone());
-        SendOutcome::Delivered
+        SendOutcome::Delivered(None)
     }
 }
 

@@ -5,11 +5,12 @@ use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::builders::PutBuilder;
 use aws_sdk_dynamodb::types::{
-    CancellationReason, ConditionCheck, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+    CancellationReason, ConditionCheck, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+    Update,
 };
 use placet_core::request::Request;
 use placet_gate::Fault;
-use placet_gate::ports::{Commit, Committed, Quota, RequestWrite};
+use placet_gate::ports::{Commit, Committed, OutboxMessage, Quota, RequestWrite};
 
 use crate::duplicates::{self, DuplicateIndex, Lookup};
 use crate::items::{
@@ -108,6 +109,24 @@ impl Inner {
         }
         // They come and go faster than they can be counted. It is a hint, and no reason to refuse a question.
         self.write(&parts, &commit).await.and_then(|written| answer(written, lookup.duplicate))
+    }
+
+    /// Deletes a message and puts others in its place, in one transaction.
+    pub(crate) async fn replace(&self, id: &str, others: &[OutboxMessage]) -> Result<(), Fault> {
+        // DynamoDB takes no two parts about one item.
+        let is_among_them = others.iter().any(|other| other.id == id);
+        let commit = Commit { outbox: others.to_vec(), ..Commit::default() };
+        let mut parts = self.parts(&commit)?;
+        if !is_among_them {
+            let delete = Delete::builder()
+                .table_name(&self.tables.requests)
+                .set_key(Some(items::message_address(id)?))
+                .build()
+                .map_err(|error| Fault::new(UNWRITTEN, error))?;
+            let item = TransactWriteItem::builder().delete(delete).build();
+            parts.push(Part { of: Of::Other, item });
+        }
+        self.write(&parts, &commit).await.map(drop)
     }
 
     /// Everything that the commit writes, but what depends on others like it.

@@ -14,6 +14,8 @@
 //! - `voted#<reviewer>`, `<time>#<request key>`: that this reviewer has voted on that request.
 //! - `waiting#<client>`, `n`: how many of a client's requests wait.
 //! - `seal#…` and `log`: what is not in the transparency log yet, and its head (`log.rs`).
+//! - `sent#<approval_id>`, `<name>`: a message that a person has got.
+//! - `tally#<name>`, `n`: how often something happened, for a while.
 //!
 //! In `audit`, by `subject` and `seq`, an item is an entry: each of its fields is an attribute. What begins with `log#` is
 //! of the transparency log (`log.rs`).
@@ -34,7 +36,9 @@ use placet_core::audit::{AuditEntry, RequestFacts};
 use placet_core::id::{ApprovalId, ClientId, HookId, RequestId, RequestKey, ReviewerId};
 use placet_core::request::stored::{self as requests, Unreadable};
 use placet_core::request::{ApprovalRequest, Phase, Request, RequestState};
-use placet_gate::ports::{Hook, MessageEnd, OutboxMessage, OutboxSubject, PastMessage, PolicyRecord};
+use placet_gate::ports::{
+    Hook, MessageEnd, OutboxMessage, OutboxSubject, PastMessage, PolicyRecord, SentMessage,
+};
 use placet_gate::{Fault, stored};
 use serde_json::Value;
 
@@ -62,6 +66,7 @@ pub(crate) const SUBJECT: &str = "subject";
 pub(crate) const SEQ: &str = "seq";
 const IS_DELIVERED: &str = "is_delivered";
 const HOOK: &str = "hook";
+const SENT: &str = "sent";
 const TEXT: &str = "text";
 const SHA256: &str = "sha256";
 const INSTALLED_AT: &str = "installed_at";
@@ -113,6 +118,9 @@ pub(crate) const MARKS: &str = "marks";
 
 /// The partition of all policies.
 pub(crate) const POLICY: &str = "policy";
+
+/// The longest that a request may wait, in seconds.
+const LONGEST_WAIT_SECONDS: i64 = placet_core::policy::MAX_WAIT_MS / 1000;
 
 /// Attributes by name.
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -311,6 +319,28 @@ pub(crate) fn new_hook(hook: &Hook) -> Result<Item, Fault> {
 
 pub(crate) fn hook(item: &Item) -> Result<Hook, Fault> {
     stored::read_hook(check_format(item)?, string(item, HOOK)?).map_err(stored::fault)
+}
+
+/// The partition of the messages about an approval that people have got.
+pub(crate) fn sent_partition(approval: &ApprovalId) -> String {
+    format!("sent#{approval}")
+}
+
+/// A message that a person has got. It stays as long as its request can.
+pub(crate) fn new_sent(sent: &SentMessage, keep_seconds: i64) -> Result<Item, Fault> {
+    let mut new = new_item(address(sent_partition(&sent.approval_id), sent.name()));
+    let expires_at = sent.sent_at.seconds().saturating_add(LONGEST_WAIT_SECONDS).saturating_add(keep_seconds);
+    new.extend(item([(SENT, text(stored::write_sent(sent)?)), (EXPIRES_AT, number(expires_at))]));
+    Ok(new)
+}
+
+pub(crate) fn sent(item: &Item) -> Result<SentMessage, Fault> {
+    stored::read_sent(check_format(item)?, string(item, SENT)?).map_err(stored::fault)
+}
+
+/// Where a tally lies.
+pub(crate) fn tally_address(name: &str) -> Item {
+    address(format!("tally#{name}"), "n")
 }
 
 /// In how many places it is marked that a version of the policy is installed.
@@ -533,7 +563,7 @@ pub(crate) fn string<'i>(item: &'i Item, name: &'static str) -> Result<&'i str, 
     }
 }
 
-fn parsed<T: FromStr>(item: &Item, name: &'static str) -> Result<T, Fault> {
+pub(crate) fn parsed<T: FromStr>(item: &Item, name: &'static str) -> Result<T, Fault> {
     match item.get(name) {
         Some(AttributeValue::N(text)) => text.parse().map_err(|_| unreadable(name)),
         Some(_) | None => Err(unreadable(name)),

@@ -28,12 +28,12 @@ use aws_sdk_dynamodb::Client;
 use placet_audit::StoredEntry;
 use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, ChainHead};
-use placet_core::id::{ClientId, HookId, RequestKey, ReviewerId};
+use placet_core::id::{ApprovalId, ClientId, HookId, RequestKey, ReviewerId};
 use placet_core::request::Request;
 use placet_gate::Fault;
 use placet_gate::ports::{
     Clock, Closing, Commit, Committed, Hook, LogHead, OutboxMessage, PastMessage, PolicyRecord, Sealed,
-    Store, StoreQuery, TrailPage, TrailQuery, Watch,
+    SentMessage, Store, StoreQuery, TrailPage, TrailQuery, Watch,
 };
 
 pub use tables::{DUE_INDEX, Keep, LISTED_INDEX, TTL_ATTRIBUTE, Tables, create};
@@ -101,6 +101,22 @@ impl Store for DynamoStore {
 
     async fn ack(&self, id: &str) -> Result<(), Fault> {
         self.0.ack(id).await
+    }
+
+    async fn replace(&self, id: &str, others: &[OutboxMessage]) -> Result<(), Fault> {
+        self.0.replace(id, others).await
+    }
+
+    async fn keep_sent(&self, sent: &SentMessage) -> Result<(), Fault> {
+        self.0.keep_sent(sent).await
+    }
+
+    async fn sent(&self, approval: &ApprovalId) -> Result<Vec<SentMessage>, Fault> {
+        self.0.sent(approval).await
+    }
+
+    async fn tally(&self, name: &str, until: Timestamp) -> Result<u32, Fault> {
+        self.0.tally(name, until).await
     }
 
     async fn end_message(&self, past: &PastMessage) -> Result<(), Fault> {

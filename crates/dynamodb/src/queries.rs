@@ -9,14 +9,14 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, ChainHead};
-use placet_core::id::{ClientId, HookId, RequestKey, ReviewerId};
+use placet_core::id::{ApprovalId, ClientId, HookId, RequestKey, ReviewerId};
 use placet_core::request::{Request, Status};
 use placet_gate::Fault;
-use placet_gate::ports::{Closing, Hook, OutboxMessage, PastMessage, PolicyRecord, StoreQuery};
+use placet_gate::ports::{Closing, Hook, OutboxMessage, PastMessage, PolicyRecord, SentMessage, StoreQuery};
 
 use crate::items::{
-    self, APPROVAL_ID, ATTEMPT, CLAIM, CLIENT, DUE_AT, DUE_PK, Due, EXPIRES_AT, HOOKS, Item, MARKS, PK,
-    POLICY, SHARDS, STATUS, SUBJECT, number, string, text,
+    self, APPROVAL_ID, ATTEMPT, CLAIM, CLIENT, COUNT, DUE_AT, DUE_PK, Due, EXPIRES_AT, FORMAT_VERSION, HOOKS,
+    Item, MARKS, PK, POLICY, SHARDS, STATUS, SUBJECT, number, string, text,
 };
 use crate::tables::{DUE_INDEX, LISTED_INDEX};
 use crate::{Inner, pause_before, random_hex};
@@ -351,6 +351,43 @@ impl Inner {
             }
         }
         Err(Fault::bare("the database reads too slowly"))
+    }
+
+    pub(crate) async fn keep_sent(&self, sent: &SentMessage) -> Result<(), Fault> {
+        self.client
+            .put_item()
+            .table_name(&self.tables.requests)
+            .set_item(Some(items::new_sent(sent, self.keep.ended_seconds)?))
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| Fault::new(UNWRITTEN, error))
+    }
+
+    pub(crate) async fn sent(&self, approval: &ApprovalId) -> Result<Vec<SentMessage>, Fault> {
+        let found = up_to(usize::MAX, self.partition(&items::sent_partition(approval))).await?;
+        found.iter().map(items::sent).collect()
+    }
+
+    /// A count whose answer was lost may be counted twice: whoever counts then stops a little early.
+    pub(crate) async fn tally(&self, name: &str, until: Timestamp) -> Result<u32, Fault> {
+        let counted = self
+            .client
+            .update_item()
+            .table_name(&self.tables.requests)
+            .set_key(Some(items::tally_address(name)))
+            .update_expression(format!(
+                "SET {EXPIRES_AT} = :until, {FORMAT_VERSION} = :format ADD #count :one"
+            ))
+            .expression_attribute_names("#count", COUNT)
+            .expression_attribute_values(":until", number(until.seconds()))
+            .expression_attribute_values(":format", items::format_version())
+            .expression_attribute_values(":one", number(1))
+            .return_values(ReturnValue::UpdatedNew)
+            .send()
+            .await
+            .map_err(|error| Fault::new(UNWRITTEN, error))?;
+        items::parsed(&counted.attributes.unwrap_or_default(), COUNT)
     }
 
     /// A vote that was changed is there twice, so a few more are read than are wanted.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use placet_core::audit::{AuditEvent, AuditEventKind, ChainHead, Channel};
 use placet_core::id::RequestKey;
 use placet_core::policy::Policy;
-use placet_core::request::{ApprovalRequest, Opened, Request, Transition};
+use placet_core::request::{ApprovalRequest, Opened, Request, RequestState, Transition};
 use placet_core::{Refusal, Timestamp};
 
 use crate::outbox::{OutboxMessage, OutboxPayload, OutboxSubject};
@@ -105,6 +105,7 @@ impl Gate {
     ) -> Result<Prepared, Error> {
         let from_version = request.version();
         let asked = Arc::clone(request.asked());
+        let refresh = policy.settles() && looks_different(request.state(), transition.next());
         let cast = transition.next().votes();
         let voted = cast.last().filter(|_| cast != request.state().votes()).map(|vote| vote.reviewer.clone());
         let mut prepared = self
@@ -113,8 +114,20 @@ impl Gate {
                 (RequestWrite::Update { asked, state, from_version }, next)
             })
             .await?;
+        if refresh {
+            let look = i64::try_from(prepared.next.version()).unwrap_or(i64::MAX);
+            let message = self.about(&prepared.next, OutboxPayload::Refresh { look });
+            prepared.commit.outbox.push(message);
+        }
         prepared.commit.voted = voted;
         Ok(prepared)
+    }
+
+    /// A message about a request, leased to whoever commits it.
+    pub(crate) fn about(&self, request: &Request, payload: OutboxPayload) -> OutboxMessage {
+        let (key, approval_id) = (request.key(), request.asked().approval_id.clone());
+        let subject = OutboxSubject::Approval { key, approval_id };
+        OutboxMessage::new(subject, payload, self.clock.now(), self.dispatcher.lease_ms())
     }
 
     /// An act that adds a request.
@@ -137,8 +150,7 @@ impl Gate {
         transition: Transition,
         policy: &Policy,
         quota: Option<Quota>,
-        write: impl FnOnce(Arc<ApprovalRequest>, placet_core::request::RequestState) -> (RequestWrite, Request)
-        + Send,
+        write: impl FnOnce(Arc<ApprovalRequest>, RequestState) -> (RequestWrite, Request) + Send,
     ) -> Result<Prepared, Error> {
         let now = self.clock.now();
         let keyring = self.keys.keyring().await?;
@@ -228,6 +240,12 @@ impl Gate {
         }
         Ok(true)
     }
+}
+
+/// Whether a message about a request says something else after a change: a vote, another stage, other people, the end.
+fn looks_different(before: &RequestState, after: &RequestState) -> bool {
+    let asked = |state: &RequestState| state.pending().map(|pending| (pending.stage, pending.asked.clone()));
+    before.status() != after.status() || before.votes() != after.votes() || asked(before) != asked(after)
 }
 
 /// What an act on the gate itself writes.

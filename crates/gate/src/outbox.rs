@@ -9,6 +9,7 @@ use placet_core::request::{ApprovalRequest, Effect, GivenUp, RequestAlert, Reque
 use serde::{Deserialize, Serialize};
 
 use crate::alert::Alert;
+use crate::chat::ChatWord;
 use crate::hooks::{Hook, HookEvent};
 use crate::{Fault, Gate};
 
@@ -75,6 +76,49 @@ pub enum OutboxPayload {
         reviewer: ReviewerId,
         /// Name of the channel.
         channel: String,
+    },
+    /// The next channel of a reviewer, unless there was a sign of them by then.
+    Nudge {
+        /// Index of the stage.
+        stage: usize,
+        /// Who.
+        reviewer: ReviewerId,
+        /// Name of the channel.
+        channel: String,
+    },
+    /// A reviewer is reminded before the stage closes.
+    Remind {
+        /// Index of the stage.
+        stage: usize,
+        /// Who.
+        reviewer: ReviewerId,
+        /// Name of the channel.
+        channel: String,
+    },
+    /// A reviewer got more in one minute than the channel bears: one message names their inbox.
+    Digest {
+        /// Who.
+        reviewer: ReviewerId,
+        /// Name of the channel.
+        channel: String,
+        /// The minute, counted from the epoch.
+        minute: i64,
+    },
+    /// The messages about an approval that can be changed are brought up to date.
+    Refresh {
+        /// Tells this look from others: each change has one of its own.
+        look: i64,
+    },
+    /// Whoever pressed a button in Slack is told, alone, what came of it.
+    ChatWord {
+        /// The conversation.
+        place: String,
+        /// The user.
+        user: String,
+        /// When, in Unix milliseconds.
+        at: i64,
+        /// What came of it.
+        word: ChatWord,
     },
     /// A queue gets the request.
     Publish {
@@ -153,6 +197,11 @@ impl OutboxPayload {
     fn name(&self) -> String {
         match self {
             Self::Notify { stage, reviewer, channel } => format!("notify_{stage}_{channel}_{reviewer}"),
+            Self::Nudge { stage, reviewer, channel } => format!("nudge_{stage}_{channel}_{reviewer}"),
+            Self::Remind { stage, reviewer, channel } => format!("remind_{stage}_{channel}_{reviewer}"),
+            Self::Digest { reviewer, channel, minute } => format!("digest_{minute}_{channel}_{reviewer}"),
+            Self::Refresh { look } => format!("refresh_{look}"),
+            Self::ChatWord { user, at, .. } => format!("word_{at}_{user}"),
             Self::Publish { stage, .. } => format!("publish_{stage}"),
             Self::Callback { number } => format!("callback_{number}"),
             Self::Hook { hook, event } => match event {
@@ -166,6 +215,17 @@ impl OutboxPayload {
 }
 
 impl OutboxMessage {
+    /// What follows this message, about the same thing, at that time: a reminder, the next channel.
+    #[must_use]
+    pub fn followed_by(&self, payload: OutboxPayload, now: Timestamp, due_at: Timestamp) -> Self {
+        Self { due_at, ..Self::new(self.subject.clone(), payload, now, 0) }
+    }
+
+    /// A message about the gate as a whole, at that time.
+    pub fn of_the_gate(payload: OutboxPayload, now: Timestamp, due_at: Timestamp) -> Self {
+        Self { due_at, ..Self::new(OutboxSubject::Gate, payload, now, 0) }
+    }
+
     /// A new message, leased to whoever commits it.
     pub(crate) fn new(subject: OutboxSubject, payload: OutboxPayload, now: Timestamp, lease_ms: i64) -> Self {
         Self {
@@ -239,13 +299,13 @@ impl Gate {
 
 /// One message for each channel by which a reviewer is reached.
 fn notify(stage: usize, assignee: &Assignee, policy: &Policy) -> Vec<OutboxPayload> {
-    let channels = policy.reviewer(&assignee.reviewer).map_or_else(Vec::new, Reviewer::channels);
+    let channels = policy.reviewer(&assignee.reviewer).map_or_else(Vec::new, Reviewer::first_channels);
     channels
         .into_iter()
         .map(|channel| OutboxPayload::Notify {
             stage,
             reviewer: assignee.reviewer.clone(),
-            channel: channel.to_owned(),
+            channel: channel.as_str().to_owned(),
         })
         .collect()
 }

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use placet_audit::{EMPTY_ROOT, Hash, StoredEntry};
 use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, ChainHead};
+use placet_core::chat::ChannelSettings;
 use placet_core::id::{ApprovalId, ClientId, HookId, RequestId, RequestKey, ReviewerId};
 use placet_core::keys::Keyring;
 use placet_core::request::{ApprovalRequest, Request, RequestState, Status};
@@ -18,6 +19,7 @@ use placet_core::request::{ApprovalRequest, Request, RequestState, Status};
 use crate::Fault;
 pub use crate::hooks::{Hook, HookEvent};
 pub use crate::outbox::{MessageEnd, OutboxMessage, OutboxPayload, OutboxSubject, PastMessage};
+pub use crate::sent::SentMessage;
 
 /// How many pending requests a [`Store::pending_digest`] covers.
 pub const DIGEST_LIMIT: usize = 20_000;
@@ -55,6 +57,18 @@ pub trait Store: Send + Sync + 'static {
 
     /// Forgets a message that was delivered, or that nobody needs any more.
     async fn ack(&self, id: &str) -> Result<(), Fault>;
+
+    /// Forgets a message, and puts others in its place, all or nothing. Others of the same id are replaced.
+    async fn replace(&self, id: &str, others: &[OutboxMessage]) -> Result<(), Fault>;
+
+    /// Remembers a message that a person has got, or what it shows by now: one of the same name is replaced.
+    async fn keep_sent(&self, sent: &SentMessage) -> Result<(), Fault>;
+
+    /// The messages about an approval that people have got and that can be brought up to date.
+    async fn sent(&self, approval: &ApprovalId) -> Result<Vec<SentMessage>, Fault>;
+
+    /// Counts one more of that name, and returns how many there are by now. It is forgotten some time after `until`.
+    async fn tally(&self, name: &str, until: Timestamp) -> Result<u32, Fault>;
 
     /// Forgets a message as `ack` does, and remembers how it ended: the first end that is told stays.
     async fn end_message(&self, past: &PastMessage) -> Result<(), Fault>;
@@ -334,6 +348,11 @@ pub trait Keys: Send + Sync + 'static {
 
     /// The keyring, read anew: for an epoch that the known one does not have.
     async fn refreshed(&self) -> Result<Arc<Keyring>, Fault>;
+
+    /// The channels that the operator has set up, whose secrets lie beside the keyring.
+    async fn channels(&self) -> Result<Arc<ChannelSettings>, Fault> {
+        Ok(Arc::default())
+    }
 }
 
 /// Takes the numbers.

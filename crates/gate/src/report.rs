@@ -158,6 +158,11 @@ fn told(past: Vec<PastMessage>) -> HashMap<ApprovalId, Told> {
             (
                 OutboxPayload::Hook { .. }
                 | OutboxPayload::Notify { .. }
+                | OutboxPayload::Nudge { .. }
+                | OutboxPayload::Remind { .. }
+                | OutboxPayload::Digest { .. }
+                | OutboxPayload::Refresh { .. }
+                | OutboxPayload::ChatWord { .. }
                 | OutboxPayload::Publish { .. }
                 | OutboxPayload::Alert(_)
                 | OutboxPayload::Reassign { .. },

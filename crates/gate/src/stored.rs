@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::Fault;
 use crate::hooks::Hook;
 use crate::outbox::OutboxPayload;
+use crate::sent::SentMessage;
 
 /// The version of these records that this build writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
@@ -32,6 +33,16 @@ pub fn write_hook(hook: &Hook) -> Result<String, Fault> {
 
 /// The subscription that a store holds in this text, under that version.
 pub fn read_hook(version: u32, text: &str) -> Result<Hook, Unreadable> {
+    read(version, text)
+}
+
+/// A message that a person has got, as text.
+pub fn write_sent(sent: &SentMessage) -> Result<String, Fault> {
+    write(sent)
+}
+
+/// The sent message that a store holds in this text, under that version.
+pub fn read_sent(version: u32, text: &str) -> Result<SentMessage, Unreadable> {
     read(version, text)
 }
 

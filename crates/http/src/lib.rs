@@ -6,6 +6,7 @@
 
 mod app;
 mod call;
+mod chat;
 mod client;
 mod fields;
 mod inbox;
@@ -38,7 +39,7 @@ pub fn read_request(body: &[u8], callback_hosts: &[HostPattern]) -> Result<Reque
 
 /// All routes: what one machine serves. Open inboxes are told of news.
 pub fn app(gate: Arc<Gate>) -> Router {
-    with_fallbacks(client::router().merge(reviewer::router_with_glue()), gate, inbox::News::told())
+    with_fallbacks(client::router().merge(people()), gate, inbox::News::told())
 }
 
 /// The routes that clients, and anyone, may call.
@@ -46,9 +47,13 @@ pub fn client_app(gate: Arc<Gate>) -> Router {
     with_fallbacks(client::router(), gate, inbox::News::default())
 }
 
-/// The routes that reviewers' browsers call.
+/// The routes that reviewers' browsers call, and the servers of the chats in which reviewers decide.
 pub fn reviewer_app(gate: Arc<Gate>) -> Router {
-    with_fallbacks(reviewer::router_with_glue(), gate, inbox::News::default())
+    with_fallbacks(people(), gate, inbox::News::default())
+}
+
+fn people() -> Router<Arc<Gate>> {
+    reviewer::router_with_glue().merge(chat::router())
 }
 
 fn with_fallbacks(router: Router<Arc<Gate>>, gate: Arc<Gate>, news: inbox::News) -> Router {

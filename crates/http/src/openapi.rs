@@ -21,6 +21,7 @@ use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, ResponseB
         (name = "requests", description = "ask, look, wait, list, cancel, answer"),
         (name = "tokens", description = "check and use decision tokens"),
         (name = "reviewers", description = "the pages that people decide on"),
+        (name = "chats", description = "what Slack and Telegram call when a reviewer presses a button"),
         (name = "audit", description = "for auditors: the trail, its transparency log, receipts, the numbers, and flags"),
         (name = "hooks", description = "subscribe to events"),
         (name = "open", description = "keys, health and contract, for anyone")
@@ -46,6 +47,8 @@ pub fn document() -> String {
     document.merge(routes);
     let (_, pages) = crate::reviewer::described().split_for_parts();
     document.merge(pages);
+    let (_, chats) = crate::chat::described().split_for_parts();
+    document.merge(chats);
     add_security(&mut document);
     add_common_problems(&mut document);
     let mut text = document.to_pretty_json().unwrap_or_default();

@@ -40,7 +40,7 @@ mod tests {
                 described.insert((method.clone(), path.clone()));
             }
         }
-        let served = crate::client::ROUTES.iter().chain(crate::reviewer::ROUTES);
+        let served = crate::client::ROUTES.iter().chain(crate::reviewer::ROUTES).chain(crate::chat::ROUTES);
         let served: BTreeSet<_> =
             served.map(|(method, path)| ((*method).to_owned(), path.replace("{*", "{"))).collect();
         assert_eq!(described, served);

@@ -79,6 +79,9 @@ pub(crate) enum Command {
     /// The gate's keys
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// How reviewers are told: Slack, Telegram, a mail server
+    #[command(subcommand)]
+    Channel(ChannelCommand),
     /// Ask for an approval, from a shell or a CI job
     Request(Request),
     /// Run a command once a person has approved exactly this run of it
@@ -419,6 +422,85 @@ pub(crate) enum ClientCommand {
         #[command(flatten)]
         on: Deployment,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ChannelCommand {
+    /// Set a channel's secrets, from a prompt or from standard input; counts at once
+    Set(ChannelSet),
+    /// Send a reviewer a real message
+    Test(ChannelTest),
+    /// Say which channels are set
+    List {
+        #[command(flatten)]
+        on: Deployment,
+    },
+    /// Take a channel's secrets away
+    Remove {
+        /// The channel
+        #[arg(value_enum)]
+        channel: SettableChannel,
+        #[command(flatten)]
+        on: Deployment,
+    },
+    /// Print the secret that a reviewer's webhook is signed with, alone on the last line
+    Secret {
+        /// The reviewer
+        reviewer: String,
+        #[command(flatten)]
+        on: Deployment,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SettableChannel {
+    Slack,
+    Telegram,
+    Smtp,
+}
+
+impl SettableChannel {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Slack => "slack",
+            Self::Telegram => "telegram",
+            Self::Smtp => "smtp",
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ChannelSet {
+    /// The channel
+    #[arg(value_enum)]
+    pub(crate) channel: SettableChannel,
+    /// Slack: the app's id (A…); presses of another app are refused
+    #[arg(long, value_name = "ID")]
+    pub(crate) app_id: Option<String>,
+    /// Another address of the chat's API, such as that of a Bot API server of your own
+    #[arg(long, value_name = "URL", value_parser = api_url)]
+    pub(crate) api_url: Option<String>,
+    /// Set it without asking the channel's server first
+    #[arg(long)]
+    pub(crate) unchecked: bool,
+    #[command(flatten)]
+    pub(crate) on: Deployment,
+}
+
+/// An http or https address without a slash at the end.
+fn api_url(text: &str) -> Result<String, String> {
+    placet_core::grammar::base_url(text.trim_end_matches('/')).map(str::to_owned)
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ChannelTest {
+    /// The channel: slack, telegram, webhook or email
+    pub(crate) channel: String,
+    /// Who gets the message
+    #[arg(long, value_name = "ID")]
+    pub(crate) reviewer: String,
+    #[command(flatten)]
+    pub(crate) on: Deployment,
 }
 
 #[derive(Debug, Subcommand)]

@@ -78,7 +78,7 @@ impl Channel for Events {
             "text": notification.text,
             "url": notification.url,
         }));
-        SendOutcome::Delivered
+        SendOutcome::Delivered(None)
     }
 }
 

@@ -55,7 +55,7 @@ impl Channel for OutboxFiles {
         // Not synced. The outbox row goes only after this, so the death of the process loses nothing; after the death of
         // the machine, the reviewer's inbox and `placet link` still have what was asked.
         match replace(&self.0.join(name), content.as_bytes()) {
-            Ok(()) => SendOutcome::Delivered,
+            Ok(()) => SendOutcome::Delivered(None),
             Err(error) => SendOutcome::Retry(format!("a message cannot be put into the outbox: {error}")),
         }
     }
@@ -79,7 +79,7 @@ impl Channel for Terminal {
                 notification.url
             ));
         }
-        SendOutcome::Delivered
+        SendOutcome::Delivered(None)
     }
 }
 

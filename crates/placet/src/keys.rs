@@ -12,12 +12,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use placet_core::Timestamp;
+use placet_core::chat::ChannelSettings;
 use placet_core::keys::{EpochNumber, Keyring, Secret};
 use placet_gate::Fault;
 use placet_gate::ports::Keys;
 use placet_sqlite::has_records;
 use zeroize::Zeroizing;
 
+use crate::channel_file::ChannelFile;
 use crate::failure::Failure;
 use crate::folder::{Folder, KEYRING, is_root};
 
@@ -27,6 +29,7 @@ pub(crate) const LOCK: &str = "keyring.lock";
 pub(crate) struct FileKeys {
     folder: PathBuf,
     held: RwLock<Held>,
+    channels: ChannelFile,
 }
 
 struct Held {
@@ -36,7 +39,7 @@ struct Held {
 
 /// Tells one content of the file from another without reading it: every rename brings a new inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
+pub(crate) struct Stamp {
     inode: u64,
     bytes: u64,
     modified: (i64, i64),
@@ -63,7 +66,7 @@ impl FileKeys {
     /// Opens the folder's keyring; `None` where there is none.
     pub(crate) fn existing(folder: &Path) -> Result<Option<Self>, Fault> {
         match read(folder) {
-            Ok(held) => Ok(Some(Self { folder: folder.to_owned(), held: RwLock::new(held) })),
+            Ok(held) => Ok(Some(Self::of(folder, held))),
             Err(Trouble::Missing) => Ok(None),
             Err(trouble) => Err(trouble.into_fault()),
         }
@@ -86,7 +89,16 @@ impl FileKeys {
         first.current.number = epoch;
         write(folder, &first)?;
         let held = read(folder).map_err(Trouble::into_fault)?;
-        Ok(Self { folder: folder.to_owned(), held: RwLock::new(held) })
+        Ok(Self::of(folder, held))
+    }
+
+    fn of(folder: &Path, held: Held) -> Self {
+        Self { folder: folder.to_owned(), held: RwLock::new(held), channels: ChannelFile::of(folder) }
+    }
+
+    /// The channels that are set up in this folder.
+    pub(crate) const fn channel_file(&self) -> &ChannelFile {
+        &self.channels
     }
 
     /// The keyring as it was read last.
@@ -169,6 +181,10 @@ impl Keys for FileKeys {
         self.reread_if_changed()?;
         Ok(self.held())
     }
+
+    async fn channels(&self) -> Result<Arc<ChannelSettings>, Fault> {
+        self.channels.read()
+    }
 }
 
 enum Trouble {
@@ -188,7 +204,7 @@ impl Trouble {
 }
 
 impl Stamp {
-    fn of(metadata: &fs::Metadata) -> Self {
+    pub(crate) fn of(metadata: &fs::Metadata) -> Self {
         Self {
             inode: metadata.ino(),
             bytes: metadata.len(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use placet_core::Timestamp;
 use placet_core::policy::{Diagnostic, Policy, decode};
 use placet_delivery::alert::LogAlerts;
-use placet_delivery::{Channels, Webhooks, Worker};
+use placet_delivery::{Channels, ReviewerWebhook, Slack, Telegram, Webhooks, Worker};
 use placet_gate::ports::{Clock, Dispatcher, Metrics, NoopMetrics, Store};
 use placet_gate::{Gate, Installed, Ports, Settings};
 use placet_http::wire;
@@ -20,6 +20,7 @@ use crate::files::{OutboxFiles, QueueFiles, Terminal};
 use crate::folder::Folder;
 use crate::keys::FileKeys;
 use crate::mail::Mailer;
+use crate::mail_channel::MailChannel;
 use crate::scheduler::LeaveForServe;
 
 /// A gate and the parts that the command line also uses by themselves.
@@ -112,14 +113,21 @@ impl LocalGate {
     /// Who works off this gate's outbox. Each message is a file as well, whatever its channel.
     pub(crate) fn worker(&self, voices: Voices, sender: Sender) -> Worker {
         let files = || Arc::new(OutboxFiles(self.folder.outbox()));
+        let keys = || Arc::clone(&self.keys) as Arc<dyn placet_gate::ports::Keys>;
+        let to_reviewers = ReviewerWebhook::new(Arc::clone(&self.gate), sender.clone());
         let mut channels = Channels::default()
             .with_name("email", files())
+            .with(Arc::new(MailChannel::new(voices.mailer, keys())))
             .with_name("sms", files())
             .with_name("terminal", files())
-            .with(Arc::new(Terminal(voices.terminal.clone())));
-        if let Some(mailer) = voices.mailer {
-            channels = channels.with(Arc::new(mailer));
-        }
+            .with(Arc::new(Terminal(voices.terminal.clone())))
+            // A file says that a message was sent: where a chat refuses it, another channel may be next.
+            .with(Arc::new(Slack::new(keys(), sender.clone())))
+            .with_name("slack", files())
+            .with(Arc::new(Telegram::new(keys(), sender.clone())))
+            .with_name("telegram", files())
+            .with(Arc::new(to_reviewers))
+            .with_name("webhook", files());
         let mut alerts: Vec<Arc<dyn placet_delivery::alert::AlertSink>> = vec![Arc::new(LogAlerts)];
         let queues = QueueFiles { folder: self.folder.queues(), terminal: voices.terminal };
         let queues: Arc<dyn placet_delivery::Queues> = match voices.events {

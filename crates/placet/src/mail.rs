@@ -49,7 +49,8 @@ impl Mailer {
         Self::new(&url, &from).map(Some)
     }
 
-    fn new(url: &str, from: &str) -> Result<Self, Failure> {
+    /// The mailer for that URL and sender. Connects to nothing yet.
+    pub(crate) fn new(url: &str, from: &str) -> Result<Self, Failure> {
         let from = from
             .parse()
             .map_err(|error| Failure::usage(format!("{FROM_VARIABLE} is not a mail address: {error}")))?;
@@ -60,6 +61,17 @@ impl Mailer {
             from,
             turns: Semaphore::new(AT_ONCE),
         })
+    }
+
+    /// Connects, says EHLO, and logs in where the URL names a user. The cause is not told: it could quote the password.
+    pub(crate) async fn check(&self) -> Result<(), Failure> {
+        match tokio::time::timeout(PATIENCE, self.transport.test_connection()).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false) | Err(_)) | Err(_) => Err(Failure::refused(
+                "the mail server cannot be used: it does not answer, or does not take the login",
+            )
+            .advise("`placet doctor` says more once it is set; --unchecked sets it without asking")),
+        }
     }
 
     /// Mails a letter. A second try has the same `Message-ID`.
@@ -143,7 +155,7 @@ impl Channel for Mailer {
             return SendOutcome::Unreachable("the reviewer has no mail address".into());
         };
         match self.mail(notification, address).await {
-            Ok(()) => SendOutcome::Delivered,
+            Ok(()) => SendOutcome::Delivered(None),
             Err(fault) => SendOutcome::Retry(fault.chain()),
         }
     }
@@ -180,6 +192,7 @@ mod tests {
             text: "Hello Bob,\nhttps://gate.example.com/r/abc\n".to_owned(),
             html: "<p>Hello Bob</p>".to_owned(),
             url: "https://gate.example.com/r/abc".to_owned(),
+            card: placet_delivery::Card::default(),
         }
     }
 
@@ -220,7 +233,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("smtp://{}", listener.local_addr().unwrap());
         let server = tokio::spawn(receive_one(listener));
-        assert_eq!(Mailer::new(&url, FROM).unwrap().send(&letter()).await, SendOutcome::Delivered);
+        assert_eq!(Mailer::new(&url, FROM).unwrap().send(&letter()).await, SendOutcome::Delivered(None));
         server.await.unwrap()
     }
 

@@ -8,6 +8,7 @@ compile_error!("placet runs on Linux and macOS; on Windows, run it in WSL or in 
 
 mod api;
 mod backup;
+mod channel_file;
 mod cli;
 mod clock;
 mod commands;
@@ -21,6 +22,7 @@ mod keys;
 mod local;
 mod logs;
 mod mail;
+mod mail_channel;
 mod mcp;
 mod metrics;
 mod operator;

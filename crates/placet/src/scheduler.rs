@@ -90,7 +90,13 @@ impl LocalDispatcher {
     fn enqueue(&self, message: OutboxMessage, request: Option<Arc<Request>>) {
         let Some(in_flight) = InFlightMessages::begin(&self.in_flight, &message.id) else { return };
         let queue = match message.payload {
-            OutboxPayload::Notify { .. } | OutboxPayload::Publish { .. } => &self.notifications,
+            OutboxPayload::Notify { .. }
+            | OutboxPayload::Nudge { .. }
+            | OutboxPayload::Remind { .. }
+            | OutboxPayload::Digest { .. }
+            | OutboxPayload::Refresh { .. }
+            | OutboxPayload::ChatWord { .. }
+            | OutboxPayload::Publish { .. } => &self.notifications,
             OutboxPayload::Callback { .. }
             | OutboxPayload::Hook { .. }
             | OutboxPayload::Alert(_)

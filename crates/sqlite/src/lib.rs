@@ -20,12 +20,12 @@ use async_trait::async_trait;
 use placet_audit::StoredEntry;
 use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, ChainHead};
-use placet_core::id::{ClientId, HookId, RequestKey, ReviewerId};
+use placet_core::id::{ApprovalId, ClientId, HookId, RequestKey, ReviewerId};
 use placet_core::request::Request;
 use placet_gate::Fault;
 use placet_gate::ports::{
     Clock, Closing, Commit, Committed, DIGEST_LIMIT, Hook, LogHead, OutboxMessage, PastMessage, PolicyRecord,
-    Sealed, Store, StoreQuery, TrailPage, TrailQuery, Watch,
+    Sealed, SentMessage, Store, StoreQuery, TrailPage, TrailQuery, Watch,
 };
 
 pub use operate::{OpenFromBefore, check_database, copy_database, has_records};
@@ -164,6 +164,22 @@ impl Store for SqliteStore {
 
     async fn ack(&self, id: &str) -> Result<(), Fault> {
         self.0.writer.run(writes::Ack { id: id.to_owned() }).await
+    }
+
+    async fn replace(&self, id: &str, others: &[OutboxMessage]) -> Result<(), Fault> {
+        self.0.writer.run(writes::Replace::prepare(id, others)?).await
+    }
+
+    async fn keep_sent(&self, sent: &SentMessage) -> Result<(), Fault> {
+        self.0.writer.run(writes::KeepSent::prepare(sent)?).await
+    }
+
+    async fn sent(&self, approval: &ApprovalId) -> Result<Vec<SentMessage>, Fault> {
+        self.0.points.read(|tables| rows::sent(tables, approval))
+    }
+
+    async fn tally(&self, name: &str, until: Timestamp) -> Result<u32, Fault> {
+        self.0.writer.run(writes::Tally { name: name.to_owned(), until }).await
     }
 
     async fn end_message(&self, past: &PastMessage) -> Result<(), Fault> {

@@ -10,7 +10,8 @@ use placet_core::request::{ApprovalRequest, Request, Status};
 use placet_core::time::DAY_MS;
 use placet_gate::Fault;
 use placet_gate::ports::{
-    Closing, Hook, MessageEnd, OutboxMessage, OutboxSubject, PastMessage, PolicyRecord, Quota, StoreQuery,
+    Closing, Hook, MessageEnd, OutboxMessage, OutboxSubject, PastMessage, PolicyRecord, Quota, SentMessage,
+    StoreQuery,
 };
 use placet_gate::stored;
 use rusqlite::types::Type;
@@ -82,6 +83,18 @@ pub(crate) fn due_messages(
          WHERE due_at <= ?1 ORDER BY due_at LIMIT ?2",
         params![now.millis(), at_most(limit)],
         message,
+    )
+}
+
+pub(crate) fn sent(tables: &Connection, approval: &ApprovalId) -> rusqlite::Result<Vec<SentMessage>> {
+    many(
+        tables,
+        "SELECT v, sent FROM sent WHERE approval_id = ?1 ORDER BY name",
+        [approval.as_str()],
+        |row| {
+            let (version, text): (u32, String) = (row.get(0)?, row.get(1)?);
+            stored::read_sent(version, &text).map_err(|error| unreadable(1, error))
+        },
     )
 }
 

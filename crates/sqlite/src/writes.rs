@@ -8,7 +8,7 @@ use placet_core::request::stored as requests;
 use placet_core::request::{ApprovalRequest, Phase, Request, RequestState};
 use placet_gate::ports::{
     Clock, Commit, Committed, Hook, MessageEnd, OutboxMessage, OutboxSubject, PastMessage, PolicyRecord,
-    Quota, RequestWrite,
+    Quota, RequestWrite, SentMessage,
 };
 use placet_gate::{Fault, stored};
 use rusqlite::{Connection, params};
@@ -69,11 +69,7 @@ impl WriteCommit {
                 Ok(AuditRow { subject: entry.subject, seq: entry.seq, recorded_at: entry.timestamp, json })
             })
             .collect::<Result<_, Fault>>()?;
-        let outbox = commit
-            .outbox
-            .into_iter()
-            .map(|message| Ok(OutboxRow { payload: stored::write_payload(&message.payload)?, message }))
-            .collect::<Result<_, Fault>>()?;
+        let outbox = commit.outbox.into_iter().map(OutboxRow::of).collect::<Result<_, Fault>>()?;
         let Commit { voted, policy, quota, not_at_or_after, policy_version, .. } = commit;
         Ok(Self { request, audit, outbox, voted, policy, quota, not_at_or_after, policy_version })
     }
@@ -273,6 +269,10 @@ impl StateColumns {
 }
 
 impl OutboxRow {
+    fn of(message: OutboxMessage) -> Result<Self, Fault> {
+        Ok(Self { payload: stored::write_payload(&message.payload)?, message })
+    }
+
     fn write(&self, tables: &Connection) -> rusqlite::Result<()> {
         let OutboxMessage { id, subject, payload: _, attempt, created_at, due_at } = &self.message;
         let (key, approval_id) = match subject {
@@ -355,6 +355,57 @@ impl WriteOp for Ack {
     }
 }
 
+/// A message is acknowledged, and others come in its place.
+pub(crate) struct Replace {
+    id: String,
+    others: Vec<OutboxRow>,
+}
+
+impl Replace {
+    /// Writes the rows out.
+    pub(crate) fn prepare(id: &str, others: &[OutboxMessage]) -> Result<Self, Fault> {
+        let others = others.iter().cloned().map(OutboxRow::of).collect::<Result<_, Fault>>()?;
+        Ok(Self { id: id.to_owned(), others })
+    }
+}
+
+impl WriteOp for Replace {
+    type Done = ();
+
+    fn apply(&self, tables: &Connection, _: &dyn Clock) -> rusqlite::Result<()> {
+        tables.prepare_cached("DELETE FROM outbox WHERE id = ?1")?.execute([&self.id])?;
+        self.others.iter().try_for_each(|row| row.write(tables))
+    }
+}
+
+/// A message that a person has got is noted.
+pub(crate) struct KeepSent {
+    approval_id: String,
+    name: String,
+    json: String,
+}
+
+impl KeepSent {
+    /// Writes the row out.
+    pub(crate) fn prepare(sent: &SentMessage) -> Result<Self, Fault> {
+        let (approval_id, name) = (sent.approval_id.to_string(), sent.name());
+        Ok(Self { approval_id, name, json: stored::write_sent(sent)? })
+    }
+}
+
+impl WriteOp for KeepSent {
+    type Done = ();
+
+    fn apply(&self, tables: &Connection, _: &dyn Clock) -> rusqlite::Result<()> {
+        tables
+            .prepare_cached(
+                "INSERT OR REPLACE INTO sent (approval_id, name, v, sent) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![self.approval_id, self.name, stored::FORMAT, self.json])?;
+        Ok(())
+    }
+}
+
 /// A message is over, and it is remembered how.
 pub(crate) struct EndMessage {
     past: PastMessage,
@@ -389,6 +440,26 @@ impl WriteOp for EndMessage {
                 ended_at.millis()
             ])?;
         Ok(())
+    }
+}
+
+/// One more of a name is counted. What is over is forgotten.
+pub(crate) struct Tally {
+    pub(crate) name: String,
+    pub(crate) until: Timestamp,
+}
+
+impl WriteOp for Tally {
+    type Done = u32;
+
+    fn apply(&self, tables: &Connection, clock: &dyn Clock) -> rusqlite::Result<u32> {
+        tables.prepare_cached("DELETE FROM tallies WHERE until <= ?1")?.execute([clock.now().millis()])?;
+        tables
+            .prepare_cached(
+                "INSERT INTO tallies (name, count, until) VALUES (?1, 1, ?2) \
+                 ON CONFLICT DO UPDATE SET count = count + 1 RETURNING count",
+            )?
+            .query_row(params![self.name, self.until.millis()], |row| row.get(0))
     }
 }
 
@@ -461,13 +532,14 @@ impl WriteOp for Purge {
     type Done = usize;
 
     fn apply(&self, tables: &Connection, _: &dyn Clock) -> rusqlite::Result<usize> {
-        let old: Vec<(i64, Vec<u8>)> = many(
+        let old: Vec<(i64, Vec<u8>, String)> = many(
             tables,
-            "SELECT id, key FROM requests WHERE ended_at < ?1 ORDER BY ended_at LIMIT ?2",
+            "SELECT id, key, approval_id FROM requests WHERE ended_at < ?1 ORDER BY ended_at LIMIT ?2",
             params![self.ended_before.millis(), rows::at_most(self.limit)],
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
         )?;
-        for (id, key) in &old {
+        for (id, key, approval_id) in &old {
+            tables.prepare_cached("DELETE FROM sent WHERE approval_id = ?1")?.execute([approval_id])?;
             tables.prepare_cached("DELETE FROM outbox WHERE key = ?1")?.execute([key])?;
             tables
                 .prepare_cached(

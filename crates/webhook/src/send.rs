@@ -174,6 +174,26 @@ impl Sender {
     /// earlier policy is judged anew. The status decides the outcome once it is there: a body that is too
     /// long, too slow or broken off is handed on as far as it came.
     pub async fn send(&self, target: &Target, exempt: &[HostPattern], message: &Message<'_>) -> Attempt {
+        let signature = match signatures(message) {
+            Ok(signature) => signature,
+            Err(problem) => return Attempt::Unreachable { reason: problem.to_string() },
+        };
+        let headers = [
+            (HEADER_WEBHOOK_ID, message.id),
+            (HEADER_WEBHOOK_TIMESTAMP, &message.timestamp.to_string()),
+            (HEADER_WEBHOOK_SIGNATURE, &signature),
+        ];
+        self.post(target, exempt, &headers, message.body).await
+    }
+
+    /// Posts JSON with those headers besides the usual ones, under the same guard and limits, and reads the answer.
+    pub async fn post(
+        &self,
+        target: &Target,
+        exempt: &[HostPattern],
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Attempt {
         let deadline = Instant::now() + self.total_timeout;
         let guard = match target.guard(exempt) {
             Ok(guard) => guard,
@@ -181,11 +201,16 @@ impl Sender {
                 return Attempt::Forbidden { reason: problem.to_string() };
             }
         };
-        let request = match self.request(target, message) {
-            Ok(request) => request,
-            Err(problem) => {
-                return Attempt::Unreachable { reason: problem.to_string() };
-            }
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(target.uri().clone())
+            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+            .header(USER_AGENT, self.user_agent.clone());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let Ok(request) = request.body(Full::new(Bytes::copy_from_slice(body))) else {
+            return Attempt::Unreachable { reason: "a header's value does not fit in a header".into() };
         };
         let client = match guard {
             Guard::PublicOnly => &self.public_only,
@@ -204,23 +229,6 @@ impl Sender {
             },
         }
     }
-
-    fn request(
-        &self,
-        target: &Target,
-        message: &Message<'_>,
-    ) -> Result<Request<Full<Bytes>>, UnsignableMessage> {
-        Request::builder()
-            .method(Method::POST)
-            .uri(target.uri().clone())
-            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .header(USER_AGENT, self.user_agent.clone())
-            .header(HEADER_WEBHOOK_ID, message.id)
-            .header(HEADER_WEBHOOK_TIMESTAMP, message.timestamp)
-            .header(HEADER_WEBHOOK_SIGNATURE, signatures(message)?)
-            .body(Full::new(Bytes::copy_from_slice(message.body)))
-            .map_err(|_| UnsignableMessage::Id)
-    }
 }
 
 /// Why a message cannot go out; never shows a key.
@@ -230,8 +238,6 @@ enum UnsignableMessage {
     NoSecret,
     #[error("the message could not be signed")]
     Signing(#[source] standardwebhooks::WebhookError),
-    #[error("the message id does not fit in a header")]
-    Id,
 }
 
 /// The value of `webhook-signature`: one signature for each key, separated by spaces.

@@ -165,7 +165,7 @@ async fn a_message_that_cannot_be_signed_is_not_sent() {
         (Message { id, timestamp, body: b"\xff", secrets: &secrets() }, "the message could not be signed"),
         (
             Message { id: "a\r\nb: c", timestamp, body: BODY, secrets: &secrets() },
-            "the message id does not fit in a header",
+            "a header's value does not fit in a header",
         ),
     ] {
         let attempt = sender.send(&target, &exempt, &message).await;

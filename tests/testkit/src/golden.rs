@@ -13,6 +13,7 @@ use placet_core::policy::{Decision, Policy};
 use placet_core::request::{
     Canceller, Given, GivenUp, NewRequest, Request, Transition, VoteInput, VoteOutcome,
 };
+use placet_gate::ChatWord;
 use placet_gate::alert::Alert;
 use placet_gate::ports::{Hook, HookEvent, OutboxMessage, OutboxPayload, OutboxSubject};
 use serde_json::json;
@@ -230,6 +231,15 @@ pub fn messages() -> Vec<OutboxMessage> {
             "notify_0_email_bob",
             OutboxPayload::Notify { stage: 0, reviewer: sample::reviewer("bob"), channel: "email".into() },
         ),
+        (
+            "nudge_0_email_bob",
+            OutboxPayload::Nudge { stage: 0, reviewer: sample::reviewer("bob"), channel: "email".into() },
+        ),
+        (
+            "remind_0_slack_bob",
+            OutboxPayload::Remind { stage: 0, reviewer: sample::reviewer("bob"), channel: "slack".into() },
+        ),
+        ("refresh_3", OutboxPayload::Refresh { look: 3 }),
         ("publish_1", OutboxPayload::Publish { stage: 1, queue: "backup".into() }),
         ("callback_3", OutboxPayload::Callback { number: 3 }),
         ("requested_hook", OutboxPayload::Hook { hook: hook.clone(), event: HookEvent::Requested }),
@@ -275,6 +285,23 @@ pub fn messages() -> Vec<OutboxMessage> {
             OutboxPayload::Alert(Alert::BadSignatures { count: 20, minute: 29_923_200 }),
         ),
         ("reassign_3", OutboxPayload::Reassign { policy: 3 }),
+        (
+            "digest_29923200_slack_bob",
+            OutboxPayload::Digest {
+                reviewer: sample::reviewer("bob"),
+                channel: "slack".into(),
+                minute: 29_923_200,
+            },
+        ),
+        (
+            "word_1795392000000_U012AB3CD",
+            OutboxPayload::ChatWord {
+                place: "D024BE91L".into(),
+                user: "U012AB3CD".into(),
+                at: 1_795_392_000_000,
+                word: ChatWord::NotYours,
+            },
+        ),
     ];
     let about_request = payloads.into_iter().map(|(name, payload)| (approval.clone(), name, payload));
     let about_gate = of_the_gate.into_iter().map(|(name, payload)| (OutboxSubject::Gate, name, payload));

@@ -10,12 +10,12 @@ use async_trait::async_trait;
 use placet_audit::{Edge, StoredEntry, WIDTH};
 use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, ChainHead};
-use placet_core::id::{ClientId, HookId, RequestId, RequestKey, ReviewerId};
+use placet_core::id::{ApprovalId, ClientId, HookId, RequestId, RequestKey, ReviewerId};
 use placet_core::request::{ApprovalRequest, Request, stored};
 use placet_gate::Fault;
 use placet_gate::ports::{
     Clock, Closing, Commit, Committed, Hook, LogHead, OutboxMessage, PastMessage, PlacedEntry, PolicyRecord,
-    Quota, RequestWrite, Sealed, Store, StoreQuery, TrailPage, TrailQuery, Watch,
+    Quota, RequestWrite, Sealed, SentMessage, Store, StoreQuery, TrailPage, TrailQuery, Watch,
 };
 use tokio::sync::watch;
 
@@ -42,6 +42,8 @@ struct Tables {
     quotas: HashMap<(ClientId, i64), u32>,
     hooks: BTreeMap<HookId, Hook>,
     marks: HashMap<String, Timestamp>,
+    sent: BTreeMap<(ApprovalId, String), SentMessage>,
+    tallies: HashMap<String, (u32, Timestamp)>,
     voted: BTreeMap<(ReviewerId, RequestKey), Timestamp>,
     watches: HashMap<RequestKey, watch::Sender<()>>,
     all: watch::Sender<()>,
@@ -319,6 +321,35 @@ impl Store for MemoryStore {
     async fn ack(&self, id: &str) -> Result<(), Fault> {
         self.tables()?.outbox.remove(id);
         Ok(())
+    }
+
+    async fn replace(&self, id: &str, others: &[OutboxMessage]) -> Result<(), Fault> {
+        let mut tables = self.tables()?;
+        tables.outbox.remove(id);
+        for other in others {
+            tables.outbox.insert(other.id.clone(), other.clone());
+        }
+        Ok(())
+    }
+
+    async fn keep_sent(&self, sent: &SentMessage) -> Result<(), Fault> {
+        self.tables()?.sent.insert((sent.approval_id.clone(), sent.name()), sent.clone());
+        Ok(())
+    }
+
+    async fn sent(&self, approval: &ApprovalId) -> Result<Vec<SentMessage>, Fault> {
+        let tables = self.tables()?;
+        let of_it = tables.sent.iter().filter(|((of, _), _)| of == approval);
+        Ok(of_it.map(|(_, sent)| sent.clone()).collect())
+    }
+
+    async fn tally(&self, name: &str, until: Timestamp) -> Result<u32, Fault> {
+        let now = self.clock.now();
+        let mut tables = self.tables()?;
+        tables.tallies.retain(|_, (_, until)| *until > now);
+        let (count, _) = tables.tallies.entry(name.to_owned()).or_insert((0, until));
+        *count += 1;
+        Ok(*count)
     }
 
     async fn end_message(&self, past: &PastMessage) -> Result<(), Fault> {

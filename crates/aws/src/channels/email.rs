@@ -23,7 +23,7 @@ impl Channel for EmailTopic {
 
     async fn send(&self, notification: &Notification) -> SendOutcome {
         match self.publish(notification).await {
-            Ok(()) => SendOutcome::Delivered,
+            Ok(()) => SendOutcome::Delivered(None),
             Err(fault) => SendOutcome::Retry(fault.chain()),
         }
     }

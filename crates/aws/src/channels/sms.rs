@@ -24,7 +24,7 @@ impl Channel for Sms {
             return SendOutcome::Unreachable("the reviewer has no phone".into());
         };
         match self.publish(phone, &notification.text).await {
-            Ok(()) => SendOutcome::Delivered,
+            Ok(()) => SendOutcome::Delivered(None),
             Err(fault) => SendOutcome::Retry(fault.chain()),
         }
     }

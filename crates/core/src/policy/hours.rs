@@ -61,6 +61,22 @@ impl Hours {
     }
 }
 
+impl Hours {
+    /// The first full minute after `at` that lies outside the window; `at` itself where it already does.
+    ///
+    /// Wall clocks jump, so minutes are tried one by one: two days of them hold the end of every window.
+    pub fn end_after(&self, at: Timestamp) -> Timestamp {
+        if !self.contains(at) {
+            return at;
+        }
+        let minute = at.seconds().div_euclid(60);
+        (1..=2 * i64::from(DAY_MINUTES))
+            .map(|ahead| Timestamp::from_millis(minute.saturating_add(ahead).saturating_mul(60_000)))
+            .find(|moment| !self.contains(*moment))
+            .unwrap_or(at)
+    }
+}
+
 /// `HH:MM`, two digits each, as minutes since midnight.
 fn minute_of_day(text: &str) -> Option<u16> {
     let (hour, minute) = text.split_once(':')?;
@@ -165,6 +181,19 @@ mod tests {
         assert!(contains("05:45-05:46 Asia/Kathmandu", "2026-11-26T00:00:00Z"));
         assert!(contains("13:00-14:00 Pacific/Auckland", "2026-11-26T00:00:00Z"));
         assert!(contains("00:30-00:31 Asia/Kolkata", "1969-12-31T19:00:30Z"));
+    }
+
+    #[test]
+    fn a_window_ends_at_its_own_wall_clock() {
+        let end = |hours: &str, at: &str| {
+            Hours::parse(hours).unwrap().end_after(Timestamp::parse(at).unwrap()).to_string()
+        };
+        assert_eq!(end("22:00-07:00 UTC", "2026-11-26T23:10:30Z"), "2026-11-27T07:00:00.000Z");
+        assert_eq!(end("22:00-07:00 Europe/Berlin", "2026-11-26T23:10:30Z"), "2026-11-27T06:00:00.000Z");
+        // The night in which the clocks go forward is an hour shorter.
+        assert_eq!(end("22:00-07:00 Europe/Berlin", "2027-03-27T23:00:00Z"), "2027-03-28T05:00:00.000Z");
+        // Outside the window there is nothing to wait for.
+        assert_eq!(end("22:00-07:00 UTC", "2026-11-26T12:00:30Z"), "2026-11-26T12:00:30.000Z");
     }
 
     #[test]

@@ -143,12 +143,92 @@ pub struct Reviewer {
     pub email: Option<String>,
     /// Where texts go (E.164).
     pub phone: Option<String>,
+    /// Their user id in Slack, such as `U012AB3CD`.
+    pub slack: Option<String>,
+    /// Their user id in Telegram: a whole number.
+    pub telegram: Option<String>,
+    /// A URL that gets a signed POST: a workflow of the operator's own.
+    pub webhook: Option<String>,
+    /// Hosts (or `host:port`) that their `webhook` may reach although they are private or plain http.
+    pub callback_hosts: Vec<HostPattern>,
+    /// By which channels they are told, one after the other; empty: by every address that they have, at once.
+    pub order: Vec<ChannelName>,
+    /// After how long without a sign of them the next channel is tried, in milliseconds.
+    pub nudge_ms: Option<i64>,
+    /// When they are not told, unless the rule is urgent.
+    pub quiet: Option<Hours>,
     /// What rules ask for.
     pub roles: BTreeSet<String>,
     /// When somebody else is asked.
     pub away: Vec<Absence>,
     /// Raised to void every link of this person's.
     pub generation: u32,
+}
+
+/// A way to tell a reviewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ChannelName {
+    /// A direct message in Slack.
+    Slack,
+    /// A message of a Telegram bot.
+    Telegram,
+    /// A signed POST.
+    Webhook,
+    /// Mail.
+    Email,
+    /// A text.
+    Sms,
+    /// The operator's terminal: for whoever has no address.
+    Terminal,
+}
+
+impl ChannelName {
+    /// Every channel to which a policy can give an address.
+    pub const ADDRESSED: [Self; 5] = [Self::Slack, Self::Telegram, Self::Webhook, Self::Email, Self::Sms];
+
+    /// Its word in the policy, in outbox rows and in messages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Slack => "slack",
+            Self::Telegram => "telegram",
+            Self::Webhook => "webhook",
+            Self::Email => "email",
+            Self::Sms => "sms",
+            Self::Terminal => "terminal",
+        }
+    }
+
+    /// The key of `[[reviewers]]` that holds its address.
+    pub const fn address_key(self) -> &'static str {
+        match self {
+            Self::Sms => "phone",
+            other => other.as_str(),
+        }
+    }
+
+    /// The channel of that word, of those that have an address.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ADDRESSED.into_iter().find(|channel| channel.as_str() == text)
+    }
+
+    /// The channel of that word, as outbox rows have it.
+    pub fn named(text: &str) -> Option<Self> {
+        Self::parse(text).or_else(|| (text == Self::Terminal.as_str()).then_some(Self::Terminal))
+    }
+
+    /// Whether a message that was sent by it can be changed, or followed by a quiet word, when the request ends.
+    pub const fn can_settle(self) -> bool {
+        match self {
+            Self::Slack | Self::Telegram | Self::Webhook => true,
+            Self::Email | Self::Sms | Self::Terminal => false,
+        }
+    }
+}
+
+impl fmt::Display for ChannelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// A time away, in whole UTC days, both included.
@@ -240,6 +320,9 @@ pub struct ApprovalTerms {
     pub stages: Vec<Stage>,
     /// Whether the client's owner may approve.
     pub owner_may_approve: bool,
+    /// Whether reviewers are told in their quiet hours, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub urgent: bool,
     /// Whether who approves types the digest's last four characters.
     #[serde(default)]
     pub confirm: bool,
@@ -330,6 +413,16 @@ impl Policy {
         self.reviewers.iter().find(|reviewer| reviewer.id == *id)
     }
 
+    /// The one reviewer who has that address for that channel.
+    pub fn reviewer_at(&self, channel: ChannelName, address: &str) -> Option<&Reviewer> {
+        self.reviewers.iter().find(|reviewer| reviewer.address(channel) == Some(address))
+    }
+
+    /// Whether somebody may be told by a channel whose messages are brought up to date.
+    pub fn settles(&self) -> bool {
+        self.reviewers.iter().any(|reviewer| reviewer.channels().into_iter().any(ChannelName::can_settle))
+    }
+
     /// The first rule that matches, or that cannot be evaluated. None: the request is rejected.
     ///
     /// A condition that fails does not skip its rule: what follows might be more generous than its author meant.
@@ -400,23 +493,37 @@ impl Reviewer {
         roles.iter().any(|role| self.roles.contains(role))
     }
 
-    /// Names of the channels by which they are told: one for each address, at worst the operator's terminal.
-    pub fn channels(&self) -> Vec<&'static str> {
-        let addresses = [("email", &self.email), ("sms", &self.phone)];
-        let mut channels: Vec<&'static str> =
-            addresses.into_iter().filter_map(|(name, address)| address.as_ref().map(|_| name)).collect();
-        if channels.is_empty() {
-            channels.push("terminal");
+    /// The channels by which they are told at first: the first of their order, or every address; at worst the
+    /// operator's terminal.
+    pub fn first_channels(&self) -> Vec<ChannelName> {
+        if let Some(first) = self.order.first() {
+            return vec![*first];
         }
-        channels
+        let addressed = ChannelName::ADDRESSED.into_iter().filter(|channel| self.address(*channel).is_some());
+        let channels: Vec<ChannelName> = addressed.collect();
+        if channels.is_empty() { vec![ChannelName::Terminal] } else { channels }
+    }
+
+    /// All channels by which they may be told.
+    pub fn channels(&self) -> Vec<ChannelName> {
+        if self.order.is_empty() { self.first_channels() } else { self.order.clone() }
+    }
+
+    /// The channel after that one in their order; none where they have none, or it is the last.
+    pub fn channel_after(&self, channel: ChannelName) -> Option<ChannelName> {
+        let at = self.order.iter().position(|known| *known == channel)?;
+        self.order.get(at.saturating_add(1)).copied()
     }
 
     /// Their address for that channel; none for the terminal.
-    pub fn address(&self, channel: &str) -> Option<&str> {
+    pub fn address(&self, channel: ChannelName) -> Option<&str> {
         match channel {
-            "email" => self.email.as_deref(),
-            "sms" => self.phone.as_deref(),
-            _ => None,
+            ChannelName::Slack => self.slack.as_deref(),
+            ChannelName::Telegram => self.telegram.as_deref(),
+            ChannelName::Webhook => self.webhook.as_deref(),
+            ChannelName::Email => self.email.as_deref(),
+            ChannelName::Sms => self.phone.as_deref(),
+            ChannelName::Terminal => None,
         }
     }
 

@@ -181,6 +181,17 @@ impl<'a, 'f> Node<'a, 'f> {
         value
     }
 
+    /// A whole number from `least` to `most`, which may be larger than those of [`Node::number`].
+    pub(super) fn whole_number(&self, least: i64, most: i64) -> Option<i64> {
+        let Some(number) = self.value.as_integer() else { return self.expected("a whole number") };
+        let value = i64::from_str_radix(number.as_str(), number.radix()).ok();
+        let value = value.filter(|value| (least..=most).contains(value));
+        if value.is_none() {
+            self.fault(format!("expected a whole number from {least} to {most}"));
+        }
+        value
+    }
+
     /// A duration such as `90s`, `10m`, `24h` or `7d`, in milliseconds.
     pub(super) fn duration_ms(&self) -> Option<i64> {
         grammar::duration_ms(self.text()?).map_err(|why| self.fault(why)).ok()

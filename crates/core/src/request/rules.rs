@@ -653,6 +653,22 @@ impl Request {
         }
     }
 
+    /// Somebody who is not one of the reviewers pressed a button: only the trail changes. `whom` names them by a digest.
+    pub fn refuse_press(&self, whom: &str, channel: Channel, now: Timestamp) -> Transition {
+        let at = self.clamp(now);
+        let recorded = AuditEvent {
+            detail: Some(format!("a press by somebody who is not one of the reviewers ({whom})")),
+            ..event(at, AuditEventKind::ChatRefused, "unknown".into(), channel)
+        };
+        Transition {
+            state: RequestState { updated_at: at, ..self.state.clone() },
+            events: vec![recorded],
+            effects: Vec::new(),
+            not_at_or_after: None,
+            policy: None,
+        }
+    }
+
     /// Whether a deadline has passed that has not been recorded.
     pub fn is_overdue(&self, now: Timestamp) -> bool {
         self.pending().is_some_and(|pending| self.clamp(now) >= pending.closes_at)

@@ -253,6 +253,8 @@ struct StoredTerms {
     stages: Vec<StoredStage>,
     owner_may_approve: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    urgent: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     confirm: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     editable: Vec<FieldPath>,
@@ -381,6 +383,7 @@ impl StoredTerms {
             approvals: terms.approvals,
             stages,
             owner_may_approve: terms.owner_may_approve,
+            urgent: terms.urgent,
             confirm: terms.confirm,
             editable: terms.editable.clone(),
         }
@@ -401,6 +404,7 @@ impl StoredTerms {
             approvals: self.approvals,
             stages,
             owner_may_approve: self.owner_may_approve,
+            urgent: self.urgent,
             confirm: self.confirm,
             editable: self.editable,
         })

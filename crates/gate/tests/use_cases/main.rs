@@ -187,6 +187,11 @@ fn alerts(messages: &[OutboxMessage]) -> Vec<&'static str> {
         .filter_map(|message| match &message.payload {
             OutboxPayload::Alert(alert) => Some(alert.kind()),
             OutboxPayload::Notify { .. }
+            | OutboxPayload::Nudge { .. }
+            | OutboxPayload::Remind { .. }
+            | OutboxPayload::Digest { .. }
+            | OutboxPayload::Refresh { .. }
+            | OutboxPayload::ChatWord { .. }
             | OutboxPayload::Publish { .. }
             | OutboxPayload::Callback { .. }
             | OutboxPayload::Hook { .. }

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lettre::{AsyncSmtpTransport, Tokio1Executor};
-use placet_core::policy::{Assignees, ClientRole, Policy, RuleAction};
+use placet_core::chat::ChannelSettings;
+use placet_core::policy::{Assignees, ChannelName, ClientRole, Policy, RuleAction};
+use placet_delivery::{Slack, Telegram};
 use placet_gate::ports::{Clock as _, Store as _};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
@@ -150,7 +152,13 @@ async fn check_folder(globals: &Globals, found: &mut Findings) -> Result<Option<
     if let Some(policy) = &policy {
         check_public_url(&folder, policy, found);
         let has_mail = matches!(mail::Mailer::from_environment(), Ok(Some(_)));
-        check_people(policy, has_mail, found);
+        match super::channel::settings_of(&folder) {
+            Ok(settings) => {
+                check_chats(&settings, found).await;
+                check_people(policy, &settings, has_mail, found);
+            }
+            Err(failure) => found.fail(one_line(&failure)),
+        }
         check_clients(policy, found);
     }
     check_mail(&folder, found).await;
@@ -187,8 +195,10 @@ async fn check_serving(folder: &Folder, found: &mut Findings) {
 
 /// Connects, says EHLO, and logs in where the URL names a user, exactly as the gate would.
 async fn check_mail(folder: &Folder, found: &mut Findings) {
+    let named = super::channel::settings_of(folder).ok().and_then(|settings| settings.smtp.clone());
     match mail::Mailer::from_environment() {
         Ok(Some(_)) => {}
+        Ok(None) if named.is_some() => {}
         Ok(None) => {
             found.warn(format!(
                 "{} is not set here: reviewers are told on the terminal and in `{}` only",
@@ -202,7 +212,10 @@ async fn check_mail(folder: &Folder, found: &mut Findings) {
             return;
         }
     }
-    let text = std::env::var(mail::URL_VARIABLE).unwrap_or_default();
+    let text = match std::env::var(mail::URL_VARIABLE).ok().filter(|text| !text.is_empty()) {
+        Some(text) => text,
+        None => named.map(|smtp| smtp.url.expose().to_owned()).unwrap_or_default(),
+    };
     let place = url::Url::parse(&text).ok().and_then(|url| {
         let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
         Some(format!("{}://{}{port}", url.scheme(), url.host_str()?))
@@ -527,24 +540,56 @@ fn check_public_url(folder: &Folder, policy: &Policy, found: &mut Findings) {
     }
 }
 
+/// Whether the chats that are set take the gate's token.
+async fn check_chats(settings: &ChannelSettings, found: &mut Findings) {
+    let Ok(sender) = crate::trust::webhook_sender() else { return };
+    let keys = || super::channel::tried(settings);
+    if let Some(slack) = &settings.slack {
+        match Slack::new(keys(), sender.clone()).who_am_i(slack).await {
+            Ok((_, team)) => {
+                found.ok(format!("Slack takes the app's token, for {}", crate::console::harmless(&team)));
+            }
+            Err(why) => found.fail(format!(
+                "Slack does not take the app's token: {}; set it anew with `placet channel set slack`",
+                crate::console::harmless(&why)
+            )),
+        }
+    }
+    if let Some(telegram) = &settings.telegram {
+        match Telegram::new(keys(), sender).who_am_i(telegram).await {
+            Ok(bot) => {
+                found.ok(format!("Telegram takes the bot's token, for @{}", crate::console::harmless(&bot)));
+            }
+            Err(why) => found.fail(format!(
+                "Telegram does not take the bot's token: {}; set it anew with `placet channel set telegram`",
+                crate::console::harmless(&why)
+            )),
+        }
+    }
+}
+
 /// Whom the gate cannot reach, whatever is asked.
-fn check_people(policy: &Policy, has_mail: bool, found: &mut Findings) {
-    for reviewer in &policy.reviewers {
-        match (reviewer.email.is_some(), reviewer.phone.is_some()) {
-            (true, _) if has_mail => {}
-            (true, _) => found.warn(format!(
-                "reviewer `{}` has a mail address, but no mail server is named: they are told in the outbox only",
-                reviewer.id
+fn check_people(policy: &Policy, settings: &ChannelSettings, has_mail: bool, found: &mut Findings) {
+    for reviewer in policy.reviewers.iter().filter(|reviewer| reviewer.channels() == [ChannelName::Terminal])
+    {
+        found.warn(format!(
+            "reviewer `{}` has no address: they are told on the gate's terminal, if it has one, and in the outbox",
+            reviewer.id
+        ));
+    }
+    for (reviewer, missing, is_all) in super::channel::missing_channels(policy, settings, has_mail) {
+        match missing.as_slice() {
+            [ChannelName::Email] if is_all => found.warn(format!(
+                "reviewer `{reviewer}` has a mail address, but no mail server is named: they are told in the outbox only"
             )),
-            (false, false) => found.warn(format!(
-                "reviewer `{}` has no address: they are told on the gate's terminal, if it has one, and in the outbox",
-                reviewer.id
-            )),
-            (false, true) => found.fail(format!(
-                "reviewer `{}` can be reached by phone only, and a gate on one machine sends no texts: give them an `email`, and name a mail server with {}",
-                reviewer.id,
+            [ChannelName::Sms] if is_all => found.fail(format!(
+                "reviewer `{reviewer}` can be reached by phone only, and a gate on one machine sends no texts: give them an `email`, and name a mail server with {}",
                 mail::URL_VARIABLE
             )),
+            missing => {
+                let text = super::channel::unreachable_words(&reviewer, missing, is_all);
+                if is_all { found.fail(text) } else { found.warn(text) }
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ mod aws;
 #[path = "aws_absent.rs"]
 mod aws;
 mod backup;
+mod channel;
 mod client;
 mod demo;
 mod doctor;
@@ -45,8 +46,8 @@ use serde_json::Value;
 
 use crate::api::{Api, Transport};
 use crate::cli::{
-    Cli, ClientCommand, Command, Deployment, Globals, KeysCommand, Mcp, McpCommand, PolicyCommand,
-    TokenCommand,
+    ChannelCommand, Cli, ClientCommand, Command, Deployment, Globals, KeysCommand, Mcp, McpCommand,
+    PolicyCommand, TokenCommand,
 };
 use crate::console::note;
 use crate::failure::{Exit, Failure};
@@ -94,6 +95,13 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
             aws::rotate(globals, &on.stack, force).await
         }
         Command::Keys(KeysCommand::Rotate { force, .. }) => keys::rotate(globals, force).await,
+        Command::Channel(ChannelCommand::Set(options)) => channel::set(globals, options).await,
+        Command::Channel(ChannelCommand::Test(options)) => channel::test(globals, options).await,
+        Command::Channel(ChannelCommand::List { on }) => channel::list(globals, &on),
+        Command::Channel(ChannelCommand::Remove { channel, on }) => channel::remove(globals, channel, &on),
+        Command::Channel(ChannelCommand::Secret { reviewer, on }) => {
+            channel::secret(globals, &reviewer, &on).await
+        }
         Command::Request(options) => request::run(globals, options).await,
         Command::Run(options) => run::run(globals, options).await,
         Command::Inbox(options) => inbox::run(globals, options).await,

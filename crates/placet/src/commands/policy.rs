@@ -25,6 +25,7 @@ pub(crate) fn check(globals: &Globals, file: Option<PathBuf>) -> Result<Exit, Fa
         Ok(text) => Policy::check(&text),
         Err(diagnostic) => Report { policy: Err(vec![*diagnostic]), warnings: Vec::new() },
     };
+    let unreached = unreached(globals, &report);
     let faults = report.policy.as_ref().err().map(Vec::as_slice).unwrap_or_default();
     let exit = if faults.is_empty() { Exit::Done } else { Exit::Refused };
     if globals.json {
@@ -33,6 +34,7 @@ pub(crate) fn check(globals: &Globals, file: Option<PathBuf>) -> Result<Exit, Fa
             "valid": faults.is_empty(),
             "faults": diagnostics_json(faults),
             "warnings": diagnostics_json(&report.warnings),
+            "unreached": unreached,
         })));
         return Ok(exit);
     }
@@ -43,6 +45,9 @@ pub(crate) fn check(globals: &Globals, file: Option<PathBuf>) -> Result<Exit, Fa
     }
     for warning in &report.warnings {
         show_diagnostic(&mut text, style, &style.doubtful("warn "), &file, warning);
+    }
+    for warning in &unreached {
+        let _ = writeln!(text, "{}  {}: {}\n", style.doubtful("warn "), file.display(), style.bold(warning));
     }
     let name = file.display();
     let _ = match &report.policy {
@@ -70,6 +75,21 @@ pub(crate) fn check(globals: &Globals, file: Option<PathBuf>) -> Result<Exit, Fa
     };
     print(&text);
     Ok(exit)
+}
+
+/// Whom the gate of the data folder could not reach; nobody where there is no folder, and so no gate.
+fn unreached(globals: &Globals, report: &Report) -> Vec<String> {
+    let Ok(policy) = &report.policy else { return Vec::new() };
+    if !globals.data().is_dir() {
+        return Vec::new();
+    }
+    let folder = Folder::at(globals.data());
+    let Ok(settings) = super::channel::settings_of(&folder) else { return Vec::new() };
+    // Which mail server a gate is started with, its environment says, and that is not known here.
+    super::channel::missing_channels(policy, &settings, true)
+        .into_iter()
+        .map(|(reviewer, missing, is_all)| super::channel::unreachable_words(&reviewer, &missing, is_all))
+        .collect()
 }
 
 /// How much of a long line is shown, in characters.

@@ -113,6 +113,22 @@ pub async fn an_acknowledged_message_is_forgotten(subject: &Subject) {
     assert_eq!(outbox(subject, other.asked()).await.len(), 1);
 }
 
+/// What follows a message comes in its place: the message is gone, and what was there of that id is replaced.
+pub async fn others_come_in_the_place_of_a_message(subject: &Subject) {
+    let request = inserted(subject, "n8n", "r1", START).await;
+    let first = outbox(subject, request.asked()).await.remove(0);
+    let next = sample::callback(request.asked(), START.plus_millis(5));
+    let digest = sample::gate_message(1, START.plus_millis(7));
+    subject.store.replace(&first.id, &[next.clone(), digest.clone()]).await.unwrap();
+    assert_eq!(everything_due(subject).await, [next.clone(), digest.clone()]);
+    // Again, as whoever died in between does; and with nothing in its place.
+    let later = OutboxMessage { due_at: START.plus_millis(9), ..digest };
+    subject.store.replace(&first.id, std::slice::from_ref(&later)).await.unwrap();
+    assert_eq!(everything_due(subject).await, [next.clone(), later.clone()]);
+    subject.store.replace(&next.id, &[]).await.unwrap();
+    assert_eq!(everything_due(subject).await, [later]);
+}
+
 /// Messages about the gate as a whole are due, claimed and acknowledged like others, and belong to no request.
 pub async fn messages_about_the_gate_are_kept_apart_from_requests(subject: &Subject) {
     let request = inserted(subject, "n8n", "r1", START).await;

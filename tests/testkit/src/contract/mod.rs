@@ -57,6 +57,7 @@ macro_rules! store_contract {
             a_message_is_claimed_by_one_of_many
             what_was_moved_or_acknowledged_cannot_be_claimed
             an_acknowledged_message_is_forgotten
+            others_come_in_the_place_of_a_message
             how_a_message_ended_is_remembered_by_day_and_its_first_end_stays
             messages_about_the_gate_are_kept_apart_from_requests
             every_kind_of_message_comes_back_as_it_was
@@ -75,6 +76,8 @@ macro_rules! store_contract {
             a_policy_version_is_installed_once
             a_chain_ends_with_its_last_entry
             a_name_is_marked_by_one_until_its_time
+            what_was_sent_is_found_by_its_approval
+            a_tally_gives_each_a_number_of_its_own
             one_of_many_inserts_wins_and_all_see_it
             one_of_many_updates_wins_and_all_see_it
             no_crowd_gets_past_the_limit_of_those_that_wait

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use placet_core::audit::{AuditEventKind, ChainHead};
-use placet_gate::ports::{Commit, Committed};
+use placet_gate::ports::{Commit, Committed, SentMessage};
 
 use super::{START, all, done};
 use crate::{Subject, sample};
@@ -72,4 +72,43 @@ pub async fn a_name_is_marked_by_one_until_its_time(subject: &Subject) {
     subject.clock.set(until);
     assert!(subject.store.mark("old-secret/n8n/1", START.plus_millis(600_000)).await.unwrap());
     assert!(!subject.store.mark("old-secret/n8n/1", START.plus_millis(900_000)).await.unwrap());
+}
+
+/// What was sent is found by its approval; the same message is noted once, with what it shows by now.
+pub async fn what_was_sent_is_found_by_its_approval(subject: &Subject) {
+    let (one, other) = (sample::asked("n8n", "r1", START), sample::asked("n8n", "r2", START));
+    let sent =
+        |asked: &placet_core::request::ApprovalRequest, reviewer: &str, reference: &str, shown| SentMessage {
+            approval_id: asked.approval_id.clone(),
+            reviewer: sample::reviewer(reviewer),
+            channel: "slack".into(),
+            stage: 0,
+            reference: reference.into(),
+            sent_at: START,
+            shown,
+        };
+    assert_eq!(subject.store.sent(&one.approval_id).await.unwrap(), []);
+    for noted in
+        [sent(&one, "bob", "D1:1.1", 1), sent(&one, "carol", "D2:1.2", 1), sent(&other, "bob", "D1:1.3", 1)]
+    {
+        subject.store.keep_sent(&noted).await.unwrap();
+    }
+    subject.store.keep_sent(&sent(&one, "bob", "D1:1.1", 7)).await.unwrap();
+    let mut found = subject.store.sent(&one.approval_id).await.unwrap();
+    found.sort_by(|a, b| a.reference.cmp(&b.reference));
+    assert_eq!(found, [sent(&one, "bob", "D1:1.1", 7), sent(&one, "carol", "D2:1.2", 1)]);
+    assert_eq!(subject.store.sent(&other.approval_id).await.unwrap(), [sent(&other, "bob", "D1:1.3", 1)]);
+}
+
+/// Of those who count at the same time, each gets a number of its own; after its time it begins anew.
+pub async fn a_tally_gives_each_a_number_of_its_own(subject: &Subject) {
+    let until = START.plus_millis(60_000);
+    let mut numbers = all((0..8).map(|_| {
+        let store = Arc::clone(&subject.store);
+        async move { store.tally("pace/slack/bob/1", until).await.unwrap() }
+    }))
+    .await;
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=8).collect::<Vec<u32>>());
+    assert_eq!(subject.store.tally("pace/slack/carol/1", until).await.unwrap(), 1);
 }

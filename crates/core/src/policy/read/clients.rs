@@ -130,6 +130,6 @@ fn client_role(node: &Node<'_, '_>) -> Option<ClientRole> {
     role
 }
 
-fn callback_host(node: &Node<'_, '_>) -> Option<HostPattern> {
+pub(super) fn callback_host(node: &Node<'_, '_>) -> Option<HostPattern> {
     HostPattern::parse(node.words()?).map_err(|why| node.fault(why)).ok()
 }

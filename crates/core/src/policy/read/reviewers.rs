@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use url::Url;
+
+use super::clients::callback_host;
 use super::{duplicates, key_fault, parse_id, read_name, unknown};
 use crate::grammar::HostPattern;
 use crate::id::ReviewerId;
 use crate::policy::diagnostic::closest;
 use crate::policy::toml_tree::{Node, Table};
-use crate::policy::{Absence, Reviewer};
+use crate::policy::{Absence, ChannelName, Hours, MAX_WAIT_MS, Reviewer};
 
 /// One of a reviewer's addresses.
 type AddressOf = fn(&Reviewer) -> Option<&str>;
@@ -17,8 +20,12 @@ pub(super) fn check_reviewers(reviewers: &[(&Table<'_, '_>, Reviewer)]) {
         key_fault(table, "id", format!("reviewer `{id}` is defined twice"));
     }
     // One person under two names could be a quorum alone, or approve past the owner's rule.
-    let addresses: [(&'static str, AddressOf); 2] =
-        [("email", |reviewer| reviewer.email.as_deref()), ("phone", |reviewer| reviewer.phone.as_deref())];
+    let addresses: [(&'static str, AddressOf); 4] = [
+        ("email", |reviewer| reviewer.email.as_deref()),
+        ("phone", |reviewer| reviewer.phone.as_deref()),
+        ("slack", |reviewer| reviewer.slack.as_deref()),
+        ("telegram", |reviewer| reviewer.telegram.as_deref()),
+    ];
     for (what, address) in addresses {
         for (table, text) in duplicates(reviewers, address) {
             key_fault(
@@ -61,12 +68,137 @@ pub(super) fn read_reviewer(table: &Table<'_, '_>) -> Option<Reviewer> {
         }
         Some(phone.to_owned())
     });
+    let slack = table.get("slack").and_then(|node| {
+        let id = node.words()?;
+        if !is_slack_user(id) {
+            node.fault_with_help(
+                format!("`{id}` is not a user id of Slack, such as \"U012AB3CD\""),
+                "in Slack: the person's profile, the three dots, \"Copy member ID\"",
+            );
+        }
+        Some(id.to_owned())
+    });
+    let telegram = table
+        .get("telegram")
+        .and_then(|node| node.whole_number(1, MAX_TELEGRAM_USER).map(|id| id.to_string()));
+    let callback_hosts = table
+        .get("callback_hosts")
+        .map_or_else(Vec::new, |node| node.items().iter().filter_map(callback_host).collect());
+    let webhook = table.get("webhook").and_then(|node| {
+        let url = node.words()?;
+        match webhook_url(url, &callback_hosts) {
+            Ok(()) => Some(url.to_owned()),
+            Err(why) => {
+                node.fault(why);
+                None
+            }
+        }
+    });
+    let nudge_ms = table.get("nudge").and_then(|node| node.duration_ms());
+    let quiet =
+        table.get("quiet").and_then(|node| Hours::parse(node.text()?).map_err(|why| node.fault(why)).ok());
     let roles = table.get("roles").map_or_else(BTreeSet::new, |node| role_names(&node));
     let away = table.tables("away", "a time away").iter().filter_map(read_away).collect();
     let generation = table.get("generation").map_or(Some(1), |node| node.number(1, u32::MAX));
     let id = id?;
     let name = name.unwrap_or_else(|| id.to_string());
-    Some(Reviewer { id, name, email, phone, roles, away, generation: generation? })
+    let mut reviewer = Reviewer {
+        id,
+        name,
+        email,
+        phone,
+        slack,
+        telegram,
+        webhook,
+        callback_hosts,
+        order: Vec::new(),
+        nudge_ms,
+        quiet,
+        roles,
+        away,
+        generation: generation?,
+    };
+    read_order(table, &mut reviewer);
+    Some(reviewer)
+}
+
+/// The largest id that Telegram gives a user: its documents promise 52 bits.
+/// Source: <https://core.telegram.org/bots/api#user>.
+const MAX_TELEGRAM_USER: i64 = (1 << 52) - 1;
+
+/// `U` or `W`, then capitals and digits. Source: <https://api.slack.com/changelog/2016-08-11-user-id-format-changes>.
+fn is_slack_user(id: &str) -> bool {
+    (2..=32).contains(&id.len())
+        && id.starts_with(['U', 'W'])
+        && id.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+}
+
+/// `channels`, and what needs it.
+fn read_order(table: &Table<'_, '_>, reviewer: &mut Reviewer) {
+    if let Some(node) = table.get("channels") {
+        let items = node.items();
+        if items.is_empty() {
+            node.fault("`channels` needs at least one channel; leave it out to use every address");
+        }
+        for item in items {
+            let Some(word) = item.words() else { continue };
+            let Some(channel) = ChannelName::parse(word) else {
+                let known = ChannelName::ADDRESSED.map(ChannelName::as_str);
+                let meant = closest(word, known);
+                let message = format!("`{word}` is not a channel; expected one of {}", known.join(", "));
+                match meant {
+                    Some(meant) => item.fault_with_help(message, format!("did you mean `{meant}`?")),
+                    None => item.fault(message),
+                }
+                continue;
+            };
+            if reviewer.address(channel).is_none() {
+                item.fault(format!(
+                    "`{}` has no `{}`, so `{channel}` cannot reach them",
+                    reviewer.id,
+                    channel.address_key()
+                ));
+            } else if reviewer.order.contains(&channel) {
+                item.fault(format!("`{channel}` is named twice"));
+            } else {
+                reviewer.order.push(channel);
+            }
+        }
+    }
+    if let Some(nudge_ms) = reviewer.nudge_ms {
+        if reviewer.order.len() < 2 {
+            key_fault(table, "nudge", "`nudge` tries the next of `channels`: name at least two of them");
+        }
+        if !(MIN_NUDGE_MS..=MAX_WAIT_MS).contains(&nudge_ms) {
+            key_fault(table, "nudge", "`nudge` must be from 1 second to 30 days");
+        }
+    }
+}
+
+/// The shortest `nudge`, in milliseconds.
+const MIN_NUDGE_MS: i64 = 1000;
+
+/// https, or a host that `callback_hosts` names. What the name leads to is looked at when something is sent.
+fn webhook_url(text: &str, callback_hosts: &[HostPattern]) -> Result<(), String> {
+    let url = Url::parse(text)
+        .map_err(|_| format!("`{text}` is not a URL, such as \"https://hooks.example.com/bob\""))?;
+    let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
+        return Err(format!("`{text}` has no host"));
+    };
+    if !matches!(url.scheme(), "https" | "http") {
+        return Err(format!("`{}` URLs cannot be called: use https", url.scheme()));
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+        return Err("a webhook's URL has no user name, password or fragment".to_owned());
+    }
+    let host = host.to_owned();
+    let is_named = callback_hosts.iter().any(|pattern| pattern.covers(&host, port));
+    if url.scheme() == "http" && !is_named {
+        return Err(
+            "plain http is only for hosts named in this reviewer's `callback_hosts`: use https".to_owned()
+        );
+    }
+    Ok(())
 }
 
 /// A local part and a host, without what would end a header or hide a second address.

@@ -14,6 +14,7 @@ pub(super) fn read_terms(
 ) -> Option<ApprovalTerms> {
     let approvals = table.get("approvals").map_or(Some(1), |node| node.number(1, 100));
     let owner_may_approve = table.get("owner_may_approve").map_or(Some(false), |node| node.flag());
+    let urgent = table.get("urgent").map_or(Some(false), |node| node.flag());
     let confirm = table.get("confirm").map_or(Some(false), |node| node.flag());
     let editable = read_paths(table, "editable");
     let items = stages.items();
@@ -45,6 +46,7 @@ pub(super) fn read_terms(
         approvals,
         stages: read,
         owner_may_approve: owner_may_approve?,
+        urgent: urgent?,
         confirm: confirm?,
         editable: editable?,
     })

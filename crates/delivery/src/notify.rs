@@ -1,0 +1,356 @@
+//! Asking a person: in the order of their channels, not in their quiet hours, no more than the channel bears, again by
+//! the next channel when there is no sign of them, and once more before the stage closes.
+
+use placet_core::Timestamp;
+use placet_core::id::{ApprovalId, ReviewerId};
+use placet_core::policy::{ChannelName, Policy, Reviewer};
+use placet_core::request::{Request, Standing};
+use placet_gate::alert::Alert;
+use placet_gate::outbox::{OutboxMessage, OutboxPayload, OutboxSubject};
+use placet_gate::ports::SentMessage;
+use placet_gate::{ChatWord, Error};
+
+use crate::card::{Card, Stands};
+use crate::channel::{Notification, SendOutcome};
+use crate::retry::wait_ms;
+use crate::wording::{Message, digest, letter, reminder};
+use crate::worker::{ALERT_AFTER, Progress, Worker, waits_in};
+
+/// The shortest stage that is reminded of, and the longest time before its end, in milliseconds.
+const REMINDED_STAGE_MS: i64 = 30 * 60_000;
+const LONGEST_LEAD_MS: i64 = 60 * 60_000;
+
+/// How often telling one user something is tried: it is about a moment that passes.
+const WHISPERS: u32 = 5;
+
+/// Whom to ask, by which channel.
+pub(crate) struct Ask<'a> {
+    pub(crate) stage: usize,
+    pub(crate) reviewer: &'a ReviewerId,
+    pub(crate) channel: &'a str,
+    pub(crate) why: Why,
+}
+
+/// Why somebody is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Their stage has opened.
+    Asked,
+    /// There was no sign of them.
+    Nudged,
+    /// The stage closes soon.
+    Reminded,
+}
+
+impl Worker {
+    /// Asks a reviewer, unless nobody needs them any more.
+    pub(crate) async fn ask(
+        &self,
+        message: &OutboxMessage,
+        request: &Request,
+        ask: &Ask<'_>,
+    ) -> Result<Progress, Error> {
+        let policy = self.gate.policy().await?;
+        let (Some(person), true) = (policy.reviewer(ask.reviewer), waits_in(request, ask.stage)) else {
+            return self.ack(message).await;
+        };
+        let now = self.gate.now();
+        let standing = request.standing(ask.reviewer, &policy, now);
+        let has_spoken = request.state().votes().iter().any(|vote| vote.reviewer == *ask.reviewer);
+        if standing == Standing::Nothing || (ask.why != Why::Asked && has_spoken) {
+            return self.ack(message).await;
+        }
+        let is_urgent = request.asked().terms.as_ref().is_some_and(|terms| terms.urgent);
+        if let Some(quiet) = person.quiet.as_ref().filter(|quiet| !is_urgent && quiet.contains(now)) {
+            return self.put_off(message, message.attempt, quiet.end_after(now)).await;
+        }
+        let channel = ChannelName::named(ask.channel);
+        if ask.why != Why::Reminded && self.has_it_already(request, ask, channel).await? {
+            return self.ack(message).await;
+        }
+        if let Some(digest) = self.over_the_pace(ask, now).await? {
+            self.store().replace(&message.id, &[digest]).await?;
+            return Ok(Progress::Done);
+        }
+        let notification = self.notification(message, request, ask, person, &policy, standing).await?;
+        match self.parts.channels.send(&notification).await {
+            SendOutcome::Delivered(reference) => {
+                if let Some(reference) = reference {
+                    self.note(request, ask, reference).await?;
+                }
+                self.told_and_followed(message, request, ask, person).await
+            }
+            SendOutcome::Wait { in_ms, reason } => {
+                tracing::info!(message.id = %message.id, wait_ms = in_ms, reason, "a channel takes no more for now");
+                self.put_off(message, message.attempt, now.plus_millis(in_ms)).await
+            }
+            SendOutcome::Retry(reason) => {
+                let next = channel.and_then(|channel| person.channel_after(channel));
+                let is_enough = message.attempt.saturating_add(1) >= ALERT_AFTER;
+                match next.filter(|_| is_enough && ask.why != Why::Reminded) {
+                    Some(next) => self.fail_over(message, ask, next, &reason).await,
+                    None => self.tell_later(message, &reason).await,
+                }
+            }
+            SendOutcome::Unreachable(reason) => {
+                match channel.and_then(|channel| person.channel_after(channel)) {
+                    // A reminder follows a message that did arrive: the channel that fails now is not worth another.
+                    _ if ask.why == Why::Reminded => self.ack(message).await,
+                    Some(next) => self.fail_over(message, ask, next, &reason).await,
+                    None => self.tell_later(message, &reason).await,
+                }
+            }
+        }
+    }
+
+    /// Whether this person has a message about this request in this channel, which is brought up to date by itself.
+    async fn has_it_already(
+        &self,
+        request: &Request,
+        ask: &Ask<'_>,
+        channel: Option<ChannelName>,
+    ) -> Result<bool, Error> {
+        if !channel.is_some_and(ChannelName::can_settle) {
+            return Ok(false);
+        }
+        let sent = self.store().sent(&request.asked().approval_id).await?;
+        Ok(sent.iter().any(|sent| sent.reviewer == *ask.reviewer && sent.channel == ask.channel))
+    }
+
+    /// The digest that takes this message's place, if the person has got as many this minute as the channel bears.
+    async fn over_the_pace(&self, ask: &Ask<'_>, now: Timestamp) -> Result<Option<OutboxMessage>, Error> {
+        let Some(most) = self.parts.channels.per_minute(ask.channel) else { return Ok(None) };
+        let minute = now.seconds().div_euclid(60);
+        let next = Timestamp::from_millis(minute.saturating_add(1).saturating_mul(60_000));
+        let name = format!("pace/{}/{}/{minute}", ask.channel, ask.reviewer);
+        if self.store().tally(&name, next.plus_millis(60_000)).await? <= most {
+            return Ok(None);
+        }
+        let payload =
+            OutboxPayload::Digest { reviewer: ask.reviewer.clone(), channel: ask.channel.to_owned(), minute };
+        Ok(Some(OutboxMessage::of_the_gate(payload, now, next)))
+    }
+
+    async fn notification(
+        &self,
+        message: &OutboxMessage,
+        request: &Request,
+        ask: &Ask<'_>,
+        person: &Reviewer,
+        policy: &Policy,
+        standing: Standing,
+    ) -> Result<Notification, Error> {
+        let asked = request.asked();
+        let link = self.gate.link(asked, ask.reviewer, policy).await?;
+        let url = format!("{}/r/{link}", self.gate.base_url(policy));
+        let client_name = policy
+            .client(&asked.client)
+            .map_or_else(|| asked.client.to_string(), |client| client.name.clone());
+        let now = self.gate.now();
+        let about = Message {
+            asked,
+            state: request.state(),
+            stage: ask.stage,
+            reviewer: person,
+            standing,
+            client_name: &client_name,
+            url: &url,
+            now,
+        };
+        let is_reminder = ask.why == Why::Reminded;
+        let plain = letter(&about, ask.channel);
+        let letter = if is_reminder && ask.channel != "sms" { reminder(plain) } else { plain };
+        Ok(Notification {
+            id: message.id.clone(),
+            approval_id: asked.approval_id.clone(),
+            stage: ask.stage.saturating_add(1),
+            reviewer: ask.reviewer.clone(),
+            channel: ask.channel.to_owned(),
+            address: address(person, ask.channel),
+            subject: letter.subject,
+            text: letter.text,
+            html: letter.html,
+            url,
+            card: Card { is_reminder, ..Card::of(request, Some(person), policy, now) },
+        })
+    }
+
+    /// Notes where a message is; if the request has changed on the way, the message is brought up to date at once:
+    /// whoever brought the others up to date may not have known this one.
+    async fn note(&self, request: &Request, ask: &Ask<'_>, reference: String) -> Result<(), Error> {
+        let sent = SentMessage {
+            approval_id: request.asked().approval_id.clone(),
+            reviewer: ask.reviewer.clone(),
+            channel: ask.channel.to_owned(),
+            stage: ask.stage,
+            reference,
+            sent_at: self.gate.now(),
+            shown: request.version(),
+        };
+        self.store().keep_sent(&sent).await?;
+        self.catch_up(request, sent).await
+    }
+
+    /// The message was delivered: what follows it takes its place.
+    async fn told_and_followed(
+        &self,
+        message: &OutboxMessage,
+        request: &Request,
+        ask: &Ask<'_>,
+        person: &Reviewer,
+    ) -> Result<Progress, Error> {
+        let follow = self.follow(message, request, ask, person);
+        if follow.is_empty() {
+            return self.told(message).await;
+        }
+        // First what follows: whoever dies in between tells the same person again, who then has it already.
+        if let Some(first) = follow.first() {
+            self.store().replace(&first.id, &follow).await?;
+        }
+        self.told(message).await
+    }
+
+    /// The next channel after `nudge`, and a reminder: for people whose policy entry orders their channels.
+    fn follow(
+        &self,
+        message: &OutboxMessage,
+        request: &Request,
+        ask: &Ask<'_>,
+        person: &Reviewer,
+    ) -> Vec<OutboxMessage> {
+        let (Some(pending), Some(channel)) = (request.pending(), ChannelName::named(ask.channel)) else {
+            return Vec::new();
+        };
+        if person.order.is_empty() || ask.why == Why::Reminded {
+            return Vec::new();
+        }
+        let now = self.gate.now();
+        let (stage, reviewer) = (ask.stage, ask.reviewer.clone());
+        let mut follow = Vec::new();
+        if let (Some(nudge_ms), Some(next)) = (person.nudge_ms, person.channel_after(channel)) {
+            let due_at = now.plus_millis(nudge_ms);
+            if due_at < pending.closes_at {
+                let channel = next.as_str().to_owned();
+                let payload = OutboxPayload::Nudge { stage, reviewer: reviewer.clone(), channel };
+                follow.push(message.followed_by(payload, now, due_at));
+            }
+        }
+        let left_ms = pending.closes_at.millis_since(now);
+        if ask.why == Why::Asked && left_ms >= REMINDED_STAGE_MS {
+            let lead_ms = (left_ms / 4).min(LONGEST_LEAD_MS);
+            let payload = OutboxPayload::Remind { stage, reviewer, channel: ask.channel.to_owned() };
+            follow.push(message.followed_by(payload, now, pending.closes_at.plus_millis(-lead_ms)));
+        }
+        follow
+    }
+
+    /// A channel does not get through: the next one takes over, and operators hear of it once.
+    async fn fail_over(
+        &self,
+        message: &OutboxMessage,
+        ask: &Ask<'_>,
+        next: ChannelName,
+        reason: &str,
+    ) -> Result<Progress, Error> {
+        tracing::warn!(
+            message.id = %message.id,
+            channel = ask.channel,
+            next = next.as_str(),
+            error = reason,
+            "a channel does not get through; the reviewer's next one takes over"
+        );
+        let now = self.gate.now();
+        let payload = OutboxPayload::Notify {
+            stage: ask.stage,
+            reviewer: ask.reviewer.clone(),
+            channel: next.as_str().to_owned(),
+        };
+        let follow = message.followed_by(payload, now, now);
+        if let OutboxSubject::Approval { approval_id, .. } = &message.subject {
+            let alert = Alert::NotTold {
+                approval_id: approval_id.clone(),
+                message: message.id.clone(),
+                attempt: message.attempt.saturating_add(1),
+            };
+            self.gate.alert(message.subject.clone(), alert).await?;
+        }
+        self.store().replace(&message.id, std::slice::from_ref(&follow)).await?;
+        Ok(Progress::RetryAt(follow))
+    }
+
+    /// One message for all that came too fast: how many wait, and the link of the inbox.
+    pub(crate) async fn digest(
+        &self,
+        message: &OutboxMessage,
+        reviewer: &ReviewerId,
+        channel: &str,
+    ) -> Result<Progress, Error> {
+        let policy = self.gate.policy().await?;
+        let Some(person) = policy.reviewer(reviewer) else { return self.ack(message).await };
+        let inbox = self.gate.waiting_for(reviewer, &policy).await?;
+        let unanswered = inbox.items.iter().filter(|item| item.voted.is_none()).count();
+        let count = unanswered.saturating_add(inbox.more);
+        if count == 0 {
+            return self.ack(message).await;
+        }
+        let link = self.gate.inbox_link(reviewer, &policy).await?;
+        let url = format!("{}/inbox/{link}", self.gate.base_url(&policy));
+        let letter = digest(person, count, &url);
+        let text = if channel == "sms" { format!("{url}\n{}", letter.subject) } else { letter.text };
+        let card = Card { headline: letter.subject.clone(), stands: Stands::Several, ..Card::default() };
+        let notification = Notification {
+            id: message.id.clone(),
+            approval_id: ApprovalId::from_parts(message.created_at, 0),
+            stage: 1,
+            reviewer: reviewer.clone(),
+            channel: channel.to_owned(),
+            address: address(person, channel),
+            subject: letter.subject,
+            text,
+            html: letter.html,
+            url,
+            card,
+        };
+        match self.parts.channels.send(&notification).await {
+            SendOutcome::Delivered(_) => self.ack(message).await,
+            SendOutcome::Wait { in_ms, .. } => {
+                self.put_off(message, message.attempt, self.gate.now().plus_millis(in_ms)).await
+            }
+            SendOutcome::Retry(reason) | SendOutcome::Unreachable(reason) => {
+                self.tell_later(message, &reason).await
+            }
+        }
+    }
+
+    /// Tells whoever pressed a button what came of it, soon or not at all.
+    pub(crate) async fn whisper(
+        &self,
+        message: &OutboxMessage,
+        place: &str,
+        user: &str,
+        word: ChatWord,
+    ) -> Result<Progress, Error> {
+        let now = self.gate.now();
+        let (again_at, reason) =
+            match self.parts.channels.whisper("slack", place, user, word.sentence()).await {
+                SendOutcome::Delivered(_) => return self.ack(message).await,
+                SendOutcome::Wait { in_ms, reason } => (now.plus_millis(in_ms), reason),
+                SendOutcome::Retry(reason) => {
+                    (now.plus_millis(wait_ms(message.attempt.saturating_add(1))), reason)
+                }
+                SendOutcome::Unreachable(reason) => {
+                    tracing::info!(reason, "whoever pressed a button could not be told what came of it");
+                    return self.ack(message).await;
+                }
+            };
+        if message.attempt.saturating_add(1) >= WHISPERS {
+            tracing::info!(reason, "whoever pressed a button could not be told what came of it");
+            return self.ack(message).await;
+        }
+        self.put_off(message, message.attempt.saturating_add(1), again_at).await
+    }
+}
+
+fn address(person: &Reviewer, channel: &str) -> Option<String> {
+    ChannelName::named(channel).and_then(|channel| person.address(channel)).map(str::to_owned)
+}

@@ -1,0 +1,543 @@
+//! `placet channel`: set up a chat or a mail server, try it with a real message, take it away.
+//!
+//! Secrets are read from a prompt that does not show them, or from standard input; never from the command line, which
+//! other users of the machine can see.
+
+#![expect(clippy::disallowed_methods, reason = "a new secret for Telegram is drawn here")]
+
+use std::fmt::Write as _;
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use placet_core::chat::{ChannelSettings, SecretText, SlackSettings, SmtpSettings, TelegramSettings};
+use placet_core::id::{ApprovalId, ReviewerId};
+use placet_core::keys::Keyring;
+use placet_core::payload::hex;
+use placet_core::policy::{ChannelName, Policy, Reviewer};
+use placet_delivery::{
+    Card, Channel as _, Notification, ReviewerWebhook, SendOutcome, Slack, Stands, Telegram,
+};
+use placet_gate::ports::Keys;
+use placet_gate::{Fault, Gate};
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use crate::cli::{ChannelSet, ChannelTest, Globals, SettableChannel};
+use crate::console::{note, print};
+use crate::failure::{Exit, Failure};
+use crate::folder::Folder;
+use crate::local::Parts;
+use crate::mail::Mailer;
+
+/// Settings that are being tried, as the gate's port would give them.
+struct Tried(Arc<ChannelSettings>);
+
+#[async_trait]
+impl Keys for Tried {
+    async fn keyring(&self) -> Result<Arc<Keyring>, Fault> {
+        Err(Fault::bare("a channel asks for keys that it does not need"))
+    }
+
+    async fn refreshed(&self) -> Result<Arc<Keyring>, Fault> {
+        self.keyring().await
+    }
+
+    async fn channels(&self) -> Result<Arc<ChannelSettings>, Fault> {
+        Ok(Arc::clone(&self.0))
+    }
+}
+
+/// Where settings are kept: the data folder.
+struct Kept {
+    parts: Parts,
+    public_url: Option<String>,
+}
+
+impl Kept {
+    fn open(globals: &Globals, on: &crate::cli::Deployment) -> Result<Self, Failure> {
+        if on.aws {
+            return Err(Failure::usage("a gate on AWS has no Slack, Telegram or mail server yet").advise(
+                "there, reviewers are told by mail and text (SNS), and by their `webhook`, which needs no setting up",
+            ));
+        }
+        super::no_url(globals)?;
+        let folder = Folder::open(globals.data())?;
+        let public_url = folder.public_url();
+        Ok(Self { parts: Parts::open(folder)?, public_url })
+    }
+
+    fn read(&self) -> Result<ChannelSettings, Failure> {
+        Ok(ChannelSettings::clone(&*self.parts.keys().channel_file().read()?))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut ChannelSettings)) -> Result<(), Failure> {
+        Ok(self.parts.keys().channel_file().change(change)?)
+    }
+
+    /// The address that chats reach the gate at, if it is known.
+    async fn public_url(&self) -> Option<String> {
+        if self.public_url.is_some() {
+            return self.public_url.clone();
+        }
+        let text = self.parts.installed_policy().await.ok()??;
+        Policy::read(&text).ok()?.issuer
+    }
+}
+
+/// Sets a channel's secrets, after the channel's own server has taken them.
+pub(crate) async fn set(globals: &Globals, options: ChannelSet) -> Result<Exit, Failure> {
+    let kept = Kept::open(globals, &options.on)?;
+    match options.channel {
+        SettableChannel::Slack => set_slack(globals, &kept, &options).await,
+        SettableChannel::Telegram => set_telegram(globals, &kept, &options).await,
+        SettableChannel::Smtp => set_smtp(globals, &kept, &options).await,
+    }
+}
+
+async fn set_slack(globals: &Globals, kept: &Kept, options: &ChannelSet) -> Result<Exit, Failure> {
+    let [token, secret] = read_secrets(&[
+        Wanted { name: "bot_token", prompt: "Bot User OAuth Token (xoxb-…)" },
+        Wanted { name: "signing_secret", prompt: "Signing Secret" },
+    ])?;
+    if !token.starts_with("xoxb-") {
+        return Err(Failure::refused("this is not a bot token of Slack: it does not begin with xoxb-")
+            .advise("api.slack.com/apps, your app, OAuth & Permissions: the Bot User OAuth Token"));
+    }
+    if secret.len() < 16 || !secret.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Err(Failure::refused("this is not a signing secret of Slack")
+            .advise("api.slack.com/apps, your app, Basic Information: the Signing Secret"));
+    }
+    let mut slack = SlackSettings {
+        bot_token: SecretText::new(token.as_str()),
+        signing_secret: SecretText::new(secret.as_str()),
+        team_id: None,
+        app_id: options.app_id.clone(),
+        api_url: options.api_url.clone(),
+    };
+    let mut team = None;
+    if !options.unchecked {
+        let channel = Slack::new(tried(&ChannelSettings::default()), crate::trust::webhook_sender()?);
+        let (id, name) = channel.who_am_i(&slack).await.map_err(|why| refused_by("Slack", &why))?;
+        slack.team_id = id;
+        team = Some(name);
+    }
+    kept.change(|settings| settings.slack = Some(slack))?;
+    let url = kept.public_url().await;
+    let requests = url.as_ref().map(|url| format!("{url}/v1/slack/interactions"));
+    if globals.json {
+        print(&super::pretty(&json!({ "channel": "slack", "team": team, "request_url": requests })));
+        return Ok(Exit::Done);
+    }
+    print(&format!(
+        "Slack is set{}. In the app's settings, under Interactivity & Shortcuts, the Request URL must be\n{}\n",
+        team.map_or_else(String::new, |team| format!(" for {}", crate::console::harmless(&team))),
+        requests.as_deref().unwrap_or("https://YOUR-GATE/v1/slack/interactions")
+    ));
+    warn_unless_reachable(url.as_deref(), "Slack");
+    Ok(Exit::Done)
+}
+
+async fn set_telegram(globals: &Globals, kept: &Kept, options: &ChannelSet) -> Result<Exit, Failure> {
+    let [token] = read_secrets(&[Wanted { name: "bot_token", prompt: "Token of the bot, from @BotFather" }])?;
+    let is_token = token.split_once(':').is_some_and(|(id, key)| {
+        id.bytes().all(|byte| byte.is_ascii_digit())
+            && !id.is_empty()
+            && key.len() >= 20
+            && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+    });
+    if !is_token {
+        return Err(Failure::refused("this is not the token of a bot in Telegram")
+            .advise("@BotFather shows it: a number, a colon, and 35 characters"));
+    }
+    let mut bytes = Zeroizing::new([0; 32]);
+    getrandom::fill(bytes.as_mut())
+        .map_err(|error| Failure::fault(format!("the system's random source failed: {error}")))?;
+    let telegram = TelegramSettings {
+        bot_token: SecretText::new(token.as_str()),
+        webhook_secret: SecretText::new(hex(bytes.as_ref())),
+        api_url: options.api_url.clone(),
+    };
+    let url = kept.public_url().await;
+    let updates = url.as_ref().map(|url| format!("{url}/v1/telegram/updates"));
+    let reachable = updates.as_deref().filter(|url| url.starts_with("https://"));
+    let mut bot = None;
+    if !options.unchecked {
+        let channel = Telegram::new(tried(&ChannelSettings::default()), crate::trust::webhook_sender()?);
+        bot = Some(channel.who_am_i(&telegram).await.map_err(|why| refused_by("Telegram", &why))?);
+    }
+    // Kept first: Telegram may send an update as soon as it knows where to.
+    kept.change(|settings| settings.telegram = Some(telegram.clone()))?;
+    let mut is_told = false;
+    if let (false, Some(updates)) = (options.unchecked, reachable) {
+        let channel = Telegram::new(tried(&ChannelSettings::default()), crate::trust::webhook_sender()?);
+        channel.set_webhook(&telegram, updates).await.map_err(|why| refused_by("Telegram", &why))?;
+        is_told = true;
+    }
+    if globals.json {
+        print(&super::pretty(&json!({ "channel": "telegram", "bot": bot, "webhook": is_told })));
+        return Ok(Exit::Done);
+    }
+    print(&format!(
+        "Telegram is set{}. {}\nEach reviewer sends /start to the bot once; it answers with the number for `telegram` in the policy.\n",
+        bot.map_or_else(String::new, |bot| format!(" for the bot @{}", crate::console::harmless(&bot))),
+        if is_told {
+            "Telegram sends presses of buttons to the gate."
+        } else {
+            "Telegram was not told where the gate is: set `issuer` to its https address, and run this again."
+        }
+    ));
+    warn_unless_reachable(url.as_deref(), "Telegram");
+    Ok(Exit::Done)
+}
+
+async fn set_smtp(globals: &Globals, kept: &Kept, options: &ChannelSet) -> Result<Exit, Failure> {
+    let [url, from] = read_secrets(&[
+        Wanted { name: "url", prompt: "Mail server (smtps://user:password@host:465)" },
+        Wanted { name: "from", prompt: "Sender (Placet <gate@example.com>)" },
+    ])?;
+    let mailer = Mailer::new(&url, &from)?;
+    if !options.unchecked {
+        mailer.check().await?;
+    }
+    let smtp = SmtpSettings { url: SecretText::new(url.as_str()), from: from.to_string() };
+    kept.change(|settings| settings.smtp = Some(smtp))?;
+    if globals.json {
+        print(&super::pretty(&json!({ "channel": "smtp" })));
+        return Ok(Exit::Done);
+    }
+    print("Mail is set: reviewers with an `email` are mailed from now on.\n");
+    if std::env::var_os(crate::mail::URL_VARIABLE).is_some_and(|value| !value.is_empty()) {
+        note(&format!(
+            "{} is set here: a gate that is started with it uses that instead",
+            crate::mail::URL_VARIABLE
+        ));
+    }
+    Ok(Exit::Done)
+}
+
+/// Takes a channel's secrets away.
+pub(crate) fn remove(
+    globals: &Globals,
+    channel: SettableChannel,
+    on: &crate::cli::Deployment,
+) -> Result<Exit, Failure> {
+    let kept = Kept::open(globals, on)?;
+    kept.change(|settings| match channel {
+        SettableChannel::Slack => settings.slack = None,
+        SettableChannel::Telegram => settings.telegram = None,
+        SettableChannel::Smtp => settings.smtp = None,
+    })?;
+    if globals.json {
+        print(&super::pretty(&json!({ "channel": channel.as_str(), "set": false })));
+    } else {
+        print(&format!("{} is no longer set.\n", channel.as_str()));
+    }
+    Ok(Exit::Done)
+}
+
+/// Says which channels are set; no secret is shown.
+pub(crate) fn list(globals: &Globals, on: &crate::cli::Deployment) -> Result<Exit, Failure> {
+    let settings = Kept::open(globals, on)?.read()?;
+    let rows = [
+        ("slack", settings.slack.is_some(), settings.slack.as_ref().and_then(|slack| slack.team_id.clone())),
+        ("telegram", settings.telegram.is_some(), None),
+        ("smtp", settings.smtp.is_some(), settings.smtp.as_ref().map(|smtp| smtp.from.clone())),
+    ];
+    if globals.json {
+        let channels: Vec<Value> = rows
+            .iter()
+            .map(|(name, is_set, what)| json!({ "channel": name, "set": is_set, "is": what }))
+            .collect();
+        print(&super::pretty(&json!({ "channels": channels })));
+        return Ok(Exit::Done);
+    }
+    let mut text = String::new();
+    for (name, is_set, what) in rows {
+        let what = what.map_or_else(String::new, |what| format!(" ({})", crate::console::harmless(&what)));
+        let _ = writeln!(text, "{name:<9} {}{what}", if is_set { "set" } else { "not set" });
+    }
+    print(&text);
+    Ok(Exit::Done)
+}
+
+/// Prints the secret that a reviewer's webhook is signed with, alone on the last line.
+pub(crate) async fn secret(
+    globals: &Globals,
+    reviewer: &str,
+    on: &crate::cli::Deployment,
+) -> Result<Exit, Failure> {
+    let opened = super::Opened::of(globals, on).await?;
+    let person = known_reviewer(reviewer, &opened.policy)?;
+    let keyring = opened.gate.keyring().await?;
+    let secret = keyring.current.reviewer_secret(&person.id, person.generation);
+    if globals.json {
+        print(&super::pretty(&json!({ "reviewer": person.id.as_str(), "secret": secret.expose() })));
+        return Ok(Exit::Done);
+    }
+    print(&format!(
+        "Messages to the webhook of {} are signed with this (Standard Webhooks). Keep it like a password.\n{}\n",
+        person.id,
+        secret.expose()
+    ));
+    Ok(Exit::Done)
+}
+
+/// Sends a reviewer a real message by one channel.
+pub(crate) async fn test(globals: &Globals, options: ChannelTest) -> Result<Exit, Failure> {
+    let Some(channel) = ChannelName::named(&options.channel).or(match options.channel.as_str() {
+        "smtp" => Some(ChannelName::Email),
+        _ => None,
+    }) else {
+        return Err(Failure::usage(format!("`{}` is not a channel", options.channel))
+            .advise("the channels are: slack, telegram, webhook, email, sms"));
+    };
+    let kept = Kept::open(globals, &options.on)?;
+    let settings = kept.read()?;
+    drop(kept);
+    let opened = super::Opened::of(globals, &options.on).await?;
+    let person = known_reviewer(&options.reviewer, &opened.policy)?.clone();
+    let Some(address) = person.address(channel) else {
+        return Err(Failure::refused(format!(
+            "reviewer `{}` has no `{}` in the policy",
+            person.id,
+            channel.address_key()
+        )));
+    };
+    let notification = trial(&opened.gate, &opened.policy, &person, channel, address).await?;
+    match send(&opened.gate, channel, settings, &notification).await? {
+        SendOutcome::Delivered(_) => {
+            if globals.json {
+                print(&super::pretty(
+                    &json!({ "channel": channel.as_str(), "reviewer": person.id.as_str(), "sent": true }),
+                ));
+            } else {
+                print(&format!("sent to {} by {channel}: ask them whether it has come\n", person.id));
+            }
+            Ok(Exit::Done)
+        }
+        SendOutcome::Wait { reason, .. } | SendOutcome::Retry(reason) | SendOutcome::Unreachable(reason) => {
+            Err(Failure::refused(format!("{channel} did not take a message for `{}`: {reason}", person.id)))
+        }
+    }
+}
+
+async fn send(
+    gate: &Arc<Gate>,
+    channel: ChannelName,
+    settings: ChannelSettings,
+    notification: &Notification,
+) -> Result<SendOutcome, Failure> {
+    let sender = crate::trust::webhook_sender()?;
+    let smtp = settings.smtp.clone();
+    let keys = tried(&settings);
+    Ok(match channel {
+        ChannelName::Slack => Slack::new(keys, sender).send(notification).await,
+        ChannelName::Telegram => Telegram::new(keys, sender).send(notification).await,
+        ChannelName::Webhook => ReviewerWebhook::new(Arc::clone(gate), sender).send(notification).await,
+        ChannelName::Email => {
+            let mailer = match (Mailer::from_environment()?, smtp) {
+                (Some(mailer), _) => mailer,
+                (None, Some(smtp)) => Mailer::new(smtp.url.expose(), &smtp.from)?,
+                (None, None) => {
+                    return Err(Failure::refused("no mail server is set")
+                        .advise("`placet channel set smtp`, or the variable PLACET_SMTP_URL"));
+                }
+            };
+            mailer.send(notification).await
+        }
+        ChannelName::Sms | ChannelName::Terminal => {
+            return Err(Failure::refused(format!("`{channel}` cannot be tried from here"))
+                .advise("on AWS, SNS mails and texts: `placet doctor --aws` looks at the subscriptions"));
+        }
+    })
+}
+
+/// A message that asks for nothing. Its link is that of the reviewer's inbox.
+async fn trial(
+    gate: &Gate,
+    policy: &Policy,
+    person: &Reviewer,
+    channel: ChannelName,
+    address: &str,
+) -> Result<Notification, Failure> {
+    let inbox = gate.inbox_link(&person.id, policy).await.map_err(|error| Failure::fault(error.chain()))?;
+    let url = format!("{}/inbox/{inbox}", gate.base_url(policy));
+    let line = "A test: this gate reaches you here";
+    let now = gate.now();
+    Ok(Notification {
+        id: format!("msg_test_{}_{}_{}", channel, person.id, now.millis()),
+        approval_id: ApprovalId::from_parts(now, 0),
+        stage: 1,
+        reviewer: ReviewerId::clone(&person.id),
+        channel: channel.as_str().to_owned(),
+        address: Some(address.to_owned()),
+        subject: line.to_owned(),
+        text: format!("{line}. Nothing is asked of you.\n\nYour inbox:\n{url}\n"),
+        html: format!(
+            "<!doctype html>\n<p>{line}. Nothing is asked of you.</p>\n<p><a href=\"{url}\">Your inbox</a></p>\n"
+        ),
+        url,
+        card: Card {
+            headline: line.to_owned(),
+            details: "Nothing is asked of you.".to_owned(),
+            stands: Stands::Several,
+            ..Card::default()
+        },
+    })
+}
+
+pub(super) fn tried(settings: &ChannelSettings) -> Arc<dyn Keys> {
+    Arc::new(Tried(Arc::new(settings.clone())))
+}
+
+fn refused_by(name: &str, why: &str) -> Failure {
+    Failure::refused(format!("{name} did not take the token: {}", crate::console::harmless(why))).advise(
+        "nothing was changed; --unchecked sets it without asking, where this machine cannot reach the chat",
+    )
+}
+
+fn warn_unless_reachable(url: Option<&str>, name: &str) {
+    if !url.is_some_and(|url| url.starts_with("https://")) {
+        note(&format!(
+            "{name} can only send presses of buttons to a public https address: without one, people open the link in each message"
+        ));
+    }
+}
+
+pub(super) fn known_reviewer<'p>(id: &str, policy: &'p Policy) -> Result<&'p Reviewer, Failure> {
+    ReviewerId::parse(id).ok().and_then(|id| policy.reviewer(&id)).ok_or_else(|| {
+        let names: Vec<&str> = policy.reviewers.iter().map(|reviewer| reviewer.id.as_str()).collect();
+        Failure::refused(format!("no reviewer `{id}` is in the policy"))
+            .advise(format!("its reviewers are: {}", names.join(", ")))
+    })
+}
+
+/// A secret that is asked for.
+struct Wanted {
+    name: &'static str,
+    prompt: &'static str,
+}
+
+/// Reads secrets: one after the other from a terminal that does not show them, or all from standard input, one a line,
+/// as `name=value` or in their order.
+fn read_secrets<const N: usize>(wanted: &[Wanted; N]) -> Result<[Zeroizing<String>; N], Failure> {
+    let stdin = std::io::stdin();
+    let unreadable =
+        |error: std::io::Error| Failure::fault(format!("standard input cannot be read: {error}"));
+    let mut found: [Zeroizing<String>; N] = std::array::from_fn(|_| Zeroizing::new(String::new()));
+    if stdin.is_terminal() {
+        let _hidden = Hidden::begin();
+        for (slot, wanted) in found.iter_mut().zip(wanted) {
+            let mut err = std::io::stderr().lock();
+            let _ = write!(err, "{}: ", wanted.prompt).and_then(|()| err.flush());
+            stdin.lock().read_line(slot).map_err(unreadable)?;
+            let _ = writeln!(err);
+        }
+    } else {
+        let mut in_order = found.iter_mut();
+        let mut named: Vec<(usize, Zeroizing<String>)> = Vec::new();
+        for line in stdin.lock().lines() {
+            let line = Zeroizing::new(line.map_err(unreadable)?);
+            let text = line.trim();
+            if text.is_empty() {
+                continue;
+            }
+            let by_name = text.split_once('=').and_then(|(name, value)| {
+                let at = wanted.iter().position(|wanted| wanted.name.eq_ignore_ascii_case(name.trim()))?;
+                Some((at, Zeroizing::new(value.trim().to_owned())))
+            });
+            match by_name {
+                Some(pair) => named.push(pair),
+                None => match in_order.next() {
+                    Some(slot) => *slot = Zeroizing::new(text.to_owned()),
+                    None => return Err(Failure::usage("standard input has more lines than are asked for")),
+                },
+            }
+        }
+        drop(in_order);
+        for (at, value) in named {
+            if let Some(slot) = found.get_mut(at) {
+                *slot = value;
+            }
+        }
+    }
+    for (slot, wanted) in found.iter_mut().zip(wanted) {
+        *slot = Zeroizing::new(slot.trim().to_owned());
+        if slot.is_empty() {
+            return Err(Failure::usage(format!("`{}` is missing", wanted.name)).advise(
+                "type it where you are asked, or give it on standard input, one a line, in the order of the prompts",
+            ));
+        }
+    }
+    Ok(found)
+}
+
+/// A terminal that does not show what is typed, until this is dropped.
+struct Hidden(Option<rustix::termios::Termios>);
+
+impl Hidden {
+    fn begin() -> Self {
+        let stdin = std::io::stdin();
+        let Ok(before) = rustix::termios::tcgetattr(&stdin) else { return Self(None) };
+        let mut hidden = before.clone();
+        hidden.local_modes.remove(rustix::termios::LocalModes::ECHO);
+        let _ = rustix::termios::tcsetattr(&stdin, rustix::termios::OptionalActions::Flush, &hidden);
+        Self(Some(before))
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let stdin = std::io::stdin();
+            let _ = rustix::termios::tcsetattr(&stdin, rustix::termios::OptionalActions::Flush, before);
+        }
+    }
+}
+
+/// Which of a reviewer's channels a gate on one machine has not got: for the operator's eyes.
+pub(super) fn missing_channels(
+    policy: &Policy,
+    settings: &ChannelSettings,
+    has_mail: bool,
+) -> Vec<(ReviewerId, Vec<ChannelName>, bool)> {
+    let has = |channel: ChannelName| match channel {
+        ChannelName::Email => has_mail || settings.has(channel),
+        ChannelName::Sms => false,
+        ChannelName::Slack | ChannelName::Telegram => settings.has(channel),
+        ChannelName::Webhook | ChannelName::Terminal => true,
+    };
+    let mut found = Vec::new();
+    for reviewer in &policy.reviewers {
+        let channels = reviewer.channels();
+        let missing: Vec<ChannelName> = channels.iter().copied().filter(|channel| !has(*channel)).collect();
+        if !missing.is_empty() {
+            let is_all = missing.len() == channels.len();
+            found.push((reviewer.id.clone(), missing, is_all));
+        }
+    }
+    found
+}
+
+/// A local gate's parts for what only looks at its folder.
+pub(super) fn settings_of(folder: &Folder) -> Result<Arc<ChannelSettings>, Failure> {
+    Ok(crate::channel_file::ChannelFile::of(folder.path()).read()?)
+}
+
+/// The same in words.
+pub(super) fn unreachable_words(reviewer: &ReviewerId, missing: &[ChannelName], is_all: bool) -> String {
+    let names: Vec<&str> = missing.iter().map(|channel| channel.as_str()).collect();
+    let names = names.join(" and ");
+    let how = match missing.first() {
+        Some(ChannelName::Slack) => "`placet channel set slack`",
+        Some(ChannelName::Telegram) => "`placet channel set telegram`",
+        Some(ChannelName::Email) => "`placet channel set smtp`",
+        _ => "give them another address",
+    };
+    if is_all {
+        format!("reviewer `{reviewer}` can be reached by {names} only, which this gate has not got: {how}")
+    } else {
+        format!("reviewer `{reviewer}` is not reached by {names}, which this gate has not got: {how}")
+    }
+}
