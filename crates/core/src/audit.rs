@@ -49,6 +49,12 @@ pub enum AuditEventKind {
     /// Another policy came into force.
     #[serde(rename = "policy.installed")]
     PolicyInstalled,
+    /// A reviewer says that they are away.
+    #[serde(rename = "reviewer.away")]
+    ReviewerAway,
+    /// A reviewer says that they are back.
+    #[serde(rename = "reviewer.back")]
+    ReviewerBack,
     /// The keys were rotated.
     #[serde(rename = "keys.rotated")]
     KeysRotated,
@@ -76,6 +82,8 @@ impl AuditEventKind {
             Self::StageDeserted => "stage.deserted",
             Self::CallbackGivenUp => "callback.given_up",
             Self::PolicyInstalled => "policy.installed",
+            Self::ReviewerAway => "reviewer.away",
+            Self::ReviewerBack => "reviewer.back",
             Self::KeysRotated => "keys.rotated",
         }
     }

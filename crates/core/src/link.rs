@@ -76,16 +76,12 @@ impl Link {
 
     /// A nonce for the form that is shown at `now`: `<milliseconds>-<mac>`.
     pub fn nonce(&self, epoch: &Epoch, now: Timestamp) -> String {
-        format!("{}-{}", now.millis(), hex(&nonce_mac(epoch, self, now)))
+        mint_nonce(epoch, self, now)
     }
 
     /// Whether that nonce was minted for this link within the last day. Constant time.
     pub fn takes_nonce(&self, epoch: &Epoch, unverified: &str, now: Timestamp) -> bool {
-        let Some((minted, mac)) = unverified.split_once('-') else { return false };
-        let Ok(minted) = minted.parse().map(Timestamp::from_millis) else { return false };
-        let expected = hex(&nonce_mac(epoch, self, minted));
-        now.millis_since(minted).saturating_abs() <= NONCE_MS
-            && expected.as_bytes().ct_eq(mac.as_bytes()).into()
+        takes_nonce(epoch, self, unverified, now)
     }
 }
 
@@ -130,6 +126,16 @@ impl InboxLink {
     /// The epoch it was made in.
     pub const fn epoch(&self) -> EpochNumber {
         self.epoch
+    }
+
+    /// A nonce for a form of the inbox itself, shown at `now`: as that of a [`Link`].
+    pub fn nonce(&self, epoch: &Epoch, now: Timestamp) -> String {
+        mint_nonce(epoch, self, now)
+    }
+
+    /// Whether that nonce was minted for this inbox within the last day. Constant time.
+    pub fn takes_nonce(&self, epoch: &Epoch, unverified: &str, now: Timestamp) -> bool {
+        takes_nonce(epoch, self, unverified, now)
     }
 
     /// Whose it is among those reviewers. Compares with all of them, each in constant time.
@@ -180,7 +186,18 @@ fn inbox_mac(epoch: &Epoch, reviewer: &ReviewerId, generation: u32) -> [u8; 16] 
     mac(epoch, &["placet-inbox-v2", reviewer.as_str(), &generation.to_string()])
 }
 
-fn nonce_mac(epoch: &Epoch, link: &Link, minted: Timestamp) -> [u8; 16] {
+fn mint_nonce(epoch: &Epoch, link: &impl fmt::Display, now: Timestamp) -> String {
+    format!("{}-{}", now.millis(), hex(&nonce_mac(epoch, link, now)))
+}
+
+fn takes_nonce(epoch: &Epoch, link: &impl fmt::Display, unverified: &str, now: Timestamp) -> bool {
+    let Some((minted, mac)) = unverified.split_once('-') else { return false };
+    let Ok(minted) = minted.parse().map(Timestamp::from_millis) else { return false };
+    let expected = hex(&nonce_mac(epoch, link, minted));
+    now.millis_since(minted).saturating_abs() <= NONCE_MS && expected.as_bytes().ct_eq(mac.as_bytes()).into()
+}
+
+fn nonce_mac(epoch: &Epoch, link: &impl fmt::Display, minted: Timestamp) -> [u8; 16] {
     mac(epoch, &["placet-nonce-v1", &link.to_string(), &minted.millis().to_string()])
 }
 

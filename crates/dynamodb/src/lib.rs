@@ -30,7 +30,7 @@ use placet_core::id::{ClientId, HookId, RequestKey, ReviewerId};
 use placet_core::request::Request;
 use placet_gate::Fault;
 use placet_gate::ports::{
-    Clock, Closing, Commit, Committed, Hook, OutboxMessage, PolicyRecord, Store, StoreQuery, Watch,
+    Clock, Closing, Commit, Committed, Hook, OutboxMessage, PolicyRecord, Store, StoreQuery, Tallied, Watch,
 };
 
 pub use tables::{DUE_INDEX, Keep, LISTED_INDEX, TTL_ATTRIBUTE, Tables, create};
@@ -74,6 +74,10 @@ impl Store for DynamoStore {
 
     fn watch_pending(&self) -> Box<dyn Watch> {
         Box::new(watch::Poll::new())
+    }
+
+    async fn tallied(&self, account: &str, since: &[Timestamp]) -> Result<Tallied, Fault> {
+        self.0.tallied(account, since).await
     }
 
     async fn voted(&self, reviewer: &ReviewerId, limit: usize) -> Result<Vec<Request>, Fault> {

@@ -14,7 +14,7 @@ use placet_core::request::{ApprovalRequest, Request, stored};
 use placet_gate::Fault;
 use placet_gate::ports::{
     Clock, Closing, Commit, Committed, Hook, OutboxMessage, PolicyRecord, Quota, RequestWrite, Store,
-    StoreQuery, Watch,
+    StoreQuery, Tallied, Watch,
 };
 use tokio::sync::watch;
 
@@ -36,6 +36,8 @@ struct Tables {
     quotas: HashMap<(ClientId, i64), u32>,
     hooks: BTreeMap<HookId, Hook>,
     marks: HashMap<String, Timestamp>,
+    tallies: BTreeMap<(String, RequestKey), (Timestamp, f64)>,
+    tally_versions: HashMap<String, u64>,
     voted: BTreeMap<(ReviewerId, RequestKey), Timestamp>,
     watches: HashMap<RequestKey, watch::Sender<()>>,
     all: watch::Sender<()>,
@@ -131,6 +133,10 @@ impl Tables {
         if installed || commit.audit.iter().any(taken) {
             return Ok(Some(Committed::ChainMoved));
         }
+        let version = |account: &String| self.tally_versions.get(account).copied().unwrap_or(0);
+        if commit.tallies.seen.iter().any(|(account, seen)| version(account) != *seen) {
+            return Ok(Some(Committed::TotalsMoved));
+        }
         commit.quota.as_ref().map_or(Ok(None), |quota| self.over(quota, commit.request.as_ref()))
     }
 
@@ -174,6 +180,17 @@ impl Tables {
 
     fn write(&mut self, commit: Commit) -> Result<Option<RequestId>, Fault> {
         let mut pending_twin = None;
+        if let Some(RequestWrite::Insert { asked, .. } | RequestWrite::Update { asked, .. }) = &commit.request
+        {
+            for tally in &commit.tallies.add {
+                let place = (tally.account.clone(), asked.key());
+                self.tallies.insert(place, (asked.created_at, tally.amount));
+                *self.tally_versions.entry(tally.account.clone()).or_default() += 1;
+            }
+            for tally in &commit.tallies.remove {
+                self.tallies.remove(&(tally.account.clone(), asked.key()));
+            }
+        }
         let voted_on = match &commit.request {
             Some(RequestWrite::Update { asked, state, .. }) => Some((asked.key(), state.updated_at())),
             Some(RequestWrite::Insert { .. }) | None => None,
@@ -266,6 +283,16 @@ impl Store for MemoryStore {
 
     fn watch_pending(&self) -> Box<dyn Watch> {
         Box::new(MemoryWatch(self.tables.lock().unwrap().all.subscribe()))
+    }
+
+    async fn tallied(&self, account: &str, since: &[Timestamp]) -> Result<Tallied, Fault> {
+        let tables = self.tables()?;
+        let own = || tables.tallies.iter().filter(|((of, _), _)| of == account).map(|(_, added)| *added);
+        let sum = |since: &Timestamp| own().filter(|(at, _)| at > since).map(|(_, amount)| amount).sum();
+        Ok(Tallied {
+            version: tables.tally_versions.get(account).copied().unwrap_or(0),
+            sums: since.iter().map(sum).collect(),
+        })
     }
 
     async fn voted(&self, reviewer: &ReviewerId, limit: usize) -> Result<Vec<Request>, Fault> {

@@ -24,6 +24,7 @@ use crate::id::{ApprovalId, ClientId, RequestId, RequestKey, ReviewerId};
 use crate::keys::EpochNumber;
 use crate::payload::Payload;
 use crate::policy::{ApprovalTerms, Assignee, Assignees, Decision};
+use crate::tally::Tally;
 use crate::token::{Claims, TokenKind};
 
 /// How many callers one request calls back (DESIGN, section 4).
@@ -73,6 +74,8 @@ pub struct ApprovalRequest {
     pub first_stage: usize,
     /// How long an approval may be acted on, in seconds.
     pub valid_for_seconds: i64,
+    /// Where it counts in running totals, from when it was asked for as long as it waits or is approved.
+    pub tallies: Vec<Tally>,
 }
 
 /// What became of a request.

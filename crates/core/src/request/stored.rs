@@ -16,7 +16,8 @@ use crate::Timestamp;
 use crate::audit::ChainHead;
 use crate::id::{ApprovalId, ClientId, RequestId, ReviewerId};
 use crate::payload::Payload;
-use crate::policy::{ApprovalTerms, Assignee, Assignees, Decision, Hours, Stage};
+use crate::policy::{ApprovalTerms, Assignee, Assignees, Decision, Hours, Notify, Stage};
+use crate::tally::Tally;
 use crate::token::TokenKind;
 
 /// The version of the stored form that this build writes, and the newest that it reads.
@@ -59,6 +60,7 @@ pub fn write_question(asked: &ApprovalRequest) -> Result<String, serde_json::Err
         terms: asked.terms.as_ref().map(StoredTerms::of),
         first_stage: asked.first_stage,
         valid_for: asked.valid_for_seconds,
+        tallies: asked.tallies.clone(),
     })
 }
 
@@ -114,6 +116,7 @@ fn read_question(text: &str) -> Result<ApprovalRequest, Unreadable> {
         terms: stored.terms.map(StoredTerms::read).transpose()?,
         first_stage: stored.first_stage,
         valid_for_seconds: stored.valid_for,
+        tallies: stored.tallies,
     })
 }
 
@@ -195,6 +198,8 @@ struct StoredQuestion<'t> {
     terms: Option<StoredTerms>,
     first_stage: usize,
     valid_for: i64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tallies: Vec<Tally>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -213,6 +218,8 @@ struct StoredStage {
     within_ms: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hours: Option<String>,
+    #[serde(default, skip_serializing_if = "Notify::is_all")]
+    notify: Notify,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -298,7 +305,7 @@ impl StoredTerms {
                     Assignees::Queue(queue) => (Vec::new(), Some(queue.clone())),
                 };
                 let hours = stage.hours.as_ref().map(|hours| hours.as_str().to_owned());
-                StoredStage { ask, queue, within_ms: stage.within_ms, hours }
+                StoredStage { ask, queue, within_ms: stage.within_ms, hours, notify: stage.notify }
             })
             .collect();
         Self { approvals: terms.approvals, stages, owner_may_approve: terms.owner_may_approve }
@@ -312,7 +319,7 @@ impl StoredTerms {
                 let assignees = stage.queue.map_or(Assignees::Roles(stage.ask), Assignees::Queue);
                 let hours = stage.hours.as_deref().map(Hours::parse).transpose();
                 let hours = hours.map_err(|_| Unreadable::Impossible("a stage's hours cannot be read"))?;
-                Ok(Stage { assignees, within_ms: stage.within_ms, hours })
+                Ok(Stage { assignees, within_ms: stage.within_ms, hours, notify: stage.notify })
             })
             .collect::<Result<_, Unreadable>>()?;
         Ok(ApprovalTerms { approvals: self.approvals, stages, owner_may_approve: self.owner_may_approve })

@@ -4,10 +4,13 @@
 
 mod alerts;
 mod asking;
+mod away;
 mod deadlines;
 mod deciding;
 mod inbox;
 mod tokens;
+mod totals;
+mod turns;
 
 use std::sync::Arc;
 

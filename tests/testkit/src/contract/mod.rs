@@ -8,6 +8,7 @@ mod due;
 mod lists;
 mod races;
 mod records;
+mod totals;
 mod watching;
 
 use std::time::Duration;
@@ -23,6 +24,7 @@ pub use due::*;
 pub use lists::*;
 pub use races::*;
 pub use records::*;
+pub use totals::*;
 pub use watching::*;
 
 /// How long a wake-up may take before it counts as lost.
@@ -72,6 +74,9 @@ macro_rules! store_contract {
             a_policy_version_is_installed_once
             a_chain_ends_with_its_last_entry
             a_name_is_marked_by_one_until_its_time
+            running_totals_add_up_and_are_taken_back
+            what_was_judged_by_an_older_total_is_not_written
+            no_crowd_adds_to_a_total_that_it_has_not_read
             one_of_many_inserts_wins_and_all_see_it
             one_of_many_updates_wins_and_all_see_it
             no_crowd_gets_past_the_limit_of_those_that_wait

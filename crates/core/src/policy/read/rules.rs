@@ -64,7 +64,7 @@ pub(super) fn read_rule(
             None
         }
     };
-    for key in ["approvals", "owner_may_approve"] {
+    for key in ["approvals", "owner_may_approve", "notify"] {
         // Read here in any case, so that a typo elsewhere in the rule lists every key that it could have been.
         let node = table.get(key);
         if let (Some(RuleAction::Decide(_)), Some(node)) = (&action, node) {
