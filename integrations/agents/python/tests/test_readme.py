@@ -26,7 +26,7 @@ def test_a_python_block_runs(name, text, running, raw, desk):
         '"my-agent", "whsec_…"', f'"agent", "{secret}", algorithm="HS256"'
     )
     made = {}
-    answering = desk.answers(raw("agent"), "invoice.pay", "approve") if client == "agent" else None
+    answering = desk.answers(raw("agent"), "payment.send", "approve") if client == "agent" else None
     exec(compile(text, name, "exec"), made)
     if answering is None:
         from placet import InvalidToken

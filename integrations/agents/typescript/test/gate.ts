@@ -95,6 +95,11 @@ export class Gate {
     return answered;
   }
 
+  /** The approval that a new request for an action asks for, once its reviewer was told. */
+  asked(action: string): Promise<string> {
+    return until(() => this.#waiting(action));
+  }
+
   /** A request for the action that no call of this has returned before. */
   #waiting(action: string): string | undefined {
     // The gate writes dots of what looks like an address as `[.]`, so that no program makes a link of it.

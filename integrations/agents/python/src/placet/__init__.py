@@ -2,7 +2,8 @@
 
 `Placet` and `AsyncPlacet` are clients of a gate; `requires_approval` gates a function; `Executor` verifies without a
 secret. The adapters are modules of their own, each importing one SDK: `placet.openai`, `placet.openai_agents`,
-`placet.anthropic`, `placet.claude_agent`, `placet.langgraph`; `placet.claude_code` is a hook for Claude Code.
+`placet.anthropic`, `placet.claude_agent`, `placet.langgraph`, `placet.pydantic_ai`, `placet.google_adk`, `placet.crewai`;
+`placet.claude_code` is a hook for Claude Code.
 """
 
 try:

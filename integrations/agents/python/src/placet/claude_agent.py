@@ -19,6 +19,7 @@ from claude_agent_sdk import (
 
 from .client import AsyncPlacet
 from .errors import PlacetError
+from .tools import refusal
 from .uses import judge
 
 
@@ -33,7 +34,7 @@ def can_use_tool(gate: AsyncPlacet, *, timeout_seconds: float | None = None) -> 
         try:
             approved = await gate.run(judge(gate.settings, tool, tool_input, context.tool_use_id, timeout_seconds))
         except Exception as error:  # whatever it is: an answer that the SDK cannot read might count as none
-            return PermissionResultDeny(message=_no(error))
+            return PermissionResultDeny(message=refusal(error))
         return PermissionResultAllow(updated_input=approved)
 
     return callback
@@ -56,7 +57,7 @@ def pre_tool_use(gate: AsyncPlacet, *, timeout_seconds: float) -> HookCallback:
                 judge(gate.settings, hook["tool_name"], hook["tool_input"], use_id, timeout_seconds, session=session)
             )
         except Exception as error:  # a hook that raises blocks nothing
-            decision["permissionDecisionReason"] = _no(error)
+            decision["permissionDecisionReason"] = refusal(error)
         else:
             decision |= {
                 "permissionDecision": "allow", "permissionDecisionReason": "approved", "updatedInput": approved,
@@ -70,8 +71,3 @@ def gated(gate: AsyncPlacet, matcher: str, *, timeout_seconds: float = 540.0) ->
     """For `hooks={"PreToolUse": [gated(gate, "Bash|Write")]}`: a hook whose every failure blocks the tool."""
     hook = pre_tool_use(gate, timeout_seconds=timeout_seconds)
     return HookMatcher(matcher=matcher, hooks=[hook], timeout=timeout_seconds + 60, on_failure="block")
-
-
-def _no(error: Exception) -> str:
-    # What is not ours could quote anything; the model is told its kind alone.
-    return f"Not approved, and not done. {error if isinstance(error, PlacetError) else type(error).__name__}"

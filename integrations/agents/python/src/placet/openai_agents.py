@@ -55,8 +55,7 @@ async def _decide(
             timeout_seconds=timeout_seconds,
         )  # fmt: skip
     except Exception as error:  # whatever it is, it is no approval
-        said = error if isinstance(error, PlacetError) else type(error).__name__
-        state.reject(item, rejection_message=f"Not approved, and not done. {said}")
+        state.reject(item, rejection_message=tools.refusal(error))
     else:
         state.approve(item)
 

@@ -112,6 +112,11 @@ def told(approval: Approval, label: str) -> dict[str, Any]:
     return said
 
 
+def refusal(error: Exception) -> str:
+    """What a model is told of a call that was not approved. What is not ours could quote anything: only its kind is told."""
+    return f"Not approved, and not done. {error if isinstance(error, PlacetError) else type(error).__name__}"
+
+
 def action_of(tool: str, prefix: str = "") -> str:
     """A tool's name as a dotted action: what the policy's rules are written for.
 
