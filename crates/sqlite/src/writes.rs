@@ -84,13 +84,13 @@ impl WriteCommit {
         let away = policy.as_ref().map(|policy| &policy.away).filter(|away| !away.is_empty());
         let away = away.map(to_json).transpose()?;
         Ok(Self {
-            away,
             request,
             audit,
             outbox,
             voted,
             tallies,
             policy,
+            away,
             quota,
             not_at_or_after,
             policy_version,

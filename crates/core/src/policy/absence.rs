@@ -31,6 +31,14 @@ pub struct OwnAbsence {
     pub backup: Option<ReviewerId>,
 }
 
+/// Whether a reviewer is there.
+pub(super) enum Presence<'p> {
+    /// They are.
+    There,
+    /// They are away; with who is asked instead, if anybody is.
+    Away(Option<&'p ReviewerId>),
+}
+
 impl Policy {
     /// This policy, with what reviewers have said of themselves. Who is no longer in the policy is left out.
     #[must_use]
@@ -60,24 +68,20 @@ impl Policy {
             .collect()
     }
 
-    /// Who is asked in place of somebody who is away at that time: none, or nobody. `None` if they are there.
-    pub(super) fn away<'p>(
-        &'p self,
-        reviewer: &'p Reviewer,
-        at: Timestamp,
-    ) -> Option<Option<&'p ReviewerId>> {
+    /// Whether somebody is there at that time, and if not, who is asked instead.
+    pub(super) fn presence<'p>(&'p self, reviewer: &'p Reviewer, at: Timestamp) -> Presence<'p> {
         let own = self.own_absence(&reviewer.id, at);
         let day = at.day();
         let by_file = reviewer.away.iter().find(|away| (away.from_day..=away.until_day).contains(&day));
         if own.is_none() && by_file.is_none() {
-            return None;
+            return Presence::There;
         }
         let chosen = own.and_then(|own| {
             let backup = own.backup.as_ref()?;
             // Asked of the policy in force: a stand-in whom it no longer allows stands in no more.
             self.backups_of(reviewer).iter().any(|other| other.id == *backup).then_some(backup)
         });
-        Some(chosen.or_else(|| by_file.and_then(|away| away.backup.as_ref())))
+        Presence::Away(chosen.or_else(|| by_file.and_then(|away| away.backup.as_ref())))
     }
 
     /// The next moment, after `now`, at which somebody goes away or comes back: the set of people who are asked changes.

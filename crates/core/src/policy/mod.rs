@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "conditions")]
 use serde_json::Value;
 
+use absence::Presence;
 pub use absence::{LONGEST_ABSENCE_MS, OwnAbsence, said_away};
 #[cfg(feature = "conditions")]
 pub use condition::{Condition, EvalError, Verdict};
@@ -417,8 +418,10 @@ impl Policy {
         let mut candidate = reviewer;
         // As many steps as there are people: a circle of backups ends with nobody.
         for _ in 0..self.reviewers.len() {
-            let Some(backup) = self.away(candidate, at) else { return Some(candidate) };
-            candidate = self.reviewer(backup?)?;
+            match self.presence(candidate, at) {
+                Presence::There => return Some(candidate),
+                Presence::Away(backup) => candidate = self.reviewer(backup?)?,
+            }
         }
         None
     }

@@ -18,7 +18,7 @@ use crate::tally::Tally;
 pub const LONGEST_WINDOW_MS: i64 = 30 * crate::time::DAY_MS;
 
 /// How many meters one policy may have: each is two more parts of the transaction that takes a request.
-pub const MOST_METERS: usize = 8;
+pub(super) const MOST_METERS: usize = 8;
 
 /// What is added up: `total("payload.amount", …, "payload.to")`, or counted: `count(…)`. Always per client.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -149,7 +149,7 @@ mod tests {
             (r#"total("amount", "24h") > 5"#, "`amount` is not a field of the request"),
             (r#"total("action", "24h") > 5"#, "`action` is not a field of the request"),
             (r#"total("payload.amount") > 5"#, "`total` lacks what it needs"),
-            (r#"count() > 5"#, "`count` lacks what it needs"),
+            (r"count() > 5", "`count` lacks what it needs"),
             (
                 r#"total("payload.amount", "31d") > 5"#,
                 "the while of a total must be from 1 minute to 30 days",

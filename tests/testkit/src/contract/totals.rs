@@ -11,30 +11,30 @@ use crate::{Subject, sample};
 
 /// An account adds up what was added since each time, keeps apart from others, and forgets what is taken back.
 pub async fn running_totals_add_up_and_are_taken_back(subject: &Subject) {
-    let tallied = async |account: &str, since: i64| {
+    let read = async |account: &str, since: i64| {
         let times = [START.plus_millis(since), START.plus_millis(-1)];
         subject.store.tallied(account, &times).await.unwrap()
     };
-    assert_eq!(tallied("a", 0).await, Tallied { version: 0, sums: vec![0.0, 0.0] });
+    assert_eq!(read("a", 0).await, Tallied { version: 0, sums: vec![0.0, 0.0] });
     let mut requests = Vec::new();
     for (number, amount) in [(0, 1.5), (10, 2.25), (20, 4.0)] {
         let asked = sample::asked("n8n", &format!("r{number}"), START.plus_millis(number));
-        let seen = tallied("a", 0).await.version;
+        let seen = read("a", 0).await.version;
         let add = vec![tally("a", amount), tally("b", 1.0)];
         let tallies = TallyWrite { seen: vec![("a".into(), seen)], add, remove: vec![] };
         let commit = Commit { tallies, ..sample::insert(&asked) };
         done(subject, commit.clone()).await;
         requests.push(sample::inserted(&commit));
     }
-    assert_eq!(tallied("a", 0).await.sums, [6.25, 7.75]);
-    assert_eq!(tallied("a", 10).await.sums, [4.0, 7.75]);
-    assert_eq!(tallied("b", 10).await.sums, [1.0, 3.0]);
-    assert_eq!(tallied("c", 10).await, Tallied { version: 0, sums: vec![0.0, 0.0] });
+    assert_eq!(read("a", 0).await.sums, [6.25, 7.75]);
+    assert_eq!(read("a", 10).await.sums, [4.0, 7.75]);
+    assert_eq!(read("b", 10).await.sums, [1.0, 3.0]);
+    assert_eq!(read("c", 10).await, Tallied { version: 0, sums: vec![0.0, 0.0] });
     let end = sample::end(requests.get(1).unwrap(), Status::Cancelled, START.plus_millis(30));
     let remove = vec![tally("a", 2.25), tally("b", 1.0)];
     done(subject, Commit { tallies: TallyWrite { remove, ..TallyWrite::default() }, ..end }).await;
-    assert_eq!(tallied("a", 0).await.sums, [4.0, 5.5]);
-    assert_eq!(tallied("b", 0).await.sums, [1.0, 2.0]);
+    assert_eq!(read("a", 0).await.sums, [4.0, 5.5]);
+    assert_eq!(read("b", 0).await.sums, [1.0, 2.0]);
 }
 
 /// A commit that has read an account wins only if nothing was added to it since.
@@ -66,12 +66,12 @@ pub async fn no_crowd_adds_to_a_total_that_it_has_not_read(subject: &Subject) {
         async move {
             let asked = sample::asked("n8n", &format!("r{number}"), START.plus_millis(number));
             for _ in 0..200 {
-                let read = store.tallied("a", &[START.plus_millis(-1)]).await.unwrap();
-                if read.sums.first().copied().unwrap_or_default() >= 5.0 {
+                let account = store.tallied("a", &[START.plus_millis(-1)]).await.unwrap();
+                if account.sums.first().copied().unwrap_or_default() >= 5.0 {
                     return false;
                 }
                 let add = vec![tally("a", 1.0)];
-                let tallies = TallyWrite { seen: vec![("a".into(), read.version)], add, remove: vec![] };
+                let tallies = TallyWrite { seen: vec![("a".into(), account.version)], add, remove: vec![] };
                 match store.commit(Commit { tallies, ..sample::insert(&asked) }).await.unwrap() {
                     Committed::Done { .. } => return true,
                     Committed::TotalsMoved => {}
