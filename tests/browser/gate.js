@@ -130,6 +130,12 @@ class Gate {
     return this.#gate.link(approval.approval_id, reviewer);
   }
 
+  // The report of the last seven days with today: until midnight, so that today is in it.
+  async report() {
+    const until_day = Math.floor(Date.now() / 86_400_000) + 1;
+    return this.#gate.here((await this.#gate.ask('report_link', { until_day })).report);
+  }
+
   // The reviewer's inbox link: a capability of its own, which only the operator gets.
   async inbox(approval, reviewer) {
     await this.message(approval, reviewer);

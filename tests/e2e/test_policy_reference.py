@@ -109,3 +109,18 @@ def test_troubleshooting_explains_every_code_of_the_api():
     assert all(f'"{code}"' in problems for code in edge)
     listed = codes_of_the_page("Codes of the API")
     assert len(listed) == len(set(listed)) and set(listed) == set(refusals) | edge
+
+
+def test_troubleshooting_explains_every_code_of_the_command():
+    sources = (DOCS.parent / "crates/placet/src").rglob("*.rs")
+    given = {code for path in sources for code in re.findall(r'with_code\(\s*"([a-z_]+)"', path.read_text())}
+    section = (DOCS / "troubleshooting.md").read_text().split("## Codes of the command\n")[1]
+    listed = re.findall(r"^\| `([a-z_]+)` \|", section, re.M)
+    assert listed == sorted(given)
+
+
+def test_a_failure_ends_with_the_code_under_which_it_is_explained(tmp_path):
+    ran = placet("list", folder=tmp_path)
+    assert ran.returncode == 1 and ran.stderr.splitlines()[0].endswith(" [no_data_folder]"), ran
+    said = json.loads(placet("list", "--json", folder=tmp_path).stdout)
+    assert said["error"]["code"] == "no_data_folder"

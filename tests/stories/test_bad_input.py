@@ -18,6 +18,7 @@ REQUESTS = "/v1/requests"
 ONE = "/v1/requests/{request_id}"
 CANCEL = "/v1/requests/{request_id}/cancel"
 DECISION = "/v1/requests/{request_id}/decision"
+FLAG, REPORT, REPORT_PAGE = "/v1/requests/{request_id}/flag", "/v1/report", "/report/{link}"
 VERIFY, REDEEM = "/v1/tokens/verify", "/v1/tokens/redeem"
 HOOKS, HOOK = "/v1/hooks", "/v1/hooks/{hook_id}"
 PAGE, INBOX = "/r/{link}", "/inbox/{link}"
@@ -101,6 +102,23 @@ REFUSALS = [
     ("POST", DECISION, "maybe", lambda s: s.jira.decision(s.pending["request_id"], "maybe"), 422, "invalid_request"),
     ("POST", DECISION, "unknown field", lambda s: s.jira.decision(s.pending["request_id"], "approve", force=True), 422, "invalid_request"),
     ("POST", DECISION, "not in a queue stage", lambda s: s.jira.decision(s.pending["request_id"], "approve"), (403, 404, 409), None),
+    ("POST", FLAG, "wrong signature", lambda s: wrongly_signed(s.auditor).call("POST", f"/v1/requests/{s.approved['request_id']}/flag", {}), 401, "invalid_signature"),
+    ("POST", FLAG, "the asker flags", lambda s: s.agent.call("POST", f"/v1/requests/{s.approved['request_id']}/flag", {}), 403, "forbidden"),
+    ("POST", FLAG, "unknown", lambda s: s.auditor.call("POST", "/v1/requests/no-such-request/flag", {}), 404, "not_found"),
+    ("POST", FLAG, "impossible id", lambda s: s.auditor.call("POST", "/v1/requests/a%20b/flag", {}), 404, "not_found"),
+    ("POST", FLAG, "another client's name", lambda s: s.auditor.call("POST", f"/v1/requests/{s.approved['request_id']}/flag?client=other", {}), 404, "not_found"),
+    ("POST", FLAG, "was rejected", lambda s: s.auditor.call("POST", f"/v1/requests/{s.ended['request_id']}/flag", {}), 409, "not_approved"),
+    ("POST", FLAG, "still waits", lambda s: s.auditor.call("POST", f"/v1/requests/{s.pending['request_id']}/flag", {}), 409, "not_approved"),
+    ("POST", FLAG, "unknown field", lambda s: s.auditor.call("POST", f"/v1/requests/{s.approved['request_id']}/flag", {"approved": False}), 422, "invalid_request"),
+    ("POST", FLAG, "a reason of 501 characters", lambda s: s.auditor.call("POST", f"/v1/requests/{s.approved['request_id']}/flag", {"reason": "x" * 501}), 422, "invalid_request"),
+    ("GET", REPORT, "not signed", lambda s: s.http.send("GET", REPORT), 401, None),
+    ("GET", REPORT, "wrong signature", lambda s: wrongly_signed(s.auditor).call("GET", REPORT), 401, "invalid_signature"),
+    ("GET", REPORT, "a requester reads", lambda s: s.agent.call("GET", REPORT), 403, "forbidden"),
+    ("GET", REPORT, "0 days", lambda s: s.auditor.call("GET", REPORT + "?days=0"), 422, "invalid_request"),
+    ("GET", REPORT, "61 days", lambda s: s.auditor.call("GET", REPORT + "?days=61"), 422, "invalid_request"),
+    ("GET", REPORT, "days in words", lambda s: s.auditor.call("GET", REPORT + "?days=seven"), 422, "invalid_request"),
+    ("GET", REPORT_PAGE, "forged", lambda s: s.http.send("GET", "/report/forged", {"Accept": "application/json"}), 404, "not_found"),
+    ("POST", REPORT_PAGE, "forged", lambda s: Link(s.http, "/report/forged").post_fields({"flag": s.approved["request_id"], "client": "agent", "nonce": "1-0"}), 404, "not_found"),
     ("POST", VERIFY, "wrong signature", lambda s: wrongly_signed(s.agent).call("POST", VERIFY, {"token": "x"}), 401, "invalid_signature"),
     ("POST", VERIFY, "no token", lambda s: s.agent.call("POST", VERIFY, {}), 422, "invalid_request"),
     ("POST", VERIFY, "token not text", lambda s: s.agent.call("POST", VERIFY, {"token": 7}), 422, "invalid_request"),

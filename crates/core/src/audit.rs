@@ -34,6 +34,9 @@ pub enum AuditEventKind {
     /// Its token was redeemed.
     #[serde(rename = "token.redeemed")]
     Redeemed,
+    /// Somebody said that its approval was a mistake.
+    #[serde(rename = "request.flagged")]
+    Flagged,
     /// The same question was asked again, with a callback of its own.
     #[serde(rename = "request.joined")]
     Joined,
@@ -77,6 +80,7 @@ impl AuditEventKind {
             Self::Expired => "request.expired",
             Self::Cancelled => "request.cancelled",
             Self::Redeemed => "token.redeemed",
+            Self::Flagged => "request.flagged",
             Self::Joined => "request.joined",
             Self::StageReassigned => "stage.reassigned",
             Self::StageDeserted => "stage.deserted",

@@ -90,6 +90,12 @@ impl ApprovalId {
     pub fn from_parts(at: Timestamp, random: u128) -> Self {
         Self(ulid_text(at, random).into())
     }
+
+    /// When it was drawn: the time in the ULID, to the millisecond.
+    pub fn drawn_at(&self) -> Timestamp {
+        let millis = ulid::Ulid::from_string(&self.0).map_or(0, |ulid| ulid.timestamp_ms());
+        Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
+    }
 }
 
 impl HookId {
@@ -163,6 +169,7 @@ mod tests {
             assert!(RequestId::parse(bad).is_err(), "{bad}");
         }
         let id = ApprovalId::from_parts(Timestamp::from_millis(1_700_000_000_000), 7);
+        assert_eq!(id.drawn_at(), Timestamp::from_millis(1_700_000_000_000));
         assert_eq!(ApprovalId::parse(id.as_str()), Ok(id));
     }
 

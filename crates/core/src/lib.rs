@@ -3,6 +3,7 @@
 //! Everything here is pure. There is no I/O, no clock, no randomness, no AWS and no HTTP: times, ids and random
 //! bytes are passed in, and the callers wrap the rules in conditional writes.
 
+pub mod admin_link;
 pub mod audit;
 mod fault;
 #[cfg(feature = "grammar")]
@@ -10,6 +11,7 @@ pub mod grammar;
 pub mod id;
 pub mod keys;
 pub mod link;
+pub mod numbers;
 pub mod payload;
 pub mod policy;
 pub mod refusal;

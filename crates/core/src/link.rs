@@ -15,8 +15,14 @@ use crate::payload::hex;
 /// How long a form that was shown may be sent, in milliseconds: a day, either way of a clock that moves.
 const NONCE_MS: i64 = crate::time::DAY_MS;
 
+/// Characters that hold a day in base 62: enough for 600 years.
+const DAY_WIDTH: usize = 3;
+
 /// Characters that hold 16 bytes in base 62.
 const WIDTH: usize = 22;
+
+/// Characters of a link's MAC.
+pub(crate) const MAC_WIDTH: usize = WIDTH;
 
 /// A reviewer's link to one request, not yet checked.
 ///
@@ -79,9 +85,10 @@ impl Link {
         mint_nonce(epoch, self, now)
     }
 
-    /// Whether that nonce was minted for this link within the last day. Constant time.
-    pub fn takes_nonce(&self, epoch: &Epoch, unverified: &str, now: Timestamp) -> bool {
-        takes_nonce(epoch, self, unverified, now)
+    /// When that nonce was minted: the moment at which the page was shown. `None` unless it was minted for this link
+    /// within the last day. Constant time.
+    pub fn minted_nonce(&self, epoch: &Epoch, unverified: &str, now: Timestamp) -> Option<Timestamp> {
+        minted_nonce(epoch, self, unverified, now)
     }
 }
 
@@ -135,7 +142,7 @@ impl InboxLink {
 
     /// Whether that nonce was minted for this inbox within the last day. Constant time.
     pub fn takes_nonce(&self, epoch: &Epoch, unverified: &str, now: Timestamp) -> bool {
-        takes_nonce(epoch, self, unverified, now)
+        minted_nonce(epoch, self, unverified, now).is_some()
     }
 
     /// Whose it is among those reviewers. Compares with all of them, each in constant time.
@@ -156,6 +163,73 @@ impl InboxLink {
 impl fmt::Display for InboxLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", to_base62(self.mac), base62::encode(u128::from(self.epoch)))
+    }
+}
+
+/// A team's link to the report of the days before one day, not yet checked. It shows numbers; it decides nothing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ReportLink {
+    until_day: u32,
+    mac: [u8; 16],
+    epoch: EpochNumber,
+}
+
+impl ReportLink {
+    /// The link to the report of the days before that one, counted from 1970-01-01.
+    pub fn mint(epoch: &Epoch, until_day: u32) -> Self {
+        Self { until_day, mac: report_mac(epoch, until_day), epoch: epoch.number }
+    }
+
+    /// Reads the text of a report's link.
+    pub fn parse(unverified: &str) -> Option<Self> {
+        let (mac, rest) = unverified.split_at_checked(WIDTH)?;
+        let (day, epoch) = rest.split_at_checked(DAY_WIDTH)?;
+        let until_day = base62::decode(day).ok().and_then(|day| u32::try_from(day).ok())?;
+        (to_day(until_day) == day).then_some(())?;
+        Some(Self { until_day, mac: unbase62(mac)?, epoch: unepoch(epoch)? })
+    }
+
+    /// The epoch it was made in.
+    pub const fn epoch(&self) -> EpochNumber {
+        self.epoch
+    }
+
+    /// The first day that its report leaves out, if this gate made it. Constant time.
+    pub fn until_day(&self, epoch: &Epoch) -> Option<u32> {
+        let is_ours =
+            self.epoch == epoch.number && bool::from(report_mac(epoch, self.until_day).ct_eq(&self.mac));
+        is_ours.then_some(self.until_day)
+    }
+
+    /// A nonce for the forms of the page that is shown at `now`.
+    pub fn nonce(&self, epoch: &Epoch, now: Timestamp) -> String {
+        format!("{}-{}", now.millis(), hex(&report_nonce_mac(epoch, self, now)))
+    }
+
+    /// Whether that nonce was minted for this link's page within the last day. Constant time.
+    pub fn takes_nonce(&self, epoch: &Epoch, unverified: &str, now: Timestamp) -> bool {
+        let Some((minted, mac)) = unverified.split_once('-') else { return false };
+        let Ok(minted) = minted.parse().map(Timestamp::from_millis) else { return false };
+        let expected = hex(&report_nonce_mac(epoch, self, minted));
+        now.millis_since(minted).saturating_abs() <= NONCE_MS
+            && expected.as_bytes().ct_eq(mac.as_bytes()).into()
+    }
+}
+
+impl fmt::Display for ReportLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (day, epoch) = (to_day(self.until_day), base62::encode(u128::from(self.epoch)));
+        write!(f, "{}{day}{epoch}", to_base62(self.mac))
+    }
+}
+
+// Whoever has it reads the numbers.
+impl fmt::Debug for ReportLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReportLink")
+            .field("until_day", &self.until_day)
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
     }
 }
 
@@ -186,15 +260,33 @@ fn inbox_mac(epoch: &Epoch, reviewer: &ReviewerId, generation: u32) -> [u8; 16] 
     mac(epoch, &["placet-inbox-v2", reviewer.as_str(), &generation.to_string()])
 }
 
+fn report_mac(epoch: &Epoch, until_day: u32) -> [u8; 16] {
+    mac(epoch, &["placet-report-v1", &until_day.to_string()])
+}
+
+fn report_nonce_mac(epoch: &Epoch, link: &ReportLink, minted: Timestamp) -> [u8; 16] {
+    mac(epoch, &["placet-report-nonce-v1", &link.to_string(), &minted.millis().to_string()])
+}
+
+fn to_day(day: u32) -> String {
+    format!("{:0>DAY_WIDTH$}", base62::encode(u128::from(day)))
+}
+
 fn mint_nonce(epoch: &Epoch, link: &impl fmt::Display, now: Timestamp) -> String {
     format!("{}-{}", now.millis(), hex(&nonce_mac(epoch, link, now)))
 }
 
-fn takes_nonce(epoch: &Epoch, link: &impl fmt::Display, unverified: &str, now: Timestamp) -> bool {
-    let Some((minted, mac)) = unverified.split_once('-') else { return false };
-    let Ok(minted) = minted.parse().map(Timestamp::from_millis) else { return false };
+fn minted_nonce(
+    epoch: &Epoch,
+    link: &impl fmt::Display,
+    unverified: &str,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let (minted, mac) = unverified.split_once('-')?;
+    let minted = minted.parse().map(Timestamp::from_millis).ok()?;
     let expected = hex(&nonce_mac(epoch, link, minted));
-    now.millis_since(minted).saturating_abs() <= NONCE_MS && expected.as_bytes().ct_eq(mac.as_bytes()).into()
+    let is_ours = bool::from(expected.as_bytes().ct_eq(mac.as_bytes()));
+    (is_ours && now.millis_since(minted).saturating_abs() <= NONCE_MS).then_some(minted)
 }
 
 fn nonce_mac(epoch: &Epoch, link: &impl fmt::Display, minted: Timestamp) -> [u8; 16] {
@@ -202,25 +294,25 @@ fn nonce_mac(epoch: &Epoch, link: &impl fmt::Display, minted: Timestamp) -> [u8;
 }
 
 /// 128 bits of an HMAC over lines; none of the lines can contain a newline.
-fn mac(epoch: &Epoch, lines: &[&str]) -> [u8; 16] {
+pub(crate) fn mac(epoch: &Epoch, lines: &[&str]) -> [u8; 16] {
     let whole = hmac_sha256(epoch.link_key().expose(), &[lines.join("\n").as_bytes()]);
     let mut half = [0; 16];
     half.iter_mut().zip(whole).for_each(|(to, from)| *to = from);
     half
 }
 
-fn to_base62(bytes: [u8; 16]) -> String {
+pub(crate) fn to_base62(bytes: [u8; 16]) -> String {
     format!("{:0>WIDTH$}", base62::encode(u128::from_be_bytes(bytes)))
 }
 
-fn unbase62(text: &str) -> Option<[u8; 16]> {
+pub(crate) fn unbase62(text: &str) -> Option<[u8; 16]> {
     let number = base62::decode(text).ok()?;
     let bytes = number.to_be_bytes();
     // One text per link: what decodes alike but is spelled otherwise is not a link.
     (to_base62(bytes) == text).then_some(bytes)
 }
 
-fn unepoch(text: &str) -> Option<EpochNumber> {
+pub(crate) fn unepoch(text: &str) -> Option<EpochNumber> {
     // Epochs count from 1.
     let number = base62::decode(text).ok().filter(|number| *number > 0)?;
     (base62::encode(number) == text).then(|| u32::try_from(number).ok())?
@@ -248,6 +340,26 @@ mod tests {
     }
 
     #[test]
+    fn a_report_s_link_is_of_one_day_and_its_nonce_of_one_link() {
+        let ring = ring();
+        let link = ReportLink::mint(&ring.current, 20_783);
+        let text = link.to_string();
+        let read = ReportLink::parse(&text).unwrap();
+        assert_eq!(read.until_day(&ring.current), Some(20_783));
+        let other = ReportLink::mint(&ring.current, 20_784);
+        assert_eq!(ReportLink { until_day: 20_784, ..link.clone() }.until_day(&ring.current), None);
+        assert_eq!(ReportLink::parse(&text.replacen(&text[..1], "_", 1)), None);
+        let now = Timestamp::from_millis(1_795_430_000_000);
+        let nonce = link.nonce(&ring.current, now);
+        assert!(link.takes_nonce(&ring.current, &nonce, now.plus_millis(NONCE_MS)));
+        assert!(!link.takes_nonce(&ring.current, &nonce, now.plus_millis(NONCE_MS + 1)));
+        assert!(!other.takes_nonce(&ring.current, &nonce, now));
+        for bad in ["", "-", "1-", "x-0", "1795430000000-00"] {
+            assert!(!link.takes_nonce(&ring.current, bad, now), "{bad}");
+        }
+    }
+
+    #[test]
     fn a_link_is_of_one_reviewer_and_one_approval() {
         let ring = ring();
         let (bob, carol) = (ReviewerId::parse("bob").unwrap(), ReviewerId::parse("carol").unwrap());
@@ -272,12 +384,15 @@ mod tests {
         let ring = ring();
         let minted = Timestamp::from_millis(1_700_000_000_000);
         let nonce = link("bob").nonce(&ring.current, minted);
-        assert!(link("bob").takes_nonce(&ring.current, &nonce, minted.plus_millis(NONCE_MS)));
-        assert!(link("bob").takes_nonce(&ring.current, &nonce, minted.plus_millis(-5000)));
-        assert!(!link("bob").takes_nonce(&ring.current, &nonce, minted.plus_millis(NONCE_MS + 1)));
-        assert!(!link("carol").takes_nonce(&ring.current, &nonce, minted));
+        assert_eq!(
+            link("bob").minted_nonce(&ring.current, &nonce, minted.plus_millis(NONCE_MS)),
+            Some(minted)
+        );
+        assert_eq!(link("bob").minted_nonce(&ring.current, &nonce, minted.plus_millis(-5000)), Some(minted));
+        assert_eq!(link("bob").minted_nonce(&ring.current, &nonce, minted.plus_millis(NONCE_MS + 1)), None);
+        assert_eq!(link("carol").minted_nonce(&ring.current, &nonce, minted), None);
         for bad in ["", "-", "1-", "x-y", &nonce[1..], &nonce.to_uppercase().replace('-', "+")] {
-            assert!(!link("bob").takes_nonce(&ring.current, bad, minted), "{bad}");
+            assert_eq!(link("bob").minted_nonce(&ring.current, bad, minted), None, "{bad}");
         }
     }
 

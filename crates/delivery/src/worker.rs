@@ -7,7 +7,7 @@ use placet_core::id::ClientId;
 use placet_core::request::{Request, RequestState, Standing};
 use placet_gate::alert::Alert;
 use placet_gate::hooks::HookEvent;
-use placet_gate::outbox::{OutboxMessage, OutboxPayload, OutboxSubject};
+use placet_gate::outbox::{MessageEnd, OutboxMessage, OutboxPayload, OutboxSubject, PastMessage};
 use placet_gate::ports::{Measurement, Store};
 use placet_gate::{ApprovalView, Error, Gate, QueueItem, WebhookEvent, secrets_of};
 
@@ -241,7 +241,7 @@ impl Worker {
             })
             .await;
         match outcome {
-            DeliveryOutcome::Delivered => self.ack(message).await,
+            DeliveryOutcome::Delivered => self.end(message, MessageEnd::Delivered).await,
             DeliveryOutcome::ReceiverGone(reason) => {
                 tracing::info!(approval.id = %asked.approval_id, reason, "a callback had nobody to wake");
                 self.ack(message).await
@@ -259,7 +259,7 @@ impl Worker {
             }
             DeliveryOutcome::Retry { in_ms: None, reason } | DeliveryOutcome::Stop(reason) => {
                 self.gate.give_up(request.clone(), message, receiver, &reason).await?;
-                self.ack(message).await
+                self.end(message, MessageEnd::GivenUp).await
             }
         }
     }
@@ -280,7 +280,7 @@ impl Worker {
     async fn told(&self, message: &OutboxMessage) -> Result<Progress, Error> {
         let after_ms = self.gate.now().millis_since(message.created_at);
         self.gate.metrics().record(&Measurement::Notified { after_ms });
-        self.ack(message).await
+        self.end(message, MessageEnd::Delivered).await
     }
 
     /// A reviewer or a queue could not be told: later again, for as long as their stage waits.
@@ -313,6 +313,15 @@ impl Worker {
         let moved = self.store().claim(message, attempt, due_at).await?;
         let next = OutboxMessage { attempt, due_at, ..message.clone() };
         Ok(if moved { Progress::RetryAt(next) } else { Progress::Done })
+    }
+
+    /// Forgets a message, and remembers for the numbers how it ended.
+    async fn end(&self, message: &OutboxMessage, end: MessageEnd) -> Result<Progress, Error> {
+        match PastMessage::of(message, end, self.gate.now()) {
+            Some(past) => self.store().end_message(&past).await?,
+            None => self.store().ack(&message.id).await?,
+        }
+        Ok(Progress::Done)
     }
 
     async fn ack(&self, message: &OutboxMessage) -> Result<Progress, Error> {

@@ -5,6 +5,7 @@
 //! - `r#<key>`, `r`: a request.
 //! - `m#<approval_id>`, `<message id>`: a message about an approval. Its id names it, so it is found by its id alone.
 //! - `m#gate`, `<message id>`: a message about the gate as a whole.
+//! - `past#<day>`, `<message id>`: how a message ended that was about an approval of that UTC day.
 //! - `hooks`, `<client>#<hook id>`: a subscription.
 //! - `policy`, `<version>`: an installed policy; the version has leading zeros, so that the last one is the newest.
 //! - `quota#<client>`, `<minute>`: how much of an allowance is used up.
@@ -33,7 +34,7 @@ use placet_core::id::{ApprovalId, ClientId, HookId, RequestId, RequestKey, Revie
 use placet_core::request::stored::{self as requests, Unreadable};
 use placet_core::request::{ApprovalRequest, Phase, Request, RequestState};
 use placet_core::tally::Tally;
-use placet_gate::ports::{Hook, OutboxMessage, OutboxSubject, PolicyRecord};
+use placet_gate::ports::{Hook, MessageEnd, OutboxMessage, OutboxSubject, PastMessage, PolicyRecord};
 use placet_gate::{Fault, stored};
 use serde_json::Value;
 
@@ -61,6 +62,7 @@ pub(crate) const SUBJECT: &str = "subject";
 pub(crate) const SEQ: &str = "seq";
 const AWAY: &str = "away";
 const AMOUNT: &str = "amount";
+const IS_DELIVERED: &str = "is_delivered";
 const HOOK: &str = "hook";
 
 /// What was added up is kept for so long: longer than the longest while of a total.
@@ -261,6 +263,43 @@ pub(crate) fn message(item: &Item) -> Result<OutboxMessage, Fault> {
 
 pub(crate) fn due_at(item: &Item) -> Result<Timestamp, Fault> {
     parsed(item, DUE_AT).map(Timestamp::from_millis)
+}
+
+/// The partition of what ended about approvals of that day.
+pub(crate) fn past_messages_of(day: i64) -> String {
+    format!("past#{day}")
+}
+
+pub(crate) fn new_past_message(past: &PastMessage, keep_seconds: i64) -> Result<Item, Fault> {
+    let day = past.approval_id.drawn_at().day();
+    let mut new = new_item(address(past_messages_of(day), past.id.as_str()));
+    new.extend(item([
+        (PAYLOAD, text(stored::write_payload(&past.payload)?)),
+        (CREATED_AT, number(past.created_at.millis())),
+        (ENDED_AT, number(past.ended_at.millis())),
+        (IS_DELIVERED, AttributeValue::Bool(past.end == MessageEnd::Delivered)),
+        (EXPIRES_AT, number(past.ended_at.seconds().saturating_add(keep_seconds))),
+    ]));
+    Ok(new)
+}
+
+pub(crate) fn past_message(item: &Item) -> Result<PastMessage, Fault> {
+    let version = check_format(item)?;
+    let id = string(item, SK)?;
+    let approval = id.strip_prefix("msg_").and_then(|rest| rest.get(..26));
+    let approval = approval.and_then(|text| ApprovalId::parse(text).ok());
+    let is_delivered = match item.get(IS_DELIVERED) {
+        Some(AttributeValue::Bool(is_delivered)) => *is_delivered,
+        Some(_) | None => return Err(unreadable(IS_DELIVERED)),
+    };
+    Ok(PastMessage {
+        id: id.to_owned(),
+        approval_id: approval.ok_or_else(|| unreadable(SK))?,
+        payload: stored::read_payload(version, string(item, PAYLOAD)?).map_err(stored::fault)?,
+        end: if is_delivered { MessageEnd::Delivered } else { MessageEnd::GivenUp },
+        created_at: parsed(item, CREATED_AT).map(Timestamp::from_millis)?,
+        ended_at: parsed(item, ENDED_AT).map(Timestamp::from_millis)?,
+    })
 }
 
 pub(crate) fn hook_address(client: &ClientId, hook: &HookId) -> Item {

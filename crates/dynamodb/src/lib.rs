@@ -30,7 +30,8 @@ use placet_core::id::{ClientId, HookId, RequestKey, ReviewerId};
 use placet_core::request::Request;
 use placet_gate::Fault;
 use placet_gate::ports::{
-    Clock, Closing, Commit, Committed, Hook, OutboxMessage, PolicyRecord, Store, StoreQuery, Tallied, Watch,
+    Clock, Closing, Commit, Committed, Hook, OutboxMessage, PastMessage, PolicyRecord, Store, StoreQuery,
+    Tallied, Watch,
 };
 
 pub use tables::{DUE_INDEX, Keep, LISTED_INDEX, TTL_ATTRIBUTE, Tables, create};
@@ -102,6 +103,14 @@ impl Store for DynamoStore {
 
     async fn ack(&self, id: &str) -> Result<(), Fault> {
         self.0.ack(id).await
+    }
+
+    async fn end_message(&self, past: &PastMessage) -> Result<(), Fault> {
+        self.0.end_message(past).await
+    }
+
+    async fn past_messages(&self, day: i64) -> Result<Vec<PastMessage>, Fault> {
+        self.0.past_messages(day).await
     }
 
     async fn list(&self, query: &StoreQuery) -> Result<Vec<Request>, Fault> {

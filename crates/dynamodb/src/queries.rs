@@ -12,7 +12,7 @@ use placet_core::audit::{AuditEntry, ChainHead};
 use placet_core::id::{ClientId, HookId, RequestKey, ReviewerId};
 use placet_core::request::{Request, Status};
 use placet_gate::Fault;
-use placet_gate::ports::{Closing, Hook, OutboxMessage, PolicyRecord, StoreQuery, Tallied};
+use placet_gate::ports::{Closing, Hook, OutboxMessage, PastMessage, PolicyRecord, StoreQuery, Tallied};
 
 use crate::items::{
     self, APPROVAL_ID, ATTEMPT, CLAIM, CLIENT, DUE_AT, DUE_PK, Due, EXPIRES_AT, HOOKS, Item, MARKS, PK,
@@ -148,6 +148,33 @@ impl Inner {
 
     pub(crate) async fn ack(&self, id: &str) -> Result<(), Fault> {
         self.delete(items::message_address(id)?).await.map(drop)
+    }
+
+    /// Two writes: what is remembered comes first, and its first version stays. Whoever dies between the two sends the
+    /// message again, which changes nothing here; one transaction would cost four times as much.
+    pub(crate) async fn end_message(&self, past: &PastMessage) -> Result<(), Fault> {
+        let remembered = self
+            .client
+            .put_item()
+            .table_name(&self.tables.requests)
+            .set_item(Some(items::new_past_message(past, self.keep.ended_seconds)?))
+            .condition_expression(format!("attribute_not_exists({PK})"))
+            .send()
+            .await;
+        match remembered {
+            Ok(_) => {}
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(PutItemError::is_conditional_check_failed_exception) => {}
+            Err(error) => return Err(Fault::new(UNWRITTEN, error)),
+        }
+        self.ack(&past.id).await
+    }
+
+    pub(crate) async fn past_messages(&self, day: i64) -> Result<Vec<PastMessage>, Fault> {
+        let found = up_to(usize::MAX, self.partition(&items::past_messages_of(day))).await?;
+        found.iter().map(items::past_message).collect()
     }
 
     pub(crate) async fn list(&self, query: &StoreQuery) -> Result<Vec<Request>, Fault> {

@@ -104,6 +104,50 @@ pub enum OutboxPayload {
     },
 }
 
+/// How a message came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageEnd {
+    /// Its receiver took it.
+    Delivered,
+    /// It was given up.
+    GivenUp,
+}
+
+/// What is remembered of a message about an approval once it is over: for the numbers. It holds no text and no address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastMessage {
+    /// The message's id.
+    pub id: String,
+    /// The approval it was about.
+    pub approval_id: ApprovalId,
+    /// What it was.
+    pub payload: OutboxPayload,
+    /// How it ended.
+    pub end: MessageEnd,
+    /// When it was committed.
+    pub created_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+}
+
+impl PastMessage {
+    /// What is to be remembered of that message; nothing where it is about the gate as a whole.
+    pub fn of(message: &OutboxMessage, end: MessageEnd, ended_at: Timestamp) -> Option<Self> {
+        match &message.subject {
+            OutboxSubject::Approval { approval_id, .. } => Some(Self {
+                id: message.id.clone(),
+                approval_id: approval_id.clone(),
+                payload: message.payload.clone(),
+                end,
+                created_at: message.created_at,
+                ended_at,
+            }),
+            OutboxSubject::Gate => None,
+        }
+    }
+}
+
 impl OutboxPayload {
     /// What its id says after the subject's prefix.
     fn name(&self) -> String {

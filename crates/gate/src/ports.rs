@@ -18,7 +18,7 @@ use placet_core::tally::Tally;
 
 use crate::Fault;
 pub use crate::hooks::{Hook, HookEvent};
-pub use crate::outbox::{OutboxMessage, OutboxPayload, OutboxSubject};
+pub use crate::outbox::{MessageEnd, OutboxMessage, OutboxPayload, OutboxSubject, PastMessage};
 
 /// How many pending requests a [`Store::pending_digest`] covers.
 pub const DIGEST_LIMIT: usize = 20_000;
@@ -56,6 +56,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// Forgets a message that was delivered, or that nobody needs any more.
     async fn ack(&self, id: &str) -> Result<(), Fault>;
+
+    /// Forgets a message as `ack` does, and remembers how it ended: the first end that is told stays.
+    async fn end_message(&self, past: &PastMessage) -> Result<(), Fault>;
+
+    /// How messages ended that were about approvals of that UTC day, counted from 1970-01-01: by their ids, each once.
+    async fn past_messages(&self, day: i64) -> Result<Vec<PastMessage>, Fault>;
 
     /// A client's requests, newest first.
     async fn list(&self, query: &StoreQuery) -> Result<Vec<Request>, Fault>;

@@ -103,10 +103,9 @@ impl Gate {
         if request.outcome().is_some() {
             return Err(Error::Ended(Box::new(request)));
         }
-        if !link.takes_nonce(&epoch, unverified_nonce, self.clock.now()) {
-            return Err(Refusal::field("nonce", "must be the one of the page, not older than a day").into());
-        }
-        let input = VoteInput { reviewer: reviewer.clone(), decision, reason, channel };
+        let opened_at =
+            Some(link.minted_nonce(&epoch, unverified_nonce, self.clock.now()).ok_or_else(stale)?);
+        let input = VoteInput { reviewer: reviewer.clone(), decision, reason, channel, opened_at };
         let (request, _) = self
             .change_loaded(request, &policy, |request, policy, now| {
                 // Between two tries the request could have been purged and asked anew: the link is of the old one.
@@ -124,6 +123,20 @@ impl Gate {
             .await?;
         let now = self.clock.now();
         Ok(seen_by(&link, &epoch, request.into(), policy, reviewer, now))
+    }
+
+    /// The request of a link, and whose link it is, where the form's nonce is that of the link's page.
+    pub(crate) async fn held_by(
+        &self,
+        unverified_link: &str,
+        unverified_nonce: &str,
+    ) -> Result<(Request, Arc<Policy>, ReviewerId), Error> {
+        let (link, epoch) = self.read_link(unverified_link).await?;
+        let policy = self.policy().await?;
+        let request = self.store.load(link.key()).await?.ok_or(Refusal::NotFound)?;
+        let reviewer = holder(&link, &epoch, &request, &policy)?;
+        link.minted_nonce(&epoch, unverified_nonce, self.clock.now()).ok_or_else(stale)?;
+        Ok((request, policy, reviewer))
     }
 
     /// A reviewer's link to a request. Refuses with `not_found` for somebody who is not in the policy.
@@ -151,6 +164,10 @@ impl Gate {
             .map(|epoch| (link, epoch))
             .ok_or_else(|| if older { Refusal::LinkExpired } else { Refusal::NotFound }.into())
     }
+}
+
+fn stale() -> Refusal {
+    Refusal::field("nonce", "must be the one of the page, not older than a day")
 }
 
 /// What the holder of a link sees of a request, and can do with it.

@@ -13,6 +13,7 @@ mod openapi;
 pub mod pages;
 mod places;
 mod problem;
+mod report;
 mod reviewer;
 mod routes;
 pub mod wire;
@@ -66,7 +67,7 @@ fn with_fallbacks(router: Router<Arc<Gate>>, gate: Arc<Gate>, news: inbox::News)
 /// A problem; a page where a person looks for one.
 fn refused(uri: &Uri, headers: &HeaderMap, problem: Problem) -> Response {
     match uri.path().split('/').nth(1) {
-        Some("r" | "inbox") => reviewer::refused(problem, headers),
+        Some("r" | "inbox" | "report") => reviewer::refused(problem, headers),
         _ => problem.into_response(),
     }
 }

@@ -11,7 +11,7 @@ use maud::Markup;
 use placet_core::Refusal;
 use placet_core::policy::{Decision, Policy};
 use placet_core::refusal::FieldError;
-use placet_core::request::{Decider, Foreseen};
+use placet_core::request::{Decider, Foreseen, Status};
 use placet_gate::{ApprovalView, Error, Gate, Review, ReviewOptions};
 
 use crate::app;
@@ -20,6 +20,7 @@ use crate::client::json;
 use crate::inbox;
 use crate::pages;
 use crate::problem::Problem;
+use crate::report;
 use crate::routes::route_table;
 use crate::wire::{Approval, DecisionForm};
 
@@ -35,6 +36,7 @@ route_table! {
     "/inbox/{link}/away" => post inbox::away;
     "/inbox/{link}/events" => get inbox::events;
     "/inbox/{link}/app.webmanifest" => get app::manifest;
+    "/report/{link}" => get report::show, post report::flag;
     "/sw.js" => get app::worker;
     "/icon-192.png" => get app::small_icon;
     "/icon-512.png" => get app::large_icon;
@@ -95,7 +97,10 @@ pub(crate) async fn decide(
         return refused(problem, &headers);
     }
     let form = match read_body(body, FORM_LIMIT).await {
-        Ok(body) => Form::read(&body),
+        Ok(body) => match report::flag_of(&body) {
+            Some(nonce) => return flag(&gate, &link, &nonce, &headers).await,
+            None => Form::read(&body),
+        },
         Err(problem) => return refused(problem, &headers),
     };
     let (decision, form) = match form {
@@ -116,6 +121,21 @@ pub(crate) async fn decide(
             refusal @ (Refusal::Forbidden(_) | Refusal::LinkExpired | Refusal::InvalidRequest(_)),
         )) => again(&gate, &link, &headers, refusal).await,
         Err(error) => refused(error.into(), &headers),
+    }
+}
+
+/// The end page's other form: the reader says that the approval was a mistake.
+async fn flag(gate: &Gate, link: &str, nonce: &str, headers: &HeaderMap) -> Response {
+    match gate.flag_on_page(link, nonce).await {
+        Ok(()) => match gate.review(link).await {
+            Ok(review) if wants_json(headers) => as_json(gate, &review),
+            Ok(review) => page(StatusCode::OK, &pages::review(&view(&review, None, None))),
+            Err(error) => refused(error.into(), headers),
+        },
+        Err(Error::Refused(refusal @ Refusal::InvalidRequest(_))) => {
+            again(gate, link, headers, refusal).await
+        }
+        Err(error) => refused(error.into(), headers),
     }
 }
 
@@ -316,6 +336,13 @@ fn view(review: &Review, pressed: Option<Decision>, notice: Option<String>) -> p
             })
             .collect(),
         state,
+        flagging: match (current.flag(), current.status()) {
+            (Some(_), _) => pages::Flagging::Flagged,
+            (None, Status::Approved) => pages::Flagging::Possible { nonce: nonce.clone() },
+            (None, Status::Pending | Status::Rejected | Status::Expired | Status::Cancelled) => {
+                pages::Flagging::No
+            }
+        },
     }
 }
 

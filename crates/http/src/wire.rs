@@ -235,6 +235,31 @@ pub(crate) struct NewDecision {
     client: Option<String>,
 }
 
+/// The body of a flag.
+#[derive(Deserialize, ToSchema)]
+#[expect(dead_code, reason = "describes the body in the OpenAPI document")]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewFlag {
+    /// Why it was a mistake.
+    #[schema(max_length = 500)]
+    reason: Option<String>,
+    /// Whose request is meant, where several clients use this `request_id`.
+    #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
+    client: Option<String>,
+}
+
+/// The form of a report's page.
+#[derive(Deserialize, ToSchema)]
+#[expect(dead_code, reason = "describes the form in the OpenAPI document")]
+pub(crate) struct FlagForm {
+    /// The `request_id` of the approval that was a mistake.
+    flag: String,
+    /// Whose request it was.
+    client: String,
+    /// The one of the page.
+    nonce: String,
+}
+
 /// The review page's form.
 #[derive(Deserialize, ToSchema)]
 #[expect(dead_code, reason = "describes the form in the OpenAPI document")]

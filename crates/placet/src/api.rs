@@ -119,6 +119,7 @@ impl Unreachable {
 impl From<Unreachable> for Failure {
     fn from(error: Unreachable) -> Self {
         Self::fault(format!("the gate does not answer: {}", error.0))
+            .with_code("gate_unreachable")
             .advise("is it running, and is this its address? `placet serve` starts one on this machine")
     }
 }
@@ -309,8 +310,10 @@ impl Answer {
     /// The body of a 2xx; else what the gate says about it.
     pub(crate) fn accept(&self) -> Result<Value, Failure> {
         if (200..300).contains(&self.status) {
-            return serde_json::from_str(&self.body)
-                .map_err(|_| Failure::fault("the answer is not JSON: this does not seem to be a gate"));
+            return serde_json::from_str(&self.body).map_err(|_| {
+                Failure::fault("the answer is not JSON: this does not seem to be a gate")
+                    .with_code("not_a_gate")
+            });
         }
         Err(self.refusal())
     }
@@ -320,7 +323,8 @@ impl Answer {
         let problem = self.json();
         let word = |key: &str| problem.get(key).and_then(Value::as_str);
         let Some(code) = word("code") else {
-            return Failure::fault(format!("the answer is {}: this does not seem to be a gate", self.status));
+            return Failure::fault(format!("the answer is {}: this does not seem to be a gate", self.status))
+                .with_code("not_a_gate");
         };
         let message = format!("{} ({code})", word("detail").or(word("title")).unwrap_or("refused"));
         let failure = if self.status >= 500 { Failure::fault(message) } else { Failure::refused(message) };

@@ -296,6 +296,7 @@ fn is_empty(path: &Path) -> io::Result<bool> {
 
 fn damaged(what: impl std::fmt::Display) -> Failure {
     Failure::refused(format!("the backup is damaged: {what}"))
+        .with_code("backup_damaged")
         .advise("take another one; nothing was restored")
 }
 

@@ -96,6 +96,8 @@ pub(crate) enum Command {
     Cancel(OneRequest),
     /// List requests, the newest first: what was asked, and how it ended
     List(List),
+    /// Show the numbers of the last days: times, outcomes, troubles, and approvals that were mistakes
+    Report(Report),
     /// Copy the data folder with its keyring into one file, while the gate serves
     Backup(Backup),
     /// Make a data folder from a backup
@@ -105,9 +107,15 @@ pub(crate) enum Command {
     },
     /// Check a deployment, and say what is missing
     Doctor {
+        /// Write a report for a support question into this file: what was found, versions, sizes, and no secret
+        #[arg(long, value_name = "FILE", conflicts_with = "aws")]
+        report: Option<PathBuf>,
         #[command(flatten)]
         on: Deployment,
     },
+    /// The operator's page
+    #[command(subcommand)]
+    Admin(AdminCommand),
     /// Print the completions for a shell
     Completions {
         /// The shell
@@ -167,6 +175,24 @@ impl ListedStatus {
             Self::Cancelled => "cancelled",
         }
     }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Report {
+    /// How many days, up to now
+    #[arg(long, value_name = "COUNT", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=60))]
+    pub(crate) days: u32,
+    /// Write the page with charts into this file; `-` for standard output
+    #[arg(long, value_name = "FILE", conflicts_with = "link")]
+    pub(crate) html: Option<PathBuf>,
+    /// Print the link to the page of the last seven whole days instead; whoever has it sees the numbers
+    #[arg(long)]
+    pub(crate) link: bool,
+    /// The auditor who asks, at an address; `PLACET_SECRET` is its secret
+    #[arg(long, value_name = "ID")]
+    pub(crate) client: Option<String>,
+    #[command(flatten)]
+    pub(crate) on: Deployment,
 }
 
 #[derive(Args, Debug)]
@@ -245,6 +271,9 @@ pub(crate) struct Testgate {
 pub(crate) struct Init {
     /// The file to write [default: placet.toml]
     pub(crate) file: Option<PathBuf>,
+    /// Write the commented sample, and ask nothing; elsewhere than on a terminal it is written in any case
+    #[arg(long)]
+    pub(crate) sample: bool,
     /// Overwrite a file that is there
     #[arg(long)]
     pub(crate) force: bool,
@@ -282,6 +311,25 @@ pub(crate) enum ClientCommand {
         #[command(flatten)]
         on: Deployment,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AdminCommand {
+    /// Print a link to the operator's page, alone on the last line: what waits, what ended, people, the policy's warnings
+    Link {
+        /// How long the link opens the page, such as 5m or 1h
+        #[arg(long, value_name = "TIME", default_value = "15m", value_parser = parse_admin_time)]
+        valid_for: Duration,
+    },
+}
+
+/// A time that a link to the operator's page may have: it is a bearer's, so it is short.
+fn parse_admin_time(text: &str) -> Result<Duration, String> {
+    let time = parse_duration(text)?;
+    if time > Duration::from_hours(24) {
+        return Err("at most 24h: whoever has the link sees what waits".to_owned());
+    }
+    Ok(time)
 }
 
 #[derive(Debug, Subcommand)]

@@ -41,7 +41,7 @@ pub(crate) struct Failure {
     kind: Kind,
     message: String,
     advice: Option<String>,
-    /// The gate's own code, where it was the gate that refused.
+    /// What docs/troubleshooting.md explains: the gate's own code, where it was the gate that refused.
     code: Option<String>,
     /// The exit code, where it is not the kind's.
     exit: Option<u8>,
@@ -81,7 +81,7 @@ impl Failure {
         Self { advice: Some(advice.into()), ..self }
     }
 
-    /// Adds the gate's code for it (DESIGN section 4).
+    /// Adds the code under which it is explained: the gate's (DESIGN section 4), or one of the command's own.
     #[must_use]
     pub(crate) fn with_code(self, code: &str) -> Self {
         Self { code: Some(code.to_owned()), ..self }
@@ -124,6 +124,10 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Either can quote what somebody else wrote: another gate, a file, an agent.
         write!(f, "placet: {}", plain_lines(&self.message))?;
+        // What a gate said can name its code already.
+        if let Some(code) = self.code.as_deref().filter(|code| !self.message.contains(*code)) {
+            write!(f, " [{}]", plain_lines(code))?;
+        }
         if let Some(advice) = &self.advice {
             for line in advice.lines() {
                 write!(f, "\n  {}", plain_lines(line))?;

@@ -133,7 +133,7 @@ impl Folder {
         if path.is_dir() {
             return Self::open(path);
         }
-        Err(Failure::refused(format!("there is no data folder `{}`", path.display())).advise(
+        Err(Failure::refused(format!("there is no data folder `{}`", path.display())).with_code("no_data_folder").advise(
             "start a gate there with `placet serve --policy placet.toml`, or name the folder with --data DIR",
         ))
     }
@@ -221,6 +221,7 @@ impl Folder {
             .and_then(|by| by.url)
             .map_or_else(|| ", which is still starting".to_owned(), |url| format!(" at {url}"));
         Failure::refused(format!("another gate{process} serves from `{}`{place}", self.path.display()))
+            .with_code("folder_in_use")
             .advise("one gate serves a folder: end that one first, or name another folder with --data DIR")
     }
 

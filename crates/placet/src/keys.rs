@@ -151,6 +151,7 @@ pub(crate) fn lost(folder: &Path) -> Failure {
         "`{}` is missing, and the records beside it were made with its keys",
         folder.join(KEYRING).display()
     ))
+    .with_code("keyring_missing")
     .advise(
         "put it back from your backup (`placet restore`), or begin anew with `placet serve --new-keyring`:\n\
          then every client's secret, every link and every token of before is void",

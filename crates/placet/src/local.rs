@@ -179,12 +179,14 @@ pub(crate) fn broken_policy(file: &Path, diagnostics: &[Diagnostic]) -> Failure 
     let count =
         if diagnostics.len() == 1 { "a fault".to_owned() } else { format!("{} faults", diagnostics.len()) };
     let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
-    Failure::refused(format!("the policy `{}` has {count}", file.display())).advise(lines.join("\n"))
+    Failure::refused(format!("the policy `{}` has {count}", file.display()))
+        .with_code("policy_faults")
+        .advise(lines.join("\n"))
 }
 
 /// There is nothing to decide by.
 pub(crate) fn no_policy(folder: &Path) -> Failure {
-    Failure::refused(format!("no policy is installed in `{}`", folder.display())).advise(
+    Failure::refused(format!("no policy is installed in `{}`", folder.display())).with_code("no_policy").advise(
         "give --policy FILE, or install one with `placet policy push FILE`; `placet init` writes one to start from",
     )
 }

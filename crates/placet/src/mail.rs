@@ -40,9 +40,11 @@ impl Mailer {
     pub(crate) fn from_environment() -> Result<Option<Self>, Failure> {
         let Some(url) = read_variable(URL_VARIABLE)? else { return Ok(None) };
         let from = read_variable(FROM_VARIABLE)?.ok_or_else(|| {
-            Failure::usage(format!("{URL_VARIABLE} is set, but {FROM_VARIABLE} is not")).advise(format!(
-                "set it to the sender's address: {FROM_VARIABLE}='Placet <gate@example.com>'"
-            ))
+            Failure::usage(format!("{URL_VARIABLE} is set, but {FROM_VARIABLE} is not"))
+                .with_code("mail_settings")
+                .advise(format!(
+                    "set it to the sender's address: {FROM_VARIABLE}='Placet <gate@example.com>'"
+                ))
         })?;
         Self::new(&url, &from).map(Some)
     }
@@ -111,7 +113,7 @@ fn refuse_plain_text(url: &str) -> Result<(), Failure> {
     match url.scheme() {
         "smtps" => Ok(()),
         "smtp" if wants_tls || is_loopback => Ok(()),
-        "smtp" => Err(Failure::usage(format!("{URL_VARIABLE} would send passwords and links unencrypted"))
+        "smtp" => Err(Failure::usage(format!("{URL_VARIABLE} would send passwords and links unencrypted")).with_code("mail_settings")
             .advise("use smtps://…:465, or add ?tls=required to the smtp:// URL; without TLS only this machine is mailed to")),
         _ => Err(not_a_url()),
     }
@@ -124,7 +126,7 @@ fn is_loopback_literal(host: &str) -> bool {
 
 /// Says nothing of the cause: it could quote the URL, and with it the password.
 fn not_a_url() -> Failure {
-    Failure::usage(format!("{URL_VARIABLE} is not the URL of a mail server")).advise(
+    Failure::usage(format!("{URL_VARIABLE} is not the URL of a mail server")).with_code("mail_settings").advise(
         "write it as smtps://user:password@host:465 or smtp://user:password@host:587?tls=required\n\
          signs such as @ : / # % in the user or the password must be percent-encoded: @ is %40, / is %2F, # is %23",
     )

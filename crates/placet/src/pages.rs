@@ -1,10 +1,11 @@
-//! What the local gate serves beside the gate's routes: `/`, for whoever opens its address, and `/readyz`.
+//! What the local gate serves beside the gate's routes: `/`, for whoever opens its address, `/readyz`, and the operator's
+//! page.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -16,6 +17,7 @@ use tokio::sync::Mutex;
 
 use crate::folder::Folder;
 use crate::local::LocalGate;
+use crate::operator::OperatorPage;
 
 /// How long one look counts: strangers may ask, and each look waits for the disk.
 const LOOK_COUNTS: Duration = Duration::from_secs(1);
@@ -31,12 +33,21 @@ pub(crate) fn app(local: &LocalGate) -> Router {
         folder: local.folder.clone(),
         last: Mutex::new(None),
     });
+    let operator = Arc::new(OperatorPage {
+        gate: Arc::clone(&local.gate),
+        store: Arc::clone(&local.store),
+        keys: Arc::clone(&local.keys),
+    });
     let own = Router::new()
         .route("/", get(home))
         .route("/readyz", get(readyz))
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed().into_response() })
-        .with_state(ready);
-    crate::mcp::app(Arc::clone(&local.gate)).merge(own)
+        .with_state(Arc::clone(&ready));
+    let operator = Router::new()
+        .route("/admin/{link}", get(show_operator))
+        .method_not_allowed_fallback(|| async { Problem::method_not_allowed().into_response() })
+        .with_state((ready, operator));
+    crate::mcp::app(Arc::clone(&local.gate)).merge(own).merge(operator)
 }
 
 /// Whether the gate could record a request now.
@@ -119,7 +130,28 @@ async fn home(State(ready): State<Arc<Readiness>>, headers: HeaderMap) -> Respon
          this page: if you were asked to approve something, open the link in the message that you got. Its programming \
          interface is described at /openapi.json."
     );
-    let mut response = (StatusCode::OK, pages::notice("A Placet gate", &text).into_string()).into_response();
+    page(StatusCode::OK, pages::notice("A Placet gate", &text).into_string())
+}
+
+/// The operator's page. It shows, and changes nothing.
+async fn show_operator(
+    State((ready, operator)): State<(Arc<Readiness>, Arc<OperatorPage>)>,
+    Path(link): Path<String>,
+) -> Response {
+    let is_ready = ready.check().await.is_ok();
+    match operator.view(&link, is_ready).await {
+        Ok(view) => page(StatusCode::OK, pages::operator(&view).into_string()),
+        Err(Error::Refused(_)) => {
+            let text = "This link opens nothing, or not any more: such a link ends minutes after it was made. The operator \
+                        makes a new one with `placet admin link`.";
+            page(StatusCode::NOT_FOUND, pages::notice("Not found", text).into_string())
+        }
+        Err(error) => Problem::from(error).into_response(),
+    }
+}
+
+fn page(status: StatusCode, text: String) -> Response {
+    let mut response = (status, text).into_response();
     for (name, value) in [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CONTENT_SECURITY_POLICY, pages::content_security_policy()),

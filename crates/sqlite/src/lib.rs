@@ -22,8 +22,8 @@ use placet_core::id::{ClientId, HookId, RequestKey, ReviewerId};
 use placet_core::request::Request;
 use placet_gate::Fault;
 use placet_gate::ports::{
-    Clock, Closing, Commit, Committed, DIGEST_LIMIT, Hook, OutboxMessage, PolicyRecord, Store, StoreQuery,
-    Tallied, Watch,
+    Clock, Closing, Commit, Committed, DIGEST_LIMIT, Hook, OutboxMessage, PastMessage, PolicyRecord, Store,
+    StoreQuery, Tallied, Watch,
 };
 
 pub use operate::{OpenFromBefore, check_database, copy_database, has_records};
@@ -166,6 +166,14 @@ impl Store for SqliteStore {
 
     async fn ack(&self, id: &str) -> Result<(), Fault> {
         self.0.writer.run(writes::Ack { id: id.to_owned() }).await
+    }
+
+    async fn end_message(&self, past: &PastMessage) -> Result<(), Fault> {
+        self.0.writer.run(writes::EndMessage::prepare(past)?).await
+    }
+
+    async fn past_messages(&self, day: i64) -> Result<Vec<PastMessage>, Fault> {
+        self.scan(move |tables| rows::past_messages(tables, day)).await
     }
 
     async fn list(&self, query: &StoreQuery) -> Result<Vec<Request>, Fault> {

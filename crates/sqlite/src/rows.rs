@@ -7,9 +7,11 @@ use placet_core::audit::{AuditEntry, ChainHead};
 use placet_core::id::{ApprovalId, RequestId, RequestKey, ReviewerId};
 use placet_core::request::stored::{self as requests, Unreadable};
 use placet_core::request::{ApprovalRequest, Request, Status};
+use placet_core::time::DAY_MS;
 use placet_gate::Fault;
 use placet_gate::ports::{
-    Closing, Hook, OutboxMessage, OutboxSubject, PolicyRecord, Quota, StoreQuery, Tallied,
+    Closing, Hook, MessageEnd, OutboxMessage, OutboxSubject, PastMessage, PolicyRecord, Quota, StoreQuery,
+    Tallied,
 };
 use placet_gate::stored;
 use rusqlite::types::Type;
@@ -81,6 +83,28 @@ pub(crate) fn due_messages(
          WHERE due_at <= ?1 ORDER BY due_at LIMIT ?2",
         params![now.millis(), at_most(limit)],
         message,
+    )
+}
+
+/// The least and the next day's least id are the bounds: ids are ULIDs, which are ordered by their time.
+pub(crate) fn past_messages(tables: &Connection, day: i64) -> rusqlite::Result<Vec<PastMessage>> {
+    let bound = |day: i64| ApprovalId::from_parts(Timestamp::from_millis(day.saturating_mul(DAY_MS)), 0);
+    many(
+        tables,
+        "SELECT v, approval_id, id, payload, is_delivered, created_at, ended_at FROM past_messages \
+         WHERE approval_id >= ?1 AND approval_id < ?2 ORDER BY approval_id, id",
+        params![bound(day).as_str(), bound(day.saturating_add(1)).as_str()],
+        |row| {
+            Ok(PastMessage {
+                approval_id: parsed(row, 1, ApprovalId::parse)?,
+                id: row.get(2)?,
+                payload: stored::read_payload(row.get(0)?, row.get_ref(3)?.as_str()?)
+                    .map_err(|error| unreadable(3, error))?,
+                end: if row.get(4)? { MessageEnd::Delivered } else { MessageEnd::GivenUp },
+                created_at: row.get(5).map(Timestamp::from_millis)?,
+                ended_at: row.get(6).map(Timestamp::from_millis)?,
+            })
+        },
     )
 }
 

@@ -8,8 +8,8 @@ use placet_core::request::stored as requests;
 use placet_core::request::{ApprovalRequest, Phase, Request, RequestState};
 use placet_core::tally::Tally;
 use placet_gate::ports::{
-    Clock, Commit, Committed, Hook, OutboxMessage, OutboxSubject, PolicyRecord, Quota, RequestWrite,
-    TallyWrite,
+    Clock, Commit, Committed, Hook, MessageEnd, OutboxMessage, OutboxSubject, PastMessage, PolicyRecord,
+    Quota, RequestWrite, TallyWrite,
 };
 use placet_gate::{Fault, stored};
 use rusqlite::{Connection, params};
@@ -407,6 +407,43 @@ impl WriteOp for Ack {
     }
 }
 
+/// A message is over, and it is remembered how.
+pub(crate) struct EndMessage {
+    past: PastMessage,
+    payload: String,
+}
+
+impl EndMessage {
+    /// Writes the row out.
+    pub(crate) fn prepare(past: &PastMessage) -> Result<Self, Fault> {
+        Ok(Self { payload: stored::write_payload(&past.payload)?, past: past.clone() })
+    }
+}
+
+impl WriteOp for EndMessage {
+    type Done = ();
+
+    fn apply(&self, tables: &Connection, _: &dyn Clock) -> rusqlite::Result<()> {
+        let PastMessage { id, approval_id, payload: _, end, created_at, ended_at } = &self.past;
+        tables.prepare_cached("DELETE FROM outbox WHERE id = ?1")?.execute([id])?;
+        tables
+            .prepare_cached(
+                "INSERT OR IGNORE INTO past_messages \
+                 (approval_id, id, v, payload, is_delivered, created_at, ended_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                approval_id.as_str(),
+                id,
+                stored::FORMAT,
+                self.payload,
+                *end == MessageEnd::Delivered,
+                created_at.millis(),
+                ended_at.millis()
+            ])?;
+        Ok(())
+    }
+}
+
 /// A subscription is added.
 pub(crate) struct AddHook {
     hook: Hook,
@@ -484,6 +521,11 @@ impl WriteOp for Purge {
         )?;
         for (id, key) in &old {
             tables.prepare_cached("DELETE FROM outbox WHERE key = ?1")?.execute([key])?;
+            tables
+                .prepare_cached(
+                    "DELETE FROM past_messages WHERE approval_id = (SELECT approval_id FROM requests WHERE id = ?1)",
+                )?
+                .execute([id])?;
             tables.prepare_cached("DELETE FROM votes WHERE key = ?1")?.execute([key])?;
             tables.prepare_cached("DELETE FROM questions WHERE id = ?1")?.execute([id])?;
             tables.prepare_cached("DELETE FROM requests WHERE id = ?1")?.execute([id])?;

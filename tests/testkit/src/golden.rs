@@ -120,6 +120,7 @@ impl Story {
             decision,
             reason: (decision == Decision::Reject).then(|| "nicht so viel".to_owned()),
             channel: Channel::Page,
+            opened_at: None,
         };
         self.then(|request, policy| match request.vote(&input, policy, at(seconds)) {
             Ok(VoteOutcome::Changed(transition)) => Some(*transition),

@@ -13,8 +13,8 @@ use placet_core::id::{ClientId, HookId, RequestId, RequestKey, ReviewerId};
 use placet_core::request::{ApprovalRequest, Request, stored};
 use placet_gate::Fault;
 use placet_gate::ports::{
-    Clock, Closing, Commit, Committed, Hook, OutboxMessage, PolicyRecord, Quota, RequestWrite, Store,
-    StoreQuery, Tallied, Watch,
+    Clock, Closing, Commit, Committed, Hook, OutboxMessage, PastMessage, PolicyRecord, Quota, RequestWrite,
+    Store, StoreQuery, Tallied, Watch,
 };
 use tokio::sync::watch;
 
@@ -32,6 +32,7 @@ struct Tables {
     requests: HashMap<RequestKey, StoredRequest>,
     audit: BTreeMap<(String, u32), AuditEntry>,
     outbox: BTreeMap<String, OutboxMessage>,
+    past: BTreeMap<String, PastMessage>,
     policies: BTreeMap<u32, PolicyRecord>,
     quotas: HashMap<(ClientId, i64), u32>,
     hooks: BTreeMap<HookId, Hook>,
@@ -335,6 +336,18 @@ impl Store for MemoryStore {
     async fn ack(&self, id: &str) -> Result<(), Fault> {
         self.tables()?.outbox.remove(id);
         Ok(())
+    }
+
+    async fn end_message(&self, past: &PastMessage) -> Result<(), Fault> {
+        let mut tables = self.tables()?;
+        tables.outbox.remove(&past.id);
+        tables.past.entry(past.id.clone()).or_insert_with(|| past.clone());
+        Ok(())
+    }
+
+    async fn past_messages(&self, day: i64) -> Result<Vec<PastMessage>, Fault> {
+        let of_day = |past: &&PastMessage| past.approval_id.drawn_at().day() == day;
+        Ok(self.tables()?.past.values().filter(of_day).cloned().collect())
     }
 
     async fn list(&self, query: &StoreQuery) -> Result<Vec<Request>, Fault> {

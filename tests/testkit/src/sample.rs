@@ -166,6 +166,7 @@ pub fn vote(request: &Request, decision: Decision, at: Timestamp) -> Commit {
         decision,
         reason: Some("as agreed".into()),
         channel: Channel::Page,
+        opened_at: None,
     };
     match request.vote(&input, policy(), at).unwrap() {
         VoteOutcome::Changed(transition) => update(request, *transition),

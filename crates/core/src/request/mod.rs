@@ -30,6 +30,9 @@ use crate::token::{Claims, TokenKind};
 /// How many callers one request calls back (DESIGN, section 4).
 pub const MAX_CALLBACKS: usize = 20;
 
+/// How the reason begins where a rule's condition failed: such a request is counted as an error.
+pub const CONDITION_FAILED: &str = "the rule's condition could not be evaluated";
+
 /// The question, and the terms under which it was taken. Written once.
 ///
 /// Made by [`Request::open`], or read back from a store.
@@ -84,6 +87,7 @@ pub struct RequestState {
     phase: Phase,
     votes: Vec<Vote>,
     redemption: Option<Redemption>,
+    flag: Option<Flag>,
     callbacks: Vec<String>,
     chain: ChainHead,
     updated_at: Timestamp,
@@ -177,6 +181,20 @@ pub struct Vote {
     pub voted_at: Timestamp,
     /// Index of the stage that asked them: its roles are what the vote's authority comes from.
     pub stage: usize,
+    /// When the page that they pressed on was opened; none where they did not decide on a page.
+    pub opened_at: Option<Timestamp>,
+}
+
+/// Somebody's word that an approval was a mistake. It changes nothing about the outcome; it is counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Flag {
+    /// Who: `client:<id>`, a reviewer's id, or `report`.
+    pub flagged_by: String,
+    /// Why, in their words.
+    pub reason: Option<String>,
+    /// When.
+    pub flagged_at: Timestamp,
 }
 
 /// The one use of a token.
@@ -284,6 +302,7 @@ impl RequestState {
             phase,
             votes: Vec::new(),
             redemption: None,
+            flag: None,
             callbacks,
             chain: ChainHead::default(),
             updated_at: at,
@@ -303,6 +322,11 @@ impl RequestState {
     /// Who redeemed its token.
     pub const fn redemption(&self) -> Option<&Redemption> {
         self.redemption.as_ref()
+    }
+
+    /// Who said that its approval was a mistake, if somebody did.
+    pub const fn flag(&self) -> Option<&Flag> {
+        self.flag.as_ref()
     }
 
     /// Where the outcome is posted to: one URL for each caller that asked this question, the first one first.

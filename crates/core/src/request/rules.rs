@@ -12,8 +12,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{
-    ApprovalRequest, Decider, Effect, GivenUp, MAX_CALLBACKS, Outcome, Pending, Phase, Redemption, Request,
-    RequestAlert, RequestState, Status, Transition, Vote,
+    ApprovalRequest, CONDITION_FAILED, Decider, Effect, Flag, GivenUp, MAX_CALLBACKS, Outcome, Pending,
+    Phase, Redemption, Request, RequestAlert, RequestState, Status, Transition, Vote,
 };
 use crate::Timestamp;
 use crate::audit::{AuditEvent, AuditEventKind, Channel};
@@ -70,6 +70,8 @@ pub struct VoteInput {
     pub reason: Option<String>,
     /// By which way.
     pub channel: Channel,
+    /// When the page that they press on was opened; none where they decide elsewhere.
+    pub opened_at: Option<Timestamp>,
 }
 
 /// What a vote did.
@@ -208,7 +210,7 @@ impl Request {
             asked.first_stage = pending.stage;
         }
         let mut events = vec![AuditEvent {
-            detail: error.as_ref().map(|why| format!("the rule's condition could not be evaluated: {why}")),
+            detail: error.as_ref().map(|why| format!("{CONDITION_FAILED}: {why}")),
             ..event(now, AuditEventKind::Asked, format!("client:{}", client.id), Channel::Api)
         }];
         let (phase, effects) = match (action, opened) {
@@ -222,10 +224,9 @@ impl Request {
                 let (status, reason) = match (action, error) {
                     (Some(RuleAction::Decide(Decision::Approve)), None) => (Status::Approved, None),
                     (Some(RuleAction::Decide(Decision::Reject)), None) => (Status::Rejected, None),
-                    (Some(RuleAction::Decide(_)), Some(why)) => (
-                        Status::Rejected,
-                        Some(format!("the rule's condition could not be evaluated: {why}")),
-                    ),
+                    (Some(RuleAction::Decide(_)), Some(why)) => {
+                        (Status::Rejected, Some(format!("{CONDITION_FAILED}: {why}")))
+                    }
                     (Some(RuleAction::Ask(_)), _) => (
                         Status::Rejected,
                         Some("the rule asks, but nobody who may approve can be asked now".into()),
@@ -331,6 +332,8 @@ impl Request {
             reason: input.reason.clone(),
             voted_at: at,
             stage: pending.stage,
+            // A clock that was set back since the page was made must not make a time that runs backwards.
+            opened_at: input.opened_at.map(|opened| opened.max(self.asked.created_at).min(at)),
         });
         let mut events = vec![AuditEvent {
             approved: input.decision == Decision::Approve,
@@ -534,6 +537,32 @@ impl Request {
             not_at_or_after: Some(Timestamp::from_millis(claims.exp.saturating_mul(1000))),
             policy: None,
         }))
+    }
+
+    /// Somebody says that this approval was a mistake. `Ok(None)` if somebody has said so before: the first one counts.
+    ///
+    /// The outcome stands, and so does its token: what was done cannot be taken back here. Refuses what is not approved.
+    pub fn flag(
+        &self,
+        flagged_by: &str,
+        reason: Option<String>,
+        channel: Channel,
+        now: Timestamp,
+    ) -> Result<Option<Transition>, Refusal> {
+        if self.status() != Status::Approved {
+            return Err(Refusal::NotApproved);
+        }
+        if self.state.flag.is_some() {
+            return Ok(None);
+        }
+        let at = self.clamp(now);
+        let events = vec![AuditEvent {
+            detail: reason.clone(),
+            ..event(at, AuditEventKind::Flagged, flagged_by.to_owned(), channel)
+        }];
+        let flag = Some(Flag { flagged_by: flagged_by.to_owned(), reason, flagged_at: at });
+        let state = RequestState { flag, updated_at: at, ..self.state.clone() };
+        Ok(Some(Transition { state, events, effects: Vec::new(), not_at_or_after: None, policy: None }))
     }
 
     /// A callback or hook was given up: only the trail changes.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ApprovalRequest, Decider, Outcome, Pending, Phase, Redemption, Request, RequestState, Status, Vote,
+    ApprovalRequest, Decider, Flag, Outcome, Pending, Phase, Redemption, Request, RequestState, Status, Vote,
 };
 use crate::Timestamp;
 use crate::audit::ChainHead;
@@ -79,6 +79,11 @@ pub fn write_state(state: &RequestState) -> Result<String, serde_json::Error> {
             by: redemption.redeemed_by.clone(),
             at: redemption.redeemed_at.millis(),
         }),
+        flag: state.flag.as_ref().map(|flag| StoredFlag {
+            by: flag.flagged_by.clone(),
+            reason: flag.reason.clone(),
+            at: flag.flagged_at.millis(),
+        }),
         callbacks: state.callbacks.clone(),
         chain_seq: state.chain.seq,
         chain_hash: state.chain.hash.clone(),
@@ -135,6 +140,11 @@ fn read_state(text: &str) -> Result<RequestState, Unreadable> {
         redemption: stored.redemption.map(|redemption| Redemption {
             redeemed_by: redemption.by,
             redeemed_at: Timestamp::from_millis(redemption.at),
+        }),
+        flag: stored.flag.map(|flag| Flag {
+            flagged_by: flag.by,
+            reason: flag.reason,
+            flagged_at: Timestamp::from_millis(flag.at),
         }),
         callbacks: stored.callbacks,
         chain: ChainHead { seq: stored.chain_seq, hash: stored.chain_hash },
@@ -233,6 +243,8 @@ struct StoredState {
     votes: Vec<StoredVote>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     redemption: Option<StoredRedemption>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    flag: Option<StoredFlag>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     callbacks: Vec<String>,
     chain_seq: u32,
@@ -286,6 +298,16 @@ struct StoredVote {
     reason: Option<String>,
     at: i64,
     stage: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    opened_at: Option<i64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredFlag {
+    by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    at: i64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -405,6 +427,7 @@ impl StoredVote {
             reason: vote.reason.clone(),
             at: vote.voted_at.millis(),
             stage: vote.stage,
+            opened_at: vote.opened_at.map(Timestamp::millis),
         }
     }
 
@@ -415,6 +438,7 @@ impl StoredVote {
             reason: self.reason,
             voted_at: Timestamp::from_millis(self.at),
             stage: self.stage,
+            opened_at: self.opened_at.map(Timestamp::from_millis),
         })
     }
 }

@@ -194,6 +194,7 @@ fn play_with(action: &str, timeout: Option<i64>, acts: &[&str]) -> (Vec<String>,
                     decision: decision(words[2]),
                     reason: None,
                     channel: Channel::Page,
+                    opened_at: None,
                 };
                 request.vote(&input, &in_force, now).map(|voted| match voted {
                     VoteOutcome::Changed(transition) => Some(*transition),
@@ -419,6 +420,7 @@ fn the_policy_that_gave_authority_must_still_be_in_force_when_it_is_written() {
         decision: Decision::Approve,
         reason: None,
         channel: Channel::Page,
+        opened_at: None,
     };
     let Ok(VoteOutcome::Changed(vote)) = request.vote(&input, &policy("zoe-joined"), at(1)) else {
         panic!("refused")

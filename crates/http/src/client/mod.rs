@@ -2,6 +2,7 @@
 
 mod hooks;
 mod open;
+mod report;
 mod requests;
 mod tokens;
 
@@ -24,6 +25,8 @@ route_table! {
     "/v1/requests/{request_id}" => get requests::get;
     "/v1/requests/{request_id}/cancel" => post requests::cancel;
     "/v1/requests/{request_id}/decision" => post requests::decision;
+    "/v1/requests/{request_id}/flag" => post report::flag;
+    "/v1/report" => get report::report;
     "/v1/tokens/verify" => post tokens::verify;
     "/v1/tokens/redeem" => post tokens::redeem;
     "/v1/hooks" => post hooks::subscribe;

@@ -236,6 +236,6 @@ pub(crate) async fn decision(
 }
 
 /// A name that no request can have names nothing.
-fn request_id(name: &str) -> Result<RequestId, Refusal> {
+pub(super) fn request_id(name: &str) -> Result<RequestId, Refusal> {
     RequestId::parse(name).map_err(|_| Refusal::NotFound)
 }

@@ -17,6 +17,9 @@ static PAGE_SCRIPT: LazyLock<String> =
 static INBOX_SCRIPT: LazyLock<String> =
     LazyLock::new(|| packed(concat!(include_str!("times.js"), include_str!("inbox.js"))));
 
+static REPORT_STYLE: LazyLock<String> =
+    LazyLock::new(|| packed(concat!(include_str!("page.css"), "\n", include_str!("report.css"))));
+
 static PAGE_POLICY: LazyLock<String> = LazyLock::new(|| {
     let script = source_hash(&PAGE_SCRIPT);
     // The page's script makes no markup, so the browser may refuse every attempt at it.
@@ -28,6 +31,14 @@ static INBOX_POLICY: LazyLock<String> = LazyLock::new(|| {
     let extra = format!("script-src {script}; connect-src 'self'; manifest-src 'self'; worker-src 'self'");
     policy(&INBOX_STYLE, &extra, "data: 'self'")
 });
+
+static REPORT_POLICY: LazyLock<String> =
+    LazyLock::new(|| policy(&REPORT_STYLE, "script-src 'none'; require-trusted-types-for 'script'", "data:"));
+
+/// The `Content-Security-Policy` of the report, which has no scripts.
+pub fn report_content_security_policy() -> &'static str {
+    &REPORT_POLICY
+}
 
 const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24'%3E%3Crect \
     width='24' height='24' rx='7' fill='%23124b3a'/%3E%3Cpath d='m6.5 12.5 3.7 3.7 7.3-8' fill='none' stroke='%23fff' \
@@ -72,6 +83,8 @@ fn packed(source: &str) -> String {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Script {
     None,
+    /// None, and the report's own style.
+    Report,
     Review,
     Inbox,
 }
@@ -93,6 +106,12 @@ pub(super) struct Shell<'a> {
 /// A whole page around its content.
 pub(super) fn page(title: &str, reviewer: Option<&str>, script: Script, content: &Markup) -> Markup {
     framed(&Shell { title, reviewer, script, manifest: None, prefix: "" }, content)
+}
+
+/// The report's page: its own style, for nobody in particular, and no scripts.
+pub(super) fn report_page(title: &str, content: &Markup) -> Markup {
+    let shell = Shell { title, reviewer: None, script: Script::Report, manifest: None, prefix: "" };
+    framed(&shell, content)
 }
 
 /// [`page`], which may be an app.
@@ -119,6 +138,8 @@ pub(super) fn framed(shell: &Shell<'_>, content: &Markup) -> Markup {
                 @if script == Script::Inbox {
                     style { (PreEscaped(INBOX_STYLE.as_str())) }
                     noscript { meta http-equiv="refresh" content="30"; }
+                } @else if script == Script::Report {
+                    style { (PreEscaped(REPORT_STYLE.as_str())) }
                 } @else {
                     style { (PreEscaped(STYLE.as_str())) }
                 }
@@ -132,7 +153,7 @@ pub(super) fn framed(shell: &Shell<'_>, content: &Markup) -> Markup {
                 }
                 main { (content) }
                 @match script {
-                    Script::None => {}
+                    Script::None | Script::Report => {}
                     Script::Review => script { (PreEscaped(PAGE_SCRIPT.as_str())) },
                     Script::Inbox => script { (PreEscaped(INBOX_SCRIPT.as_str())) },
                 }
@@ -260,6 +281,15 @@ mod tests {
             assert_eq!(page.matches("<script").count(), 1);
             assert!(!page.contains(" style=") && !page.contains(" onclick="));
         }
+    }
+
+    #[test]
+    fn the_report_s_policy_names_its_style_and_no_script() {
+        let page = report_page("t", &html! {}).into_string();
+        let styles = between(&page, "<style>", "</style>");
+        let policy = report_content_security_policy();
+        assert!(policy.contains(&format!("style-src {};", source_hash(styles[0]))) && styles.len() == 1);
+        assert!(policy.contains("script-src 'none';") && !page.contains("<script"));
     }
 
     #[test]

@@ -4,12 +4,16 @@
 
 mod inbox;
 mod layout;
+mod operator;
 mod payload;
+mod report;
 mod review;
 mod text;
 
 pub use inbox::{confirm_together, inbox};
-pub use layout::{content_security_policy, inbox_content_security_policy};
+pub use layout::{content_security_policy, inbox_content_security_policy, report_content_security_policy};
+pub use operator::{EndedLine, Operator, PersonLine, WaitingLine, operator};
+pub use report::{ReportView, measured, name_of, percent, report, seconds};
 pub use review::review;
 
 use maud::{Markup, html};
@@ -42,6 +46,21 @@ pub struct Review {
     pub votes: Vec<VoteLine>,
     /// What this reviewer may do now, or how it ended.
     pub state: ReviewState,
+    /// Whether the reader may say, or somebody has said, that its approval was a mistake.
+    pub flagging: Flagging,
+}
+
+/// "This approval was a mistake."
+pub enum Flagging {
+    /// There is no approval, or it is not the reader's to say here.
+    No,
+    /// The reader may say so.
+    Possible {
+        /// What the form must bring back.
+        nonce: String,
+    },
+    /// Somebody has said so.
+    Flagged,
 }
 
 /// One vote as the page lists it.

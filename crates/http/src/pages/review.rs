@@ -5,7 +5,7 @@
 use super::layout::{Script, Sign, exact_moment, moment, moment_near, page};
 use super::payload::{digits, json, rows};
 use super::text::{LineEnds, hides_something, line, passage, revealed};
-use super::{Choice, May, Reader, Review, ReviewState, VoteLine};
+use super::{Choice, Flagging, May, Reader, Review, ReviewState, VoteLine};
 use maud::{Markup, html};
 use placet_core::request::Status;
 use placet_core::words::headline::{Fact, facts};
@@ -110,6 +110,7 @@ fn sheet(view: &Review) -> Markup {
                 blockquote { (passage(&view.summary, LineEnds::Theirs)) }
             }
             (votes(view))
+            (flagging(&view.flagging))
             (about(view))
         }
     }
@@ -237,6 +238,26 @@ fn still_needed(view: &Review) -> Markup {
 fn approvals(view: &Review) -> u32 {
     let count = view.votes.iter().filter(|vote| vote.decision == Choice::Approve).count();
     u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// What is said of an approval afterwards. It changes nothing about the outcome.
+fn flagging(flagging: &Flagging) -> Markup {
+    match flagging {
+        Flagging::No => html! {},
+        Flagging::Flagged => html! {
+            section { p.notice { "Somebody marked this approval as a mistake. The outcome stands." } }
+        },
+        Flagging::Possible { nonce } => html! {
+            section aria-labelledby="mistake" {
+                h2 #mistake { "Was approving this a mistake?" }
+                p.hint { "Saying so does not take anything back. It is counted in the weekly report." }
+                form.flag method="post" {
+                    input type="hidden" name="nonce" value=(nonce);
+                    button.no name="flag" value="mistake" { "It was a mistake" }
+                }
+            }
+        },
+    }
 }
 
 fn votes(view: &Review) -> Markup {
@@ -375,6 +396,7 @@ mod tests {
             approvals_needed: 2,
             votes: vec![],
             state,
+            flagging: Flagging::No,
         }
     }
 
@@ -483,6 +505,17 @@ mod tests {
             assert!(page.contains("<dt>Ended at</dt><dd><time class=\"utc\""));
             assert!(!page.contains("<button") && !page.contains("<form"));
         }
+    }
+
+    #[test]
+    fn an_approval_can_be_called_a_mistake_once() {
+        let mut view = view(ended(Status::Approved, None));
+        view.flagging = Flagging::Possible { nonce: "n-3".to_owned() };
+        let offered = page(&view);
+        assert!(offered.contains("name=\"flag\" value=\"mistake\"") && offered.contains("value=\"n-3\""));
+        view.flagging = Flagging::Flagged;
+        let said = page(&view);
+        assert!(said.contains("Somebody marked this approval as a mistake.") && !said.contains("<form"));
     }
 
     #[test]

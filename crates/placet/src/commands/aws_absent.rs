@@ -11,6 +11,7 @@ type Absent<T> = Ready<Result<T, Failure>>;
 
 fn absent<T>() -> Absent<T> {
     ready(Err(Failure::usage("this `placet` was built without AWS")
+        .with_code("built_without_aws")
         .advise("build it with: cargo build --release -p placet --features aws")))
 }
 

@@ -34,6 +34,7 @@ pub(crate) fn write(globals: &Globals, options: &Backup) -> Result<Exit, Failure
     }
     if file.exists() && !options.force {
         return Err(Failure::refused(format!("`{}` is there already", file.display()))
+            .with_code("file_exists")
             .advise("name another file, or overwrite it with --force"));
     }
     if is_inside(file, folder.path()) {

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::cli::Globals;
 use crate::clock::SystemClock;
-use crate::console::{Style, print};
+use crate::console::{Style, note, print};
 use crate::failure::{Exit, Failure};
 use crate::folder::Folder;
 use crate::keys;
@@ -60,12 +60,7 @@ impl Findings {
     pub(super) fn show(&self, globals: &Globals) -> Exit {
         let failed = self.0.iter().any(|(grade, _)| *grade == Grade::Fail);
         if globals.json {
-            let checks: Vec<_> = self
-                .0
-                .iter()
-                .map(|(grade, text)| json!({ "result": grade.as_str(), "text": text }))
-                .collect();
-            print(&super::pretty(&json!({ "healthy": !failed, "checks": checks })));
+            print(&super::pretty(&json!({ "healthy": !failed, "checks": self.to_json() })));
         } else {
             let style = Style::of_stdout();
             let mut lines = String::new();
@@ -82,6 +77,11 @@ impl Findings {
         if failed { Exit::Refused } else { Exit::Done }
     }
 
+    /// For programs: each finding with its grade.
+    pub(super) fn to_json(&self) -> serde_json::Value {
+        self.0.iter().map(|(grade, text)| json!({ "result": grade.as_str(), "text": text })).collect()
+    }
+
     pub(super) fn ok(&mut self, text: impl Into<String>) {
         self.0.push((Grade::Ok, text.into()));
     }
@@ -96,11 +96,20 @@ impl Findings {
 }
 
 /// Checks a deployment.
-pub(crate) async fn run(globals: &Globals) -> Result<Exit, Failure> {
+pub(crate) async fn run(globals: &Globals, report: Option<&Path>) -> Result<Exit, Failure> {
     let mut found = Findings::default();
-    match &globals.url {
-        Some(url) => check_address(url, &mut found).await,
+    let policy = match &globals.url {
+        Some(url) => {
+            check_address(url, &mut found).await;
+            None
+        }
         None => check_folder(globals, &mut found).await?,
+    };
+    if let Some(file) = report {
+        super::support::write(file, globals, &found.to_json(), policy.as_ref())?;
+        if !globals.json {
+            note(&format!("the report is written to `{}`: read it before you pass it on", file.display()));
+        }
     }
     Ok(found.show(globals))
 }
@@ -116,7 +125,8 @@ pub(super) async fn check_address(url: &str, found: &mut Findings) {
     }
 }
 
-async fn check_folder(globals: &Globals, found: &mut Findings) -> Result<(), Failure> {
+/// The policy that was looked at, if there is one.
+async fn check_folder(globals: &Globals, found: &mut Findings) -> Result<Option<Policy>, Failure> {
     let path = globals.data();
     let file_policy = globals.policy.as_deref().and_then(|file| check_policy_file(file, found));
     if !path.is_dir() {
@@ -124,7 +134,7 @@ async fn check_folder(globals: &Globals, found: &mut Findings) -> Result<(), Fai
             "there is no data folder `{}`: `placet serve --policy placet.toml` makes it, or name it with --data DIR",
             path.display()
         ));
-        return Ok(());
+        return Ok(None);
     }
     let folder = Folder::open(path)?;
     check_access(&folder, found);
@@ -136,11 +146,12 @@ async fn check_folder(globals: &Globals, found: &mut Findings) -> Result<(), Fai
         None => None,
     };
     check_serving(&folder, found).await;
-    if let Some(policy) = file_policy.or(installed) {
-        check_public_url(&folder, &policy, found);
+    let policy = file_policy.or(installed);
+    if let Some(policy) = &policy {
+        check_public_url(&folder, policy, found);
         let has_mail = matches!(mail::Mailer::from_environment(), Ok(Some(_)));
-        check_people(&policy, has_mail, found);
-        check_clients(&policy, found);
+        check_people(policy, has_mail, found);
+        check_clients(policy, found);
     }
     check_mail(&folder, found).await;
     match crate::trust::extra_roots() {
@@ -151,7 +162,7 @@ async fn check_folder(globals: &Globals, found: &mut Findings) -> Result<(), Fai
         )),
         Err(failure) => found.fail(one_line(&failure)),
     }
-    Ok(())
+    Ok(policy)
 }
 
 async fn check_serving(folder: &Folder, found: &mut Findings) {

@@ -33,6 +33,7 @@ pub(crate) fn known_reviewer(id: &str, policy: &Policy) -> Result<ReviewerId, Fa
     known.ok_or_else(|| {
         let names: Vec<&str> = policy.reviewers.iter().map(|reviewer| reviewer.id.as_str()).collect();
         Failure::refused(format!("no reviewer `{id}` is in the policy"))
+            .with_code("no_such_reviewer")
             .advise(format!("its reviewers are: {}", names.join(", ")))
     })
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a client's secret may come from the environment")]
 
+mod admin;
 mod asking;
 #[cfg(feature = "aws")]
 mod aws;
@@ -14,16 +15,19 @@ mod demo;
 mod doctor;
 mod inbox;
 mod init;
+mod interview;
 mod keys;
 mod link;
 mod list;
 mod manual;
 mod mcp;
 mod policy;
+mod report;
 mod request;
 mod run;
 mod serve;
 mod show;
+mod support;
 mod testgate;
 mod token;
 mod wrap;
@@ -104,12 +108,14 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Show(options) => show::run(globals, options).await,
         Command::Cancel(options) => show::cancel(globals, options).await,
         Command::List(options) => list::run(globals, options).await,
+        Command::Report(options) => report::run(globals, options).await,
         Command::Backup(options) => backup::write(globals, &options),
+        Command::Admin(command) => admin::run(globals, command).await,
         Command::Restore { file } => backup::restore(globals, &file),
         Command::Completions { shell } => Ok(manual::completions(shell)),
         Command::Man { command, all } => manual::pages(globals, &command, all.as_deref()),
-        Command::Doctor { on } if on.aws => aws::doctor(globals, &on.stack).await,
-        Command::Doctor { .. } => doctor::run(globals).await,
+        Command::Doctor { on, .. } if on.aws => aws::doctor(globals, &on.stack).await,
+        Command::Doctor { report, .. } => doctor::run(globals, report.as_deref()).await,
     }
 }
 
@@ -201,10 +207,12 @@ fn asking_client<'p>(wanted: Option<&str>, policy: &'p Policy) -> Result<&'p Cli
 fn known_client<'p>(id: &str, policy: &'p Policy) -> Result<&'p Client, Failure> {
     ClientId::parse(id).ok().and_then(|id| policy.client(&id)).ok_or_else(|| {
         let names: Vec<&str> = policy.clients.iter().map(|client| client.id.as_str()).collect();
-        Failure::refused(format!("no client `{id}` is in the policy")).advise(match names.as_slice() {
-            [] => "it has no [[clients]] at all".to_owned(),
-            names => format!("its clients are: {}", names.join(", ")),
-        })
+        Failure::refused(format!("no client `{id}` is in the policy")).with_code("no_such_client").advise(
+            match names.as_slice() {
+                [] => "it has no [[clients]] at all".to_owned(),
+                names => format!("its clients are: {}", names.join(", ")),
+            },
+        )
     })
 }
 
@@ -231,7 +239,7 @@ async fn api_at(
         return Ok((Api::new(transport, client, &secret), None));
     }
     if !globals.data().is_dir() {
-        return Err(Failure::usage(format!("{SECRET_VARIABLE} is not set")).advise(format!(
+        return Err(Failure::usage(format!("{SECRET_VARIABLE} is not set")).with_code("secret_missing").advise(format!(
             "set it to what `placet client secret {}` prints on its last line, or name the gate's folder with --data DIR",
             client.unwrap_or("ID")
         )));

@@ -138,6 +138,7 @@ async fn find(
         (Some(_), false) => Err(Failure::usage(format!("several clients have a request `{id}`"))
             .advise(format!("name one with --client: {}", names.join(", ")))),
         (None, _) => Err(Failure::refused(format!("there is no request `{id}`"))
+            .with_code("no_such_request")
             .advise("`placet list` shows the last ones; --client names a client that has left the policy")),
     }
 }

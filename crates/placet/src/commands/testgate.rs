@@ -51,6 +51,8 @@ enum Command {
     Link { client: Option<String>, request_id: String, reviewer: String },
     /// The link to a reviewer's inbox.
     InboxLink { reviewer: String },
+    /// The link to the report of the seven days before that UTC day, counted from 1970-01-01.
+    ReportLink { until_day: u32 },
     /// The audit trail: all of it, or the chain of one subject (`approval_id`, `policy`, `keys`).
     Audit { subject: Option<String> },
     /// Dies at once, as by `kill -9`. There is no answer.
@@ -204,6 +206,11 @@ async fn obey(local: &LocalGate, command: Command) -> Result<Value, Failure> {
                 local.gate.inbox_link(&reviewer, &policy).await?
             );
             Ok(json!({ "inbox": url }))
+        }
+        Command::ReportLink { until_day } => {
+            let policy = local.policy().await?;
+            let link = local.gate.report_link(until_day).await?;
+            Ok(json!({ "report": format!("{}/report/{link}", local.gate.base_url(&policy)) }))
         }
         Command::Audit { subject: Some(subject) } => {
             Ok(json!({ "entries": local.store.audit_of(&subject).await? }))

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use placet_core::Timestamp;
 use placet_core::request::Status;
-use placet_gate::ports::{Closing, Commit, OutboxMessage};
+use placet_core::time::DAY_MS;
+use placet_gate::ports::{Closing, Commit, MessageEnd, OutboxMessage, PastMessage};
 
 use super::{START, all, done, everything_due, inserted, load, outbox, pick};
 use crate::{Subject, sample};
@@ -138,4 +140,35 @@ pub async fn every_kind_of_message_comes_back_as_it_was(subject: &Subject) {
     sent.sort_by(|one, other| one.id.cmp(&other.id));
     found.sort_by(|one, other| one.id.cmp(&other.id));
     assert_eq!(found, sent);
+}
+
+/// A message that is over is gone from the outbox, and how it ended is remembered once, under its approval's day.
+pub async fn how_a_message_ended_is_remembered_by_day_and_its_first_end_stays(subject: &Subject) {
+    let day = START.day();
+    let late = Timestamp::from_millis((day + 1) * DAY_MS - 1);
+    let (early, late, next_day) = (
+        inserted(subject, "n8n", "r1", Timestamp::from_millis(day * DAY_MS)).await,
+        inserted(subject, "n8n", "r2", late).await,
+        inserted(subject, "n8n", "r3", late.plus_millis(1)).await,
+    );
+    let mut expected = Vec::new();
+    for (request, end) in
+        [(&early, MessageEnd::Delivered), (&late, MessageEnd::GivenUp), (&next_day, MessageEnd::Delivered)]
+    {
+        let message = outbox(subject, request.asked()).await.remove(0);
+        let past = PastMessage::of(&message, end, START.plus_millis(50)).unwrap();
+        subject.store.end_message(&past).await.unwrap();
+        assert_eq!(outbox(subject, request.asked()).await, []);
+        // Told again by another process that had sent it, too: the first word stays.
+        let again = PastMessage { ended_at: START.plus_millis(90), ..past.clone() };
+        subject.store.end_message(&again).await.unwrap();
+        expected.push(past);
+    }
+    let other_day = expected.split_off(2);
+    expected.sort_by(|one, other| one.id.cmp(&other.id));
+    assert_eq!(subject.store.past_messages(day).await.unwrap(), expected);
+    assert_eq!(subject.store.past_messages(day + 1).await.unwrap(), other_day);
+    assert_eq!(subject.store.past_messages(day - 1).await.unwrap(), []);
+    // It is no request: no list has it.
+    assert_eq!(super::list(subject, None, 10, None).await.len(), 3);
 }

@@ -57,6 +57,7 @@ macro_rules! store_contract {
             a_message_is_claimed_by_one_of_many
             what_was_moved_or_acknowledged_cannot_be_claimed
             an_acknowledged_message_is_forgotten
+            how_a_message_ended_is_remembered_by_day_and_its_first_end_stays
             messages_about_the_gate_are_kept_apart_from_requests
             every_kind_of_message_comes_back_as_it_was
             lists_are_newest_first_and_go_on_where_they_stopped

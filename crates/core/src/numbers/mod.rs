@@ -1,0 +1,16 @@
+//! The weekly numbers: pure functions from what was recorded to what a team looks at on Monday.
+//!
+//! Nothing is read here, and nobody is ranked: what is said of a person is how often they were asked.
+
+mod estimate;
+mod fact;
+mod report;
+mod tally;
+
+pub use estimate::{ENOUGH, Estimate};
+pub use fact::{Ask, DecidedBy, Fact, Told};
+pub use report::{
+    Before, Change, Counts, DayCounts, Doubt, Errors, FalseApprovals, Group, Load, Percentiles, Report,
+    ReviewerLoad, Share, Times, Window,
+};
+pub use tally::Tally;

@@ -1,0 +1,169 @@
+//! The weekly numbers: what was asked in a span of days, and in the four weeks before.
+
+use std::collections::HashMap;
+
+use placet_core::Timestamp;
+use placet_core::id::{ApprovalId, ClientId};
+use placet_core::keys::Epoch;
+use placet_core::link::ReportLink;
+use placet_core::numbers::{Ask, Fact, Report, Tally, Told, Window};
+use placet_core::policy::ClientRole;
+use placet_core::refusal::Refusal;
+use placet_core::time::DAY_MS;
+
+use crate::authenticate::Caller;
+use crate::outbox::{MessageEnd, OutboxPayload, PastMessage};
+use crate::ports::StoreQuery;
+use crate::{Error, Fault, Gate};
+
+/// How many requests are read at once.
+const PAGE: usize = 200;
+
+/// How many days a report's page shows.
+const DAYS_OF_A_LINK: u32 = 7;
+
+/// A report as its page shows it.
+#[derive(Clone, Debug)]
+pub struct LinkedReport {
+    /// The numbers.
+    pub report: Report,
+    /// For the page's forms.
+    pub nonce: String,
+}
+
+impl Gate {
+    /// The report of the days up to now, for an auditor.
+    pub async fn report(&self, caller: &Caller, days: u32) -> Result<Report, Error> {
+        caller.must_be(ClientRole::Auditor)?;
+        self.report_until(self.clock.now(), days).await
+    }
+
+    /// The report of the days that end there.
+    pub async fn report_until(&self, until: Timestamp, days: u32) -> Result<Report, Error> {
+        let window = Window::ending(until, days);
+        let clients = self.all_clients().await?;
+        let (mut tally, mut before) = (Tally::default(), Tally::default());
+        let earlier = window.before();
+        let last_day = until.plus_millis(-1).day();
+        // Day by day: so little is held at once, whatever was asked.
+        for day in earlier.from.day()..=last_day {
+            let mut told = told(self.store.past_messages(day).await?);
+            for client in &clients {
+                self.each_asked_on(client, day, |request| {
+                    let told = told.remove(&request.asked().approval_id).unwrap_or_default();
+                    let fact = Fact::of(request, told);
+                    if window.contains(fact.asked_at) {
+                        tally.add(&fact);
+                    } else if earlier.contains(fact.asked_at) {
+                        before.add(&fact);
+                    }
+                })
+                .await?;
+            }
+        }
+        Ok(Report::of(window, &tally, &before))
+    }
+
+    /// The report of that link.
+    ///
+    /// Refuses with `not_found` for a link that this gate never made, `link_expired` for one whose key is gone.
+    pub async fn linked_report(&self, unverified_link: &str) -> Result<LinkedReport, Error> {
+        let (link, epoch, until_day) = self.read_report_link(unverified_link).await?;
+        let until = Timestamp::from_millis(i64::from(until_day).saturating_mul(DAY_MS));
+        let report = self.report_until(until, DAYS_OF_A_LINK).await?;
+        Ok(LinkedReport { report, nonce: link.nonce(&epoch, self.clock.now()) })
+    }
+
+    /// The link to the report of the seven days before that day, counted from 1970-01-01.
+    pub async fn report_link(&self, until_day: u32) -> Result<ReportLink, Fault> {
+        Ok(ReportLink::mint(&self.keys.keyring().await?.current, until_day))
+    }
+
+    /// Refuses a link that this gate never made, and a nonce that its page did not mint within a day.
+    pub(crate) async fn report_link_with_nonce(&self, link: &str, nonce: &str) -> Result<(), Error> {
+        let (link, epoch, _) = self.read_report_link(link).await?;
+        if link.takes_nonce(&epoch, nonce, self.clock.now()) {
+            return Ok(());
+        }
+        Err(Refusal::field("nonce", "must be the one of the page, not older than a day").into())
+    }
+
+    async fn read_report_link(&self, unverified: &str) -> Result<(ReportLink, Epoch, u32), Error> {
+        let link = ReportLink::parse(unverified).ok_or(Refusal::NotFound)?;
+        let mut keyring = self.keys.keyring().await?;
+        if keyring.epoch(link.epoch()).is_none() {
+            keyring = self.keys.refreshed().await?;
+        }
+        let Some(epoch) = keyring.epoch(link.epoch()) else {
+            let is_older = keyring.current.number > link.epoch();
+            return Err(if is_older { Refusal::LinkExpired } else { Refusal::NotFound }.into());
+        };
+        let until_day = link.until_day(epoch).ok_or(Refusal::NotFound)?;
+        Ok((link, epoch.clone(), until_day))
+    }
+
+    /// The clients of the policy in force: what a client asked that has left it is in the trail, not in the numbers.
+    async fn all_clients(&self) -> Result<Vec<ClientId>, Error> {
+        Ok(self.policy().await?.clients.iter().map(|client| client.id.clone()).collect())
+    }
+
+    /// Hands over each of a client's requests of that UTC day, as it is stored: a page's GET must not settle one.
+    pub(crate) async fn each_asked_on(
+        &self,
+        client: &ClientId,
+        day: i64,
+        mut take: impl FnMut(&placet_core::request::Request) + Send,
+    ) -> Result<(), Error> {
+        let bound = |day: i64| ApprovalId::from_parts(Timestamp::from_millis(day.saturating_mul(DAY_MS)), 0);
+        let first = bound(day);
+        let mut before = bound(day.saturating_add(1));
+        loop {
+            let query =
+                StoreQuery { client: Some(client.clone()), status: None, limit: PAGE, before: Some(before) };
+            let page = self.store.list(&query).await?;
+            let is_last = page.len() < PAGE;
+            let Some(last) = page.last().map(|last| last.asked().approval_id.clone()) else { return Ok(()) };
+            for request in page {
+                if request.asked().approval_id < first {
+                    return Ok(());
+                }
+                take(&request);
+            }
+            if is_last {
+                return Ok(());
+            }
+            before = last;
+        }
+    }
+}
+
+/// What was told of each approval.
+fn told(past: Vec<PastMessage>) -> HashMap<ApprovalId, Told> {
+    let mut all: HashMap<ApprovalId, Told> = HashMap::new();
+    for message in past {
+        let told = all.entry(message.approval_id).or_default();
+        match (message.payload, message.end) {
+            (OutboxPayload::Notify { stage, reviewer, .. }, MessageEnd::Delivered) => {
+                told.asks.push(Ask { reviewer, stage, at: message.ended_at });
+            }
+            (OutboxPayload::Publish { .. }, MessageEnd::Delivered) => {
+                told.published_at = told.published_at.into_iter().chain([message.ended_at]).min();
+            }
+            (OutboxPayload::Callback { .. }, MessageEnd::Delivered) => {
+                told.called_back_at = told.called_back_at.into_iter().chain([message.ended_at]).min();
+            }
+            (OutboxPayload::Callback { .. } | OutboxPayload::Hook { .. }, MessageEnd::GivenUp) => {
+                told.given_up = told.given_up.saturating_add(1);
+            }
+            (
+                OutboxPayload::Hook { .. }
+                | OutboxPayload::Notify { .. }
+                | OutboxPayload::Publish { .. }
+                | OutboxPayload::Alert(_)
+                | OutboxPayload::Reassign { .. },
+                MessageEnd::Delivered | MessageEnd::GivenUp,
+            ) => {}
+        }
+    }
+    all
+}
