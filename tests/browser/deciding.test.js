@@ -16,6 +16,8 @@ after(async () => {
   await Promise.all([browser?.close(), gate?.stop()]);
 });
 
+const tapped = (page, words) => page.locator('label', { hasText: words });
+
 const outcome = async (approval) => {
   const { status, approved, decided_by: by, reason } = await gate.state(approval);
   return { status, approved, by, reason };
@@ -26,8 +28,7 @@ test('a reviewer approves with one tap on a phone', async () => {
   const link = await gate.link(approval, 'bob');
   await visit(browser, gate, PHONE, async (page) => {
     await page.goto(link);
-    assert.equal(await heading(page), 'payment.send');
-    assert.match(await page.getByRole('main').innerText(), /amount 5000, currency EUR, to acme@example\.com/);
+    assert.equal(await heading(page), 'Pay 5,000.00 EUR to acme@example.com');
     const approve = button(page, 'Approve');
     const reject = button(page, 'Reject');
     for (const target of [approve, reject]) {
@@ -38,7 +39,8 @@ test('a reviewer approves with one tap on a phone', async () => {
     await approve.tap();
     await page.getByRole('heading', { name: 'Approved' }).waitFor();
     assert.match(await page.getByRole('status').innerText(), /Your approval is recorded\. Approved by Bob\./);
-    assert.equal(await page.getByRole('button').count(), 0);
+    // Nothing is left to decide; the one button says that it was a mistake.
+    assert.deepEqual(await page.getByRole('button').allInnerTexts(), ['It was a mistake']);
   });
   assert.deepEqual(await outcome(approval), { status: 'approved', approved: true, by: ['bob'], reason: null });
 });
@@ -48,8 +50,9 @@ test('a reviewer rejects and says why', async () => {
   const link = await gate.link(approval, 'bob');
   await visit(browser, gate, {}, async (page) => {
     await page.goto(link);
-    await page.getByLabel('Reason').fill('The amount is wrong: <b>50</b>, not 5000.');
     await button(page, 'Reject').click();
+    await page.getByLabel('Other reason').fill('The amount is wrong: <b>50</b>, not 5000.');
+    await button(page, 'Reject').last().click();
     await page.getByRole('heading', { name: 'Rejected' }).waitFor();
     assert.match(await page.getByRole('status').innerText(), /The amount is wrong: <b>50<\/b>, not 5000\./);
   });
@@ -61,12 +64,68 @@ test('a reviewer rejects and says why', async () => {
   });
 });
 
+test('one tap on a reason rejects, and the agent reads it', async () => {
+  for (const options of [PHONE, { ...PHONE, javaScriptEnabled: false }]) {
+    const approval = await gate.ask();
+    const link = await gate.link(approval, 'bob');
+    await visit(browser, gate, options, async (page) => {
+      await page.goto(link);
+      const chip = tapped(page, 'Wrong amount');
+      assert.equal(await chip.isVisible(), false);
+      await button(page, 'Reject').first().tap();
+      const box = await chip.boundingBox();
+      assert.ok(box.height >= 44 && box.y >= 0 && box.y + box.height <= 844, 'within reach of a thumb');
+      await chip.tap();
+      if (options.javaScriptEnabled === false) await button(page, 'Reject').last().tap();
+      await page.getByRole('heading', { name: 'Rejected' }).waitFor();
+    });
+    const { status, reason } = await outcome(approval);
+    assert.deepEqual({ status, reason }, { status: 'rejected', reason: 'Wrong amount' });
+  }
+});
+
+test('the sheet of reasons closes by Escape and by a tap beside it, and decides nothing', async () => {
+  const approval = await gate.ask();
+  const link = await gate.link(approval, 'bob');
+  await visit(browser, gate, {}, async (page) => {
+    await page.goto(link);
+    for (const close of [() => page.keyboard.press('Escape'), () => page.getByText('for Bob').click()]) {
+      await button(page, 'Reject').first().click();
+      await tapped(page, 'Not expected').waitFor();
+      await close();
+      await tapped(page, 'Not expected').waitFor({ state: 'hidden' });
+    }
+  });
+  assert.equal((await outcome(approval)).status, 'pending');
+});
+
+test('not now is no answer, and what waits next is one tap away', async () => {
+  const approval = await gate.ask({ action: 'dora.only' });
+  const other = await gate.ask({ action: 'dora.only', payload: { amount: 7, currency: 'EUR', to: 'Ann' } });
+  const link = await gate.link(approval, 'dora');
+  await visit(browser, gate, PHONE, async (page) => {
+    await page.goto(link);
+    await button(page, 'Not now').tap();
+    assert.equal(await heading(page), 'Not decided');
+    assert.equal((await outcome(approval)).status, 'pending');
+    await page.getByRole('link', { name: 'Back to it' }).tap();
+    await button(page, 'Approve').tap();
+    await page.getByRole('heading', { name: 'Approved' }).waitFor();
+    await page.getByRole('link', { name: /^Next:/ }).tap();
+    assert.equal(await heading(page), 'dora.only: amount 7.00 EUR, to Ann');
+    await button(page, 'Approve').tap();
+    await page.getByText('Nothing else waits for you. You can close this page.').waitFor();
+  });
+  for (const ended of [approval, other]) assert.equal((await outcome(ended)).status, 'approved');
+});
+
 test('everything works without JavaScript', async () => {
   const approval = await gate.ask();
   const link = await gate.link(approval, 'carol');
   await visit(browser, gate, { javaScriptEnabled: false, ...PHONE }, async (page) => {
     await page.goto(link);
     assert.match(await page.locator('.clock time').innerText(), /^(\d+ \w{3} \d{4}, )?\d\d:\d\d UTC$/);
+    await page.getByText('About this request').click();
     await page.getByText('Whole digest').click();
     await page.getByText(approval.payload_sha256 ?? 'ab'.repeat(32), { exact: true }).waitFor();
     await button(page, 'Approve').click();
@@ -88,11 +147,11 @@ test('a keyboard is enough, and the focus can be seen', async () => {
           const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
           const seen = outlineStyle !== 'none' && parseFloat(outlineWidth) >= 2;
           const { activeElement: at } = document;
-          return `${at.name === 'reason' ? 'reason' : at.innerText.trim()}${seen ? '' : ' (unseen)'}`;
+          return `${at.innerText.trim()}${seen ? '' : ' (unseen)'}`;
         }),
       );
     }
-    assert.deepEqual(order.slice(-3), ['reason', 'Reject', 'Approve']);
+    assert.deepEqual(order, ['All details', 'About this request', 'Reject', 'Approve']);
     assert.deepEqual(
       order.filter((stop) => stop.endsWith('(unseen)')),
       [],
@@ -115,6 +174,7 @@ test('one of two approvals waits for the other, and can still be turned into a r
     assert.equal((await outcome(approval)).status, 'pending');
     assert.equal(await button(page, 'Approve').count(), 0);
     await button(page, 'Reject instead').tap();
+    await tapped(page, 'Not expected').tap();
     await page.getByRole('heading', { name: 'Rejected' }).waitFor();
   });
   const { status, by } = await outcome(approval);
@@ -145,6 +205,7 @@ test('a late press is told kindly what is on record, and changes nothing', async
     await visit(browser, gate, {}, async (other) => {
       await other.goto(early);
       await button(other, 'Reject').click();
+      await tapped(other, 'Not expected').click();
       await other.getByRole('heading', { name: 'Rejected' }).waitFor();
     });
     const answered = page.waitForResponse((response) => response.request().method() === 'POST');
@@ -163,16 +224,17 @@ test('the owner of the asking client can only reject, and reads so before the pa
   const approval = await gate.ask();
   const link = await gate.link(approval, 'olive');
   const { subject, text } = await gate.message(approval, 'olive');
-  assert.match(subject, /^Reject\? payment\.send: /);
+  assert.match(subject, /^Reject\? Pay 5,000\.00 EUR to /);
   assert.match(text, /You own agent, so you cannot approve this; somebody else has to\. You can reject it\./);
-  assert.match((await gate.message(approval, 'bob')).subject, /^Approve\? payment\.send: /);
+  assert.match((await gate.message(approval, 'bob')).subject, /^Approve\? Pay 5,000\.00 EUR to /);
   await visit(browser, gate, {}, async (page) => {
     await page.goto(link);
-    assert.match(await page.title(), /^Reject payment\.send\?/);
+    assert.match(await page.title(), /^Reject\? Pay 5,000\.00 EUR/);
     await page.getByText('asks for approval. You can only reject this').waitFor();
     await page.getByText('so somebody else has to approve').waitFor();
     assert.equal(await button(page, 'Approve').count(), 0);
     await button(page, 'Reject').click();
+    await tapped(page, 'Not expected').click();
     await page.getByRole('heading', { name: 'Rejected' }).waitFor();
   });
 });
@@ -195,8 +257,8 @@ test('a stale page is renewed, and nothing is recorded', async () => {
   const link = await gate.link(approval, 'bob');
   await visit(browser, gate, { statuses: [422] }, async (page) => {
     await page.goto(link);
-    await page.locator('input[name=nonce]').evaluate((input) => {
-      input.value = 'made-up';
+    await page.locator('input[name=nonce]').evaluateAll((inputs) => {
+      for (const input of inputs) input.value = 'made-up';
     });
     await button(page, 'Approve').click();
     await page.getByRole('alert').waitFor();
@@ -221,7 +283,7 @@ test('when the countdown reaches zero the buttons are dead and the page says so'
     await page.clock.fastForward('00:31');
     await page.getByText('The time to answer has passed.').waitFor();
     assert.ok(await button(page, 'Approve').isDisabled());
-    assert.ok(await button(page, 'Reject').isDisabled());
+    assert.ok(await button(page, 'Reject').first().isDisabled());
   });
   assert.equal((await outcome(approval)).status, 'pending');
 });
@@ -258,6 +320,7 @@ test('times are the reader\u2019s own, and UTC in the details', async () => {
       const at = await closes.getAttribute('datetime');
       assert.ok((await closes.innerText()).endsWith(local(zone, at)), zone);
       assert.match(await closes.getAttribute('title'), /\d\d:\d\d UTC$/);
+      await page.getByText('About this request').click();
       const details = page.locator('dl .row', { hasText: 'Answer by' }).locator('time');
       assert.match(await details.innerText(), /^\d+ \w{3} \d{4}, \d\d:\d\d:\d\d UTC$/);
       await page.goto(inbox);
@@ -289,7 +352,7 @@ test('a link opens and decides with whatever a mail program glues to it', async 
     '#top',
   ]) {
     for (const [url, title] of [
-      [link, /^Approve payment\.send\?/],
+      [link, /^Approve\? Pay 5,000\.00 EUR/],
       [inbox, /Inbox/],
     ]) {
       const answer = await fetch(url + glued, { headers: { accept: 'text/html' } });
@@ -315,9 +378,11 @@ test('the JSON on the page is the text that is hashed', async () => {
   const link = await gate.link(approval, 'bob');
   await visit(browser, gate, {}, async (page) => {
     await page.goto(link);
+    await page.getByText('All details').click();
+    await page.getByText('About this request').click();
     await page.getByText('Payload as JSON').click();
     const shown = await page.locator('pre.json').last().innerText();
     assert.equal(createHash('sha256').update(shown).digest('hex'), approval.payload_sha256);
-    assert.match(await page.locator('.payload').innerText(), /0\.000001/);
+    assert.match(await page.locator('.fold .payload').innerText(), /0\.000001/);
   });
 });

@@ -52,6 +52,11 @@ when = 'action.startsWith("short.")'
 stages = [{ ask = ["finance"], within = "2s" }, { ask = ["second"], within = "10m" }]
 
 [[rules]]
+name = "Dora alone"
+when = 'action.startsWith("dora.")'
+stages = [{ ask = ["second"], within = "10m" }]
+
+[[rules]]
 name = "people"
 when = 'true'
 stages = [{ ask = ["finance"], within = "10m" }]

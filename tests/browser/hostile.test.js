@@ -48,7 +48,7 @@ test('markup in a payload runs nothing, links nowhere and makes no second form',
     ]),
   );
   await show({ payload: { ...payload, nested: { list: MARKUP } }, summary: MARKUP[0] + MARKUP[5] }, async (page) => {
-    assert.match(await page.title(), /^Approve payment\.send\?/);
+    assert.match(await page.title(), /^Approve\? /);
     assert.equal(await page.locator('a, area, iframe, img, object, embed, base').count(), 0);
     assert.equal(await page.locator('form').count(), 1);
     assert.equal(await page.locator('script').count(), 1);

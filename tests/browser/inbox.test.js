@@ -104,7 +104,7 @@ test('a row is decided in place, and the answer says what became of it', async (
   await visit(browser, gate, PHONE, async (page) => {
     await page.goto(inbox);
     await row(page, 'deploy.third').getByRole('button', { name: 'Approve' }).tap();
-    await page.getByText('You approved deploy.third').waitFor();
+    await page.getByText('You approved Deploy api').waitFor();
     assert.equal(await status(approval), 'approved');
     await row(page, 'deploy.third').waitFor({ state: 'detached' });
 
@@ -113,11 +113,11 @@ test('a row is decided in place, and the answer says what became of it', async (
     await rejected.getByLabel('Not expected').check();
     await rejected.getByLabel('In your own words').fill('who asked for this?');
     await rejected.getByRole('button', { name: 'Reject' }).tap();
-    await page.getByText('You rejected deploy.other').waitFor();
+    await page.getByText('You rejected Deploy web').waitFor();
     const state = await gate.state(other);
     assert.deepEqual([state.status, state.reason], ['rejected', 'Not expected: who asked for this?']);
     const lately = page.locator('.lately');
-    assert.match(await lately.innerText(), /deploy\.other[^]*You rejected[^]*deploy\.third[^]*You approved/);
+    assert.match(await lately.innerText(), /Deploy web[^]*You rejected[^]*Deploy api[^]*You approved/);
     await page.getByText('Nothing waits for you.').waitFor();
   });
 });

@@ -55,7 +55,7 @@ test('one press flags an approval, without a script', async () => {
   const report = await gate.report();
   await visit(browser, gate, { ...PHONE, javaScriptEnabled: false }, async (page) => {
     await page.goto(report);
-    const flags = page.getByRole('button', { name: /^Approving week-0 was a mistake$/ });
+    const flags = page.getByRole('button', { name: /^It was a mistake: approving week-0$/ });
     await flags.first().click();
     await page.getByText('Recorded: approving week-0 was a mistake.').waitFor();
     assert.equal(await flags.count(), 0);

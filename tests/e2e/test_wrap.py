@@ -187,7 +187,7 @@ def said(answer):
 
 
 def refused(answer):
-    return "result" in answer and answer["result"].get("isError") is True and "ot done" in said(answer)
+    return "result" in answer and answer["result"].get("isError") is True and "not done" in said(answer).lower()
 
 
 # ---------------------------------------------------------------- what passes

@@ -24,6 +24,23 @@ roles = ["executor"]
 rate_per_minute = 60000
 
 [[clients]]
+id = "watcher"
+roles = ["auditor"]
+callback_hosts = ["127.0.0.1"]
+rate_per_minute = 60000
+
+[[clients]]
+id = "far-watcher"
+roles = ["auditor"]
+rate_per_minute = 60000
+
+[[clients]]
+id = "answerer"
+roles = ["decider"]
+queues = ["backup"]
+rate_per_minute = 60000
+
+[[clients]]
 id = "far"
 roles = ["requester"]
 rate_per_minute = 60000

@@ -8,11 +8,13 @@ import uuid
 
 import pytest
 from model import Model
+from n8n_server import VERSION
 from placet_client import digest
 from receiver import Receiver
 from story import Story
 from workflows import each, no_op, node, placet, webhook, wired, workflow
 
+OLD = VERSION == "oldest"
 PAY = {"to": "acme@example.com", "amount": 5000}
 
 
@@ -86,7 +88,8 @@ def test_an_approved_tool_runs_with_the_parameters_that_were_approved(pair, mode
     (asked,) = story.asked()
     assert asked["payload_sha256"] == digest({"tool": "Pay_Invoice", "parameters": PAY})
     assert asked["action"] == "tool.Pay_Invoice"
-    assert "Pay_Invoice" in asked["summary"] and "acme@example.com" in asked["summary"]
+    # The sentence is n8n's own; old versions do not name the parameters in it.
+    assert "Pay_Invoice" in asked["summary"] and (OLD or "acme@example.com" in asked["summary"])
     story.waiting()
     assert story.paid() == []
     story.approve(asked)
@@ -183,6 +186,10 @@ def test_an_agent_can_ask_for_approval_as_a_tool(pair, model):
         story.waiting()
         decide(story, asked)
         run = story.ended()
+        if OLD and "rejected" in expected:
+            # A tool that fails ends the whole run there.
+            assert run.status == "error" and expected in run.error
+            continue
         assert run.status == "success", run.error
         assert (
             expected in run.item("Done")["output"].replace(" ", "").replace('\\"', '"')

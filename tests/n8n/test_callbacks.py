@@ -93,6 +93,19 @@ def test_a_well_signed_lie_is_checked_with_the_gate(pair):
     assert story.ended().status == "error"
 
 
+def test_a_well_signed_yes_with_another_requests_token_frees_nothing(pair):
+    story = Story.begin(pair, [ITEM])
+    (asked,) = story.asked()
+    story.waiting()
+    other = pair.client.asked("auto.yes", payload=ITEM)
+    body = claimed(asked, token=other["token"])
+    status, _, text = post(pair, resume_url(pair, story), body, signed(pair.client.secret, body))
+    assert status == 200 and json.loads(text)["resumed"] is False, (status, text)
+    assert pair.n8n.execution(story.number).status == "waiting"
+    story.reject(asked)
+    assert story.ended().status == "error"
+
+
 def test_another_requests_approval_does_not_move_this_run(pair):
     story = Story.begin(pair, [ITEM])
     story.asked()
@@ -213,11 +226,11 @@ def test_an_outage_of_the_gate_at_the_wrong_moment_only_delays(pair):
         story = Story.begin(Through, [ITEM])
         (asked,) = story.asked()
         story.waiting()
-        flaky.swallow("GET", f"/v1/requests/{asked['request_id']}", 2)
+        flaky.swallow("POST", "/v1/tokens/redeem", 2)
         story.approve(asked)
         run = story.ended()
         assert run.status == "success" and run.item("Pay")["approved"] is True
-        assert flaky.seen("GET", f"/v1/requests/{asked['request_id']}") >= 3
+        assert flaky.seen("POST", "/v1/tokens/redeem") >= 3
     finally:
         flaky.close()
 
@@ -238,7 +251,10 @@ def test_a_gate_that_cannot_be_reached_lets_nothing_pass(pair, on_error):
         assert run.status == "error" and "could not be reached" in run.error and not run.ran("Pay")
         return
     item = run.item("Refused" if on_error == "continueErrorOutput" else "Pay")
-    assert "could not be reached" in item["error"] and item["details"] == {"approved": False}
+    assert "could not be reached" in item["error"] and item["details"] == {
+        "approved": False,
+        "explanation": item["error"],
+    }
     assert run.ran("Pay") is (on_error == "continueRegularOutput")
 
 

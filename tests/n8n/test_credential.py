@@ -95,8 +95,6 @@ def test_all_that_can_be_wrong_has_words_of_its_own(pair, served):
         (message(pair, f" {url}/ ", " n8n ", f" {pair.client.secret} "), None),
         (message(pair, url, secret=WRONG_SECRET), 'the secret is not the one of the client "n8n"'),
         (message(pair, url, "nobody"), 'it knows no client "nobody"'),
-        # Enough for the trigger, which hears of everybody's requests then.
-        (message(pair, url, "auditor", pair.gate.secret("auditor")), None),
         (message(pair, url, "far", pair.gate.secret("far")), 'add "127.0.0.1" to "callback_hosts"'),
         (message(pair, url, secret="hunter2"), "is not one of a Placet gate"),
         (message(pair, url, client_id=" "), "The Client ID is empty"),
@@ -113,6 +111,21 @@ def test_all_that_can_be_wrong_has_words_of_its_own(pair, served):
     ):
         status, text = told
         assert status == ("Error" if words else "OK") and (words or "") in text, (words, told)
+
+
+@pytest.mark.parametrize(
+    ("client_id", "status", "words"),
+    [
+        ("payments", "OK", 'is an executor: it can verify and redeem'),
+        ("watcher", "OK", "is an auditor: the Placet Trigger hears of everybody's requests"),
+        # The trigger's hook would be an address that the gate does not call.
+        ("far-watcher", "Error", 'add "127.0.0.1" to "callback_hosts"'),
+        ("answerer", "Error", 'lacks the role "requester"'),
+    ],
+)  # fmt: skip
+def test_a_client_that_cannot_ask_is_told_what_it_is_good_for(pair, client_id, status, words):
+    told = message(pair, pair.gate.url, client_id, pair.gate.secret(client_id))
+    assert told[0] == status and words in told[1], told
 
 
 def test_the_test_asks_nobody_anything(pair):

@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import pytest
 from model import Model
 from placet_client import digest, wait_until
 from receiver import Receiver
+from test_callbacks import signed
 from test_trigger import hook_urls
 
 HERE = Path(__file__).resolve().parent
@@ -50,8 +52,23 @@ def posted(pair, path, body):
 
 def test_every_example_is_run_below():
     assert [path.stem for path in EXAMPLES] == [
-        "approve-before-paying", "branch-on-the-outcome", "review-an-agents-tools", "tell-the-team-what-was-decided",
+        "approve-before-paying", "branch-on-the-outcome", "bring-messages-to-teams-or-whatsapp",
+        "review-an-agents-tools", "tell-the-team-what-was-decided",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_explains_itself_and_its_notes_cover_nothing(path):
+    """Notes say what it does and what to fill in; no note lies on a node, nor on another note."""
+    drawn = json.loads(path.read_text())
+    notes = [node for node in drawn["nodes"] if node["type"].endswith("stickyNote")]
+    assert any("Before you start" in note["parameters"]["content"] for note in notes)
+    boxes = [(*note["position"], note["parameters"]["width"], note["parameters"]["height"]) for note in notes]
+    boxes += [(*node["position"], 100, 100) for node in drawn["nodes"] if node not in notes]
+    for number, (x, y, width, height) in enumerate(boxes):
+        for left, top, wide, high in boxes[number + 1 :]:
+            apart = x + width <= left or left + wide <= x or y + height <= top or top + high <= y
+            assert apart, ((x, y, width, height), (left, top, wide, high))
 
 
 def test_approve_before_paying(pair):
@@ -113,6 +130,46 @@ def test_review_an_agents_tools(pair):
     finally:
         model.close()
         bank.close()
+
+
+def test_bring_messages_to_teams_or_whatsapp(pair):
+    """A message as docs/channels.md describes it, signed by the Standard Webhooks library with the reviewer's secret."""
+    teams, secret = Receiver(), "whsec_" + "5c" * 32
+    try:
+        url = teams.address()
+
+        def fill_in(node):
+            if node["name"] == "Post to Teams":
+                node["parameters"]["url"] = url
+            if node["name"] == "Check the signature":
+                code = node["parameters"]["jsCode"].replace("whsec_REPLACE_ME", secret)
+                assert secret in code
+                node["parameters"]["jsCode"] = code
+
+        made = imported(pair, "bring-messages-to-teams-or-whatsapp", changes=fill_in)
+        pair.n8n.activate(made)
+        link = "https://gate.example.com/r/bob-link"
+        data = {
+            "reviewer": "bob", "approval_id": "01J", "status": "pending", "title": "Pay 5000 EUR — “now”", "text": "by 10:00",
+            "url": link,
+        }  # fmt: skip
+
+        def send(key=secret, at=None, **changes):
+            body = json.dumps({"type": "reviewer.asked", "timestamp": "x", "data": data | changes}).encode()
+            return pair.n8n.send("POST", "/webhook/placet-reviewer-bob", body, signed(key, body, at=at))[0]
+
+        wait_until(lambda: send() == 204, 60, "the webhook")
+        assert send("whsec_" + "ab" * 32) == 401 and send(at=1) == 401
+        assert (
+            send(url="https://evil.example.com/r/x") == 204 and send(status="approved", text="Approved by carol") == 204
+        )
+        cards = [json.loads(one.body)["attachments"][0]["content"] for one in teams.received(url)]
+        assert [[block["text"] for block in card["body"]] for card in cards] == [
+            [data["title"], "by 10:00"], [data["title"], "by 10:00"], [data["title"], "Approved by carol"],
+        ]  # fmt: skip
+        assert [[action["url"] for action in card["actions"]] for card in cards] == [[link], [], []]
+    finally:
+        teams.close()
 
 
 def test_tell_the_team_what_was_decided(pair):

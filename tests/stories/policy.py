@@ -115,6 +115,39 @@ def crowd(pace):
 # No rule matches other actions than these: they are rejected.
 RULES = """
 [[rules]]
+name = "large titles"
+when = 'action == "title.edit" && payload.amount > 10000'
+stages = [{ ask = ["owners"], within = "10m" }]
+
+[[rules]]
+name = "titled"
+when = 'action == "title.pay"'
+title = "Pay {payload.amount} {payload.currency} to {payload.to}"
+mask = ["payload.pin"]
+stages = [{ ask = ["finance"], within = "10m" }]
+
+[[rules]]
+name = "confirmed"
+when = 'action == "title.confirm"'
+title = "Pay {payload.amount} to {payload.to}"
+confirm = true
+stages = [{ ask = ["finance"], within = "10m" }]
+
+[[rules]]
+name = "edited"
+when = 'action == "title.edit"'
+title = "Pay {payload.amount} {payload.currency} to {payload.to}"
+editable = ["payload.amount"]
+stages = [{ ask = ["finance"], within = "10m" }]
+
+[[rules]]
+name = "edited by two"
+when = 'action == "title.pair"'
+editable = ["payload.amount"]
+approvals = 2
+stages = [{ ask = ["finance"], within = "10m" }]
+
+[[rules]]
 name = "broken alone"
 when = 'action == "broken.alone" && payload.missing.deeper > 3'
 decide = "approve"

@@ -19,6 +19,9 @@ pub enum AuditEventKind {
     /// A reviewer, or a decider, spoke.
     #[serde(rename = "vote.cast")]
     VoteCast,
+    /// A reviewer changed fields of the payload that the rule lets them change.
+    #[serde(rename = "payload.changed")]
+    PayloadChanged,
     /// It ended: approved.
     #[serde(rename = "request.approved")]
     Approved,
@@ -75,6 +78,7 @@ impl AuditEventKind {
             Self::Asked => "request.asked",
             Self::StageOpened => "stage.opened",
             Self::VoteCast => "vote.cast",
+            Self::PayloadChanged => "payload.changed",
             Self::Approved => "request.approved",
             Self::Rejected => "request.rejected",
             Self::Expired => "request.expired",

@@ -2,12 +2,13 @@
 
 use placet_core::Timestamp;
 use placet_core::policy::Reviewer;
-use placet_core::request::{ApprovalRequest, Standing};
+use placet_core::request::{ApprovalRequest, RequestState, Standing};
 use placet_core::words::{self, Letter, LetterFacts, May, Zone};
 
 /// Who is told what.
 pub(crate) struct Message<'a> {
     pub(crate) asked: &'a ApprovalRequest,
+    pub(crate) state: &'a RequestState,
     pub(crate) stage: usize,
     pub(crate) reviewer: &'a Reviewer,
     pub(crate) standing: Standing,
@@ -18,8 +19,9 @@ pub(crate) struct Message<'a> {
 
 /// The words of a notification, for that channel.
 pub(crate) fn letter(message: &Message<'_>, channel: &str) -> Letter {
-    let Message { asked, stage, reviewer, standing, client_name, url, now } = message;
-    let payload = asked.payload.value();
+    let Message { asked, state, stage, reviewer, standing, client_name, url, now } = message;
+    let payload = asked.shown(state.payload(asked));
+    let summary = asked.shown_summary();
     let facts = LetterFacts {
         reviewer: &reviewer.name,
         may: match standing {
@@ -29,12 +31,13 @@ pub(crate) fn letter(message: &Message<'_>, channel: &str) -> Letter {
         client: client_name,
         action: &asked.action,
         payload: &payload,
-        agents_words: &asked.summary,
+        title: asked.wording.title.as_ref(),
+        agents_words: &summary,
         rule: asked.rule.as_deref(),
         now: *now,
         closes_at: asked.stage_closes_at(*stage),
         zone: Zone::UTC,
-        payload_sha256: &asked.payload_sha256,
+        payload_sha256: state.payload_sha256(asked),
         url,
     };
     let letter = words::letter(&facts);

@@ -142,6 +142,7 @@ impl Worker {
                     .map_or_else(|| asked.client.to_string(), |client| client.name.clone());
                 let about = Message {
                     asked,
+                    state: request.state(),
                     stage: *stage,
                     reviewer: person,
                     standing,
@@ -241,7 +242,13 @@ impl Worker {
             })
             .await;
         match outcome {
-            DeliveryOutcome::Delivered => self.end(message, MessageEnd::Delivered).await,
+            DeliveryOutcome::Delivered => {
+                if let (OutboxPayload::Callback { .. }, Some(outcome)) = (&message.payload, state.outcome()) {
+                    let after_ms = self.gate.now().millis_since(outcome.decided_at);
+                    self.gate.metrics().record(&Measurement::Released { after_ms });
+                }
+                self.end(message, MessageEnd::Delivered).await
+            }
             DeliveryOutcome::ReceiverGone(reason) => {
                 tracing::info!(approval.id = %asked.approval_id, reason, "a callback had nobody to wake");
                 self.ack(message).await
@@ -279,7 +286,11 @@ impl Worker {
 
     async fn told(&self, message: &OutboxMessage) -> Result<Progress, Error> {
         let after_ms = self.gate.now().millis_since(message.created_at);
-        self.gate.metrics().record(&Measurement::Notified { after_ms });
+        let channel = match &message.payload {
+            OutboxPayload::Notify { channel, .. } => channel.as_str(),
+            _ => "queue",
+        };
+        self.gate.metrics().record(&Measurement::Notified { channel, after_ms });
         self.end(message, MessageEnd::Delivered).await
     }
 

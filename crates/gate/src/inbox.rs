@@ -9,7 +9,7 @@ use placet_core::id::ReviewerId;
 use placet_core::link::{InboxLink, Link};
 use placet_core::policy::{Decision, Policy};
 use placet_core::refusal::Refusal;
-use placet_core::request::{Request, Standing};
+use placet_core::request::{Given, Request, Standing};
 
 use crate::ports::{Closing, Watch};
 use crate::review::holder;
@@ -26,6 +26,9 @@ const LATELY_MS: i64 = 7 * placet_core::time::DAY_MS;
 
 /// How many pending requests are read at once.
 const PAGE: usize = 200;
+
+/// How many pending requests are looked at for the one that waits next.
+const NEXT_LOOK: usize = 20;
 
 /// How many pending requests one look goes through. Each client's `max_pending` keeps the whole below this.
 const LOOK_LIMIT: usize = 20_000;
@@ -161,7 +164,9 @@ impl Gate {
         }
         let mut results = Vec::new();
         for UnverifiedRow { link, nonce } in rows {
-            let outcome = self.decide_by(Channel::Inbox, &link, &nonce, decision, reason.clone()).await;
+            let outcome = self
+                .decide_by(Channel::Inbox, &link, &nonce, decision, reason.clone(), Given::default())
+                .await;
             results.push(RowResult { link, outcome });
         }
         Ok(results)
@@ -272,6 +277,22 @@ impl Gate {
             }
         }
         Ok(lately)
+    }
+
+    /// What waits for a reviewer beside what they have just looked at: the earliest, if it is among the next few.
+    pub async fn next_for(&self, review: &Review) -> Result<Option<(Request, Link)>, Error> {
+        let Review { reviewer, policy, now, .. } = review;
+        for request in self.store.pending(None, NEXT_LOOK).await? {
+            let is_this = request.asked().approval_id == review.request.asked().approval_id;
+            let has_voted = request.state().votes().iter().any(|vote| vote.reviewer == *reviewer);
+            let waits =
+                !request.is_overdue(*now) && request.standing(reviewer, policy, *now) != Standing::Nothing;
+            if waits && !is_this && !has_voted {
+                let link = self.link(request.asked(), reviewer, policy).await?;
+                return Ok(Some((request, link)));
+            }
+        }
+        Ok(None)
     }
 
     /// What is pending, by deadline, the earliest first, at most `limit`: the operator's view.

@@ -44,7 +44,7 @@ pub use list::ListQuery;
 pub use policy::Installed;
 pub use redeem::{Redeemed, Verified};
 pub use report::LinkedReport;
-pub use review::{Review, ReviewOptions};
+pub use review::{Preview, Review, ReviewOptions};
 pub use settle::Swept;
 pub use view::{ApprovalView, QueueItem, WebhookEvent};
 

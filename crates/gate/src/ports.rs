@@ -304,7 +304,19 @@ pub enum Measurement<'a> {
     Asked,
     /// A reviewer or a queue was told.
     Notified {
+        /// Name of the channel; `queue` for a queue.
+        channel: &'a str,
         /// Since the message was committed, in milliseconds.
+        after_ms: i64,
+    },
+    /// A reviewer pressed on a page: when that page was opened.
+    Opened {
+        /// Since it was asked, in milliseconds.
+        after_ms: i64,
+    },
+    /// A caller's callback was taken.
+    Released {
+        /// Since the request ended, in milliseconds.
         after_ms: i64,
     },
     /// A request has ended.

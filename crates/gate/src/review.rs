@@ -10,10 +10,11 @@ use placet_core::link::Link;
 use placet_core::policy::{Decision, Policy};
 use placet_core::refusal::Refusal;
 use placet_core::request::{
-    ApprovalRequest, Foreseen, Request, RequestState, Standing, VoteInput, VoteOutcome,
+    ApprovalRequest, Change, Edit, Foreseen, Given, Request, RequestState, Standing, VoteInput, VoteOutcome,
 };
 
 use crate::commit::Step;
+use crate::ports::Measurement;
 use crate::{Error, Gate};
 
 /// How many generations of links of people who have left the policy are recognised, to say that a link has expired.
@@ -34,6 +35,15 @@ pub struct Review {
     pub nonce: String,
     /// The gate's time.
     pub now: Timestamp,
+}
+
+/// What a reviewer would approve, if they changed some fields.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    /// The request as it stands.
+    pub review: Review,
+    /// What it would be; none where it is what was asked.
+    pub change: Option<Change>,
 }
 
 /// What a reviewer can do with a request.
@@ -83,10 +93,26 @@ impl Gate {
         decision: Decision,
         reason: Option<String>,
     ) -> Result<Review, Error> {
-        self.decide_by(Channel::Page, unverified_link, unverified_nonce, decision, reason).await
+        self.decide_with(unverified_link, unverified_nonce, decision, reason, Given::default()).await
     }
 
-    /// [`Gate::decide`], by a page of the gate's own.
+    /// The same, with what the rule wants beside the word: the digest's last characters, the fields that are changed, the
+    /// digest of what was seen.
+    ///
+    /// Refuses with `invalid_request` where one of these is missing or wrong, and with `forbidden` a change that another
+    /// rule would have to decide, or that comes after somebody has approved.
+    pub async fn decide_with(
+        &self,
+        unverified_link: &str,
+        unverified_nonce: &str,
+        decision: Decision,
+        reason: Option<String>,
+        given: Given,
+    ) -> Result<Review, Error> {
+        self.decide_by(Channel::Page, unverified_link, unverified_nonce, decision, reason, given).await
+    }
+
+    /// [`Gate::decide_with`], by a page of the gate's own.
     pub(crate) async fn decide_by(
         &self,
         channel: Channel,
@@ -94,6 +120,7 @@ impl Gate {
         unverified_nonce: &str,
         decision: Decision,
         reason: Option<String>,
+        given: Given,
     ) -> Result<Review, Error> {
         let (link, epoch) = self.read_link(unverified_link).await?;
         let policy = self.policy().await?;
@@ -105,8 +132,8 @@ impl Gate {
         }
         let opened_at =
             Some(link.minted_nonce(&epoch, unverified_nonce, self.clock.now()).ok_or_else(stale)?);
-        let input = VoteInput { reviewer: reviewer.clone(), decision, reason, channel, opened_at };
-        let (request, _) = self
+        let input = VoteInput { reviewer: reviewer.clone(), decision, reason, channel, opened_at, given };
+        let (request, is_new) = self
             .change_loaded(request, &policy, |request, policy, now| {
                 // Between two tries the request could have been purged and asked anew: the link is of the old one.
                 // And a policy that has just come into force may have voided the link.
@@ -121,8 +148,29 @@ impl Gate {
                 })
             })
             .await?;
+        if let (true, Some(opened_at)) = (is_new, opened_at) {
+            let after_ms = opened_at.millis_since(request.asked().created_at).max(0);
+            self.metrics.record(&Measurement::Opened { after_ms });
+        }
         let now = self.clock.now();
         Ok(seen_by(&link, &epoch, request.into(), policy, reviewer, now))
+    }
+
+    /// What a reviewer would approve with these edits, to be shown to them first. Changes nothing.
+    pub async fn preview(&self, unverified_link: &str, edits: &[Edit]) -> Result<Preview, Error> {
+        let (link, epoch) = self.read_link(unverified_link).await?;
+        let policy = self.policy().await?;
+        let request = self.store.load(link.key()).await?.ok_or(Refusal::NotFound)?;
+        let reviewer = holder(&link, &epoch, &request, &policy)?;
+        if request.outcome().is_some() {
+            return Err(Error::Ended(Box::new(request)));
+        }
+        let now = self.clock.now();
+        if request.is_overdue(now) || request.standing(&reviewer, &policy, now) != Standing::Decide {
+            return Err(Refusal::LinkExpired.into());
+        }
+        let change = request.preview(edits, &reviewer, &policy)?;
+        Ok(Preview { review: seen_by(&link, &epoch, request.into(), policy, reviewer, now), change })
     }
 
     /// The request of a link, and whose link it is, where the form's nonce is that of the link's page.
@@ -180,7 +228,13 @@ fn seen_by(
     now: Timestamp,
 ) -> Review {
     let approved = |state: &RequestState| {
-        let said = |decision| move |vote: &&placet_core::request::Vote| vote.decision == decision;
+        // A vote for what has been changed since asks again.
+        let digest = state.change().map(|change| change.payload_sha256.as_str());
+        let said = |decision| {
+            move |vote: &&placet_core::request::Vote| {
+                vote.decision == decision && vote.payload_sha256.as_deref() == digest
+            }
+        };
         state.votes().iter().filter(said(Decision::Approve)).any(|vote| vote.reviewer == reviewer)
     };
     let options = if request.state().outcome().is_some() {

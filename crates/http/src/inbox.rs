@@ -15,7 +15,7 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http_body::Frame;
 use placet_core::id::ReviewerId;
-use placet_core::policy::{Decision, Policy};
+use placet_core::policy::{ApprovalTerms, Decision, Policy};
 use placet_core::refusal::FieldError;
 use placet_core::request::Request;
 use placet_core::{Refusal, Timestamp};
@@ -101,7 +101,7 @@ impl Drop for Place {
 /// Lists what waits for a reviewer, live.
 ///
 /// Has an `ETag`: asked again with `If-None-Match`, it answers 304 while nothing has changed, which costs little.
-#[utoipa::path(get, path = "/inbox/{link}", tag = "reviewers", security(()),
+#[utoipa::path(get, path = "/inbox/{link}", operation_id = "show_inbox", tag = "reviewers", security(()),
     params(("link" = String, Path, description = "the reviewer's own inbox link")),
     responses(
         (status = 200, description = "the inbox", content((String = "text/html"))),
@@ -133,7 +133,7 @@ pub(crate) async fn show(
 /// Takes a reviewer's decision on a row of their inbox, or on several rows that ask the very same.
 ///
 /// Several need `confirmed=yes`; without it the answer asks, and nothing is recorded. Each row is its own vote.
-#[utoipa::path(post, path = "/inbox/{link}", tag = "reviewers", security(()),
+#[utoipa::path(post, path = "/inbox/{link}", operation_id = "decide_in_inbox", tag = "reviewers", security(()),
     params(("link" = String, Path, description = "the reviewer's own inbox link")),
     request_body(content = InboxForm, content_type = "application/x-www-form-urlencoded"),
     responses(
@@ -429,9 +429,11 @@ fn inbox_request(item: &InboxItem, prefix: &str) -> pages::InboxRequest {
         client: asked.client.to_string(),
         request_id: asked.request_id.to_string(),
         action: asked.action.clone(),
-        summary: asked.summary.clone(),
+        summary: asked.shown_summary(),
+        title: asked.title_of(request.state().payload(asked)),
         headline: headline(request),
-        payload: asked.payload.value(),
+        payload: asked.shown(request.state().payload(asked)),
+        needs_page: asked.terms.as_ref().is_some_and(ApprovalTerms::needs_page),
         urgent: false,
         link: link.to_string(),
         nonce: nonce.clone(),
@@ -458,7 +460,7 @@ fn late_row(late: &LateDecision, prefix: &str) -> pages::LateRow {
 
 fn headline(request: &Request) -> String {
     let asked = request.asked();
-    placet_core::words::headline_on_page(&asked.action, &asked.payload.value())
+    asked.title_of(request.state().payload(asked)).on_page()
 }
 
 /// A form of the inbox.
@@ -691,7 +693,7 @@ fn said_recorded(review: &Review, pressed: Decision, url: String) -> pages::Said
     let asked = review.request.asked();
     let ended = review.request.state().outcome().is_some();
     pages::SaidRow {
-        headline: placet_core::words::headline_on_page(&asked.action, &asked.payload.value()),
+        headline: asked.title_of(review.request.state().payload(asked)).on_page(),
         request_id: asked.request_id.to_string(),
         url,
         said: if ended { pages::Said::Recorded(choice(pressed)) } else { pages::Said::Waiting },

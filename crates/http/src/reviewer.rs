@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -11,8 +11,10 @@ use maud::Markup;
 use placet_core::Refusal;
 use placet_core::policy::{Decision, Policy};
 use placet_core::refusal::FieldError;
-use placet_core::request::{Decider, Foreseen, Status};
-use placet_gate::{ApprovalView, Error, Gate, Review, ReviewOptions};
+use placet_core::request::{ApprovalRequest, Change, Decider, Edit, Foreseen, Given, RequestState, Status};
+use placet_core::words::{self, FieldPath};
+use placet_gate::{ApprovalView, Error, Gate, Preview, Review, ReviewOptions};
+use serde_json::Value;
 
 use crate::app;
 use crate::call::{LinkText, read_body, refuse_encoded};
@@ -68,12 +70,12 @@ pub(crate) async fn show(
 ) -> Response {
     match gate.review(&link).await {
         Ok(review) if wants_json(&headers) => as_json(&gate, &review),
-        Ok(review) => page(StatusCode::OK, &pages::review(&view(&review, None, None))),
+        Ok(review) => page(StatusCode::OK, &pages::review(&view(&review, &Seen::Plain))),
         Err(error) => refused(error.into(), &headers),
     }
 }
 
-/// Takes a reviewer's decision: the form of the page.
+/// Takes a reviewer's decision: the form of the page. With `?later`, nothing is decided: the page says so.
 #[utoipa::path(post, path = "/r/{link}", tag = "reviewers", security(()),
     params(("link" = String, Path, description = "the reviewer's own link")),
     request_body(content = DecisionForm, content_type = "application/x-www-form-urlencoded"),
@@ -90,11 +92,16 @@ pub(crate) async fn show(
 pub(crate) async fn decide(
     State(gate): State<Arc<Gate>>,
     LinkText(link): LinkText,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
     if let Err(problem) = refuse_encoded(&headers) {
         return refused(problem, &headers);
+    }
+    // "Not now" is no answer, whatever else the form says.
+    if query.as_deref() == Some("later") {
+        return later(&gate, &link, &headers).await;
     }
     let form = match read_body(body, FORM_LIMIT).await {
         Ok(body) => match report::flag_of(&body) {
@@ -103,18 +110,27 @@ pub(crate) async fn decide(
         },
         Err(problem) => return refused(problem, &headers),
     };
-    let (decision, form) = match form {
+    let (press, form) = match form {
         Ok(form) => form,
         Err(refusal) => return again(&gate, &link, &headers, refusal).await,
     };
-    match gate.decide(&link, &form.nonce, decision, form.reason).await {
+    let decision = match press {
+        Press::Decide(decision) => decision,
+        Press::Change => return preview(&gate, &link, &headers, form.given.edits).await,
+    };
+    match gate.decide_with(&link, &form.nonce, decision, form.reason, form.given).await {
         Ok(review) if wants_json(&headers) => as_json(&gate, &review),
-        Ok(review) => page(StatusCode::OK, &pages::review(&view(&review, Some(decision), None))),
+        Ok(review) => {
+            let next = next_for(&gate, &review).await;
+            page(StatusCode::OK, &pages::review(&view(&review, &Seen::Pressed(decision, next))))
+        }
         Err(Error::Ended(_)) => match gate.review(&link).await {
             Ok(review) if wants_json(&headers) => {
                 Problem::already_decided(approval(&gate, &review)).into_response()
             }
-            Ok(review) => page(StatusCode::CONFLICT, &pages::review(&late_view(&review, decision))),
+            Ok(review) => {
+                page(StatusCode::CONFLICT, &pages::review(&view(&review, &Seen::TooLate(decision))))
+            }
             Err(error) => refused(error.into(), &headers),
         },
         Err(Error::Refused(
@@ -124,12 +140,29 @@ pub(crate) async fn decide(
     }
 }
 
+/// What was pressed.
+#[derive(Clone, Copy)]
+enum Press {
+    Decide(Decision),
+    /// Show what the edits would make of it: nothing is decided.
+    Change,
+}
+
+impl Press {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "change" => Some(Self::Change),
+            _ => Decision::parse(text).map(Self::Decide),
+        }
+    }
+}
+
 /// The end page's other form: the reader says that the approval was a mistake.
 async fn flag(gate: &Gate, link: &str, nonce: &str, headers: &HeaderMap) -> Response {
     match gate.flag_on_page(link, nonce).await {
         Ok(()) => match gate.review(link).await {
             Ok(review) if wants_json(headers) => as_json(gate, &review),
-            Ok(review) => page(StatusCode::OK, &pages::review(&view(&review, None, None))),
+            Ok(review) => page(StatusCode::OK, &pages::review(&view(&review, &Seen::Plain))),
             Err(error) => refused(error.into(), headers),
         },
         Err(Error::Refused(refusal @ Refusal::InvalidRequest(_))) => {
@@ -143,38 +176,96 @@ async fn flag(gate: &Gate, link: &str, nonce: &str, headers: &HeaderMap) -> Resp
 struct Form {
     nonce: String,
     reason: Option<String>,
+    given: Given,
 }
 
 impl Form {
-    fn read(body: &[u8]) -> Result<(Decision, Self), Refusal> {
-        let (mut decision, mut nonce, mut reason) = (None, None, None);
+    fn read(body: &[u8]) -> Result<(Press, Self), Refusal> {
+        let (mut decision, mut nonce, mut reason, mut because) = (None, None, None, None);
+        let mut given = Given::default();
         let mut errors = Vec::new();
         for (key, value) in form_urlencoded::parse(body) {
             let slot = match key.as_ref() {
                 "decision" => &mut decision,
                 "nonce" => &mut nonce,
                 "reason" => &mut reason,
-                _ => continue,
+                "because" => &mut because,
+                "confirm" => &mut given.confirmation,
+                "payload_sha256" => &mut given.payload_sha256,
+                other => {
+                    if let Some(path) = other.strip_prefix("edit:") {
+                        if given.edits.iter().any(|edit| edit.path == path) {
+                            errors.push(FieldError::new(other, "must be given once"));
+                        }
+                        given.edits.push(Edit { path: path.to_owned(), text: value.into_owned() });
+                    }
+                    continue;
+                }
             };
             if slot.replace(value.into_owned()).is_some() {
                 errors.push(FieldError::new(key, "must be given once"));
             }
         }
-        let decision = decision.as_deref().and_then(Decision::parse);
-        if decision.is_none() {
+        let press = decision.as_deref().and_then(Press::parse);
+        if press.is_none() {
             errors.push(FieldError::new("decision", "must be `approve` or `reject`"));
         }
-        let reason = tidied(reason);
+        // A reason that was tapped in the sheet is one to reject, whatever is pressed in the end.
+        let because = because.filter(|_| decision.as_deref() == Some(Decision::Reject.as_str()));
+        // It comes before written words.
+        let words: Vec<String> = [tidied(because), tidied(reason)].into_iter().flatten().collect();
+        let reason = (!words.is_empty()).then(|| words.join(": "));
         if reason.as_ref().is_some_and(|text| text.chars().count() > REASON_CHARS) {
             errors.push(FieldError::new("reason", "must have at most 500 characters"));
         }
-        match decision {
-            Some(decision) if errors.is_empty() => {
-                Ok((decision, Self { nonce: nonce.unwrap_or_default(), reason }))
+        match press {
+            Some(press) if errors.is_empty() => {
+                Ok((press, Self { nonce: nonce.unwrap_or_default(), reason, given }))
             }
             _ => Err(Refusal::InvalidRequest(errors)),
         }
     }
+}
+
+/// The reader does not decide now. Nothing is written.
+async fn later(gate: &Gate, link: &str, headers: &HeaderMap) -> Response {
+    match gate.review(link).await {
+        Ok(review) if wants_json(headers) => as_json(gate, &review),
+        Ok(review) => {
+            let next = next_for(gate, &review).await;
+            let url = format!("{}/r/{link}", inbox::path_prefix(&gate.base_url(&review.policy)));
+            page(StatusCode::OK, &pages::review(&view(&review, &Seen::Later(url, next))))
+        }
+        Err(error) => refused(error.into(), headers),
+    }
+}
+
+/// What the edits would make of the request, in the gate's own words, before anybody approves it. Nothing is written.
+async fn preview(gate: &Gate, link: &str, headers: &HeaderMap, edits: Vec<Edit>) -> Response {
+    match gate.preview(link, &edits).await {
+        Ok(Preview { review, .. }) if wants_json(headers) => as_json(gate, &review),
+        Ok(Preview { review, change }) => {
+            page(StatusCode::OK, &pages::review(&view(&review, &Seen::Previewed(change, edits))))
+        }
+        Err(Error::Ended(_)) => match gate.review(link).await {
+            Ok(review) => page(StatusCode::CONFLICT, &pages::review(&view(&review, &Seen::Plain))),
+            Err(error) => refused(error.into(), headers),
+        },
+        Err(Error::Refused(refusal)) => again(gate, link, headers, refusal).await,
+        Err(error) => refused(error.into(), headers),
+    }
+}
+
+/// What waits for the reader next. Not knowing it is no reason to hide what was decided.
+async fn next_for(gate: &Gate, review: &Review) -> Option<pages::Next> {
+    let (request, link) = gate.next_for(review).await.ok().flatten()?;
+    let asked = request.asked();
+    Some(pages::Next {
+        title: asked.title_of(request.state().payload(asked)),
+        client: client_name(&review.policy, asked),
+        url: format!("{}/r/{link}", inbox::path_prefix(&gate.base_url(&review.policy))),
+        stage_deadline_ms: request.pending().map_or(0, |pending| pending.closes_at.millis()),
+    })
 }
 
 /// What was written in a field, if anything was. Browsers send line ends as CR LF, which would count twice.
@@ -188,9 +279,21 @@ async fn again(gate: &Gate, link: &str, headers: &HeaderMap, refusal: Refusal) -
         Refusal::InvalidRequest(errors) if errors.iter().any(|error| error.field == "nonce") => {
             "This page was too old, so nothing was recorded. Please choose again.".to_owned()
         }
+        Refusal::InvalidRequest(errors) if errors.iter().any(|error| error.field == "payload_sha256") => {
+            "Meanwhile somebody has changed what is asked, so nothing was recorded. Please look again."
+                .to_owned()
+        }
+        Refusal::InvalidRequest(errors) if errors.iter().any(|error| error.field == "confirm") => {
+            "Nothing was recorded: please type the last four characters of the digest that is shown."
+                .to_owned()
+        }
         Refusal::InvalidRequest(errors) => format!(
             "Nothing was recorded: {}.",
-            errors.iter().map(|e| format!("{} {}", e.field, e.message)).collect::<Vec<_>>().join("; ")
+            errors
+                .iter()
+                .map(|e| format!("{} {}", e.field.trim_start_matches("edit:payload."), e.message))
+                .collect::<Vec<_>>()
+                .join("; ")
         ),
         Refusal::Forbidden(why) => format!("Nothing was recorded: {why}."),
         other => format!("Nothing was recorded: {other}."),
@@ -198,12 +301,20 @@ async fn again(gate: &Gate, link: &str, headers: &HeaderMap, refusal: Refusal) -
     let problem = Problem::from(refusal);
     match gate.review(link).await {
         Ok(_) if wants_json(headers) => problem.into_response(),
-        Ok(review) => page(problem.status(), &pages::review(&view(&review, None, Some(why)))),
+        Ok(review) => page(problem.status(), &pages::review(&view(&review, &Seen::Refused(why)))),
         Err(error) => refused(error.into(), headers),
     }
 }
 
 /// A problem as a page; as JSON for whoever asks for that.
+pub(crate) fn too_slow(headers: &HeaderMap) -> Response {
+    if wants_json(headers) {
+        return Problem::too_slow().into_response();
+    }
+    let text = "Open your link again: it shows what was recorded, if anything was.";
+    page(StatusCode::SERVICE_UNAVAILABLE, &pages::notice("This took too long", text))
+}
+
 pub(crate) fn refused(problem: Problem, headers: &HeaderMap) -> Response {
     if wants_json(headers) {
         return problem.into_response();
@@ -241,7 +352,9 @@ fn as_json(gate: &Gate, review: &Review) -> Response {
 
 /// The approval as a reviewer sees it: without the token, which is the asker's.
 fn approval(gate: &Gate, review: &Review) -> Approval {
-    Approval::of(&ApprovalView::foreseen(&review.request, &gate.base_url(&review.policy)))
+    let (asked, state) = (review.request.asked(), review.request.state());
+    let approval = Approval::of(&ApprovalView::foreseen(&review.request, &gate.base_url(&review.policy)));
+    Approval { payload: approval.payload.map(|_| asked.shown(state.payload(asked))), ..approval }
 }
 
 pub(crate) fn wants_json(headers: &HeaderMap) -> bool {
@@ -267,16 +380,33 @@ pub(crate) fn page(status: StatusCode, markup: &Markup) -> Response {
     response
 }
 
-fn late_view(review: &Review, pressed: Decision) -> pages::Review {
-    let mut view = view(review, None, None);
-    if let pages::ReviewState::Ended { late, .. } = &mut view.state {
-        *late = Some(choice(pressed));
-    }
-    view
+/// On which occasion a page is drawn.
+enum Seen {
+    /// Somebody looks.
+    Plain,
+    /// They have just pressed that, with success; and what waits for them next.
+    Pressed(Decision, Option<pages::Next>),
+    /// They have pressed that, and it had ended before.
+    TooLate(Decision),
+    /// What they pressed was not recorded, and why.
+    Refused(String),
+    /// They do not decide now: the link, and what else waits.
+    Later(String, Option<pages::Next>),
+    /// They look at what their edits would make of it.
+    Previewed(Option<Change>, Vec<Edit>),
 }
 
-/// What the page shows. `pressed` is what the reader has just pressed, with success.
-fn view(review: &Review, pressed: Option<Decision>, notice: Option<String>) -> pages::Review {
+/// What the page shows.
+fn view(review: &Review, seen: &Seen) -> pages::Review {
+    let (pressed, late, next) = match seen {
+        Seen::Pressed(decision, next) => (Some(*decision), None, next.clone()),
+        Seen::TooLate(decision) => (None, Some(*decision), None),
+        Seen::Plain | Seen::Refused(_) | Seen::Later(..) | Seen::Previewed(..) => (None, None, None),
+    };
+    let notice = match seen {
+        Seen::Refused(why) => Some(why.clone()),
+        Seen::Plain | Seen::Pressed(..) | Seen::TooLate(_) | Seen::Later(..) | Seen::Previewed(..) => None,
+    };
     let Review { reviewer, request, policy, options, nonce, now } = review;
     let (asked, current) = (request.asked(), request.state());
     let stage_deadline_ms = current.pending().map_or(0, |pending| pending.closes_at.millis());
@@ -287,16 +417,26 @@ fn view(review: &Review, pressed: Option<Decision>, notice: Option<String>) -> p
             at_ms: outcome.decided_at.millis(),
             reason: outcome.reason.clone(),
             just_now: pressed.map(choice),
-            late: None,
+            late: late.map(choice),
+            next,
         },
         (ReviewOptions::MovedOn | ReviewOptions::Ended, None) => {
             pages::ReviewState::MovedOn { to: asked_now(policy, request) }
+        }
+        (ReviewOptions::Open { .. } | ReviewOptions::Approved, None) if let Seen::Later(url, next) = seen => {
+            pages::ReviewState::Later {
+                now_ms: now.millis(),
+                stage_deadline_ms,
+                url: url.clone(),
+                next: next.clone(),
+            }
         }
         (ReviewOptions::Approved, None) if notice.is_none() => pages::ReviewState::Voted {
             nonce: nonce.clone(),
             now_ms: now.millis(),
             stage_deadline_ms,
             choice: pages::Choice::Approve,
+            next,
         },
         (ReviewOptions::Open { .. } | ReviewOptions::Approved, None) => pages::ReviewState::Open {
             nonce: nonce.clone(),
@@ -309,17 +449,30 @@ fn view(review: &Review, pressed: Option<Decision>, notice: Option<String>) -> p
             notice,
         },
     };
+    // What is shown is what an approval would approve: as it stands, or with the edits that are looked at.
+    let change = match seen {
+        Seen::Previewed(change, _) => change.as_ref(),
+        _ => current.change(),
+    };
+    let payload = change.map_or(&asked.payload, |change| &change.payload);
+    let shown = asked.shown(payload);
+    let summary = asked.shown_summary();
     pages::Review {
         reviewer_name: display_name(policy, reviewer.as_str()),
-        client: asked.client.to_string(),
+        client: client_name(policy, asked),
         action: asked.action.clone(),
-        summary: asked.summary.clone(),
-        payload: asked.payload.value(),
-        payload_sha256: asked.payload_sha256.clone(),
+        title: asked.title_of(payload),
+        hides_secrets: shown != payload.value() || summary != asked.summary,
+        wants: wants(asked, current, seen),
+        changes: changes(policy, asked, change, seen),
+        summary,
+        payload: shown,
+        payload_sha256: change.map_or(&asked.payload_sha256, |change| &change.payload_sha256).clone(),
         request_id: asked.request_id.to_string(),
         rule: asked.rule.clone().unwrap_or_default(),
         created_at_ms: asked.created_at.millis(),
         approvals_needed: asked.approvals_needed(),
+        approvals: u32::try_from(request.approvals_counted(policy)).unwrap_or(u32::MAX),
         votes: current
             .votes()
             .iter()
@@ -346,11 +499,62 @@ fn view(review: &Review, pressed: Option<Decision>, notice: Option<String>) -> p
     }
 }
 
+/// What an approval of this request must bring beside the word.
+fn wants(asked: &ApprovalRequest, state: &RequestState, seen: &Seen) -> pages::Wants {
+    let Some(terms) = &asked.terms else { return pages::Wants::default() };
+    let now = state.payload(asked).value();
+    let edits = match seen {
+        Seen::Previewed(_, edits) => {
+            edits.iter().map(|edit| (edit.path.clone(), edit.text.clone())).collect()
+        }
+        _ => Vec::new(),
+    };
+    let field = |path: &FieldPath| {
+        let typed = edits.iter().find(|(edited, _)| *edited == path.to_string());
+        let value =
+            path.find(&now).filter(|value| value.is_string() || value.is_number() || value.is_boolean())?;
+        let value = typed.map_or_else(|| value.clone(), |(_, text)| Value::String(text.clone()));
+        Some(pages::EditableField { path: path.to_string(), key: path.last().to_owned(), value })
+    };
+    pages::Wants {
+        confirm: terms.confirm,
+        editable: terms.editable.iter().filter_map(field).collect(),
+        names_digest: !terms.editable.is_empty(),
+        edits,
+    }
+}
+
+/// What differs from what was asked, field by field.
+fn changes(
+    policy: &Policy,
+    asked: &ApprovalRequest,
+    change: Option<&Change>,
+    seen: &Seen,
+) -> Vec<pages::ChangeLine> {
+    let Some(change) = change else { return Vec::new() };
+    let (before, after) = (asked.shown(&asked.payload), asked.shown(&change.payload));
+    let by = match seen {
+        Seen::Previewed(..) => None,
+        _ => Some(display_name(policy, change.by.as_str())),
+    };
+    let line = |path: &FieldPath| pages::ChangeLine {
+        key: path.last().to_owned(),
+        from: words::title::field_in_words(path, &before),
+        to: words::title::field_in_words(path, &after),
+        by: by.clone(),
+    };
+    change.fields.iter().map(line).collect()
+}
+
 pub(crate) fn choice(decision: Decision) -> pages::Choice {
     match decision {
         Decision::Approve => pages::Choice::Approve,
         Decision::Reject => pages::Choice::Reject,
     }
+}
+
+fn client_name(policy: &Policy, asked: &ApprovalRequest) -> String {
+    policy.client(&asked.client).map_or_else(|| asked.client.to_string(), |client| client.name.clone())
 }
 
 pub(crate) fn display_name(policy: &Policy, id: &str) -> String {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use placet_core::request::{Decider, Status, Vote};
+use placet_core::request::{ApprovalRequest, Decider, RequestState, Status, Vote};
 use placet_core::token::Claims;
+use placet_core::words::title::field_in_words;
 use placet_gate::hooks::Hook;
 use placet_gate::{ApprovalView, QueueItem, WebhookEvent};
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,14 @@ pub struct Approval {
     pub summary: String,
     /// Hex SHA-256 of the payload's canonical JSON (RFC 8785).
     pub payload_sha256: String,
+    /// What is approved, where a reviewer has changed what was asked: act on this, and verify the token with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub payload: Option<Value>,
+    /// What a reviewer has changed, in words, by the path of the field: only where one has.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(required = false)]
+    pub changes: BTreeMap<String, String>,
     /// The caller's labels, as they came.
     pub metadata: BTreeMap<String, String>,
     /// The policy's rule that applied; null where none matched.
@@ -85,6 +94,20 @@ impl ToSchema for StatusName {
     }
 }
 
+/// What a reviewer has changed: the field's path, and what was asked and is approved in words.
+fn changes(asked: &ApprovalRequest, state: &RequestState) -> BTreeMap<String, String> {
+    let Some(change) = state.change() else { return BTreeMap::new() };
+    let (before, after) = (asked.shown(&asked.payload), asked.shown(&change.payload));
+    change
+        .fields
+        .iter()
+        .map(|path| {
+            let (was, now) = (field_in_words(path, &before), field_in_words(path, &after));
+            (path.to_string(), format!("{was} became {now}, changed by {}", change.by))
+        })
+        .collect()
+}
+
 /// One reviewer's word.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct VoteView {
@@ -122,9 +145,11 @@ impl Approval {
             status: status.as_str(),
             approved: status == Status::Approved,
             action: asked.action.clone(),
-            title: placet_core::words::headline(&asked.action, &asked.payload.value()),
-            summary: asked.summary.clone(),
-            payload_sha256: asked.payload_sha256.clone(),
+            title: asked.title_of(state.payload(asked)).line(),
+            summary: asked.shown_summary(),
+            payload_sha256: state.payload_sha256(asked).to_owned(),
+            payload: state.change().map(|change| change.payload.value()),
+            changes: changes(asked, state),
             metadata: asked.metadata.clone(),
             rule: asked.rule.clone(),
             stage: state.stage().map(|stage| stage.saturating_add(1)),
@@ -166,7 +191,8 @@ pub fn queue_item(item: &QueueItem<'_>) -> String {
     let asked = view.asked;
     json!({
         "approval": approval(view),
-        "payload": asked.payload.value(),
+        // A system that acts on it needs it whole: what people must not see is masked for people only.
+        "payload": view.state.payload(asked).value(),
         "stage": stage.saturating_add(1),
         "answer_until": asked.stage_closes_at(*stage).to_string(),
         "decision_url": format!("{}/v1/requests/{}/decision?client={}", view.base_url, asked.request_id, asked.client),
@@ -264,12 +290,21 @@ pub(crate) struct FlagForm {
 #[derive(Deserialize, ToSchema)]
 #[expect(dead_code, reason = "describes the form in the OpenAPI document")]
 pub(crate) struct DecisionForm {
-    decision: Word,
+    decision: Press,
     /// Why.
     #[schema(max_length = 500)]
     reason: Option<String>,
+    /// A reason that one tap gives; `reason` follows it, after a colon.
+    #[schema(max_length = 500)]
+    because: Option<String>,
     /// The hidden one of the page, not older than a day.
     nonce: String,
+    /// Where the rule says `confirm`: the last four characters of the digest of what is approved.
+    #[schema(min_length = 4, max_length = 4)]
+    confirm: Option<String>,
+    /// Digest of the payload that was seen, where a reviewer may have changed it: an approval of anything else is refused.
+    /// A field `edit:payload.…` for each one that is changed, where the rule says `editable`, comes beside these.
+    payload_sha256: Option<String>,
 }
 
 /// A form of the inbox.
@@ -308,6 +343,15 @@ pub(crate) struct AwayForm {
 pub(crate) enum Word {
     Approve,
     Reject,
+}
+
+/// What a reviewer presses; `change` shows what the edits would make of it, and decides nothing.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Press {
+    Approve,
+    Reject,
+    Change,
 }
 
 /// A token to check.

@@ -3,11 +3,13 @@
 //! It is a client of the gate's HTTP API and nothing more: what it may do is what its caller's credentials may do.
 //! Over stdio it signs as one client; over Streamable HTTP it hands on each caller's own bearer key.
 
+mod arguments;
 pub mod gate;
 mod http_transport;
 pub mod names;
 pub mod patience;
 mod permission;
+mod tasks;
 mod tools;
 mod upstream;
 pub mod wrap;
@@ -16,8 +18,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rmcp::handler::server::router::tool::ToolRouter;
-use rmcp::model::{Implementation, ServerCapabilities, ServerConfig};
-use rmcp::{ServerHandler, ServiceExt as _, tool_handler};
+use rmcp::model::{
+    CancelTaskParams, GetTaskParams, GetTaskResult, Implementation, ServerCapabilities, ServerConfig,
+    UpdateTaskParams,
+};
+use rmcp::service::RequestContext;
+use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt as _, tool_handler};
 
 use tokio::sync::RwLock;
 
@@ -83,9 +89,30 @@ impl PlacetServer {
 #[tool_handler(router = self.tools)]
 impl ServerHandler for PlacetServer {
     fn get_info(&self) -> ServerConfig {
-        let mut info = ServerConfig::new(ServerCapabilities::builder().enable_tools().build());
+        let mut info = ServerConfig::new(ServerCapabilities::builder().enable_tools().enable_tasks().build());
         info.server_info = Implementation::new("placet", env!("CARGO_PKG_VERSION"));
         info.instructions = Some(INSTRUCTIONS.to_owned());
         info
+    }
+
+    async fn get_task(
+        &self,
+        request: GetTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
+        self.task(&context, &request.task_id).await.map(GetTaskResult::new)
+    }
+
+    async fn cancel_task(
+        &self,
+        request: CancelTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.withdraw_task(&context, &request.task_id).await
+    }
+
+    /// Nothing is asked of a client within a task.
+    async fn update_task(&self, _: UpdateTaskParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+        Ok(())
     }
 }

@@ -6,19 +6,22 @@ use std::time::{Duration, Instant};
 use http::request::Parts;
 use http::{HeaderValue, Method, header};
 use rmcp::handler::server::wrapper::Parameters;
-use rmcp::model::{CallToolResult, ContentBlock, ProgressNotificationParam};
+use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock, ProgressNotificationParam};
 use rmcp::service::RequestContext;
 use rmcp::{RoleServer, tool, tool_router};
-use schemars::JsonSchema;
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::PlacetServer;
-use crate::gate::{Denied, GateClient, encode};
+use crate::arguments::{RequestApproval, VerifyToken, WaitForApproval};
+use crate::gate::{Denied, GateClient, encode, unique};
+use crate::tasks;
 use crate::upstream::Answer;
 
 /// The longest that one call of `wait_for_approval` takes, in seconds. Clients give up on a call after 60.
-const MAX_WAIT_SECONDS: u32 = 45;
+const MAX_WAIT_SECONDS: u64 = 45;
+
+/// How long it waits if it is not told: some clients give up on every call after 5 seconds.
+const FIRST_WAIT_SECONDS: u64 = 3;
 
 /// How long one question to the gate waits, in seconds: a client that asked for progress hears of it that often.
 const POLL_SECONDS: u64 = 5;
@@ -28,44 +31,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An answer to a wait that comes sooner than this says nothing about the wait.
 const HASTE: Duration = Duration::from_millis(200);
-
-/// What `request_approval` takes.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct RequestApproval {
-    /// Your name for the request, 1 to 128 of `A-Za-z0-9._:-`. The same question again under the same name asks nobody
-    /// twice; another question needs another name.
-    request_id: String,
-    /// What the person is told, in your words, at most 500 characters.
-    summary: String,
-    /// Dotted name of what will be done, such as `invoice.pay`.
-    action: String,
-    /// Exactly what will be done, as JSON: the token is good for this and for nothing else.
-    payload: Map<String, Value>,
-    /// After so many seconds without an answer the request expires; the policy may say less.
-    timeout_seconds: Option<u32>,
-}
-
-/// What `wait_for_approval` takes.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct WaitForApproval {
-    /// The name that the request was made under.
-    request_id: String,
-    /// How long to wait at most, 0 to 45; 45 if left out. Call again while it is `pending`.
-    #[schemars(range(min = 0, max = 45))]
-    wait_seconds: Option<u32>,
-}
-
-/// What `verify_token` takes.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct VerifyToken {
-    /// The token of an approval.
-    token: String,
-    /// The payload that is about to be used, to compare with the one that was approved.
-    payload: Option<Map<String, Value>>,
-}
 
 #[tool_router(router = asking_tools, vis = "pub(crate)")]
 impl PlacetServer {
@@ -82,14 +47,22 @@ impl PlacetServer {
         &self,
         Parameters(asked): Parameters<RequestApproval>,
         context: RequestContext<RoleServer>,
-    ) -> CallToolResult {
+    ) -> CallToolResponse {
+        let request_id = match asked.request_id {
+            Some(request_id) => request_id,
+            None => match unique("mcp") {
+                Ok(request_id) => request_id,
+                Err(why) => return no_answer(&why).into(),
+            },
+        };
         let mut body = json!({
-            "request_id": asked.request_id, "summary": asked.summary, "action": asked.action, "payload": asked.payload,
+            "request_id": request_id, "summary": asked.summary, "action": asked.action, "payload": asked.payload,
         });
         if let (Some(seconds), Some(body)) = (asked.timeout_seconds, body.as_object_mut()) {
             body.insert("timeout_seconds".into(), seconds.into());
         }
-        result(self.call(&context, Method::POST, "/v1/requests", Some(body)).await)
+        let result = result(self.call(&context, Method::POST, "/v1/requests", Some(body)).await);
+        tasks::response(result, &context)
     }
 
     /// Wait for the decision about a request, at most 45 seconds. While `status` is still `pending`, call it again.
@@ -99,13 +72,13 @@ impl PlacetServer {
         Parameters(asked): Parameters<WaitForApproval>,
         context: RequestContext<RoleServer>,
     ) -> CallToolResult {
-        let seconds = asked.wait_seconds.unwrap_or(MAX_WAIT_SECONDS).min(MAX_WAIT_SECONDS);
+        let seconds = asked.wait_seconds.unwrap_or(FIRST_WAIT_SECONDS).min(MAX_WAIT_SECONDS);
         result(
             self.wait(
                 &context,
                 &self.gate_for(&context),
                 &asked.request_id,
-                Some(Duration::from_secs(seconds.into())),
+                Some(Duration::from_secs(seconds)),
             )
             .await,
         )

@@ -252,6 +252,9 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "SECONDS", env = "PLACET_KEEP_ALIVE_SECONDS", default_value_t = crate::server::KEEP_ALIVE_SECONDS,
         value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub(crate) keep_alive_seconds: u32,
+    /// Where to serve metrics for Prometheus, apart from the gate; port 0 takes any
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) metrics: Option<String>,
     /// Make a new keyring beside records whose keyring is lost; all secrets and links of before are void
     #[arg(long)]
     pub(crate) new_keyring: bool,

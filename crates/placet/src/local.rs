@@ -7,7 +7,7 @@ use placet_core::Timestamp;
 use placet_core::policy::{Diagnostic, Policy, decode};
 use placet_delivery::alert::LogAlerts;
 use placet_delivery::{Channels, Webhooks, Worker};
-use placet_gate::ports::{Clock, Dispatcher, NoopMetrics, Store};
+use placet_gate::ports::{Clock, Dispatcher, Metrics, NoopMetrics, Store};
 use placet_gate::{Gate, Installed, Ports, Settings};
 use placet_http::wire;
 use placet_sqlite::SqliteStore;
@@ -82,13 +82,18 @@ impl Parts {
     }
 
     /// Puts a gate together. `public_url` overrides the policy's `issuer`.
-    pub(crate) fn gate(self, public_url: Option<String>, dispatcher: Arc<dyn Dispatcher>) -> LocalGate {
+    pub(crate) fn gate(
+        self,
+        public_url: Option<String>,
+        dispatcher: Arc<dyn Dispatcher>,
+        metrics: Arc<dyn Metrics>,
+    ) -> LocalGate {
         let ports = Ports {
             store: Arc::clone(&self.store) as _,
             dispatcher,
             keys: Arc::clone(&self.keys) as _,
             clock: self.clock,
-            metrics: Arc::new(NoopMetrics),
+            metrics,
         };
         // Whoever holds this gate calls `reload_policy`.
         let settings = Settings { public_url, ..Settings::default() };
@@ -101,7 +106,7 @@ impl LocalGate {
     /// A gate for one command. It tells nobody: what it commits, a serving gate sends.
     pub(crate) fn for_command(folder: Folder) -> Result<Self, Failure> {
         let public_url = folder.public_url();
-        Ok(Parts::open(folder)?.gate(public_url, Arc::new(LeaveForServe)))
+        Ok(Parts::open(folder)?.gate(public_url, Arc::new(LeaveForServe), Arc::new(NoopMetrics)))
     }
 
     /// Who works off this gate's outbox. Each message is a file as well, whatever its channel.

@@ -22,6 +22,7 @@ mod local;
 mod logs;
 mod mail;
 mod mcp;
+mod metrics;
 mod operator;
 mod pages;
 mod proxy;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use placet_core::policy::Policy;
-use placet_gate::ports::Clock as _;
+use placet_gate::ports::{Clock as _, Metrics, NoopMetrics};
 use placet_gate::{Gate, Installed};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -49,6 +49,8 @@ pub(crate) struct Options {
     pub(crate) keep_alive_seconds: u32,
     /// Who it tells, beside the files in its folder.
     pub(crate) voices: Voices,
+    /// Where it serves its numbers, if it does.
+    pub(crate) metrics: Option<String>,
 }
 
 /// Where a policy comes from.
@@ -65,6 +67,8 @@ pub(crate) struct Running {
     pub(crate) local: LocalGate,
     /// Where it listens, as this machine reaches it.
     pub(crate) url: String,
+    /// Where its numbers are, if they are served.
+    pub(crate) metrics_url: Option<String>,
     dispatcher: Arc<LocalDispatcher>,
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
@@ -83,6 +87,10 @@ pub(crate) async fn start(options: Options) -> Result<Running, Failure> {
         .local_addr()
         .map_err(|error| Failure::fault(format!("the listener has no address: {error}")))?;
     let url = server::local_url(address);
+    let metrics_listener = match &options.metrics {
+        Some(address) => Some(server::listen(address).await?),
+        None => None,
+    };
     let parts = Parts::open(folder.clone())?;
     let (file, text) = match options.policy {
         Some(PolicySource::File(file)) => {
@@ -98,7 +106,12 @@ pub(crate) async fn start(options: Options) -> Result<Running, Failure> {
     };
     let public_url = public_url(options.public_url.as_deref(), &in_force, &url)?;
     let (dispatcher, queues) = LocalDispatcher::new();
-    let local = parts.gate(public_url.clone(), Arc::clone(&dispatcher) as _);
+    let numbers = metrics_listener.as_ref().map(|_| Arc::new(crate::metrics::Numbers::new()));
+    let metrics: Arc<dyn Metrics> = match &numbers {
+        Some(numbers) => Arc::clone(numbers) as _,
+        None => Arc::new(NoopMetrics),
+    };
+    let local = parts.gate(public_url.clone(), Arc::clone(&dispatcher) as _, metrics);
     let worker = local.worker(options.voices, crate::trust::webhook_sender()?);
     let (scheduler, deliveries) =
         Scheduler::start(worker, Arc::clone(&dispatcher), queues).map_err(|error| {
@@ -127,6 +140,15 @@ pub(crate) async fn start(options: Options) -> Result<Running, Failure> {
 
     let (stop, stopped) = watch::channel(false);
     let limits = server::Limits::of_this_machine(options.keep_alive_seconds);
+    let mut metrics_url = None;
+    if let (Some(listener), Some(numbers)) = (metrics_listener, &numbers) {
+        let address = listener
+            .local_addr()
+            .map_err(|error| Failure::fault(format!("the listener has no address: {error}")))?;
+        metrics_url = Some(format!("{}/metrics", server::local_url(address)));
+        let app = crate::metrics::app(numbers);
+        tokio::spawn(server::serve(listener, app, limits.clone(), stopped.clone()));
+    }
     let server = tokio::spawn(server::serve(listener, crate::pages::app(&local), limits, stopped));
     let serving = claim.serve_at(&url)?;
     let background = vec![
@@ -135,7 +157,7 @@ pub(crate) async fn start(options: Options) -> Result<Running, Failure> {
         tokio::spawn(follow_files(&local, file.map(|file| Followed::new(file, text)))),
         tokio::spawn(purge(&local)),
     ];
-    Ok(Running { local, url, dispatcher, stop, server, background, _serving: serving })
+    Ok(Running { local, url, metrics_url, dispatcher, stop, server, background, _serving: serving })
 }
 
 impl Running {

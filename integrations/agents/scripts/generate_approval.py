@@ -41,7 +41,7 @@ class Field:
         if kind == "array":
             return f"{self.reference()}[]" if self.reference() else "texts"
         if kind == "object":
-            return "map"
+            return "map" if self.schema.get("additionalProperties") else "object"
         return kind
 
 
@@ -63,6 +63,7 @@ def python(document):
         "integer": "int",
         "boolean": "bool",
         "map": "Mapping[str, str]",
+        "object": "Mapping[str, Any]",
         "texts": "tuple[str, ...]",
     }
 
@@ -89,7 +90,7 @@ def python(document):
     statuses = names_of(document, "Status")
     return "\n".join([
         f'"""{NOTE}"""', "", "from __future__ import annotations", "", "from collections.abc import Mapping",
-        "from dataclasses import dataclass, field", "from typing import Literal, TypedDict", "",
+        "from dataclasses import dataclass, field", "from typing import Any, Literal, TypedDict", "",
         f"Status = Literal[{', '.join(json.dumps(one) for one in statuses)}]",
         f"STATUSES: tuple[str, ...] = ({', '.join(json.dumps(one) for one in statuses)})", "", "",
         *record(["class Vote(TypedDict):"], "VoteView", "One reviewer's word.", typed_dict=True), "", "",
@@ -103,6 +104,7 @@ def typescript(document):
         "integer": "number",
         "boolean": "boolean",
         "map": "Record<string, string>",
+        "object": "Record<string, unknown>",
         "texts": "string[]",
     }
 

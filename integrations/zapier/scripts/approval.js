@@ -6,8 +6,11 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 
-/** These only come in the answer to a new request, and are not part of the shape that every answer has. */
-const ONLY_IN_ANSWERS = /^pending_/u;
+/**
+ * These are not part of the shape that every answer has: they come in the answer to a new request, or where a reviewer has
+ * changed what was asked. A Zap does what it asked for or nothing, so a changed approval does not pass its own check.
+ */
+const ONLY_IN_ANSWERS = /^(?:pending_|payload$|changes$)/u;
 
 /** What a property holds, in the words of this app. */
 function kindOf(name, schema) {

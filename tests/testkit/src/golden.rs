@@ -10,7 +10,9 @@ use placet_core::audit::{AuditEntry, AuditEventKind, ChainHead, Channel};
 use placet_core::id::{ApprovalId, HookId, RequestId};
 use placet_core::payload::Payload;
 use placet_core::policy::{Decision, Policy};
-use placet_core::request::{Canceller, GivenUp, NewRequest, Request, Transition, VoteInput, VoteOutcome};
+use placet_core::request::{
+    Canceller, Given, GivenUp, NewRequest, Request, Transition, VoteInput, VoteOutcome,
+};
 use placet_gate::alert::Alert;
 use placet_gate::ports::{Hook, HookEvent, OutboxMessage, OutboxPayload, OutboxSubject};
 use serde_json::json;
@@ -120,6 +122,7 @@ impl Story {
             decision,
             reason: (decision == Decision::Reject).then(|| "nicht so viel".to_owned()),
             channel: Channel::Page,
+            given: Given::default(),
             opened_at: None,
         };
         self.then(|request, policy| match request.vote(&input, policy, at(seconds)) {

@@ -11,8 +11,8 @@ use placet_core::id::{ApprovalId, ClientId, HookId, RequestId, RequestKey, Revie
 use placet_core::payload::Payload;
 use placet_core::policy::{Client, Decision, Policy};
 use placet_core::request::{
-    ApprovalRequest, Canceller, GivenUp, NewRequest, Opened, Request, RequestState, Status, Transition,
-    VoteInput, VoteOutcome,
+    ApprovalRequest, Canceller, Given, GivenUp, NewRequest, Opened, Request, RequestState, Status,
+    Transition, VoteInput, VoteOutcome,
 };
 use placet_gate::ports::{
     Closing, Commit, Hook, HookEvent, OutboxMessage, OutboxPayload, OutboxSubject, PolicyRecord, RequestWrite,
@@ -166,6 +166,7 @@ pub fn vote(request: &Request, decision: Decision, at: Timestamp) -> Commit {
         decision,
         reason: Some("as agreed".into()),
         channel: Channel::Page,
+        given: Given::default(),
         opened_at: None,
     };
     match request.vote(&input, policy(), at).unwrap() {

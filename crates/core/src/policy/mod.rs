@@ -47,6 +47,7 @@ use crate::Timestamp;
 use crate::grammar::HostPattern;
 use crate::id::{ClientId, ReviewerId};
 use crate::token::TokenKind;
+use crate::words::{FieldPath, TitleTemplate};
 
 /// The longest that a request may wait, in milliseconds: 30 days.
 pub const MAX_WAIT_MS: i64 = 30 * crate::time::DAY_MS;
@@ -184,6 +185,17 @@ pub struct Rule {
     pub action: RuleAction,
     /// How long its approvals may be acted on, in seconds.
     pub valid_for_seconds: i64,
+    /// How its requests are put to people.
+    pub wording: Wording,
+}
+
+/// How a request is put to people. It keeps the wording of the rule that it hit when it was asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wording {
+    /// Its title; without one, the gate makes it from action and payload.
+    pub title: Option<TitleTemplate>,
+    /// The fields that nobody may see.
+    pub mask: Vec<FieldPath>,
 }
 
 /// What a rule does.
@@ -239,6 +251,19 @@ pub struct ApprovalTerms {
     pub stages: Vec<Stage>,
     /// Whether the client's owner may approve.
     pub owner_may_approve: bool,
+    /// Whether who approves types the digest's last four characters.
+    #[serde(default)]
+    pub confirm: bool,
+    /// The fields of the payload that who approves may change.
+    #[serde(default)]
+    pub editable: Vec<FieldPath>,
+}
+
+impl ApprovalTerms {
+    /// Whether an approval needs the page: a button in a chat has no room for what else must be given.
+    pub fn needs_page(&self) -> bool {
+        self.confirm || !self.editable.is_empty()
+    }
 }
 
 /// One stage.

@@ -363,8 +363,21 @@ fn what_names_something_else_names_something_that_is_there() {
         (bob, format!("{bob}\nemail = \"bob@example.com, eve@example.com\""), "is not an email address"),
         (bob, format!("{bob}\nphone = \"+0550100\""), "is not a phone number"),
         (bob, format!("{bob}\ngeneration = 0"), "from 1 to 4294967295"),
-        (rest, format!("{rest}\ntitle = \"x\""), "a rule has no key `title`"),
-        (rest, format!("{rest}\nconfirm = true"), "a rule has no key `confirm`"),
+        (rest, format!("{rest}\ntitel = \"x\""), "a rule has no key `titel`"),
+        (rest, format!("{rest}\ntitle = 5"), "expected a string"),
+        (rest, format!("{rest}\ntitle = \"\""), "a title must not be empty"),
+        (rest, format!("{rest}\ntitle = \"Pay {{amount}}\""), "`{amount}` must begin with `payload.`"),
+        (rest, format!("{rest}\ntitle = \"Pay {{payload.to\""), "this `{` is not closed"),
+        (rest, format!("{rest}\nconfrim = true"), "a rule has no key `confrim`"),
+        (rest, format!("{rest}\nconfirm = \"yes\""), "expected true or false"),
+        (rest, format!("{rest}\nmask = \"payload.a\""), "expected a list"),
+        (rest, format!("{rest}\nmask = [\"headers.authorization\"]"), "must begin with `payload.`"),
+        (rest, format!("{rest}\nmask = [\"payload.a\", \"payload.a\"]"), "is listed twice"),
+        (rest, format!("{rest}\neditable = [\"{{payload.a}}\"]"), "must begin with `payload.`"),
+        (rest, format!("{rest}\neditable = [\"payload.a[0]\"]"), "has a key with `[` in it"),
+        (rest, format!("{rest}\nmask = [\"payload.a\"]\neditable = [\"payload.a.b\"]"), "nobody could see what they change"),
+        (decide, format!("{decide}\nconfirm = true"), "`confirm` means nothing in a rule that decides alone"),
+        (decide, format!("{decide}\neditable = [\"payload.a\"]"), "`editable` means nothing in a rule that decides alone"),
         (rest, format!("{rest}\nalert_after = \"1h\""), "a rule has no key `alert_after`"),
         (rest, "name = \"\"".into(), "must not be empty"),
         (rest, "name = 5".into(), "expected a string, but this is a whole number"),
@@ -507,4 +520,29 @@ fn a_deep_file_is_read_on_the_smallest_stack() {
     let deepest = format!("x = {}1{}", "[".repeat(40), "]".repeat(40));
     assert!(!faults(&deepest)[0].contains("too deep"), "{:?}", faults(&deepest));
     assert!(faults(&deepest.replace('1', "[1]"))[0].contains("line 1: the file nests too deep"));
+}
+
+#[test]
+fn a_title_that_names_what_an_example_lacks_is_a_warning() {
+    let rest = r#"name = "rest""#;
+    let text = changed(
+        rest,
+        r#"name = "titled"
+when = 'action == "tool.run"'
+title = "Run {payload.comand} on {payload.host.name}"
+examples = [{ action = "tool.run", payload = { command = "ls", host = { name = "a" } } }]
+stages = [{ ask = ["owners"], within = "1h" }]
+
+[[rules]]
+name = "rest""#,
+    );
+    let report = Policy::check(&text);
+    assert!(report.policy.is_ok(), "{:#?}", report.policy);
+    let told: Vec<_> = report.warnings.iter().filter(|warning| warning.message.contains("title")).collect();
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert_eq!(
+        told[0].message,
+        "the title of rule `titled` names `payload.comand`, which this example's payload does not have"
+    );
+    assert_eq!(told[0].help.as_deref(), Some("did you mean `command`?"));
 }

@@ -3,6 +3,7 @@
 //! The rules in `rules` are the only code that makes one [`RequestState`] from another; `stored` reads back what a
 //! store wrote. Everybody else can look, but cannot build a state.
 
+mod change;
 mod rules;
 mod status;
 pub mod stored;
@@ -14,7 +15,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-pub use rules::{Canceller, Foreseen, NewRequest, Opened, Standing, VoteInput, VoteOutcome};
+use serde_json::Value;
+
+pub use change::{Change, Edit};
+pub use rules::{Canceller, Foreseen, Given, NewRequest, Opened, Standing, VoteInput, VoteOutcome};
 pub use status::Status;
 pub use transition::{Chained, Effect, GivenUp, RequestAlert, Transition};
 
@@ -23,9 +27,10 @@ use crate::audit::{ChainHead, RequestFacts};
 use crate::id::{ApprovalId, ClientId, RequestId, RequestKey, ReviewerId};
 use crate::keys::EpochNumber;
 use crate::payload::Payload;
-use crate::policy::{ApprovalTerms, Assignee, Assignees, Decision};
+use crate::policy::{ApprovalTerms, Assignee, Assignees, Decision, Wording};
 use crate::tally::Tally;
 use crate::token::{Claims, TokenKind};
+use crate::words::{Title, mask};
 
 /// How many callers one request calls back (DESIGN, section 4).
 pub const MAX_CALLBACKS: usize = 20;
@@ -79,12 +84,15 @@ pub struct ApprovalRequest {
     pub valid_for_seconds: i64,
     /// Where it counts in running totals, from when it was asked for as long as it waits or is approved.
     pub tallies: Vec<Tally>,
+    /// How it is put to people: the wording of its rule.
+    pub wording: Wording,
 }
 
 /// What became of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestState {
     phase: Phase,
+    change: Option<Change>,
     votes: Vec<Vote>,
     redemption: Option<Redemption>,
     flag: Option<Flag>,
@@ -181,6 +189,8 @@ pub struct Vote {
     pub voted_at: Timestamp,
     /// Index of the stage that asked them: its roles are what the vote's authority comes from.
     pub stage: usize,
+    /// Digest of the payload that they spoke of, where a reviewer had changed it; none for the one that was asked.
+    pub payload_sha256: Option<String>,
     /// When the page that they pressed on was opened; none where they did not decide on a page.
     pub opened_at: Option<Timestamp>,
 }
@@ -242,6 +252,26 @@ impl ApprovalRequest {
         self.deadline.map_or(natural, |deadline| natural.min(deadline))
     }
 
+    /// What will be done, in one line of the gate's own words.
+    pub fn title(&self) -> Title {
+        self.title_of(&self.payload)
+    }
+
+    /// The same of a payload that a reviewer has changed.
+    pub fn title_of(&self, payload: &Payload) -> Title {
+        Title::of(self.wording.title.as_ref(), &self.action, &self.shown(payload))
+    }
+
+    /// What people may see of a payload of this request: secrets are masked.
+    pub fn shown(&self, payload: &Payload) -> Value {
+        mask::masked(payload.value(), &self.wording.mask, self.approval_id.as_str())
+    }
+
+    /// What people may see of the agent's own words.
+    pub fn shown_summary(&self) -> String {
+        mask::masked_text(&self.summary, self.approval_id.as_str())
+    }
+
     /// What audit entries say it is about.
     pub fn facts(&self) -> RequestFacts {
         RequestFacts {
@@ -275,7 +305,7 @@ impl ApprovalRequest {
         self.terms.as_ref().map_or(1, |terms| terms.approvals)
     }
 
-    fn claims(&self, outcome: &Outcome) -> Claims {
+    fn claims(&self, state: &RequestState, outcome: &Outcome) -> Claims {
         let iat = outcome.decided_at.seconds();
         Claims {
             iss: self.issuer.clone(),
@@ -288,7 +318,7 @@ impl ApprovalRequest {
             status: outcome.status.as_str().to_owned(),
             approved: outcome.status == Status::Approved,
             action: self.action.clone(),
-            payload_sha256: self.payload_sha256.clone(),
+            payload_sha256: state.payload_sha256(self).to_owned(),
             decided_by: outcome.decided_by.iter().map(ToString::to_string).collect(),
             rule: self.rule.clone(),
             policy: self.policy,
@@ -300,6 +330,7 @@ impl RequestState {
     fn new(phase: Phase, callbacks: Vec<String>, at: Timestamp) -> Self {
         Self {
             phase,
+            change: None,
             votes: Vec::new(),
             redemption: None,
             flag: None,
@@ -312,6 +343,21 @@ impl RequestState {
     /// Whether it waits, or how it ended.
     pub const fn phase(&self) -> &Phase {
         &self.phase
+    }
+
+    /// What a reviewer has changed, if one has.
+    pub const fn change(&self) -> Option<&Change> {
+        self.change.as_ref()
+    }
+
+    /// What is asked for by now, and approved in the end: the payload as the last reviewer changed it, or as it was asked.
+    pub fn payload<'a>(&'a self, asked: &'a ApprovalRequest) -> &'a Payload {
+        self.change.as_ref().map_or(&asked.payload, |change| &change.payload)
+    }
+
+    /// Hex SHA-256 of [`RequestState::payload`].
+    pub fn payload_sha256<'a>(&'a self, asked: &'a ApprovalRequest) -> &'a str {
+        self.change.as_ref().map_or(&asked.payload_sha256, |change| &change.payload_sha256)
     }
 
     /// Who has spoken, in order; one entry a reviewer.
@@ -426,7 +472,7 @@ impl Request {
 
     /// What its token says; none while it waits.
     pub fn claims(&self) -> Option<Claims> {
-        self.outcome().map(|outcome| self.asked.claims(outcome))
+        self.outcome().map(|outcome| self.asked.claims(&self.state, outcome))
     }
 
     /// This request as it was when it was asked: what the event `approval.requested` tells, however late it is sent.

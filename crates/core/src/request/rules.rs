@@ -11,6 +11,7 @@ use std::sync::Arc;
 #[cfg(feature = "conditions")]
 use serde_json::Value;
 
+use super::change::{self, Change, Edit};
 use super::{
     ApprovalRequest, CONDITION_FAILED, Decider, Effect, Flag, GivenUp, MAX_CALLBACKS, Outcome, Pending,
     Phase, Redemption, Request, RequestAlert, RequestState, Status, Transition, Vote,
@@ -24,6 +25,8 @@ use crate::policy::{Assignee, Assignees, Client, ClientRole, Decision, Notify, P
 #[cfg(feature = "conditions")]
 use crate::policy::{Earlier, Meter, Question, RuleAction, VALID_FOR_SECONDS, tallies};
 use crate::refusal::Refusal;
+#[cfg(feature = "conditions")]
+use crate::tally::Tally;
 
 /// A question, checked for its form.
 #[derive(Clone, Debug)]
@@ -72,6 +75,19 @@ pub struct VoteInput {
     pub channel: Channel,
     /// When the page that they press on was opened; none where they decide elsewhere.
     pub opened_at: Option<Timestamp>,
+    /// What an approval must bring beside the word.
+    pub given: Given,
+}
+
+/// What an approval brings beside the word, where its rule wants more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    /// The digest's last four characters, as they were typed (`confirm`).
+    pub confirmation: Option<String>,
+    /// The fields that are changed (`editable`).
+    pub edits: Vec<Edit>,
+    /// Digest of the payload that was seen; none where nobody could have changed it.
+    pub payload_sha256: Option<String>,
 }
 
 /// What a vote did.
@@ -130,7 +146,8 @@ impl Foreseen {
 
     /// How many approvals count, by the policy in force.
     pub fn approvals_counted(&self, policy: &Policy) -> usize {
-        approvers(&self.asked, &self.state.votes, policy).count()
+        let digest = self.state.change.as_ref().map(|change| change.payload_sha256.as_str());
+        approvers(&self.asked, &self.state.votes, digest, policy).count()
     }
 }
 
@@ -173,6 +190,7 @@ impl Request {
         let error = rule_match.as_ref().and_then(|matched| matched.error.as_ref()).map(ToString::to_string);
         let valid_for_seconds =
             rule_match.as_ref().map_or(VALID_FOR_SECONDS, |matched| matched.rule.valid_for_seconds);
+        let wording = rule_match.as_ref().map(|matched| matched.rule.wording.clone()).unwrap_or_default();
         let action = rule_match.map(|matched| &matched.rule.action);
         let terms = match action {
             Some(RuleAction::Ask(terms)) => Some(terms.clone()),
@@ -204,6 +222,7 @@ impl Request {
             first_stage: 0,
             valid_for_seconds,
             tallies,
+            wording,
         };
         let opened = asked.open_stage_from(0, policy, now);
         if let Some(pending) = &opened {
@@ -309,12 +328,19 @@ impl Request {
             (Standing::RejectOnly, Decision::Reject)
             | (Standing::Decide, Decision::Approve | Decision::Reject) => {}
         }
+        let change = match input.decision {
+            Decision::Approve => self.approved_change(input, policy)?,
+            Decision::Reject => self.state.change.clone(),
+        };
+        let digest = change.as_ref().map(|change| change.payload_sha256.clone());
         let earlier = self.state.votes.iter().position(|vote| vote.reviewer == input.reviewer);
-        let repeats = earlier
-            .and_then(|index| self.state.votes.get(index))
-            .is_some_and(|vote| vote.decision == input.decision && counts(&self.asked, vote, policy));
+        let repeats = earlier.and_then(|index| self.state.votes.get(index)).is_some_and(|vote| {
+            vote.decision == input.decision
+                && vote.payload_sha256 == digest
+                && counts(&self.asked, vote, policy)
+        });
         let enough = |votes: &[Vote]| {
-            let approvers: Vec<Decider> = approvers(&self.asked, votes, policy)
+            let approvers: Vec<Decider> = approvers(&self.asked, votes, digest.as_deref(), policy)
                 .map(|vote| Decider::Reviewer(vote.reviewer.clone()))
                 .collect();
             (approvers.len() >= self.asked.approvals_needed() as usize).then_some(approvers)
@@ -322,7 +348,9 @@ impl Request {
         if repeats && enough(&self.state.votes).is_none() {
             return Ok(VoteOutcome::Unchanged);
         }
-        let mut state = RequestState { updated_at: at, ..self.state.clone() };
+        let changed = (change != self.state.change)
+            .then(|| change_event(&self.asked, &self.state, change.as_ref(), input, at));
+        let mut state = RequestState { updated_at: at, change, ..self.state.clone() };
         if let Some(index) = earlier {
             state.votes.remove(index);
         }
@@ -334,12 +362,14 @@ impl Request {
             stage: pending.stage,
             // A clock that was set back since the page was made must not make a time that runs backwards.
             opened_at: input.opened_at.map(|opened| opened.max(self.asked.created_at).min(at)),
+            payload_sha256: digest.clone(),
         });
-        let mut events = vec![AuditEvent {
+        let mut events: Vec<AuditEvent> = changed.into_iter().collect();
+        events.push(AuditEvent {
             approved: input.decision == Decision::Approve,
             detail: Some(with_reason(input.decision.as_str(), input.reason.as_deref())),
             ..event(at, AuditEventKind::VoteCast, input.reviewer.to_string(), input.channel)
-        }];
+        });
         let end = match input.decision {
             Decision::Reject => Some((Status::Rejected, vec![Decider::Reviewer(input.reviewer.clone())])),
             Decision::Approve => enough(&state.votes).map(|approvers| (Status::Approved, approvers)),
@@ -364,6 +394,73 @@ impl Request {
             not_at_or_after: Some(pending.closes_at),
             policy: Some(policy.version),
         })))
+    }
+
+    /// What an approval approves: the payload as it stands, or as this reviewer changes it. All that a rule wants beside
+    /// the word is checked here.
+    ///
+    /// The first approval fixes the payload: while it counts, others approve the same or reject. So all approvals of a
+    /// quorum are for one payload, and nobody's approval is carried over to another.
+    fn approved_change(&self, input: &VoteInput, policy: &Policy) -> Result<Option<Change>, Refusal> {
+        let Given { confirmation, edits, payload_sha256 } = &input.given;
+        let edited = match edits.as_slice() {
+            [] => self.state.change.clone(),
+            edits => change::edited(&self.asked, self.state.payload(&self.asked), edits, &input.reviewer)?,
+        };
+        let digest = edited.as_ref().map_or(&self.asked.payload_sha256, |change| &change.payload_sha256);
+        let stands = self.state.payload_sha256(&self.asked);
+        if digest != stands {
+            let standing = self.state.change.as_ref().map(|change| change.payload_sha256.as_str());
+            if approvers(&self.asked, &self.state.votes, standing, policy)
+                .any(|vote| vote.reviewer != input.reviewer)
+            {
+                return Err(Refusal::Forbidden(
+                    "somebody has approved it as it stands, so it can no longer be changed; you can reject it",
+                ));
+            }
+            if let Some(change) = &edited {
+                self.asked.still_hits_its_rule(&change.payload, policy)?;
+            }
+        }
+        match payload_sha256 {
+            Some(seen) if seen != digest => {
+                return Err(Refusal::field(
+                    "payload_sha256",
+                    "is not of what is asked by now; look at it again",
+                ));
+            }
+            // Whoever does not say what they saw has seen what was asked.
+            None if edits.is_empty() && self.state.change.is_some() => {
+                return Err(Refusal::field(
+                    "payload_sha256",
+                    "is missing: a reviewer has changed what is asked",
+                ));
+            }
+            Some(_) | None => {}
+        }
+        let must_confirm = self.asked.terms.as_ref().is_some_and(|terms| terms.confirm);
+        let last_four = digest.get(digest.len().saturating_sub(4)..).unwrap_or_default();
+        let typed = confirmation.as_deref().map(str::trim).unwrap_or_default();
+        if must_confirm && !typed.eq_ignore_ascii_case(last_four) {
+            return Err(Refusal::field("confirm", "must be the last four characters of the digest"));
+        }
+        Ok(edited)
+    }
+
+    /// What an approval with these edits would approve: for showing it before it is approved. Nothing is recorded.
+    ///
+    /// Refuses what [`Request::vote`] would refuse of them.
+    pub fn preview(
+        &self,
+        edits: &[Edit],
+        by: &ReviewerId,
+        policy: &Policy,
+    ) -> Result<Option<Change>, Refusal> {
+        let edited = change::edited(&self.asked, self.state.payload(&self.asked), edits, by)?;
+        if let Some(change) = &edited {
+            self.asked.still_hits_its_rule(&change.payload, policy)?;
+        }
+        Ok(edited)
     }
 
     /// A decider answers for a request that waits in one of its own queues. Its word is the outcome.
@@ -693,13 +790,18 @@ fn counts(asked: &ApprovalRequest, vote: &Vote, policy: &Policy) -> bool {
     }
 }
 
-/// The approvals that count.
+/// The approvals that count: of that payload, none for the one that was asked.
 fn approvers<'v>(
     asked: &'v ApprovalRequest,
     votes: &'v [Vote],
+    payload_sha256: Option<&'v str>,
     policy: &'v Policy,
 ) -> impl Iterator<Item = &'v Vote> {
-    votes.iter().filter(|vote| vote.decision == Decision::Approve && counts(asked, vote, policy))
+    votes.iter().filter(move |vote| {
+        vote.decision == Decision::Approve
+            && vote.payload_sha256.as_deref() == payload_sha256
+            && counts(asked, vote, policy)
+    })
 }
 
 impl ApprovalRequest {
@@ -734,6 +836,41 @@ impl ApprovalRequest {
             }
             None => false,
         }
+    }
+
+    /// Refuses a changed payload that another rule would decide: who may approve a small payment must not make it large.
+    #[cfg(feature = "conditions")]
+    fn still_hits_its_rule(&self, payload: &Payload, policy: &Policy) -> Result<(), Refusal> {
+        let payload = payload.value();
+        let question = Question {
+            client: self.client.as_str(),
+            action: &self.action,
+            summary: &self.summary,
+            payload: &payload,
+            metadata: &self.metadata,
+            now: self.created_at,
+        };
+        let hit = policy.evaluate(&question);
+        let is_its_own =
+            hit.is_some_and(|hit| hit.error.is_none() && Some(&hit.rule.name) == self.rule.as_ref());
+        // A running total has counted what was asked: nobody makes more of it afterwards, or moves it elsewhere.
+        let meters: BTreeSet<&Meter> = policy.gauges().iter().map(|gauge| &gauge.meter).collect();
+        let counted = |now: &Tally| {
+            self.tallies.iter().any(|then| then.account == now.account && now.amount <= then.amount)
+        };
+        let is_counted = tallies(meters, &self.client, &question).iter().all(counted);
+        if is_its_own && is_counted {
+            Ok(())
+        } else {
+            Err(Refusal::Forbidden(
+                "with this change another rule of the policy would decide, so it must be asked anew",
+            ))
+        }
+    }
+
+    #[cfg(not(feature = "conditions"))]
+    fn still_hits_its_rule(&self, _: &Payload, _: &Policy) -> Result<(), Refusal> {
+        Err(Refusal::Forbidden("this program cannot tell which rule a changed payload hits"))
     }
 
     /// Whom a stage tells when it opens at that time. `turn` counts what was asked before, where people take turns.
@@ -794,6 +931,25 @@ fn event(timestamp: Timestamp, kind: AuditEventKind, actor: String, channel: Cha
         approved_by: None,
         token_hash: None,
         detail: None,
+    }
+}
+
+/// Who changed which fields: by digests, never by values.
+fn change_event(
+    asked: &ApprovalRequest,
+    before: &RequestState,
+    change: Option<&Change>,
+    input: &VoteInput,
+    at: Timestamp,
+) -> AuditEvent {
+    let fields =
+        change.map(|change| &change.fields).or_else(|| before.change.as_ref().map(|change| &change.fields));
+    let fields: Vec<String> = fields.into_iter().flatten().map(ToString::to_string).collect();
+    let (from, to) =
+        (before.payload_sha256(asked), change.map_or(&asked.payload_sha256, |change| &change.payload_sha256));
+    AuditEvent {
+        detail: Some(format!("{}: payload_sha256 {from} became {to}", fields.join(", "))),
+        ..event(at, AuditEventKind::PayloadChanged, input.reviewer.to_string(), input.channel)
     }
 }
 

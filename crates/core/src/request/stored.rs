@@ -10,18 +10,25 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ApprovalRequest, Decider, Flag, Outcome, Pending, Phase, Redemption, Request, RequestState, Status, Vote,
+    ApprovalRequest, Change, Decider, Flag, Outcome, Pending, Phase, Redemption, Request, RequestState,
+    Status, Vote,
 };
 use crate::Timestamp;
 use crate::audit::ChainHead;
 use crate::id::{ApprovalId, ClientId, RequestId, ReviewerId};
 use crate::payload::Payload;
-use crate::policy::{ApprovalTerms, Assignee, Assignees, Decision, Hours, Notify, Stage};
+use crate::policy::{ApprovalTerms, Assignee, Assignees, Decision, Hours, Notify, Stage, Wording};
 use crate::tally::Tally;
 use crate::token::TokenKind;
+use crate::words::{FieldPath, TitleTemplate};
 
 /// The version of the stored form that this build writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
+
+/// The version of a state whose payload a reviewer has changed. Only such a state has it.
+///
+/// A build that does not know of it refuses the state: else it would make a token of the payload that was asked.
+const FORMAT_CHANGED: u32 = 2;
 
 /// A stored request that this build cannot read.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +68,8 @@ pub fn write_question(asked: &ApprovalRequest) -> Result<String, serde_json::Err
         first_stage: asked.first_stage,
         valid_for: asked.valid_for_seconds,
         tallies: asked.tallies.clone(),
+        title: asked.wording.title.as_ref().map(|title| title.source().into()),
+        mask: asked.wording.mask.clone(),
     })
 }
 
@@ -71,9 +80,14 @@ pub fn write_state(state: &RequestState) -> Result<String, serde_json::Error> {
         Phase::Ended(outcome) => (None, Some(StoredOutcome::of(outcome))),
     };
     serde_json::to_string(&StoredState {
-        v: FORMAT,
+        v: if state.change.is_some() { FORMAT_CHANGED } else { FORMAT },
         pending,
         outcome,
+        change: state.change.as_ref().map(|change| StoredChange {
+            payload: change.payload.as_str().to_owned(),
+            by: change.by.to_string(),
+            fields: change.fields.clone(),
+        }),
         votes: state.votes.iter().map(StoredVote::of).collect(),
         redemption: state.redemption.as_ref().map(|redemption| StoredRedemption {
             by: redemption.redeemed_by.clone(),
@@ -97,7 +111,7 @@ pub fn read(question: &str, state: &str, version: u64) -> Result<Request, Unread
 }
 
 fn read_question(text: &str) -> Result<ApprovalRequest, Unreadable> {
-    let stored: StoredQuestion<'_> = parse(text)?;
+    let stored: StoredQuestion<'_> = parse(text, FORMAT)?;
     Ok(ApprovalRequest {
         approval_id: ApprovalId::parse(&stored.approval_id)
             .map_err(|_| Unreadable::Impossible("`approval_id` is not a ULID"))?,
@@ -122,11 +136,22 @@ fn read_question(text: &str) -> Result<ApprovalRequest, Unreadable> {
         first_stage: stored.first_stage,
         valid_for_seconds: stored.valid_for,
         tallies: stored.tallies,
+        wording: Wording {
+            title: stored
+                .title
+                .map(|source| TitleTemplate::parse(&source))
+                .transpose()
+                .map_err(|_| Unreadable::Impossible("a title cannot be read"))?,
+            mask: stored.mask,
+        },
     })
 }
 
 fn read_state(text: &str) -> Result<RequestState, Unreadable> {
-    let stored: StoredState = parse(text)?;
+    let stored: StoredState = parse(text, FORMAT_CHANGED)?;
+    if stored.v > FORMAT && stored.change.is_none() {
+        return Err(Unreadable::Newer(stored.v));
+    }
     let phase = match (stored.pending, stored.outcome) {
         (Some(pending), None) => Phase::Pending(pending.read()?),
         (None, Some(outcome)) => Phase::Ended(outcome.read()?),
@@ -134,8 +159,19 @@ fn read_state(text: &str) -> Result<RequestState, Unreadable> {
             return Err(Unreadable::Impossible("a request is either pending or ended"));
         }
     };
+    let change = stored.change.map(|change| {
+        let payload = Payload::from_canonical(&change.payload);
+        let payload_sha256 = payload.sha256();
+        Ok::<_, Unreadable>(Change {
+            payload,
+            payload_sha256,
+            by: reviewer(&change.by)?,
+            fields: change.fields,
+        })
+    });
     Ok(RequestState {
         phase,
+        change: change.transpose()?,
         votes: stored.votes.into_iter().map(StoredVote::read).collect::<Result<_, _>>()?,
         redemption: stored.redemption.map(|redemption| Redemption {
             redeemed_by: redemption.by,
@@ -153,7 +189,7 @@ fn read_state(text: &str) -> Result<RequestState, Unreadable> {
 }
 
 /// Reads a record, after its version: a newer one is named as that, whatever else is in it.
-fn parse<'t, T: Deserialize<'t>>(text: &'t str) -> Result<T, Unreadable> {
+fn parse<'t, T: Deserialize<'t>>(text: &'t str, newest: u32) -> Result<T, Unreadable> {
     #[derive(Deserialize)]
     struct Versioned {
         v: u32,
@@ -161,7 +197,7 @@ fn parse<'t, T: Deserialize<'t>>(text: &'t str) -> Result<T, Unreadable> {
     let record = serde_json::from_str(text);
     // One look at the version in any case: a newer form may look like this one and mean something else.
     match (record, serde_json::from_str(text)) {
-        (_, Ok(Versioned { v })) if v > FORMAT => Err(Unreadable::Newer(v)),
+        (_, Ok(Versioned { v })) if v > newest => Err(Unreadable::Newer(v)),
         (Ok(record), Ok(_)) => Ok(record),
         (Err(error), _) | (_, Err(error)) => Err(error.into()),
     }
@@ -210,6 +246,10 @@ struct StoredQuestion<'t> {
     valid_for: i64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     tallies: Vec<Tally>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    title: Option<Text<'t>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    mask: Vec<FieldPath>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -217,6 +257,10 @@ struct StoredTerms {
     approvals: u32,
     stages: Vec<StoredStage>,
     owner_may_approve: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    confirm: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    editable: Vec<FieldPath>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -239,6 +283,8 @@ struct StoredState {
     pending: Option<StoredPending>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     outcome: Option<StoredOutcome>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    change: Option<StoredChange>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     votes: Vec<StoredVote>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -250,6 +296,13 @@ struct StoredState {
     chain_seq: u32,
     chain_hash: String,
     updated_at: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredChange {
+    payload: String,
+    by: String,
+    fields: Vec<FieldPath>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -299,6 +352,7 @@ struct StoredVote {
     at: i64,
     stage: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    payload_sha256: Option<String>,
     opened_at: Option<i64>,
 }
 
@@ -330,7 +384,13 @@ impl StoredTerms {
                 StoredStage { ask, queue, within_ms: stage.within_ms, hours, notify: stage.notify }
             })
             .collect();
-        Self { approvals: terms.approvals, stages, owner_may_approve: terms.owner_may_approve }
+        Self {
+            approvals: terms.approvals,
+            stages,
+            owner_may_approve: terms.owner_may_approve,
+            confirm: terms.confirm,
+            editable: terms.editable.clone(),
+        }
     }
 
     fn read(self) -> Result<ApprovalTerms, Unreadable> {
@@ -344,7 +404,13 @@ impl StoredTerms {
                 Ok(Stage { assignees, within_ms: stage.within_ms, hours, notify: stage.notify })
             })
             .collect::<Result<_, Unreadable>>()?;
-        Ok(ApprovalTerms { approvals: self.approvals, stages, owner_may_approve: self.owner_may_approve })
+        Ok(ApprovalTerms {
+            approvals: self.approvals,
+            stages,
+            owner_may_approve: self.owner_may_approve,
+            confirm: self.confirm,
+            editable: self.editable,
+        })
     }
 }
 
@@ -427,6 +493,7 @@ impl StoredVote {
             reason: vote.reason.clone(),
             at: vote.voted_at.millis(),
             stage: vote.stage,
+            payload_sha256: vote.payload_sha256.clone(),
             opened_at: vote.opened_at.map(Timestamp::millis),
         }
     }
@@ -438,6 +505,7 @@ impl StoredVote {
             reason: self.reason,
             voted_at: Timestamp::from_millis(self.at),
             stage: self.stage,
+            payload_sha256: self.payload_sha256,
             opened_at: self.opened_at.map(Timestamp::from_millis),
         })
     }

@@ -6,8 +6,8 @@ use std::convert::Infallible;
 use serde_json::json;
 
 use super::{
-    Canceller, Effect, GivenUp, MAX_CALLBACKS, NewRequest, Opened, Request, RequestAlert, Standing, Status,
-    Transition, VoteInput, VoteOutcome,
+    Canceller, Effect, Given, GivenUp, MAX_CALLBACKS, NewRequest, Opened, Request, RequestAlert, Standing,
+    Status, Transition, VoteInput, VoteOutcome,
 };
 use crate::Timestamp;
 use crate::audit::{AuditEntry, AuditEventKind, Channel};
@@ -194,6 +194,7 @@ fn play_with(action: &str, timeout: Option<i64>, acts: &[&str]) -> (Vec<String>,
                     decision: decision(words[2]),
                     reason: None,
                     channel: Channel::Page,
+                    given: Given::default(),
                     opened_at: None,
                 };
                 request.vote(&input, &in_force, now).map(|voted| match voted {
@@ -420,6 +421,7 @@ fn the_policy_that_gave_authority_must_still_be_in_force_when_it_is_written() {
         decision: Decision::Approve,
         reason: None,
         channel: Channel::Page,
+        given: Given::default(),
         opened_at: None,
     };
     let Ok(VoteOutcome::Changed(vote)) = request.vote(&input, &policy("zoe-joined"), at(1)) else {

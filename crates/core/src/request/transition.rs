@@ -134,7 +134,7 @@ impl Transition {
         let names_token = self.names_token();
         let Self { mut state, events, .. } = self;
         let token_hash = match state.outcome() {
-            Some(outcome) if names_token => Some(token_hash(&mint(&asked.claims(outcome))?)),
+            Some(outcome) if names_token => Some(token_hash(&mint(&asked.claims(&state, outcome))?)),
             Some(_) | None => None,
         };
         let facts = asked.facts();

@@ -15,9 +15,33 @@ pub enum Weight {
     Ordinary,
 }
 
-const AMOUNTS: [&str; 12] = [
-    "amount", "total", "price", "sum", "cost", "fee", "value", "balance", "quantity", "discount", "salary",
-    "budget",
+const AMOUNTS: [&str; 13] = [
+    "amount", "total", "subtotal", "price", "sum", "cost", "fee", "value", "balance", "salary", "budget",
+    "refund", "payout",
+];
+/// How much, but not of money.
+const QUANTITIES: [&str; 2] = ["quantity", "discount"];
+/// Words that make no money of a key, whatever else it says.
+const NO_MONEY: [&str; 14] = [
+    "id",
+    "ids",
+    "count",
+    "number",
+    "no",
+    "percent",
+    "pct",
+    "percentage",
+    "rate",
+    "type",
+    "quantity",
+    "key",
+    "code",
+    "name",
+];
+/// Words that may follow the one that says that it is money.
+const AMOUNT_TAILS: [&str; 14] = [
+    "in", "cent", "cents", "minor", "pence", "units", "unit", "gross", "net", "due", "paid", "eur", "usd",
+    "gbp",
 ];
 const CURRENCIES: [&str; 2] = ["currency", "ccy"];
 const RECIPIENTS: [&str; 6] = ["to", "recipient", "recipients", "payee", "beneficiary", "destination"];
@@ -51,7 +75,7 @@ const ADDRESSES: [&str; 28] = [
     "branch",
     "target",
 ];
-const SUBJECTS: [&str; 14] = [
+const SUBJECTS: [&str; 16] = [
     "environment",
     "env",
     "service",
@@ -64,11 +88,41 @@ const SUBJECTS: [&str; 14] = [
     "title",
     "subject",
     "id",
-    "query",
-    "command",
+    "version",
+    "customers",
+    "description",
+    "reference",
 ];
+/// Texts that are themselves what is approved.
+const TEXTS: [&str; 18] = [
+    "body",
+    "text",
+    "message",
+    "content",
+    "html",
+    "markdown",
+    "comment",
+    "post",
+    "caption",
+    "command",
+    "cmd",
+    "script",
+    "code",
+    "query",
+    "sql",
+    "statement",
+    "prompt",
+    "patch",
+];
+const ATTACHMENTS: [&str; 6] = ["attachment", "attachments", "file", "files", "media", "images"];
+/// What an object is called by, the best first.
+const NAMES: [&str; 10] =
+    ["name", "title", "email", "label", "login", "username", "iban", "id", "number", "key"];
 const ACRONYMS: [&str; 12] =
     ["id", "url", "uri", "iban", "bic", "ip", "vat", "api", "sql", "cc", "bcc", "sms"];
+
+/// A longer text is one to read, whatever its key.
+const TEXT_CHARS: usize = 160;
 
 /// The longest key that gets a label; a longer one is shown as it is.
 const LABEL_CHARS: usize = 48;
@@ -83,21 +137,71 @@ pub fn ordered(object: &Map<String, Value>) -> Vec<(&str, &Value)> {
 
 /// How early a field is mentioned: lower is earlier.
 pub fn rank(key: &str, value: &Value) -> u8 {
-    let words = words(key);
+    let words = key_words(key);
     let says = |known: &[&str]| words.iter().any(|word| known.contains(&word.to_ascii_lowercase().as_str()));
     if says(&CURRENCIES) {
         1
-    } else if says(&AMOUNTS) {
+    } else if is_amount(key) || QUANTITIES.contains(&key.to_ascii_lowercase().as_str()) {
         0
     } else if says(&RECIPIENTS) {
         2
     } else if says(&ADDRESSES) || value.as_str().is_some_and(looks_like_an_address) {
         3
-    } else if says(&SUBJECTS) {
+    } else if says(&SUBJECTS) && !is_text(key, value) {
         4
+    } else if is_attachment(key, value) {
+        7
+    } else if is_text(key, value) {
+        6
     } else {
         5
     }
+}
+
+/// Whether a field holds what is attached to a text.
+pub fn is_attachment(key: &str, value: &Value) -> bool {
+    let words = key_words(key);
+    let names_it = words.last().is_some_and(|word| ATTACHMENTS.contains(&word.to_ascii_lowercase().as_str()));
+    names_it && (value.is_array() || value.is_object())
+}
+
+/// Whether a field is a text that people have to read: a mail's body, a command. It is shown whole.
+pub fn is_text(key: &str, value: &Value) -> bool {
+    let Some(text) = value.as_str() else { return false };
+    let words = key_words(key);
+    let last = words.last().map(|word| word.to_ascii_lowercase()).unwrap_or_default();
+    TEXTS.contains(&last.as_str()) || text.contains('\n') || text.chars().nth(TEXT_CHARS).is_some()
+}
+
+/// Whether a key names an amount of money: `amount`, `net_total`, `amountInCents`; not `cost_center`, `total_count`.
+pub fn is_amount(key: &str) -> bool {
+    let words: Vec<String> = key_words(key).iter().map(|word| word.to_ascii_lowercase()).collect();
+    if words.iter().any(|word| NO_MONEY.contains(&word.as_str()) || CURRENCIES.contains(&word.as_str())) {
+        return false;
+    }
+    let says_how = |word: &&String| !AMOUNT_TAILS.contains(&word.as_str());
+    let what = words.iter().rev().find(says_how);
+    what.is_some_and(|word| AMOUNTS.contains(&word.as_str())) || words.iter().any(|word| word == "amount")
+}
+
+/// Whether a list under that key is the words of a command.
+pub fn is_command(key: &str) -> bool {
+    matches!(key.to_ascii_lowercase().as_str(), "argv" | "args" | "command" | "cmd")
+}
+
+/// Whether a key names a currency.
+pub fn is_currency(key: &str) -> bool {
+    key_words(key).iter().any(|word| CURRENCIES.contains(&word.to_ascii_lowercase().as_str()))
+}
+
+/// What an object is called, and the key that says so.
+pub fn name_of(object: &Map<String, Value>) -> Option<(&str, &Value)> {
+    let is_name = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty()) || value.is_number();
+    NAMES.iter().find_map(|name| {
+        let (key, value) =
+            object.iter().find(|(key, value)| key.eq_ignore_ascii_case(name) && is_name(value))?;
+        Some((key.as_str(), value))
+    })
 }
 
 /// Whether, and why, a field stands out.
@@ -127,7 +231,7 @@ pub fn label(key: &str) -> Option<String> {
         return None;
     }
     let mut label = String::with_capacity(key.len() + 4);
-    for word in words(key) {
+    for word in key_words(key) {
         let lower = word.to_ascii_lowercase();
         let is_acronym = ACRONYMS.contains(&lower.as_str())
             || (word.len() > 1 && word.chars().all(|character| character.is_ascii_uppercase()));
@@ -191,7 +295,7 @@ fn looks_like_an_address(text: &str) -> bool {
 }
 
 /// `recipientEmail_address` → `recipient`, `Email`, `address`.
-fn words(key: &str) -> Vec<&str> {
+pub(super) fn key_words(key: &str) -> Vec<&str> {
     let mut words = Vec::new();
     for part in key.split(|character: char| !character.is_alphanumeric()) {
         let mut from = 0;
@@ -249,6 +353,34 @@ mod tests {
             json!({"zeta": 1, "to": "x", "note": "y", "currency": "EUR", "totalAmount": 3, "invoice_id": 7});
         let keys: Vec<_> = ordered(payload.as_object().unwrap()).into_iter().map(|(key, _)| key).collect();
         assert_eq!(keys, ["totalAmount", "currency", "to", "invoice_id", "note", "zeta"]);
+    }
+
+    #[test]
+    fn an_amount_is_known_by_its_name_and_a_name_that_only_has_the_word_is_none() {
+        for key in [
+            "amount",
+            "amountInCents",
+            "net_total",
+            "amount_due",
+            "total_gross",
+            "unitPrice",
+            "price_eur",
+            "fee",
+        ] {
+            assert!(is_amount(key), "{key}");
+        }
+        for key in [
+            "cost_center",
+            "total_count",
+            "price_id",
+            "fee_schedule",
+            "currency",
+            "amount_currency",
+            "to",
+            "quantity",
+        ] {
+            assert!(!is_amount(key), "{key}");
+        }
     }
 
     #[test]

@@ -1,89 +1,75 @@
-//! What will be done, as plain text for messages: one line, or a few. Written from the payload alone.
+//! The facts of a payload, the most telling first: a line of them, and the few that a page shows beside its title.
 //!
 //! No HTML, and none of the agent's own words.
 
-use super::fields::{Weight, is_lookalike, lookalikes, ordered, rank, weight_of_rank};
-use super::text::{elided, grouped, marked, plain, unlinked};
-use crate::payload::canonical_text;
-use serde_json::{Number, Value};
+use serde_json::{Map, Value};
 
-/// The longest headline, in characters: with a link it still fits one email subject or two text messages.
-const HEADLINE_CHARS: usize = 140;
+use super::fields::{is_amount, is_currency, is_lookalike, is_text, rank};
+use super::money::amount;
+use super::path::FieldPath;
+use super::text::{elided, grouped, marked, plain};
+use super::title::{Title, TitlePiece, brief, currency_of};
+
 const ACTION_CHARS: usize = 48;
 const NAME_CHARS: usize = 26;
 const VALUE_CHARS: usize = 48;
-/// More facts than this never fit a headline.
+/// More facts than this never fit a line.
 const MOST_FACTS: usize = 10;
 /// Lists longer than this are counted, not walked.
 const WALKED_ITEMS: usize = 3;
 /// Deeper fields are counted, not named.
 const WALKED_LEVELS: usize = 5;
 
-const MESSAGE_LINES: usize = 40;
-const MESSAGE_CHARS: usize = 3000;
-const MESSAGE_VALUE_CHARS: usize = 160;
-
-/// One thing that the headline says.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Fact {
-    /// The keys that lead to the value, joined with slashes.
-    pub name: String,
-    /// The value, hidden characters named, quoted unless it is a plain word.
-    pub value: String,
-    /// The value itself, if it is a number.
-    pub number: Option<Number>,
+/// One field, and how telling it is.
+#[derive(Clone, Debug)]
+struct Fact<'p> {
+    /// The keys that lead to it.
+    keys: Vec<&'p str>,
+    value: &'p Value,
+    /// The currency beside it, where it is an amount.
+    currency: Option<&'p str>,
     rank: u8,
-    depth: usize,
 }
 
-/// What a headline says, and how much it leaves out.
-pub struct Facts {
-    /// The facts that fit, the most telling first.
-    pub told: Vec<Fact>,
-    /// How many did not fit.
-    pub untold: usize,
-}
-
-/// The gate's own one-line summary, at most 140 characters of plain text.
+/// The facts that a page shows beside its title, at most so many: the most telling that the title does not tell.
 ///
-/// Deterministic: money first, then whom or what it reaches, then the rest by key.
-/// Safe in a message: hidden characters are named and nothing becomes a link.
-pub fn headline(action: &str, payload: &Value) -> String {
-    headline_that_fits(action, payload, |line| line.chars().count() <= HEADLINE_CHARS)
-}
-
-/// The same words for a page of the gate's own, where nothing becomes a link by itself: addresses stay as they are.
-pub fn headline_on_page(action: &str, payload: &Value) -> String {
+/// Texts to read, attachments and long lists are not facts: they are shown by themselves.
+pub fn top_facts(payload: &Value, told: &[FieldPath], most: usize) -> Vec<FieldPath> {
     let survey = Survey::of(payload);
-    let room =
-        rooms(&survey).into_iter().find(|room| room.line(action, &survey).chars().count() <= HEADLINE_CHARS);
-    room.map_or_else(|| plain(action), |room| room.worded(action, &survey, str::to_owned))
+    let is_short = |value: &Value| match value {
+        Value::Array(items) => {
+            items.iter().all(|item| !item.is_object() && !item.is_array()) && items.len() <= WALKED_ITEMS
+        }
+        Value::Object(_) | Value::Null => false,
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    };
+    survey
+        .best
+        .iter()
+        .filter(|fact| {
+            is_short(fact.value) && !is_text(fact.keys.last().copied().unwrap_or_default(), fact.value)
+        })
+        // What is in a list belongs to its line, or to its attachment.
+        .filter(|fact| !fact.keys.iter().any(|key| key.bytes().all(|byte| byte.is_ascii_digit())))
+        .map(|fact| FieldPath::of(&fact.keys))
+        .filter(|path| !told.iter().any(|told| told.overlaps(path)))
+        .take(most)
+        .collect()
 }
 
-/// The summary with as many facts as fit; the first one is told however short its value must become.
+/// The action's name and as many facts as fit; the first one is told however short its value must become.
 ///
 /// The shortest line there is when nothing fits.
-pub(super) fn headline_that_fits(action: &str, payload: &Value, fits: impl Fn(&str) -> bool) -> String {
+pub(super) fn facts_line(action: &str, payload: &Value, fits: impl Fn(&str) -> bool) -> Title {
     let survey = Survey::of(payload);
-    let mut line = String::new();
+    let mut title = Title { pieces: Vec::new(), told: Vec::new() };
     for room in rooms(&survey) {
-        line = room.line(action, &survey);
-        if fits(&line) {
+        title = room.title(action, &survey);
+        if fits(&title.line()) {
             break;
         }
     }
-    line
-}
-
-/// Chooses the facts that fit the headline, most telling first.
-pub fn facts(action: &str, payload: &Value) -> Facts {
-    let mut survey = Survey::of(payload);
-    let count = rooms(&survey)
-        .into_iter()
-        .find(|room| room.line(action, &survey).chars().count() <= HEADLINE_CHARS)
-        .map_or(0, |room| room.facts);
-    survey.best.truncate(count);
-    Facts { untold: survey.seen - survey.best.len(), told: survey.best }
+    title
 }
 
 /// How much of everything a line tells.
@@ -95,7 +81,7 @@ struct Room {
 }
 
 /// From much to little: fewer facts first, then shorter values.
-fn rooms(survey: &Survey) -> Vec<Room> {
+fn rooms(survey: &Survey<'_>) -> Vec<Room> {
     let most = survey.best.len();
     let whole = (1..=most).rev().map(|facts| Room {
         facts,
@@ -121,93 +107,111 @@ fn rooms(survey: &Survey) -> Vec<Room> {
 }
 
 impl Room {
-    fn line(&self, action: &str, survey: &Survey) -> String {
-        self.worded(action, survey, unlinked)
-    }
-
-    fn worded(&self, action: &str, survey: &Survey, write: fn(&str) -> String) -> String {
-        let mut line = write(&elided(&plain(action), self.action_chars));
+    fn title(&self, action: &str, survey: &Survey<'_>) -> Title {
+        let mut title = Title {
+            pieces: vec![TitlePiece::Words(elided(&plain(action), self.action_chars))],
+            told: Vec::new(),
+        };
         let mut separator = ": ";
         for fact in survey.best.iter().take(self.facts) {
-            line.push_str(separator);
-            line.push_str(&write(&elided(&fact.name, self.name_chars)));
-            line.push(' ');
-            line.push_str(&write(&elided(&fact.value, self.value_chars)));
+            let name: Vec<String> = fact.keys.iter().map(|key| plain(key)).collect();
+            let name = elided(&name.join("/"), self.name_chars);
+            title.pieces.push(TitlePiece::Words(format!("{separator}{name} ")));
+            title.pieces.push(TitlePiece::Value(fact.worded(self.value_chars)));
+            title.told.push(FieldPath::of(&fact.keys));
             separator = ", ";
         }
         let untold = survey.seen - self.facts.min(survey.best.len());
         if survey.seen == 0 {
-            line.push_str(": no details");
+            title.pieces.push(TitlePiece::Words(": no details".to_owned()));
         } else if untold > 0 {
-            line.push_str(separator);
-            line.push_str(&more(untold));
+            title.pieces.push(TitlePiece::Words(format!("{separator}+{} more", grouped(untold))));
         }
-        line
+        title
     }
 }
 
-fn more(count: usize) -> String {
-    format!("+{} more", grouped(count))
+impl Fact<'_> {
+    fn worded(&self, most: usize) -> String {
+        let key = self.keys.last().copied().unwrap_or_default();
+        if let Some(code) = self.currency
+            && let Some(figures) = amount(key, self.value, code)
+        {
+            return format!("{figures} {code}");
+        }
+        let words = brief(key, self.value, most);
+        // Where a value could pass for the next fact, marks say how far it goes.
+        let is_text = self.value.is_string() || self.value.is_array();
+        let could_mislead = is_text && (words.contains(", ") || words.contains(": ") || words.contains('’'));
+        if could_mislead { format!("‘{}’", words.replace('’', "'")) } else { words }
+    }
 }
 
 /// The most telling facts of a payload, kept sorted while it is walked.
-struct Survey {
-    best: Vec<Fact>,
+struct Survey<'p> {
+    best: Vec<Fact<'p>>,
     seen: usize,
 }
 
-impl Survey {
-    fn of(payload: &Value) -> Self {
+impl<'p> Survey<'p> {
+    fn of(payload: &'p Value) -> Self {
         let mut survey = Self { best: Vec::new(), seen: 0 };
-        survey.walk(payload, &mut Vec::new());
+        survey.walk(payload, &mut Vec::new(), None);
         survey
     }
 
-    fn walk<'a>(&mut self, value: &'a Value, path: &mut Vec<&'a str>) {
+    fn walk(&mut self, value: &'p Value, path: &mut Vec<&'p str>, currency: Option<&'p str>) {
         match value {
             Value::Object(object) if !object.is_empty() && path.len() < WALKED_LEVELS => {
-                // Sorted here too: a map that keeps the sender's order must not change the words.
-                let mut fields: Vec<_> = object.iter().collect();
-                fields.sort_unstable_by_key(|&(key, _)| key);
-                for (key, value) in fields {
-                    path.push(key);
-                    self.walk(value, path);
-                    path.pop();
-                }
+                self.fields(object, path);
             }
             Value::Array(items)
                 if items.len() <= WALKED_ITEMS
                     && path.len() < WALKED_LEVELS
                     && items.iter().any(Value::is_object) =>
             {
-                for (item, position) in items.iter().zip(["1", "2", "3"]) {
+                for (item, position) in items.iter().zip(["0", "1", "2"]) {
                     path.push(position);
-                    self.walk(item, path);
+                    self.walk(item, path, None);
                     path.pop();
                 }
             }
             _ if path.is_empty() => {}
-            _ => self.note(value, path),
+            _ => self.note(value, path, currency),
         }
     }
 
-    fn note(&mut self, value: &Value, path: &[&str]) {
+    fn fields(&mut self, object: &'p Map<String, Value>, path: &mut Vec<&'p str>) {
+        let currency = currency_of(object);
+        // An amount says its currency itself; then the currency is no fact of its own.
+        let says_it = |(key, value): (&String, &Value)| {
+            currency.is_some_and(|(_, code)| is_amount(key) && amount(key, value, code).is_some())
+        };
+        let is_said = object.iter().any(says_it);
+        // Sorted here too: a map that keeps the sender's order must not change the words.
+        let mut fields: Vec<_> = object.iter().collect();
+        fields.sort_unstable_by_key(|&(key, _)| key);
+        for (key, value) in fields {
+            if is_said && is_currency(key) && currency.is_some_and(|(known, _)| known == key) {
+                continue;
+            }
+            let code = currency.map(|(_, code)| code).filter(|_| is_amount(key));
+            path.push(key);
+            self.walk(value, path, code);
+            path.pop();
+        }
+    }
+
+    fn note(&mut self, value: &'p Value, path: &[&'p str], currency: Option<&'p str>) {
         self.seen += 1;
         let rank = rank(path.last().copied().unwrap_or_default(), value);
-        let depth = path.len();
-        let is_better = self.best.len() < MOST_FACTS
-            || self.best.last().is_some_and(|worst| place(rank, depth) < place(worst.rank, worst.depth));
-        if !is_better {
-            return;
-        }
-        let name = path.iter().map(|key| spelled(key)).collect::<Vec<_>>().join("/");
-        let number = value.as_number().cloned();
-        let value = brief(value, weight_of_rank(rank));
-        let fact = Fact { name: elided(&name, NAME_CHARS), value, number, rank, depth };
-        let place_of = |fact: &Fact| (place(fact.rank, fact.depth), fact.name.clone());
+        let fact = Fact { keys: path.to_vec(), value, currency, rank };
+        let place_of = |fact: &Fact<'_>| (place(fact.rank, fact.keys.len()), fact.keys.join("/"));
         let at = self.best.partition_point(|other| place_of(other) <= place_of(&fact));
-        self.best.insert(at, fact);
-        self.best.truncate(MOST_FACTS);
+        if at < MOST_FACTS {
+            self.best.insert(at, fact);
+            self.best.truncate(MOST_FACTS);
+        }
     }
 }
 
@@ -217,193 +221,54 @@ fn place(rank: u8, depth: usize) -> (u8, usize, u8) {
 }
 
 /// An address with its lookalike characters named: a message has no room to warn beside it.
-fn unmasked(text: &str) -> String {
+pub(super) fn unmasked(text: &str) -> String {
     text.chars()
         .map(|character| if is_lookalike(character) { marked(character) } else { character.to_string() })
         .collect()
 }
 
-/// A value in few characters; a list or an object is counted.
-fn brief(value: &Value, weight: Weight) -> String {
-    match value {
-        Value::String(text) if weight == Weight::Address && !lookalikes(text).is_empty() => {
-            quoted(&unmasked(text))
-        }
-        Value::String(text) => worded(text),
-        Value::Array(items)
-            if items.iter().all(|item| !item.is_object() && !item.is_array()) && !items.is_empty() =>
-        {
-            let shown: Vec<_> =
-                items.iter().take(2).map(|item| elided(&brief(item, weight), VALUE_CHARS / 2)).collect();
-            let rest = items.len() - shown.len();
-            let rest = if rest == 0 { String::new() } else { format!(", {}", more(rest)) };
-            format!("[{}{rest}]", shown.join(", "))
-        }
-        Value::Array(items) if items.len() == 1 => "1 item".to_owned(),
-        Value::Array(items) => format!("{} items", grouped(items.len())),
-        Value::Object(fields) if fields.len() == 1 => "1 field".to_owned(),
-        Value::Object(fields) => format!("{} fields", grouped(fields.len())),
-        Value::Null | Value::Bool(_) | Value::Number(_) => canonical_text(value),
-    }
-}
-
-/// A plain word as it is; anything else quoted, so that its commas cannot pass for the gate's own.
-fn worded(text: &str) -> String {
-    let looks_like_another_type = matches!(text, "null" | "true" | "false") || text.parse::<f64>().is_ok();
-    if looks_like_another_type { quoted(text) } else { spelled(text) }
-}
-
-/// A key, or a word that cannot be taken for a number.
-fn spelled(text: &str) -> String {
-    let is_word = !text.is_empty()
-        && text.chars().all(|character| character.is_alphanumeric() || "@._+-/:#?=&%".contains(character));
-    if is_word { elided(&plain(text), VALUE_CHARS) } else { quoted(text) }
-}
-
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", elided(&plain(text).replace('"', "\\\""), VALUE_CHARS - 2))
-}
-
-/// The payload as indented plain lines for an email: capped, and saying what was left out.
-///
-/// Safe in a message: hidden characters are named and nothing becomes a link.
-pub fn payload_text(payload: &Value) -> String {
-    let mut lines = Lines { text: String::new(), left: MESSAGE_LINES, dropped: 0 };
-    lines.put(payload, Weight::Ordinary, 0);
-    if lines.dropped > 0 {
-        let rest = format!("({} more lines; the page shows everything)", grouped(lines.dropped));
-        lines.text.push_str(&rest);
-        lines.text.push('\n');
-    }
-    lines.text
-}
-
-struct Lines {
-    text: String,
-    left: usize,
-    dropped: usize,
-}
-
-impl Lines {
-    fn put(&mut self, value: &Value, weight: Weight, depth: usize) {
-        match value {
-            Value::Object(object) => {
-                for (key, value) in ordered(object) {
-                    self.field(&elided(&spelled(key), 80), value, weight_of_rank(rank(key, value)), depth);
-                }
-            }
-            Value::Array(items) => {
-                for (index, item) in items.iter().enumerate() {
-                    self.field(&format!("{}.", index + 1), item, weight, depth);
-                }
-            }
-            _ => self.line(depth, &leaf(value, weight)),
-        }
-    }
-
-    fn field(&mut self, name: &str, value: &Value, weight: Weight, depth: usize) {
-        let nests = match value {
-            Value::Object(fields) => !fields.is_empty(),
-            Value::Array(items) => !items.is_empty(),
-            _ => false,
-        };
-        let colon = if name.ends_with('.') { "" } else { ":" };
-        if nests && depth < WALKED_LEVELS {
-            self.line(depth, &format!("{name}{colon}"));
-            self.put(value, weight, depth + 1);
-        } else {
-            self.line(depth, &format!("{name}{colon} {}", leaf(value, weight)));
-        }
-    }
-
-    fn line(&mut self, depth: usize, line: &str) {
-        if self.left == 0 || self.text.len() > MESSAGE_CHARS {
-            self.dropped += 1;
-            return;
-        }
-        self.left -= 1;
-        self.text.push_str(&"  ".repeat(depth));
-        self.text.push_str(&unlinked(line));
-        self.text.push('\n');
-    }
-}
-
-fn leaf(value: &Value, weight: Weight) -> String {
-    let text = match value {
-        Value::String(text) if text.is_empty() => return "(empty text)".to_owned(),
-        Value::String(text) if weight == Weight::Address && !lookalikes(text).is_empty() => {
-            plain(&unmasked(text))
-        }
-        Value::String(text) => plain(text),
-        other => plain(&canonical_text(other)),
-    };
-    let length = text.chars().count();
-    if length <= MESSAGE_VALUE_CHARS {
-        return text;
-    }
-    let head: String = text.chars().take(MESSAGE_VALUE_CHARS / 2).collect();
-    let tail: String = text.chars().skip(length - MESSAGE_VALUE_CHARS / 4).collect();
-    let hidden = length - MESSAGE_VALUE_CHARS / 2 - MESSAGE_VALUE_CHARS / 4;
-    format!("{head} (... {} characters not shown ...) {tail}", grouped(hidden))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
 
-    #[test]
-    fn a_payment_reads_as_one_line() {
-        let payload = json!({"to": "acme@example.com", "currency": "EUR", "amount": 5000});
-        assert_eq!(
-            headline("payment.send", &payload),
-            "payment.send: amount 5000, currency EUR, to acme@example[.]com"
-        );
+    use super::super::title::TITLE_CHARS;
+    use super::*;
+
+    fn headline(action: &str, payload: &Value) -> String {
+        facts_line(action, payload, |line| line.chars().count() <= TITLE_CHARS).line()
     }
 
     #[test]
-    fn on_a_page_addresses_stay_as_they_are() {
-        let payload = json!({"to": "acme@example.com", "site": "www.evil.com\u{202e}"});
-        assert_eq!(
-            headline_on_page("deploy.run", &payload),
-            "deploy.run: to acme@example.com, site \"www.evil.com<U+202E>\""
-        );
-        assert_eq!(
-            headline("deploy.run", &payload),
-            "deploy[.]run: to acme@example[.]com, site \"www[.]evil[.]com<U+202E>\""
-        );
-    }
-
-    #[test]
-    fn headlines_follow_the_payload() {
+    fn a_line_of_facts_follows_the_payload() {
         for (payload, expected) in [
             (json!({}), "x.y: no details"),
             (
-                json!({"transfer": {"amount": 5, "to": "a@b.example"}}),
-                "x.y: transfer/amount 5, transfer/to a@b[.]example",
+                json!({"transfer": {"amount": 5, "currency": "EUR", "to": "a@b.example"}}),
+                "x.y: transfer/amount 5.00 EUR, transfer/to a@b[.]example",
             ),
-            (json!({"items": [1, 2, 3]}), "x.y: items [1, 2, +1 more]"),
+            (json!({"items": [1, 2, 3, 4]}), "x.y: items ‘1, 2 and 2 more’"),
             (json!({"items": [{}, {}, {}, {}]}), "x.y: items 4 items"),
-            (json!({"payments": [{"amount": 9}]}), "x.y: payments/1/amount 9"),
-            (json!({"note": "pay 5, to bob"}), "x.y: note \"pay 5, to bob\""),
-            (json!({"note": "say \"hi\""}), "x.y: note \"say \\\"hi\\\"\""),
-            (json!({"amount": "5"}), "x.y: amount \"5\""),
-            (json!({"amount": 5.5, "ok": true, "gone": null}), "x.y: amount 5.5, gone null, ok true"),
+            (json!({"payments": [{"amount": 9}]}), "x.y: payments/0/amount 9"),
+            (json!({"note": "pay 5, to bob"}), "x.y: note ‘pay 5, to bob’"),
+            (json!({"note": "pay 5’, to bob"}), "x.y: note ‘pay 5', to bob’"),
+            (json!({"note": "say \"hi\""}), "x.y: note say \"hi\""),
+            (json!({"amount": "5"}), "x.y: amount 5"),
+            (json!({"amount": 5.5, "ok": true, "gone": null}), "x.y: amount 5.5, gone (none), ok yes"),
             (json!({"url": "https://a.example/x"}), "x.y: url https[:]//a[.]example/x"),
             (json!({"to": "evil.com?x@y"}), "x.y: to evil[.]com?x@y"),
-            (json!({"to": "+19005550100"}), "x.y: to \"+1900[5550]100\""),
+            (json!({"to": "+19005550100"}), "x.y: to +1900[5550]100"),
             (json!({"evil.com": "label.pdf"}), "x.y: evil[.]com label.pdf"),
-            (json!({"rate": 1e-6, "amount": 1e20}), "x.y: amount 100000000000000000000, rate 0.000001"),
-            (json!({"to": "a\u{202e}b"}), "x.y: to \"a<U+202E>b\""),
-            (json!({"to": "\u{430}cme@example.com"}), "x.y: to \"<U+0430>cme@example[.]com\""),
-            (json!({"to": ["\u{430}@b.example"]}), "x.y: to [\"<U+0430>@b[.]example\"]"),
+            (json!({"rate": 1e-6, "amount": 123_456}), "x.y: amount 123,456, rate 0.000001"),
+            (json!({"to": "a\u{202e}b"}), "x.y: to a<U+202E>b"),
+            (json!({"to": "\u{430}cme@example.com"}), "x.y: to <U+0430>cme@example[.]com"),
+            (json!({"to": ["\u{430}@b.example"]}), "x.y: to <U+0430>@b[.]example"),
         ] {
             assert_eq!(headline("x.y", &payload), expected);
         }
     }
 
     #[test]
-    fn a_headline_has_at_most_140_characters_and_says_what_it_leaves_out() {
+    fn a_line_has_at_most_140_characters_and_says_what_it_leaves_out() {
         let padded = json!({
             "a": "x".repeat(60_000), "b": "\u{200b}\u{200c}".repeat(900), "amount": 7,
             "k".repeat(500): 1, "c": ["y".repeat(900), "z".repeat(900)], "deep": {"to": "q".repeat(900)},
@@ -422,7 +287,7 @@ mod tests {
 
     #[test]
     fn the_first_fact_is_always_told() {
-        let mut payload: serde_json::Map<_, _> = (0..9000).map(|n| (format!("{n}"), json!(n))).collect();
+        let mut payload: Map<_, _> = (0..9000).map(|n| (format!("{n}"), json!(n))).collect();
         payload.insert(format!("amount.{}", "a.bc".repeat(20)), json!("d.ef".repeat(100)));
         let line = headline(&"long.action.".repeat(20), &Value::Object(payload));
         assert!(line.contains(": amount") && line.ends_with(", +9,000 more"), "{line}");
@@ -430,28 +295,20 @@ mod tests {
     }
 
     #[test]
-    fn the_headline_does_not_depend_on_key_order() {
+    fn the_line_does_not_depend_on_key_order() {
         let one: Value = serde_json::from_str(r#"{"b":1,"a":2,"to":"x"}"#).unwrap();
         let other: Value = serde_json::from_str(r#"{"to":"x","a":2,"b":1}"#).unwrap();
         assert_eq!(headline("x", &one), headline("x", &other));
     }
 
     #[test]
-    fn a_message_lists_the_payload_line_by_line() {
+    fn the_facts_beside_a_title_are_those_that_it_does_not_tell() {
         let payload = json!({
-            "amount": 5, "to": ["a@b.example", "\u{430}@d.example"], "meta": {"note": "x\ny", "link": "http://e.example"}, "no": "", "e": {},
+            "amount": 5, "currency": "EUR", "to": "ACME", "iban": "DE89370400440532013000", "invoice": "INV-7",
+            "body": "Dear all", "lines": [{}, {}, {}, {}], "zeta": 1,
         });
-        let expected = "amount: 5\nto:\n  1. a@b[.]example\n  2. <U+0430>@d[.]example\ne: {}\nmeta:\n  link: http[:]//e[.]example\n  note: x / y\nno: (empty text)\n";
-        assert_eq!(payload_text(&payload), expected);
-    }
-
-    #[test]
-    fn a_huge_payload_makes_a_short_message() {
-        let many: serde_json::Map<_, _> =
-            (0..5000).map(|n| (format!("k{n:04}"), json!("v".repeat(500)))).collect();
-        let text = payload_text(&Value::Object(many));
-        assert!(text.len() < 4000, "{}", text.len());
-        assert!(text.ends_with(" more lines; the page shows everything)\n"));
-        assert!(text.contains("(... 380 characters not shown ...)"));
+        let told = [FieldPath::parse("payload.amount").unwrap(), FieldPath::parse("payload.to").unwrap()];
+        let facts: Vec<_> = top_facts(&payload, &told, 3).iter().map(ToString::to_string).collect();
+        assert_eq!(facts, ["payload.iban", "payload.invoice", "payload.zeta"]);
     }
 }

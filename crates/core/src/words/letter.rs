@@ -1,10 +1,10 @@
 //! A mail to a reviewer: its subject, and the same words as plain text and as HTML with one button.
 
-use super::headline::{headline, payload_text};
 use super::links::{Linker, broken};
-use super::text::{plain, unlinked};
+use super::listing::payload_text;
+use super::text::unlinked;
 use super::when::deadline;
-use super::{LetterFacts, May};
+use super::{LetterFacts, May, Title};
 
 /// A message to a reviewer, ready for a mail program. Nothing but the reviewer's own link is a link in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +34,7 @@ pub fn letter(facts: &LetterFacts<'_>) -> Letter {
 struct Sentences<'a> {
     url: &'a str,
     may: May,
-    headline: String,
-    greeting: String,
+    title: String,
     /// Who asks for what, and what is to be done about it.
     opening: String,
     details: String,
@@ -49,10 +48,11 @@ impl<'a> Sentences<'a> {
     fn of(facts: &LetterFacts<'a>) -> Self {
         let client = unlinked(facts.client);
         let action = unlinked(facts.action);
+        let reviewer = unlinked(facts.reviewer);
         let opening = match facts.may {
-            May::Decide => format!("{client} asks for your approval of {action}."),
+            May::Decide => format!("{reviewer}, {client} asks for your approval of {action}."),
             May::RejectOnly => format!(
-                "{client} asks for approval of {action}. You own {client}, so you cannot approve this; somebody else \
+                "{reviewer}, {client} asks for approval of {action}. You own {client}, so you cannot approve this; somebody else \
                  has to. You can reject it."
             ),
         };
@@ -61,8 +61,7 @@ impl<'a> Sentences<'a> {
         Self {
             url: facts.url,
             may: facts.may,
-            headline: headline(facts.action, facts.payload),
-            greeting: format!("Hello {},", plain(facts.reviewer)),
+            title: Title::of(facts.title, facts.action, facts.payload).line(),
             opening,
             details: payload_text(facts.payload).trim_end().to_owned(),
             until: deadline(facts.closes_at, facts.now, facts.zone),
@@ -78,8 +77,8 @@ impl<'a> Sentences<'a> {
 
     fn subject(&self) -> String {
         match self.may {
-            May::Decide => format!("Approve? {}", self.headline),
-            May::RejectOnly => format!("Reject? {}", self.headline),
+            May::Decide => format!("Approve? {}", self.title),
+            May::RejectOnly => format!("Reject? {}", self.title),
         }
     }
 
@@ -104,7 +103,7 @@ impl<'a> Sentences<'a> {
     fn text(&self) -> String {
         format!(
             "{}\n\n{}\n\n{}\n\n{}, by {}:\n{}\n\n{}\n\nIn {}’s own words (not checked):\n> {}\n\n{}\n",
-            self.greeting,
+            self.title,
             self.opening,
             self.details,
             self.invitation(),
@@ -125,9 +124,8 @@ impl<'a> Sentences<'a> {
 
     /// Tables and inline styles: what mail programs draw alike.
     fn html(&self) -> String {
-        let [headline, greeting, opening, details, until, url, client, agents_words, small_print] = [
-            &self.headline,
-            &self.greeting,
+        let [headline, opening, details, until, url, client, agents_words, small_print] = [
+            &self.title,
             &self.opening,
             &self.details,
             &self.until,
@@ -146,9 +144,8 @@ impl<'a> Sentences<'a> {
              <body style=\"margin:0;padding:24px 12px;font:16px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,sans-serif\">\n\
              <table role=\"presentation\" width=\"100%\" cellspacing=\"0\" cellpadding=\"0\" border=\"0\" \
              style=\"max-width:600px;margin:0 auto\"><tr><td>\n\
-             <p style=\"margin:0 0 12px\">{greeting}</p>\n\
+             <h1 style=\"margin:0 0 12px;font-size:24px;line-height:1.25\">{headline}</h1>\n\
              <p style=\"margin:0 0 12px\">{opening}</p>\n\
-             <h1 style=\"margin:0 0 12px;font-size:20px;line-height:1.3\">{headline}</h1>\n\
              <pre style=\"margin:0 0 20px;padding:12px;border:1px solid #b9b5ab;border-radius:8px;white-space:pre-wrap;\
              overflow-wrap:anywhere;font:14px/1.5 ui-monospace,Menlo,Consolas,monospace\">{details}</pre>\n\
              <p style=\"margin:0 0 8px\"><a href=\"{url}\" style=\"display:inline-block;padding:14px 28px;border-radius:10px;\
@@ -197,7 +194,7 @@ mod tests {
             ..facts(&payload)
         });
         let expected = format!(
-            "Hello Bob,\n\nn8n asks for your approval of payment.send.\n\namount: 5000\ncurrency: EUR\n\
+            "Pay 5,000.00 EUR to acme@example[.]com\n\nBob, n8n asks for your approval of payment.send.\n\namount: 5,000.00 EUR\n\
              to: acme@example[.]com\nlines:\n  1.\n    price: 1\n\n\
              Approve or reject it here, by 00:10 UTC today (in 10 minutes):\n{URL}\n\n\
              This link is for you only. Please do not forward it. Opening it does not decide anything.\n\n\
@@ -205,10 +202,7 @@ mod tests {
              Rule: payments. Digest of what is asked: aefa 05fa 18f3.\n"
         );
         assert_eq!(letter.text, expected.replace("evil.example", "evil[.]example"));
-        assert_eq!(
-            letter.subject,
-            "Approve? payment.send: amount 5000, currency EUR, lines/1/price 1, to acme@example[.]com"
-        );
+        assert_eq!(letter.subject, "Approve? Pay 5,000.00 EUR to acme@example[.]com");
     }
 
     #[test]
@@ -234,7 +228,7 @@ mod tests {
     fn the_owner_of_the_client_reads_that_only_no_is_theirs_to_say() {
         let payload = json!({"amount": 5});
         let letter = letter(&LetterFacts { may: May::RejectOnly, ..facts(&payload) });
-        assert_eq!(letter.subject, "Reject? payment.send: amount 5");
+        assert_eq!(letter.subject, "Reject? Pay 5");
         for words in [&letter.text, &letter.html] {
             assert!(
                 words.contains("You own n8n, so you cannot approve this; somebody else has to."),
@@ -271,11 +265,11 @@ mod tests {
 
     #[test]
     fn a_harmless_name_of_an_action_stays_as_it_is() {
-        let payload = json!({"file": "label.pdf", "version": "1.4.2"});
+        let payload = json!({"invoice": "label.pdf", "version": "1.4.2"});
         let letter = letter(&LetterFacts { action: "invoice.pay", ..facts(&payload) });
-        assert_eq!(letter.subject, "Approve? invoice.pay: file label.pdf, version 1.4.2");
+        assert_eq!(letter.subject, "Approve? Pay invoice label.pdf");
         assert!(
-            letter.text.contains("approval of invoice.pay.") && letter.text.contains("file: label.pdf\n")
+            letter.text.contains("approval of invoice.pay.") && letter.text.contains("invoice: label.pdf\n")
         );
     }
 }

@@ -4,19 +4,30 @@
 
 pub mod characters;
 pub mod fields;
-pub mod headline;
+mod headline;
 mod letter;
 mod links;
+mod listing;
+pub mod mask;
+pub mod money;
+mod path;
+mod phrase;
 mod sms;
+mod template;
 pub mod text;
+pub mod title;
 mod when;
 
 use serde_json::Value;
 
-pub use headline::{headline, headline_on_page, payload_text};
+pub use headline::top_facts;
 pub use letter::{Letter, letter};
+pub use listing::{TEXT_CHARS, payload_text};
+pub use path::{FieldPath, PathFault};
 pub use sms::sms;
+pub use template::{TemplateFault, TitleTemplate};
 pub use text::{escaped_json, unlinked, unlinked_in_chat};
+pub use title::{Title, TitlePiece};
 pub use when::{Zone, deadline};
 
 use crate::Timestamp;
@@ -41,8 +52,10 @@ pub struct LetterFacts<'a> {
     pub client: &'a str,
     /// What for.
     pub action: &'a str,
-    /// What exactly.
+    /// What exactly: what people may see of it.
     pub payload: &'a Value,
+    /// The rule's title, if it has one.
+    pub title: Option<&'a TitleTemplate>,
     /// The agent's own words.
     pub agents_words: &'a str,
     /// The rule that asks.
@@ -73,6 +86,7 @@ mod tests {
             client: "n8n",
             action: "payment.send",
             payload,
+            title: None,
             agents_words: "Pay the October invoice",
             rule: Some("payments"),
             now: Timestamp::from_millis(1_795_392_000_007),

@@ -1,8 +1,9 @@
-//! A text message: the link first and whole, then as many words as the segments hold.
+//! A text message: the title, who asks, and the link, whole and on a line of its own.
+//!
+//! Nothing before the link can become one, so it stays the only link of the text.
 
-use super::headline::headline_that_fits;
 use super::text::{elided, unlinked};
-use super::{LetterFacts, May};
+use super::{LetterFacts, May, Title};
 
 /// Septets of one text in the GSM alphabet, and of each part of a longer one (3GPP TS 23.038 and 23.040).
 const GSM_SINGLE: usize = 160;
@@ -19,26 +20,39 @@ const GSM: &str = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !
 /// Its extension table, two septets each.
 const GSM_EXTENSION: &str = "^{}\\[~]|€";
 
-/// The words of a text: the reviewer's link, then who asks for what.
+/// The words of a text: what will be done, who asks, and the reviewer's link.
 ///
 /// One segment where the GSM alphabet is enough; two, in UCS-2, where it is not. The link is never cut.
 pub fn sms(facts: &LetterFacts<'_>) -> String {
     let purpose = match facts.may {
-        May::Decide => "asks",
-        May::RejectOnly => "asks (you can only reject)",
+        May::Decide => "asks:",
+        May::RejectOnly => "asks (you can only reject):",
     };
     let client = unlinked(&elided(facts.client, 24));
-    let with = |headline: &str| format!("{}\n{client} {purpose}: {headline}", facts.url);
+    let with = |title: &str| format!("{title}\n{client} {purpose}\n{}", facts.url);
     // Whether the words need UCS-2 shows only when they are chosen; fewer words may need it less.
-    let headline = headline_that_fits(facts.action, facts.payload, |headline| {
-        let text = with(headline);
-        let (units, room) = match septets(&text) {
-            Some(septets) => (septets, capacity(facts.url, GSM_SINGLE, GSM_PART, 1)),
-            None => (text.encode_utf16().count(), capacity(facts.url, UCS2_SINGLE, UCS2_PART, 2)),
-        };
-        units <= room
-    });
-    with(&headline)
+    let title = Title::that_fits(facts.title, facts.action, facts.payload, |title| fits(facts, &with(title)));
+    let line = title.line();
+    let whole = with(&line);
+    if fits(facts, &whole) {
+        return whole;
+    }
+    // A rule's own words can be longer than a text: what is left out then is their middle.
+    let longest = line.chars().count();
+    (0..longest)
+        .rev()
+        .map(|most| with(&elided(&line, most)))
+        .find(|text| fits(facts, text))
+        .unwrap_or_else(|| with(""))
+}
+
+/// Whether a text is no longer than it may be.
+fn fits(facts: &LetterFacts<'_>, text: &str) -> bool {
+    let (units, room) = match septets(text) {
+        Some(septets) => (septets, capacity(facts.url, GSM_SINGLE, GSM_PART, 1)),
+        None => (text.encode_utf16().count(), capacity(facts.url, UCS2_SINGLE, UCS2_PART, 2)),
+    };
+    units <= room
 }
 
 /// How many septets a text takes, if the GSM alphabet has all its characters.
@@ -75,12 +89,9 @@ mod tests {
     }
 
     #[test]
-    fn a_text_in_the_gsm_alphabet_is_one_segment_with_the_whole_link_first() {
+    fn a_text_in_the_gsm_alphabet_is_one_segment_with_the_title_first_and_the_whole_link() {
         let text = text_of(&json!({"amount": 5000, "currency": "EUR", "to": "Müller & Söhne"}), SHORT_URL);
-        assert_eq!(
-            text,
-            format!("{SHORT_URL}\nn8n asks: payment.send: amount 5000, currency EUR, to \"Müller & Söhne\"")
-        );
+        assert_eq!(text, format!("Pay 5,000.00 EUR to Müller & Söhne\nn8n asks:\n{SHORT_URL}"));
         assert!(septets(&text).unwrap() <= 160);
     }
 
@@ -94,9 +105,10 @@ mod tests {
             for value in
                 ["x".repeat(900), "a.co ".repeat(50), "€{}[]~^|".repeat(40), "“ő” 発注 🎉".repeat(40)]
             {
-                let text = text_of(&json!({"amount": 5000, "to": value, "note": value, "iban": value}), url);
-                assert!(text.starts_with(&format!("{url}\nn8n asks: payment.send: ")), "{text}");
-                assert!(text.contains("amount 5000"), "{text}");
+                let text =
+                    text_of(&json!({"amount": 5000, "currency": "EUR", "to": value, "note": value}), url);
+                assert!(text.ends_with(&format!("\nn8n asks:\n{url}")), "{text}");
+                assert!(text.starts_with("Pay 5,000.00 EUR to "), "{text}");
                 assert!(!text.contains('?'), "{text}");
                 let (units, most) = match septets(&text) {
                     Some(septets) => (septets, if url.len() <= 120 { 160 } else { 306 }),
@@ -127,7 +139,7 @@ mod tests {
     fn a_payload_puts_no_link_into_a_text() {
         for value in ["evil.com?x@y", "1.2.3.4/r/abc", "tel:+19005550100", "mailto:a@evil.com"] {
             let text = text_of(&json!({"to": value}), SHORT_URL);
-            assert!(text.starts_with(SHORT_URL) && !text.contains(value), "{text}");
+            assert!(text.ends_with(&format!("\n{SHORT_URL}")) && !text.contains(value), "{text}");
         }
     }
 
@@ -135,6 +147,6 @@ mod tests {
     fn the_owner_reads_that_only_no_is_theirs_to_say() {
         let payload = json!({"to": "x"});
         let text = sms(&LetterFacts { may: May::RejectOnly, ..facts(&payload) });
-        assert!(text.contains("n8n asks (you can only reject): payment.send"), "{text}");
+        assert!(text.contains("\nn8n asks (you can only reject):\n"), "{text}");
     }
 }

@@ -5,6 +5,7 @@
 mod alerts;
 mod asking;
 mod away;
+mod changing;
 mod deadlines;
 mod deciding;
 mod inbox;
@@ -68,6 +69,9 @@ roles = ["finance"]
 [[reviewers]]
 id = "dave"
 roles = ["chief"]
+[[reviewers]]
+id = "erin"
+roles = ["second"]
 [[rules]]
 name = "free"
 when = 'action == "free"'
@@ -81,6 +85,19 @@ stages = [{ ask = ["finance", "chief"], within = "10m" }]
 name = "chief"
 when = 'action == "chief"'
 stages = [{ ask = ["chief"], within = "10m" }]
+[[rules]]
+name = "large"
+when = 'action == "transfer" && payload.amount > 10000'
+stages = [{ ask = ["chief"], within = "10m" }]
+[[rules]]
+name = "transfers"
+when = 'action == "transfer"'
+title = "Transfer {payload.amount} {payload.currency} to {payload.to}"
+mask = ["payload.headers.authorization"]
+editable = ["payload.amount", "payload.note", "payload.urgent"]
+confirm = true
+approvals = 2
+stages = [{ ask = ["finance", "second"], within = "10m" }]
 [[rules]]
 name = "queue"
 when = 'action == "queue"'

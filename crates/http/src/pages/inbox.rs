@@ -4,13 +4,13 @@
 //! ask the very same are one row, and deciding them together is asked once more.
 
 use super::layout::{Script, Shell, Sign, framed, moment_near, span};
-use super::payload::rows;
-use super::text::{LineEnds, hides_something, line, passage, revealed};
+use super::payload::rows_beside;
+use super::text::{LineEnds, hides_something, line, passage, revealed, titled};
 use super::{Choice, Inbox, InboxGroup, InboxRequest, LateRow, May, Said};
 use maud::{Markup, html};
 use placet_core::payload::canonical_text;
 use placet_core::request::Status;
-use placet_core::words::headline::facts;
+use placet_core::words::FieldPath;
 use serde_json::Value;
 
 /// A payload whose canonical text is longer, in bytes, is decided on its own page: a row would hide its end.
@@ -72,10 +72,10 @@ pub fn confirm_together(view: &Inbox, group: &InboxGroup, choice: Choice, reason
         article.card {
             h1 tabindex="-1" { (verb) " " (count) " requests that ask the same?" }
             p.eyebrow { (line(&group.first.client)) " asks" }
-            p.lead translate="no" { (revealed(&group.first.headline, LineEnds::Theirs)) }
+            p.title translate="no" { (titled(&group.first.title)) }
             p { "Each is recorded on its own. This happens " (count) " times:" }
             ol.alike { @for request in &group.all { li { (of_one(request, view.now_ms)) } } }
-            details { summary { "What will be done, in full" } div.payload translate="no" { (rows(&group.first.payload)) } }
+            details { summary { "What will be done, in full" } div.payload translate="no" { (rows_beside(&group.first.payload, None)) } }
             form method="post" action=(view.action) {
                 @for request in &group.all { input type="hidden" name="row" value=(row_value(request)); }
                 input type="hidden" name="confirmed" value="yes";
@@ -120,16 +120,16 @@ fn entry(view: &Inbox, group: &InboxGroup) -> Markup {
         li #(id).card.row-of data-v=(state_of(group)) data-deadline=(first.stage_deadline_ms) tabindex="-1" aria-labelledby=(title) {
             p.eyebrow {
                 @if first.urgent { strong.urgent { "Urgent" } " " }
-                (line(&first.client)) " asks"
+                (line(&first.client)) " asks: " (line(&first.action))
                 @if count > 1 { " " b { (count) " times the same" } }
             }
-            a #(title).action href=(first.url) translate="no" { (revealed(&first.headline, LineEnds::Theirs)) }
+            a #(title).action href=(first.url) translate="no" { (titled(&first.title)) }
             p.when { (waits(first, view.now_ms)) }
             @if first.voted.is_some() {
                 (more(first, &group.all, view.now_ms, &html! {}))
             } @else if !fits {
                 (more(first, &group.all, view.now_ms, &html! {}))
-                p.hint { "This is long: it is decided on its own page." }
+                p.hint { @if first.needs_page { "This is decided on its own page." } @else { "This is long: it is decided on its own page." } }
                 div.buttons { a.button.open href=(first.url) { "Look at it" } }
             } @else if told_whole {
                 (form(view, group))
@@ -176,7 +176,7 @@ fn more(first: &InboxRequest, all: &[InboxRequest], now_ms: i64, form: &Markup) 
         details.more {
             summary { @if form.0.is_empty() { "Details" } @else { "Look and decide" } }
             @if fits {
-                div.payload translate="no" { (rows(&first.payload)) }
+                div.payload translate="no" { (rows_beside(&first.payload, None)) }
                 @if hides_something(&first.payload.to_string()) {
                     p.hint { "Boxes such as " mark { "U+202E" } " stand for hidden characters that are in the text." }
                 }
@@ -246,19 +246,20 @@ fn row_value(request: &InboxRequest) -> String {
 fn is_told_whole(request: &InboxRequest) -> bool {
     let is_short = |text: &str, most: usize| text.chars().nth(most).is_none();
     let Value::Object(fields) = &request.payload else { return false };
-    facts(&request.action, &request.payload).untold == 0
-        && fields.iter().all(|(key, value)| {
-            is_short(key, SHORT_NAME)
-                && match value {
-                    Value::String(text) => is_short(text, SHORT_VALUE),
-                    Value::Null | Value::Bool(_) | Value::Number(_) => true,
-                    Value::Array(_) | Value::Object(_) => false,
-                }
-        })
+    let told = |key: &str| request.title.told.contains(&FieldPath::from_keys(&[key.to_owned()]));
+    fields.iter().all(|(key, value)| {
+        told(key)
+            && is_short(key, SHORT_NAME)
+            && match value {
+                Value::String(text) => is_short(text, SHORT_VALUE),
+                Value::Null | Value::Bool(_) | Value::Number(_) => true,
+                Value::Array(_) | Value::Object(_) => false,
+            }
+    })
 }
 
 fn fits_a_row(request: &InboxRequest) -> bool {
-    canonical_text(&request.payload).len() <= WHOLE_IN_A_ROW
+    !request.needs_page && canonical_text(&request.payload).len() <= WHOLE_IN_A_ROW
 }
 
 fn said(view: &Inbox) -> Markup {
@@ -445,8 +446,10 @@ fn outcome(status: Status) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use placet_core::words::Title;
     use serde_json::json;
+
+    use super::*;
 
     fn request(id: &str, payload: Value) -> InboxRequest {
         InboxRequest {
@@ -456,7 +459,9 @@ mod tests {
             request_id: format!("run-{id}"),
             action: "payment.send".to_owned(),
             summary: "pay <b>it</b>".to_owned(),
-            headline: placet_core::words::headline_on_page("payment.send", &payload),
+            title: Title::of(None, "payment.send", &payload),
+            headline: Title::of(None, "payment.send", &payload).on_page(),
+            needs_page: false,
             payload,
             urgent: false,
             link: format!("link{id}"),
@@ -509,8 +514,8 @@ mod tests {
             page.contains("1 request waits for you.") && page.contains("<title>(1) Inbox – Placet</title>")
         );
         assert!(
-            page.contains("amount 5, to ")
-                && page.contains("&lt;b&gt;")
+            page.contains("Pay <b class=\"atom\"><bdi>5</bdi></b> to ")
+                && page.contains("&lt;b&gt;&lt;U+202E&gt;")
                 && page.contains("<mark>U+202E</mark>")
         );
         assert!(page.contains("9 min left</b> (by ") && page.contains("asked 1 min ago, 1 of 2 approvals"));

@@ -18,6 +18,7 @@ pub use review::review;
 
 use maud::{Markup, html};
 use placet_core::request::Status;
+use placet_core::words::Title;
 use serde_json::Value;
 
 /// One reviewer's view of one request.
@@ -30,6 +31,8 @@ pub struct Review {
     pub action: String,
     /// The agent's own words. Untrusted: quoted, and marked as the agent's.
     pub summary: String,
+    /// What will be done, in the gate's own words.
+    pub title: Title,
     /// What is hashed and approved. Untrusted, shown in full.
     pub payload: Value,
     /// Lower-case hex.
@@ -42,6 +45,14 @@ pub struct Review {
     pub created_at_ms: i64,
     /// How many distinct approvals the rule wants.
     pub approvals_needed: u32,
+    /// How many of the approvals count by now.
+    pub approvals: u32,
+    /// Whether parts of the payload, or of the agent's words, are masked.
+    pub hides_secrets: bool,
+    /// What else an approval must bring.
+    pub wants: Wants,
+    /// What a reviewer has changed of what was asked, or is about to.
+    pub changes: Vec<ChangeLine>,
     /// Who has voted, in order; the reader's own vote too.
     pub votes: Vec<VoteLine>,
     /// What this reviewer may do now, or how it ended.
@@ -61,6 +72,41 @@ pub enum Flagging {
     },
     /// Somebody has said so.
     Flagged,
+}
+
+/// What an approval must bring beside the word.
+#[derive(Default)]
+pub struct Wants {
+    /// The last four characters of the digest, typed.
+    pub confirm: bool,
+    /// The fields that the reader may change, as they stand.
+    pub editable: Vec<EditableField>,
+    /// What was typed into them a moment ago: sent again with the approval.
+    pub edits: Vec<(String, String)>,
+    /// Whether the digest of what is shown is sent with the approval.
+    pub names_digest: bool,
+}
+
+/// A field that the reader may change.
+pub struct EditableField {
+    /// Its path, as the form names it.
+    pub path: String,
+    /// Its last key.
+    pub key: String,
+    /// What it holds: a text, a number, yes or no.
+    pub value: Value,
+}
+
+/// A field that differs from what was asked.
+pub struct ChangeLine {
+    /// Its last key.
+    pub key: String,
+    /// What was asked, as people read it.
+    pub from: String,
+    /// What it is now.
+    pub to: String,
+    /// Who changed it; none where the reader is about to.
+    pub by: Option<String>,
 }
 
 /// One vote as the page lists it.
@@ -129,6 +175,19 @@ pub enum ReviewState {
         stage_deadline_ms: i64,
         /// The recorded vote.
         choice: Choice,
+        /// What waits for the reader next, if anything does.
+        next: Option<Next>,
+    },
+    /// The reader does not decide now; nothing was recorded.
+    Later {
+        /// The server's time.
+        now_ms: i64,
+        /// Until when this reviewer's answer counts.
+        stage_deadline_ms: i64,
+        /// The reader's own link to it.
+        url: String,
+        /// What waits for the reader next, if anything does.
+        next: Option<Next>,
     },
     /// The reader's time has passed and somebody else is asked.
     MovedOn {
@@ -147,9 +206,24 @@ pub enum ReviewState {
         reason: Option<String>,
         /// What the reader pressed a moment ago and thereby ended it with.
         just_now: Option<Choice>,
+        /// What waits for the reader next, if anything does.
+        next: Option<Next>,
         /// What the reader pressed after it had ended.
         late: Option<Choice>,
     },
+}
+
+/// Another request that waits for the reader.
+#[derive(Clone)]
+pub struct Next {
+    /// What will be done.
+    pub title: Title,
+    /// The client that asks.
+    pub client: String,
+    /// The reader's own link to it.
+    pub url: String,
+    /// Until when the reader's answer counts.
+    pub stage_deadline_ms: i64,
 }
 
 /// Everything that waits for one reviewer.
@@ -224,8 +298,12 @@ pub struct InboxRequest {
     pub summary: String,
     /// What is approved. Untrusted.
     pub payload: Value,
-    /// The gate's own line for the payload.
+    /// What will be done, in the gate's own words.
+    pub title: Title,
+    /// The same as one line of text.
     pub headline: String,
+    /// Whether an approval needs more than a press: it is decided on its own page.
+    pub needs_page: bool,
     /// Whether its rule says that it is urgent.
     pub urgent: bool,
     /// The reviewer's own link to the request: its text.

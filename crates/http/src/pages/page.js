@@ -2,13 +2,14 @@
 (() => {
   // A page from the back button's memory shows an old state.
   addEventListener('pageshow', (event) => { if (event.persisted) location.reload(); });
-  const form = document.querySelector('form');
-  if (!form) return;
+  const bar = document.querySelector('.bar');
+  if (!bar) return;
   const left = document.getElementById('left');
   const said = document.getElementById('said');
-  const buttons = form.querySelectorAll('button');
-  const deadline = Number(form.dataset.deadline);
-  const skew = Number(form.dataset.now) - Date.now();
+  const sheet = bar.querySelector('.sheet');
+  const opener = sheet.querySelector('summary');
+  const deadline = Number(bar.dataset.deadline);
+  const skew = Number(bar.dataset.now) - Date.now();
   const two = (n) => String(n).padStart(2, '0');
   const words = (s) => {
     if (s >= 172800) return `${Math.floor(s / 86400)} days`;
@@ -20,8 +21,10 @@
     const ms = deadline - Date.now() - skew;
     if (ms <= 0) {
       left.textContent = '';
-      form.dataset.over = '';
-      buttons.forEach((button) => { button.disabled = true; });
+      bar.dataset.over = '';
+      sheet.open = false;
+      opener.setAttribute('aria-disabled', 'true');
+      bar.querySelectorAll('button').forEach((button) => { button.disabled = true; });
       said.textContent = 'The time to answer has passed. You can no longer answer here.';
       return;
     }
@@ -36,14 +39,27 @@
     setTimeout(tick, Math.min(1000, ms % 1000 || 1000));
   };
   tick();
-  form.addEventListener('submit', (event) => {
-    if (form.dataset.sent) { event.preventDefault(); return; }
+  // The sheet closes as sheets do: by Escape, or by a tap beside it.
+  addEventListener('keydown', (event) => {
+    if (event.key === 'Escape' && sheet.open) { sheet.open = false; opener.focus(); }
+  });
+  addEventListener('click', (event) => { if (!sheet.contains(event.target)) sheet.open = false; });
+  sheet.addEventListener('toggle', () => { opener.setAttribute('aria-expanded', String(sheet.open)); });
+  // With scripts, a tap on a reason is the answer; arrow keys only choose.
+  let tapped = false;
+  sheet.addEventListener('pointerdown', () => { tapped = true; });
+  sheet.addEventListener('keydown', () => { tapped = false; });
+  sheet.addEventListener('change', (event) => {
+    if (tapped && event.target.name === 'because') event.target.form.requestSubmit(sheet.querySelector('button'));
+  });
+  bar.addEventListener('submit', (event) => {
+    if (bar.dataset.sent) { event.preventDefault(); return; }
     // Disabling the buttons now would drop the pressed one from what is sent.
-    form.dataset.sent = 'yes';
+    bar.dataset.sent = 'yes';
     said.textContent = 'Sending…';
     setTimeout(() => {
-      delete form.dataset.sent;
-      if (!('over' in form.dataset)) said.textContent = 'No answer yet. You can press again.';
+      delete bar.dataset.sent;
+      if (!('over' in bar.dataset)) said.textContent = 'No answer yet. You can press again.';
     }, 10000);
   });
 })();

@@ -2,11 +2,16 @@
 //!
 //! Everything here is untrusted and stays text: no link, no attribute and no markup is made of it.
 
-use super::text::{LineEnds, excerpt, passage, revealed};
+use super::text::{LineEnds, VALUE, WHOLE, excerpt, passage, passage_of, revealed};
 use maud::{Markup, html};
 use placet_core::payload::canonical_text;
-use placet_core::words::fields::{Weight, label, label_is_the_key, lookalikes, ordered, weight};
+use placet_core::words::FieldPath;
+use placet_core::words::fields::{
+    Weight, is_amount, is_attachment, is_text, label, label_is_the_key, lookalikes, ordered, weight,
+};
+use placet_core::words::money::{amount, iban};
 use placet_core::words::text::grouped;
+use placet_core::words::title::currency_of;
 use serde_json::{Map, Number, Value};
 
 /// Deeper than this, a phone has no width left: JSON text from there on.
@@ -21,11 +26,178 @@ const END_ITEMS: usize = 3;
 const SIDE_CHARS: usize = 24;
 /// A page with more rows than this turns slow: JSON text from there on.
 const ROWS: usize = 600;
+/// A table has so many columns and lines at most; else a list is shown item by item.
+const COLUMNS: usize = 4;
+const LINES: usize = 100;
+/// Longer values need more room than a column has.
+const CELL_CHARS: usize = 40;
+/// How deep texts to read are looked for.
+const TEXT_LEVELS: usize = 3;
+
+/// The few facts beside a title: a row each.
+pub(super) fn facts(payload: &Value, paths: &[FieldPath]) -> Markup {
+    let mut table = Table { rows_left: ROWS };
+    html! {
+        dl.facts {
+            @for path in paths {
+                @if let (Some(value), Some(parent)) = (path.find(payload), path.parent(payload)) {
+                    (table.fact(path, value, parent))
+                }
+            }
+        }
+    }
+}
+
+/// The texts of a payload that people have to read, whole, each with its name; what the title says whole is left out.
+pub(super) fn texts(payload: &Value, is_told: impl Fn(&FieldPath, &str) -> bool) -> Markup {
+    let mut found = Vec::new();
+    find_texts(payload, &mut Vec::new(), &mut found);
+    html! {
+        @for (path, text) in found.iter().filter(|(path, text)| !is_told(path, text)) {
+            section.text {
+                h2 { (name(path.last())) }
+                div.whole dir="auto" translate="no" { (passage_of(text, LineEnds::Ours, WHOLE)) }
+            }
+        }
+    }
+}
+
+/// Whether something in a payload could deceive whoever does not look at all of it: letters that look like others in an
+/// address, a text whose middle is not shown.
+pub(super) fn needs_a_look(payload: &Value) -> bool {
+    match payload {
+        Value::Object(fields) => fields.iter().any(|(key, value)| match value {
+            Value::String(text) => {
+                excerpt(text, WHOLE).is_some()
+                    || (weight(key, value) == Weight::Address && !lookalikes(text).is_empty())
+                    || iban(text).is_some_and(|iban| !iban.is_consistent)
+            }
+            other => needs_a_look(other),
+        }),
+        Value::Array(items) => items.iter().any(needs_a_look),
+        Value::String(text) => excerpt(text, WHOLE).is_some(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// What is attached to the texts, after them.
+pub(super) fn attachments(payload: &Value) -> Markup {
+    let Value::Object(fields) = payload else { return html! {} };
+    let mut table = Table { rows_left: ROWS };
+    html! {
+        @for (key, value) in ordered(fields).into_iter().filter(|(key, value)| is_attachment(key, value)) {
+            section.text {
+                h2 { (name(key)) }
+                div.payload translate="no" { (table.value(value, Weight::Ordinary, 1)) }
+            }
+        }
+    }
+}
+
+fn find_texts<'v>(value: &'v Value, keys: &mut Vec<String>, found: &mut Vec<(FieldPath, &'v str)>) {
+    let Value::Object(fields) = value else { return };
+    for (key, value) in ordered(fields) {
+        keys.push(key.to_owned());
+        if let Value::String(text) = value
+            && is_text(key, value)
+        {
+            found.push((FieldPath::from_keys(keys), text));
+        } else if keys.len() < TEXT_LEVELS {
+            find_texts(value, keys, found);
+        }
+        keys.pop();
+    }
+}
+
+/// A list that is shown by itself.
+pub(super) struct Lines<'p> {
+    /// Its key.
+    pub(super) key: &'p str,
+    /// How many lines it has.
+    pub(super) count: usize,
+    pub(super) table: Markup,
+}
+
+/// The list that a payload is about, line by line, where a table can show it.
+pub(super) fn lines(payload: &Value) -> Option<Lines<'_>> {
+    let fields = payload.as_object()?.iter().filter(|(key, value)| !is_attachment(key, value));
+    let mut lists = fields.filter_map(|(key, value)| {
+        let items = value.as_array().filter(|items| items.len() > 1)?;
+        Some(Lines { key, count: items.len(), table: tabled(items)? })
+    });
+    let found = lists.next()?;
+    lists.next().is_none().then_some(found)
+}
+
+/// A list of objects with the same few short fields, as a table.
+fn tabled(items: &[Value]) -> Option<Markup> {
+    let first = items.first()?.as_object()?;
+    if items.len() > LINES || first.is_empty() {
+        return None;
+    }
+    let is_cell = |value: &Value| match value {
+        Value::String(text) => text.chars().nth(CELL_CHARS).is_none() && !text.contains('\n'),
+        Value::Number(_) | Value::Bool(_) => true,
+        Value::Null | Value::Array(_) | Value::Object(_) => false,
+    };
+    let rows: Vec<&Map<String, Value>> = items.iter().filter_map(Value::as_object).collect();
+    let same = |row: &&Map<String, Value>| {
+        row.len() == first.len() && row.iter().all(|(key, value)| first.contains_key(key) && is_cell(value))
+    };
+    if rows.len() != items.len() || !rows.iter().all(same) {
+        return None;
+    }
+    // A currency that all amounts say needs no column of its own.
+    let said = |row: &&Map<String, Value>| {
+        let (currency, code) = currency_of(row)?;
+        row.iter()
+            .any(|(key, value)| is_amount(key) && amount(key, value, code).is_some())
+            .then(|| currency.to_owned())
+    };
+    let said: Vec<Option<String>> = rows.iter().map(said).collect();
+    let hidden =
+        said.first().cloned().flatten().filter(|first| said.iter().all(|key| key.as_ref() == Some(first)));
+    let columns: Vec<&str> = ordered(first)
+        .into_iter()
+        .map(|(key, _)| key)
+        .filter(|key| hidden.as_deref() != Some(*key))
+        .collect();
+    if columns.len() > COLUMNS {
+        return None;
+    }
+    let mut table = Table { rows_left: ROWS };
+    Some(html! {
+        div.wide {
+            table {
+                thead { tr { @for key in &columns { th scope="col" .right[is_amount(key)] { (name(key)) } } } }
+                tbody {
+                    @for row in &rows {
+                        tr {
+                            @for key in &columns {
+                                @if let Some(value) = row.get(*key) { td.right[is_amount(key)] { (table.worded(key, value, row, 1)) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    })
+}
 
 /// The rows of a payload.
-pub(super) fn rows(payload: &Value) -> Markup {
+///
+/// But for the list that [`lines`] shows.
+pub(super) fn rows_beside(payload: &Value, shown: Option<&str>) -> Markup {
     let mut table = Table { rows_left: ROWS };
     match payload {
+        Value::Object(fields) if shown.is_some() => {
+            let rest = fields.iter().filter(|(key, _)| Some(key.as_str()) != shown);
+            let rest: Map<String, Value> = rest.map(|(key, value)| (key.clone(), value.clone())).collect();
+            html! {
+                @if !rest.is_empty() { (table.fields(&rest, 0)) }
+                p.hint { (name(shown.unwrap_or_default())) ": the lines above." }
+            }
+        }
         Value::Object(fields) if !fields.is_empty() => table.fields(fields, 0),
         Value::Object(_) => html! { p.none { "No details were given." } },
         other => table.value(other, Weight::Ordinary, 0),
@@ -43,35 +215,76 @@ struct Table {
 
 impl Table {
     fn fields(&mut self, object: &Map<String, Value>, depth: usize) -> Markup {
-        let fields = ordered(object);
+        let said = said_currency(object);
+        let fields: Vec<_> = ordered(object).into_iter().filter(|(key, _)| said != Some(*key)).collect();
         let (first, rest) = fields.split_at(if fields.len() > FIELDS + 2 { FIELDS } else { fields.len() });
         html! {
-            dl { @for (key, value) in first { (self.field(key, value, depth)) } }
+            dl { @for (key, value) in first { (self.field(key, value, object, depth)) } }
             @if !rest.is_empty() {
                 details.more {
                     summary { (grouped(rest.len())) " more fields" }
-                    dl { @for (key, value) in rest { (self.field(key, value, depth)) } }
+                    dl { @for (key, value) in rest { (self.field(key, value, object, depth)) } }
                 }
             }
         }
     }
 
-    fn field(&mut self, key: &str, value: &Value, depth: usize) -> Markup {
+    fn field(&mut self, key: &str, value: &Value, object: &Map<String, Value>, depth: usize) -> Markup {
         let weight = weight(key, value);
         let is_tall = name_is_long(key) || is_tall(value);
         html! {
             div.row.money[weight == Weight::Money].address[weight == Weight::Address].tall[is_tall] {
                 dt { (name(key)) }
-                dd { (self.value(value, weight, depth)) }
+                dd { (self.worded(key, value, object, depth)) }
             }
         }
+    }
+
+    fn fact(&mut self, path: &FieldPath, value: &Value, parent: &Value) -> Markup {
+        let key = path.last();
+        let none = Map::new();
+        let object = parent.as_object().unwrap_or(&none);
+        let weight = weight(key, value);
+        html! {
+            div.row.money[weight == Weight::Money].address[weight == Weight::Address] {
+                dt {
+                    @for outer in path.keys().iter().rev().skip(1).rev() { (short_name(outer)) " " }
+                    (short_name(key))
+                }
+                dd { (self.worded(key, value, object, 1)) }
+            }
+        }
+    }
+
+    /// A value as people write it: an amount with the currency beside it, said once; an account number in groups.
+    fn worded(&mut self, key: &str, value: &Value, object: &Map<String, Value>, depth: usize) -> Markup {
+        if is_amount(key)
+            && let Some((_, code)) = currency_of(object)
+            && let Some(figures) = amount(key, value, code)
+        {
+            self.rows_left = self.rows_left.saturating_sub(1);
+            return html! { span.num { (figures) " " (code) } };
+        }
+        if let Value::String(text) = value
+            && is_text(key, value)
+        {
+            return html! { (passage_of(text, LineEnds::Theirs, WHOLE)) };
+        }
+        if let Some(iban) = value.as_str().and_then(iban) {
+            self.rows_left = self.rows_left.saturating_sub(1);
+            return html! {
+                bdi.v.iban { @for group in iban.grouped.split(' ') { span { (group) } } }
+                @if !iban.is_consistent { p.beware { "The check digits of this account number are wrong." } }
+            };
+        }
+        self.value(value, weight(key, value), depth)
     }
 
     fn value(&mut self, value: &Value, weight: Weight, depth: usize) -> Markup {
         self.rows_left = self.rows_left.saturating_sub(1);
         match value {
-            Value::Null => html! { span.word { "null" } },
-            Value::Bool(yes) => html! { span.word { (yes) } },
+            Value::Null => html! { span.none { "none" } },
+            Value::Bool(yes) => html! { span.word { @if *yes { "yes" } @else { "no" } } },
             Value::Number(number) => digits(number),
             Value::String(text) => string(text, weight),
             Value::Array(items) if items.is_empty() => html! { span.none { "empty list" } },
@@ -86,6 +299,10 @@ impl Table {
 
     fn items(&mut self, items: &[Value], weight: Weight, depth: usize) -> Markup {
         let count = items.len();
+        if let Some(table) = tabled(items) {
+            self.rows_left = self.rows_left.saturating_sub(count);
+            return table;
+        }
         if count <= ITEMS {
             return html! { ol { @for item in items { li { (self.value(item, weight, depth + 1)) } } } };
         }
@@ -100,6 +317,20 @@ impl Table {
                 div.full { pre.json dir="ltr" { (revealed(&item_lines(items), LineEnds::Ours)) } }
             }
         }
+    }
+}
+
+/// The currency of an object that its amounts say already.
+fn said_currency(object: &Map<String, Value>) -> Option<&str> {
+    let (key, code) = currency_of(object)?;
+    object.iter().any(|(key, value)| is_amount(key) && amount(key, value, code).is_some()).then_some(key)
+}
+
+/// A key beside the title, where the exact one would only take room: the details have it.
+pub(super) fn short_name(key: &str) -> Markup {
+    match label(key) {
+        Some(label) => html! { (label) },
+        None => name(key),
     }
 }
 
@@ -122,7 +353,7 @@ fn is_tall(value: &Value) -> bool {
     match value {
         Value::Object(fields) => !fields.is_empty(),
         Value::Array(items) => !items.is_empty(),
-        Value::String(text) => excerpt(text).is_some(),
+        Value::String(text) => excerpt(text, VALUE).is_some(),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
@@ -131,12 +362,10 @@ fn string(text: &str, weight: Weight) -> Markup {
     if text.is_empty() {
         return html! { span.none { "empty text" } };
     }
-    let reads_as_another_type = matches!(text, "null" | "true" | "false") || text.parse::<f64>().is_ok();
     let has_outer_spaces = text.starts_with(' ') || text.ends_with(' ');
     let alike = if weight == Weight::Address { lookalikes(text) } else { Vec::new() };
     html! {
         (passage(text, LineEnds::Theirs))
-        @if reads_as_another_type { " " span.tag { "text" } }
         @if has_outer_spaces { " " span.tag { "starts or ends with a space" } }
         @if !alike.is_empty() {
             p.beware {
@@ -187,7 +416,7 @@ mod tests {
     use serde_json::json;
 
     fn page(payload: &Value) -> String {
-        rows(payload).into_string()
+        rows_beside(payload, None).into_string()
     }
 
     /// What a person can read on the page, all details open.
@@ -258,7 +487,6 @@ mod tests {
 
     #[test]
     fn what_could_be_mistaken_is_tagged() {
-        assert!(page(&json!({"a": "5"})).contains("<span class=\"tag\">text</span>"));
         assert!(page(&json!({"a": "x "})).contains("starts or ends with a space"));
         assert!(page(&json!({"to": "\u{430}cme@example.com"})).contains("(U+0430)"));
         assert!(page(&json!({"a": ""})).contains("empty text"));

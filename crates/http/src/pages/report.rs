@@ -103,7 +103,7 @@ fn days(days: &[DayCounts]) -> Markup {
             }
             details {
                 summary { "As a table" }
-                div.scroll { table {
+                div.scroll tabindex="0" role="group" aria-label="Table" { table {
                     thead { tr { th { "Day (UTC)" } th { "Asked" } @for (name, _) in outcomes(&Counts::default()) { th { (capital(name)) } } } }
                     tbody {
                         @for day in days {
@@ -181,7 +181,7 @@ fn times(report: &Report) -> Markup {
     html! {
         article.card aria-labelledby="times" {
             h2 #times { "How long it took" }
-            div.scroll { table {
+            div.scroll tabindex="0" role="group" aria-label="Table" { table {
                 thead { tr { th { "Time" } th.left { "From … to …" } th { "Measured" } th { "Half within" } th { "95 % within" } th { "99 % within" } } }
                 tbody {
                     @for (name, what, times) in rows {
@@ -202,7 +202,7 @@ fn groups(title: &str, id: &str, column: &str, groups: &[Group]) -> Markup {
         article.card aria-labelledby=(id) {
             h2 id=(id) { (title) }
             @if groups.is_empty() { p.hint { "Nothing was asked." } } @else {
-                div.scroll { table {
+                div.scroll tabindex="0" role="group" aria-label="Table" { table {
                     thead { tr {
                         th { (column) } th { "Asked" } th { "Approved" } th { "Rejected" } th { "Expired" } th { "By policy" }
                         th { "Decide, half" } th { "95 %" }
@@ -234,7 +234,7 @@ fn troubles(report: &Report) -> Markup {
     html! {
         article.card aria-labelledby="troubles" {
             h2 #troubles { "What went wrong" }
-            div.scroll { table { tbody { @for (what, count) in rows { tr { th scope="row" { (what) } td { (number(count)) } } } } } }
+            div.scroll tabindex="0" role="group" aria-label="Table" { table { tbody { @for (what, count) in rows { tr { th scope="row" { (what) } td { (number(count)) } } } } } }
         }
     }
 }
@@ -258,13 +258,13 @@ fn load(report: &Report) -> Markup {
             }
             details {
                 summary { "As a table" }
-                div.scroll { table {
+                div.scroll tabindex="0" role="group" aria-label="Table" { table {
                     thead { tr { th { "Hour (UTC)" } th { "Asks" } } }
                     tbody { @for (hour, count) in (0_u32..).zip(hours) { tr { th scope="row" { (format!("{hour:02}:00")) } td { (number(*count)) } } } }
                 } }
             }
             @if !report.load.reviewers.is_empty() {
-                div.scroll { table {
+                div.scroll tabindex="0" role="group" aria-label="Table" { table {
                     caption { "Each reviewer who was told, by name. One request and stage is one ask." }
                     thead { tr { th { "Reviewer" } th { "Asks" } th { "In so many hours" } th { "Most in one hour" } } }
                     tbody { @for one in &report.load.reviewers {
@@ -290,7 +290,7 @@ fn mistakes(report: &Report) -> Markup {
                 "100 cases. Below " (ENOUGH) " approvals no rate is given."
             }
             @for (name, estimate) in rows { (interval(name, estimate)) }
-            div.scroll { table {
+            div.scroll tabindex="0" role="group" aria-label="Table" { table {
                 thead { tr { th { "Source" } th { "Mistakes" } th { "Of" } th { "Rate" } th { "95 % range" } } }
                 tbody { @for (name, estimate) in rows {
                     tr { th scope="row" { (name) } td { (number(estimate.wrong)) } td { (number(estimate.of)) }
@@ -334,7 +334,7 @@ fn doubts(title: &str, id: &str, doubts: &[Doubt], nonce: Option<&str>, hint: &s
             h2 id=(id) { (title) }
             @if doubts.is_empty() { p.hint { "None." } } @else {
                 p.hint { (hint) }
-                div.scroll { table {
+                div.scroll tabindex="0" role="group" aria-label="Table" { table {
                     thead { tr {
                         th { "Request" } th.left { "Client" } th.left { "Action" } th.left { "Asked" } th { "Took" } th.left { "Outcome" }
                         @if nonce.is_some() { th { span.dim { "Mistake?" } } }
@@ -362,7 +362,7 @@ fn flag_form(doubt: &Doubt, nonce: &str) -> Markup {
                 input type="hidden" name="nonce" value=(nonce);
                 input type="hidden" name="client" value=(doubt.client);
                 input type="hidden" name="flag" value=(doubt.request_id);
-                button aria-label={ "Approving " (doubt.request_id) " was a mistake" } { "It was a mistake" }
+                button aria-label={ "It was a mistake: approving " (doubt.request_id) } { "It was a mistake" }
             }
         }
     }
@@ -382,7 +382,7 @@ fn changes(report: &Report) -> Markup {
         article.card aria-labelledby="changes" {
             h2 #changes { "Against the four weeks before" }
             p.hint { (number(report.before.counts.asked)) " were asked from " (moment(report.before.from.millis())) " until " (moment(report.before.until.millis())) "." }
-            div.scroll { table {
+            div.scroll tabindex="0" role="group" aria-label="Table" { table {
                 thead { tr { th { "Number" } th { "Now" } th { "Before" } } }
                 tbody { @for change in &report.changes {
                     tr { th scope="row" { (name_of(change)) } td { (measured(change, change.now)) } td { (measured(change, change.before)) } }

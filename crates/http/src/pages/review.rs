@@ -3,78 +3,188 @@
 //! Words and order only; how a payload is drawn is `payload`'s, what is safe to show is `text`'s.
 
 use super::layout::{Script, Sign, exact_moment, moment, moment_near, page};
-use super::payload::{digits, json, rows};
-use super::text::{LineEnds, hides_something, line, passage, revealed};
-use super::{Choice, Flagging, May, Reader, Review, ReviewState, VoteLine};
+use super::payload::{attachments, facts, json, lines, needs_a_look, rows_beside, texts};
+use super::text::{LineEnds, hides_something, line, passage, revealed, titled};
+use super::{Choice, EditableField, Flagging, May, Next, Reader, Review, ReviewState, VoteLine};
 use maud::{Markup, html};
+use placet_core::payload::canonical_text;
 use placet_core::request::Status;
-use placet_core::words::headline::{Fact, facts};
-use placet_core::words::text::{elided, plain};
+use placet_core::words::text::elided;
+use placet_core::words::{FieldPath, top_facts};
+use serde_json::Value;
 
-const TITLE_ACTION_CHARS: usize = 60;
+const TAB_CHARS: usize = 80;
 const REASON_CHARS: u32 = 500;
+/// How many facts stand beside the title.
+const FACTS: usize = 3;
+/// A list no longer than this stands open.
+const SHORT_LIST: usize = 5;
+/// A text that the title tells and that is no longer than this is told whole there.
+const TOLD_CHARS: usize = 72;
+
+/// The reasons that one tap gives. The agent reads them in `reason`.
+const REASONS: [&str; 3] = ["Wrong amount", "Not expected", "Ask me first"];
+/// The same, where no amount is asked for.
+const REASONS_WITHOUT_MONEY: [&str; 3] = ["Wrong details", "Not expected", "Ask me first"];
 
 /// The page behind a reviewer's link, and the answer to their press.
 pub fn review(view: &Review) -> Markup {
-    let (script, content) = match &view.state {
-        ReviewState::Open { nonce, now_ms, stage_deadline_ms, may, .. } => {
-            let answer = AnswerForm { nonce, now_ms: *now_ms, deadline_ms: *stage_deadline_ms };
-            let approve = match may {
-                May::Both => Some("Approve"),
-                May::RejectOnly => None,
-            };
-            (Script::Review, answer.form(&sheet(view), approve, "Reject"))
-        }
-        ReviewState::Voted { nonce, now_ms, stage_deadline_ms, choice: Choice::Approve } => {
-            let answer = AnswerForm { nonce, now_ms: *now_ms, deadline_ms: *stage_deadline_ms };
-            (Script::Review, answer.form(&sheet(view), None, "Reject instead"))
-        }
-        ReviewState::Voted { choice: Choice::Reject, .. }
-        | ReviewState::MovedOn { .. }
-        | ReviewState::Ended { .. } => (Script::Review, sheet(view)),
+    let script = match &view.state {
+        ReviewState::Later { .. } => Script::None,
+        _ => Script::Review,
     };
-    page(&title(view), Some(&view.reviewer_name), script, &content)
+    page(&title(view), Some(&view.reviewer_name), script, &html! { (sheet(view)) (bar(view)) })
 }
 
 fn title(view: &Review) -> String {
-    let action = elided(&plain(&view.action), TITLE_ACTION_CHARS);
+    let words = elided(&view.title.on_page(), TAB_CHARS);
     let state = match &view.state {
-        ReviewState::Open { may: May::Both, .. } => return format!("Approve {action}? – Placet"),
-        ReviewState::Open { may: May::RejectOnly, .. } => return format!("Reject {action}? – Placet"),
-        ReviewState::Voted { choice, .. } => you_chose(*choice),
-        ReviewState::MovedOn { .. } => "Passed on",
-        ReviewState::Ended { status, .. } => outcome(*status),
+        ReviewState::Open { may: May::Both, .. } => "Approve?",
+        ReviewState::Open { may: May::RejectOnly, .. } => "Reject?",
+        ReviewState::Voted { choice: Choice::Approve, .. } => "You approved:",
+        ReviewState::Voted { choice: Choice::Reject, .. } => "You rejected:",
+        ReviewState::Later { .. } => "Not decided:",
+        ReviewState::MovedOn { .. } => "Passed on:",
+        ReviewState::Ended { status: Status::Approved, .. } => "Approved:",
+        ReviewState::Ended { status: Status::Rejected, .. } => "Rejected:",
+        ReviewState::Ended { status: Status::Expired | Status::Pending, .. } => "Expired:",
+        ReviewState::Ended { status: Status::Cancelled, .. } => "Withdrawn:",
     };
-    format!("{state}: {action} – Placet")
+    format!("{state} {words} – Placet")
 }
 
-/// What an answer needs: the form around the sheet, and the buttons within a thumb's reach.
-struct AnswerForm<'a> {
-    nonce: &'a str,
-    now_ms: i64,
-    deadline_ms: i64,
-}
-
-impl AnswerForm<'_> {
-    fn form(&self, sheet: &Markup, approve: Option<&str>, reject: &str) -> Markup {
-        html! {
-            form method="post" data-now=(self.now_ms) data-deadline=(self.deadline_ms) {
-                input type="hidden" name="nonce" value=(self.nonce);
-                (sheet)
-                div.reason {
-                    label for="reason" { "Reason " span.dim { "(optional; kept with the decision)" } }
-                    textarea #reason name="reason" rows="2" maxlength=(REASON_CHARS) dir="auto" autocomplete="off" {}
+/// The buttons, within a thumb's reach.
+fn bar(view: &Review) -> Markup {
+    let (nonce, now_ms, deadline_ms) = match &view.state {
+        ReviewState::Open { nonce, now_ms, stage_deadline_ms, .. }
+        | ReviewState::Voted { nonce, now_ms, stage_deadline_ms, choice: Choice::Approve, .. } => {
+            (nonce, *now_ms, *stage_deadline_ms)
+        }
+        ReviewState::Voted { choice: Choice::Reject, .. }
+        | ReviewState::Later { .. }
+        | ReviewState::MovedOn { .. }
+        | ReviewState::Ended { .. } => return html! {},
+    };
+    let is_open = matches!(view.state, ReviewState::Open { .. });
+    let may_approve = matches!(view.state, ReviewState::Open { may: May::Both, .. });
+    html! {
+        div.bar role="group" aria-label="Your decision" data-now=(now_ms) data-deadline=(deadline_ms) {
+            p.clock { span { "Answer by " (moment_near(deadline_ms, now_ms)) } b #left {} }
+            p #said role="status" {}
+            form method="post" {
+                // The first button is what Enter in a field presses: this one, which does nothing.
+                button hidden disabled {}
+                input type="hidden" name="nonce" value=(nonce);
+                @if may_approve {
+                    @for (path, text) in &view.wants.edits { input type="hidden" name=(format!("edit:{path}")) value=(text); }
+                    @if view.wants.names_digest { input type="hidden" name="payload_sha256" value=(view.payload_sha256); }
+                    @if view.wants.confirm { (digest_to_type(&view.payload_sha256)) }
                 }
-                div.bar role="group" aria-label="Your decision" {
-                    p.clock { span { "Answer by " (moment_near(self.deadline_ms, self.now_ms)) } b #left {} }
-                    p #said role="status" {}
-                    div.buttons {
-                        button.no name="decision" value="reject" { (Sign::Cross.draw()) (reject) }
-                        @if let Some(approve) = approve {
-                            button.yes name="decision" value="approve" { (Sign::Check.draw()) (approve) }
-                        }
+                div.buttons {
+                    (reject(view, if is_open { "Reject" } else { "Reject instead" }))
+                    @if may_approve {
+                        button.yes name="decision" value="approve" { (Sign::Check.draw()) "Approve" }
                     }
                 }
+                // No name: it is no answer, and goes to an address of its own.
+                @if is_open { button.quiet formaction="?later" { "Not now" } }
+            }
+        }
+    }
+}
+
+/// The digest, with the four characters that who approves types.
+fn digest_to_type(digest: &str) -> Markup {
+    let cut = digest.len().saturating_sub(4);
+    html! {
+        p.confirm {
+            label for="confirm" { "To approve, type the end of the digest: " code { (digest.get(..4).unwrap_or_default()) "…" b { (digest.get(cut..).unwrap_or_default()) } } }
+            input #confirm type="text" name="confirm" maxlength="4" placeholder="4 characters" autocomplete="off" autocapitalize="off"
+                spellcheck="false";
+        }
+    }
+}
+
+/// The fields that the reader may change, folded. What they type is shown to them in the gate's words before it counts.
+fn edit(view: &Review) -> Markup {
+    let ReviewState::Open { nonce, may: May::Both, .. } = &view.state else { return html! {} };
+    if view.wants.editable.is_empty() {
+        return html! {};
+    }
+    html! {
+        details.fold.edit open[!view.wants.edits.is_empty()] {
+            summary { "Change before you approve" }
+            form method="post" {
+                input type="hidden" name="nonce" value=(nonce);
+                @for (index, field) in view.wants.editable.iter().enumerate() {
+                    label for=(format!("edit-{index}")) { (super::payload::short_name(&field.key)) }
+                    (input(field, index))
+                }
+                button.chip name="decision" value="change" { "Show me the change" }
+            }
+        }
+    }
+}
+
+fn input(field: &EditableField, index: usize) -> Markup {
+    let (id, name) = (format!("edit-{index}"), format!("edit:{}", field.path));
+    match &field.value {
+        Value::Bool(yes) => html! {
+            select id=(id) name=(name) {
+                option value="yes" selected[*yes] { "yes" }
+                option value="no" selected[!*yes] { "no" }
+            }
+        },
+        Value::String(text) if text.contains('\n') || text.chars().nth(60).is_some() => html! {
+            textarea id=(id) name=(name) rows="6" dir="auto" { (text) }
+        },
+        Value::String(text) => {
+            html! { input type="text" id=(id) name=(name) value=(text) dir="auto" autocomplete="off"; }
+        }
+        other => html! {
+            input type="text" id=(id) name=(name) value=(canonical_text(other)) inputmode="decimal" autocomplete="off";
+        },
+    }
+}
+
+/// What differs from what was asked.
+fn changes(view: &Review) -> Markup {
+    if view.changes.is_empty() {
+        return html! {};
+    }
+    html! {
+        div.changed role="note" {
+            @match view.changes.first().and_then(|change| change.by.as_ref()) {
+                Some(by) => p { b { (line(by)) } " changed what was asked:" },
+                None => p { b { "You change what was asked." } " Approve to record it." },
+            }
+            ul {
+                @for change in &view.changes {
+                    li { (super::payload::short_name(&change.key)) ": " del { bdi { (change.from) } } " → " ins { bdi { (change.to) } } }
+                }
+            }
+        }
+    }
+}
+
+/// What opens a short sheet of reasons: one more tap, and the agent knows why. Without scripts, it is one tap more.
+fn reject(view: &Review, words: &str) -> Markup {
+    let client = line(&view.client);
+    let has_money = view.title.told.iter().any(|path| placet_core::words::fields::is_amount(path.last()));
+    let reasons = if has_money { REASONS } else { REASONS_WITHOUT_MONEY };
+    html! {
+        details.sheet {
+            summary.no role="button" { (Sign::Cross.draw()) (words) }
+            div role="group" aria-label="Why you reject" {
+                p { b { "Why?" } " " (client) " reads it." }
+                div.chips {
+                    @for reason in reasons {
+                        label.chip { input type="radio" name="because" value=(reason); (reason) }
+                    }
+                }
+                label for="reason" { "Other reason " span.dim { "(optional)" } }
+                textarea #reason name="reason" rows="2" maxlength=(REASON_CHARS) dir="auto" autocomplete="off" {}
+                button.no name="decision" value="reject" { (Sign::Cross.draw()) "Reject" }
             }
         }
     }
@@ -83,35 +193,24 @@ impl AnswerForm<'_> {
 /// All there is to know about the request, what matters most first.
 fn sheet(view: &Review) -> Markup {
     let is_open = matches!(view.state, ReviewState::Open { .. });
-    let is_pending = is_open || matches!(view.state, ReviewState::Voted { .. });
-    let mark_legend = hides_something(&view.payload.to_string()) || hides_something(&view.summary);
     html! {
         article.card {
             @if is_open {
-                p.eyebrow { (line(&view.client)) (request_to(view)) }
-                h1.action { (line(&view.action)) }
+                p.eyebrow { (line(&view.client)) (request_to(view)) (progress(view)) }
+                h1.title translate="no" { (titled(&view.title)) }
             } @else {
                 (banner(view))
-                p.eyebrow { (line(&view.client)) @if is_pending { " asks for" } @else { " asked for" } }
-                h2.action { (line(&view.action)) }
+                p.eyebrow { (line(&view.client)) (asked_for(view)) (progress(view)) }
+                h2.title translate="no" { (titled(&view.title)) }
             }
-            (lead(view))
             (caution(view))
-            section aria-labelledby="what" {
-                h2 #what { @if is_pending { "What will be done" } @else { "What was asked" } }
-                div.payload translate="no" { (rows(&view.payload)) }
-                @if mark_legend {
-                    p.hint { "Boxes such as " mark { "U+202E" } " stand for hidden characters that are in the text." }
-                }
-            }
-            section.words aria-labelledby="words" {
-                h2 #words { "In the agent’s own words" }
-                p.hint { "Written by " (line(&view.client)) ". Not verified, and not part of what is approved." }
-                blockquote { (passage(&view.summary, LineEnds::Theirs)) }
-            }
+            (changes(view))
+            (matters(view))
+            (words(view))
+            (edit(view))
             (votes(view))
             (flagging(&view.flagging))
-            (about(view))
+            (details(view))
         }
     }
 }
@@ -124,24 +223,48 @@ fn request_to(view: &Review) -> &'static str {
     }
 }
 
-/// The gate's own summary, the same words as in the message that brought the reviewer here.
-fn lead(view: &Review) -> Markup {
-    let facts = facts(&view.action, &view.payload);
+fn asked_for(view: &Review) -> &'static str {
+    match view.state {
+        ReviewState::Open { .. } | ReviewState::Voted { .. } | ReviewState::Later { .. } => " asks",
+        ReviewState::MovedOn { .. } | ReviewState::Ended { .. } => " asked",
+    }
+}
+
+/// How far a quorum is.
+fn progress(view: &Review) -> Markup {
     html! {
-        @if !facts.told.is_empty() {
-            p.lead translate="no" {
-                @for (index, fact) in facts.told.iter().enumerate() {
-                    @if index > 0 { ", " }
-                    span { bdi { (fact.name) } " " b { (stated(fact)) } }
-                }
-                @if facts.untold > 0 { span.dim { ", +" (facts.untold) " more" } }
-            }
+        @if view.approvals_needed > 1 {
+            span.progress { (view.approvals) " of " (view.approvals_needed) " approvals" }
         }
     }
 }
 
-fn stated(fact: &Fact) -> Markup {
-    html! { @if let Some(number) = &fact.number { (digits(number)) } @else { bdi { (fact.value) } } }
+/// The few facts beside the title, and the texts that are approved, whole.
+fn matters(view: &Review) -> Markup {
+    let beside = top_facts(&view.payload, &view.title.told, FACTS);
+    let is_told = |path: &FieldPath, text: &str| {
+        view.title.told.contains(path) && text.chars().nth(TOLD_CHARS).is_none() && !text.contains('\n')
+    };
+    let list = lines(&view.payload);
+    html! {
+        @if !beside.is_empty() { div.beside translate="no" { (facts(&view.payload, &beside)) } }
+        (texts(&view.payload, is_told))
+        (attachments(&view.payload))
+        @if let Some(list) = list {
+            details.lines open[list.count <= SHORT_LIST] { summary { "All " (list.count) " lines" } (list.table) }
+        }
+    }
+}
+
+fn words(view: &Review) -> Markup {
+    html! {
+        section.words aria-labelledby="words" {
+            h2 #words { "In the agent’s own words" }
+            p.hint { "Not verified, and not part of what is approved." }
+            blockquote { (passage(&view.summary, LineEnds::Theirs)) }
+        }
+        p.why { "Rule " b { (line(&view.rule)) } " asks you." }
+    }
 }
 
 fn caution(view: &Review) -> Markup {
@@ -163,9 +286,19 @@ fn caution(view: &Review) -> Markup {
 fn banner(view: &Review) -> Markup {
     match &view.state {
         ReviewState::Open { .. } => html! {},
-        ReviewState::Voted { choice, .. } => html! {
+        ReviewState::Voted { choice, next, .. } => html! {
             (heading(sign_of_choice(*choice), class_of_choice(*choice), you_chose(*choice)))
             p.say role="status" { "Your vote is recorded. " (still_needed(view)) }
+            (next_one(next.as_ref()))
+        },
+        ReviewState::Later { now_ms, stage_deadline_ms, url, next } => html! {
+            (heading(Sign::Clock, "banner still", "Not decided"))
+            p.say role="status" {
+                "Nothing was recorded. It waits for you until " (moment_near(*stage_deadline_ms, *now_ms))
+                "; your link opens it again. You can close this page."
+            }
+            p.say { a.link href=(url) { "Back to it" } }
+            (next_one(next.as_ref()))
         },
         ReviewState::MovedOn { to } => html! {
             (heading(Sign::Clock, "banner still", "Passed on"))
@@ -174,7 +307,7 @@ fn banner(view: &Review) -> Markup {
                 ". You do not have to do anything."
             }
         },
-        ReviewState::Ended { status, by, at_ms, reason, just_now, late } => html! {
+        ReviewState::Ended { status, by, at_ms, reason, just_now, late, next } => html! {
             (heading(sign_of_end(*status), class_of_end(*status), outcome(*status)))
             div.say role="status" {
                 @if let Some(choice) = late {
@@ -186,8 +319,23 @@ fn banner(view: &Review) -> Markup {
                 p { (ending(view, *status, by, *just_now)) }
                 p.when { (moment(*at_ms)) }
                 @if let Some(reason) = reason { (quoted_reason(reason)) }
+                @if just_now.is_some() && next.is_none() { p { "Nothing else waits for you. You can close this page." } }
             }
+            (next_one(next.as_ref()))
         },
+    }
+}
+
+/// What waits next, one tap away.
+fn next_one(next: Option<&Next>) -> Markup {
+    html! {
+        @if let Some(next) = next {
+            a.next href=(next.url) {
+                span.eyebrow { "Next: " (line(&next.client)) " asks" }
+                b.title { (titled(&next.title)) }
+                span.when { "Answer by " (moment(next.stage_deadline_ms)) }
+            }
+        }
     }
 }
 
@@ -201,11 +349,11 @@ fn ending(view: &Review, status: Status, by: &[String], just_now: Option<Choice>
     match status {
         Status::Approved => html! {
             @if just_now.is_some() { "Your approval is recorded. " }
-            "Approved" (by_whom) ". " (client) " may go ahead."
+            "Approved" (by_whom) ". " (client) " may go ahead" @if just_now.is_some() { ", and is told now" } "."
         },
         Status::Rejected => html! {
             @if just_now.is_some() { "Your rejection is recorded. " }
-            "Rejected" (by_whom) ". " (client) " may not do this."
+            "Rejected" (by_whom) ". " (client) " may not do this" @if just_now.is_some() { ", and is told now" } "."
         },
         Status::Expired | Status::Pending => {
             html! { "Nobody decided in time, so it was not approved. " (client) " may not do this." }
@@ -224,7 +372,7 @@ fn names(names: &[String]) -> Markup {
 }
 
 fn still_needed(view: &Review) -> Markup {
-    let missing = view.approvals_needed.saturating_sub(approvals(view));
+    let missing = view.approvals_needed.saturating_sub(view.approvals);
     html! {
         @match missing {
             0 => "It waits for the others.",
@@ -233,11 +381,6 @@ fn still_needed(view: &Review) -> Markup {
         }
         " Until then you can still reject."
     }
-}
-
-fn approvals(view: &Review) -> u32 {
-    let count = view.votes.iter().filter(|vote| vote.decision == Choice::Approve).count();
-    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// What is said of an approval afterwards. It changes nothing about the outcome.
@@ -261,14 +404,13 @@ fn flagging(flagging: &Flagging) -> Markup {
 }
 
 fn votes(view: &Review) -> Markup {
-    if view.votes.is_empty() && view.approvals_needed <= 1 {
+    if view.votes.is_empty() {
         return html! {};
     }
     html! {
         section aria-labelledby="votes" {
             h2 #votes { "Votes" }
-            p { (approvals(view)) " of " (view.approvals_needed) " approvals" }
-            @if !view.votes.is_empty() { ul.votes { @for vote in &view.votes { (vote_line(vote)) } } }
+            ul.votes { @for vote in &view.votes { (vote_line(vote)) } }
         }
     }
 }
@@ -291,16 +433,31 @@ fn quoted_reason(reason: &str) -> Markup {
     html! { @if !reason.trim().is_empty() { blockquote.why { (passage(reason, LineEnds::Theirs)) } } }
 }
 
-fn about(view: &Review) -> Markup {
+/// Everything else, folded: all fields, the exact times in UTC, the digest, the text that is hashed.
+fn details(view: &Review) -> Markup {
     let digest = &view.payload_sha256;
+    let mark_legend = hides_something(&view.payload.to_string()) || hides_something(&view.summary);
     html! {
-        section aria-labelledby="about" {
-            h2 #about { "About this request" }
+        details.fold open[mark_legend || needs_a_look(&view.payload)] {
+            summary { "All details" }
+            div.payload translate="no" { (rows_beside(&view.payload, lines(&view.payload).map(|list| list.key))) }
+            @if view.hides_secrets {
+                p.hint { "What looks like a secret is hidden, here and in every message: " code { "[hidden 01234567]" } " stands for it." }
+            }
+            @if mark_legend {
+                p.hint { "Boxes such as " mark { "U+202E" } " stand for hidden characters that are in the text." }
+            }
+        }
+        details.fold {
+            summary { "About this request" }
             dl {
                 div.row { dt { "Asked by" } dd { (line(&view.client)) } }
+                div.row { dt { "Action" } dd { (line(&view.action)) } }
                 div.row { dt { "Asked at" } dd { (exact_moment(view.created_at_ms)) } }
                 @match &view.state {
-                    ReviewState::Open { stage_deadline_ms, .. } | ReviewState::Voted { stage_deadline_ms, .. } => {
+                    ReviewState::Open { stage_deadline_ms, .. }
+                    | ReviewState::Voted { stage_deadline_ms, .. }
+                    | ReviewState::Later { stage_deadline_ms, .. } => {
                         div.row { dt { "Answer by" } dd { (exact_moment(*stage_deadline_ms)) } }
                     }
                     ReviewState::Ended { at_ms, .. } => { div.row { dt { "Ended at" } dd { (exact_moment(*at_ms)) } } }
@@ -315,7 +472,7 @@ fn about(view: &Review) -> Markup {
                             @for from in [0, 4, 8] { span { (digest.get(from..from + 4).unwrap_or_default()) } }
                         }
                         details { summary { "Whole digest (SHA-256 of the payload)" } div.full { code { (digest) } } }
-                        details { summary { "Payload as JSON (the text that is hashed)" } div.full translate="no" { (json(&view.payload)) } }
+                        details { summary { @if view.hides_secrets { "Payload as JSON (secrets hidden)" } @else { "Payload as JSON (the text that is hashed)" } } div.full translate="no" { (json(&view.payload)) } }
                     }
                 }
             }
@@ -380,20 +537,32 @@ fn class_of_end(status: Status) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use placet_core::words::Title;
+    use serde_json::json;
+
+    use super::super::Wants;
+
+    fn payment() -> Value {
+        json!({"amount": 5000, "currency": "EUR", "to": "acme@example.com", "reference": "INV-7"})
+    }
 
     fn view(state: ReviewState) -> Review {
         Review {
             reviewer_name: "Bob".to_owned(),
             client: "n8n".to_owned(),
             action: "payment.send".to_owned(),
+            title: Title::of(None, "payment.send", &payment()),
             summary: "Pay the October invoice".to_owned(),
-            payload: json!({"amount": 5000, "currency": "EUR", "to": "acme@example.com"}),
+            payload: payment(),
             payload_sha256: "0123456789abcdef".repeat(4),
             request_id: "run-1".to_owned(),
             rule: "payments".to_owned(),
             created_at_ms: 1_795_430_000_000,
             approvals_needed: 2,
+            approvals: 0,
+            hides_secrets: false,
+            wants: Wants::default(),
+            changes: vec![],
             votes: vec![],
             state,
             flagging: Flagging::No,
@@ -418,6 +587,7 @@ mod tests {
             reason: Some("looks right".to_owned()),
             just_now: None,
             late,
+            next: None,
         }
     }
 
@@ -426,17 +596,26 @@ mod tests {
     }
 
     #[test]
-    fn an_open_request_has_one_form_with_its_nonce_and_both_buttons() {
+    fn an_open_request_has_a_button_for_each_answer_and_every_form_has_its_nonce() {
         let page = page(&view(open(May::Both, None)));
-        assert_eq!(page.matches("<form method=\"post\"").count(), 1);
-        assert!(page.contains("<input type=\"hidden\" name=\"nonce\" value=\"n-1\">"));
+        assert_eq!(page.matches("method=\"post\"").count(), 1);
+        assert_eq!(page.matches("<input type=\"hidden\" name=\"nonce\" value=\"n-1\">").count(), 1);
         assert!(
-            page.contains("name=\"decision\" value=\"approve\"")
-                && page.contains("name=\"decision\" value=\"reject\"")
+            page.contains("<button class=\"yes\" name=\"decision\" value=\"approve\">")
+                && page.contains("<button class=\"no\" name=\"decision\" value=\"reject\">")
+                && page.contains(
+                    "<label class=\"chip\"><input type=\"radio\" name=\"because\" value=\"Wrong amount\">Wrong amount</label>"
+                )
+                && page
+                    .contains("<button class=\"quiet\" formaction=\"?later\">Not now</button>")
         );
         assert!(page.contains("maxlength=\"500\""));
         assert!(page.contains("<time datetime=\"2026-11-23T10:43:20Z\">10:43 UTC</time>"));
-        assert!(page.contains("<span><bdi>amount</bdi> <b><span class=\"num\">5000</span></b></span>"));
+        assert!(page.contains(
+            "<h1 class=\"title\" translate=\"no\">Pay <b class=\"atom\"><bdi>5,000.00 EUR</bdi></b> to \
+             <b class=\"atom\"><bdi>acme@example.com</bdi></b></h1>"
+        ));
+        assert!(page.contains("<dt>Reference</dt><dd><bdi class=\"v\">INV-7</bdi></dd>"));
         assert!(page.contains("0 of 2 approvals"));
     }
 
@@ -445,7 +624,7 @@ mod tests {
         let page = page(&view(open(May::RejectOnly, None)));
         assert!(!page.contains("value=\"approve\"") && page.contains("value=\"reject\""));
         assert!(page.contains("so somebody else has to approve"));
-        assert!(page.contains("<title>Reject payment.send? – Placet</title>"));
+        assert!(page.contains("<title>Reject? Pay 5,000.00 EUR to acme@example.com – Placet</title>"));
         assert!(
             page.contains("</bdi> asks for approval. You can only reject this</p>")
                 && !page.contains("your approval")
@@ -465,7 +644,9 @@ mod tests {
             now_ms: 0,
             stage_deadline_ms: 1000,
             choice: Choice::Approve,
+            next: None,
         });
+        view.approvals = 1;
         view.votes = vec![VoteLine {
             name: "Bob".to_owned(),
             decision: Choice::Approve,
@@ -479,6 +660,7 @@ mod tests {
             !page.contains("value=\"approve\"")
                 && page.contains("value=\"reject\"")
                 && page.contains("value=\"n-2\"")
+                && page.contains("Reject instead")
         );
     }
 
@@ -545,9 +727,11 @@ mod tests {
                 reason: reason(),
                 just_now: None,
                 late: None,
+                next: None,
             },
         ] {
             let mut view = view(state);
+            view.title = Title::of(None, evil, &json!({evil: evil, "to": evil}));
             for field in
                 [&mut view.client, &mut view.action, &mut view.summary, &mut view.request_id, &mut view.rule]
             {
@@ -572,9 +756,9 @@ mod tests {
     }
 
     #[test]
-    fn an_ordinary_page_stays_under_15_kilobytes() {
+    fn an_ordinary_page_stays_under_20_kilobytes() {
         let page = page(&view(open(May::Both, None)));
-        assert!(page.len() < 15_000, "{}", page.len());
+        assert!(page.len() < 20_000, "{}", page.len());
     }
 
     #[test]

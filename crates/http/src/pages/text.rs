@@ -5,11 +5,22 @@
 use maud::{Markup, html};
 use placet_core::words::characters::{STACKED_MARKS, attaches};
 use placet_core::words::text::{Piece, grouped, name, pieces};
+use placet_core::words::{Title, TitlePiece};
 
-/// Text longer than this is cut in the middle.
-const WHOLE_CHARS: usize = 280;
-/// Text with more lines than this is cut in the middle.
-const WHOLE_LINES: usize = 12;
+/// How much of a text is shown before its middle is cut out.
+#[derive(Clone, Copy)]
+pub(super) struct Most {
+    chars: usize,
+    lines: usize,
+}
+
+/// Of a value among others.
+pub(super) const VALUE: Most = Most { chars: 280, lines: 12 };
+/// Of a text that is itself what is approved.
+pub(super) const WHOLE: Most = Most { chars: placet_core::words::TEXT_CHARS, lines: 200 };
+
+/// A value of a title up to this length moves to the next line rather than break.
+const ATOM_CHARS: usize = 40;
 const START_CHARS: usize = 140;
 const START_LINES: usize = 6;
 const END_CHARS: usize = 90;
@@ -49,9 +60,27 @@ pub(super) fn line(text: &str) -> Markup {
     html! { bdi { (revealed(text, LineEnds::Theirs)) } }
 }
 
+/// A title: its values set apart from the gate's own words, short ones never broken inside.
+pub(super) fn titled(title: &Title) -> Markup {
+    html! {
+        @for piece in &title.pieces {
+            @match piece {
+                TitlePiece::Words(words) => (words),
+                TitlePiece::Value(value) if value.chars().nth(ATOM_CHARS).is_none() => b.atom { bdi { (value) } },
+                TitlePiece::Value(value) => b { bdi { (value) } },
+            }
+        }
+    }
+}
+
 /// Untrusted text of any length: its start and its end, and all of it on demand.
 pub(super) fn passage(text: &str, line_ends: LineEnds) -> Markup {
-    let Some(excerpt) = excerpt(text) else {
+    passage_of(text, line_ends, VALUE)
+}
+
+/// The same, with more or less of it at first.
+pub(super) fn passage_of(text: &str, line_ends: LineEnds, most: Most) -> Markup {
+    let Some(excerpt) = excerpt(text, most) else {
         return html! { bdi.v { (revealed(text, line_ends)) } };
     };
     html! {
@@ -75,8 +104,8 @@ pub(super) struct Excerpt<'a> {
 }
 
 /// Cuts the middle out of a text that is too long to show at a glance.
-pub(super) fn excerpt(text: &str) -> Option<Excerpt<'_>> {
-    if text.chars().nth(WHOLE_CHARS).is_none() && text.matches('\n').nth(WHOLE_LINES).is_none() {
+pub(super) fn excerpt(text: &str, most: Most) -> Option<Excerpt<'_>> {
+    if text.chars().nth(most.chars).is_none() && text.matches('\n').nth(most.lines).is_none() {
         return None;
     }
     let by_chars = text.char_indices().nth(START_CHARS).map_or(text.len(), |(at, _)| at);
@@ -209,7 +238,7 @@ mod tests {
     #[test]
     fn long_text_shows_both_ends_and_says_how_much_lies_between() {
         let text = format!("START{}END", "x".repeat(1000));
-        let cut = excerpt(&text).unwrap();
+        let cut = excerpt(&text, VALUE).unwrap();
         assert!(cut.start.starts_with("START") && cut.end.ends_with("END"));
         assert_eq!(cut.hidden, 1008 - START_CHARS - END_CHARS);
         let page = passage(&text, LineEnds::Theirs).into_string();
@@ -219,10 +248,18 @@ mod tests {
     }
 
     #[test]
+    fn a_text_that_is_approved_is_shown_whole() {
+        let most = format!("{}END", "x".repeat(3997));
+        assert_eq!(excerpt(&most, WHOLE), None);
+        assert!(excerpt(&format!("{most}."), WHOLE).is_some());
+        assert!(!passage_of(&most, LineEnds::Ours, WHOLE).into_string().contains("not shown here"));
+    }
+
+    #[test]
     fn many_short_lines_are_long_too() {
         let text = format!("first{}last", "\n".repeat(100));
-        let cut = excerpt(&text).unwrap();
+        let cut = excerpt(&text, VALUE).unwrap();
         assert!(cut.start.starts_with("first") && cut.end.ends_with("last"));
-        assert_eq!(excerpt("short"), None);
+        assert_eq!(excerpt("short", VALUE), None);
     }
 }

@@ -69,6 +69,7 @@ async fn show(globals: &Globals, options: Demo) -> Result<Exit, Failure> {
         public_url: None,
         keep_alive_seconds: crate::server::KEEP_ALIVE_SECONDS,
         voices: Voices::default(),
+        metrics: None,
     })
     .await?;
     let told = tell(globals, &options, &running).await;

@@ -71,7 +71,7 @@ async fn of_all(globals: &Globals, gate: &Gate, policy: &Policy) -> Result<Exit,
             harmless(&request.asked().action),
             shorten(&asked(request).join(", "), 30),
             closes_in(request, now),
-            shorten(&harmless(&request.asked().summary), 50),
+            shorten(&harmless(&request.asked().shown_summary()), 50),
         ]
     });
     print(&table(&std::iter::once(heading).chain(rows).collect::<Vec<_>>()));
@@ -120,12 +120,13 @@ async fn of_reviewer(
         let voted = one.voted.map_or_else(String::new, |decision| format!(", {decision} already said"));
         let _ = writeln!(
             text,
-            "\n{} of {}: {}{voted}, closes in {}\n  {}\n  {}",
+            "\n{} of {}: {}{voted}, closes in {}\n  {}\n  {}\n  {}",
             style.bold(asked.request_id.as_str()),
             asked.client,
             harmless(&asked.action),
             closes_in(&one.request, gate.now()),
-            shorten(&harmless(&asked.summary), 100),
+            style.bold(&asked.title_of(one.request.state().payload(asked)).line()),
+            shorten(&harmless(&asked.shown_summary()), 100),
             style.link(&format!("{base_url}/r/{}", one.link)),
         );
     }

@@ -43,11 +43,15 @@ pub(crate) async fn run(globals: &Globals, options: Serve) -> Result<Exit, Failu
         public_url: options.public_url,
         keep_alive_seconds: options.keep_alive_seconds,
         voices: Voices { terminal: for_people, mailer: Mailer::from_environment()?, events: None },
+        metrics: options.metrics,
     })
     .await?;
     warn_of_the_clock(&running.local).await;
     warn_of_an_old_keyring(&running.local).await;
     print(&format!("ready {}\n", running.url));
+    if let Some(url) = &running.metrics_url {
+        print(&format!("metrics {url}\n"));
+    }
     loop {
         tokio::select! {
             _ = signals.next() => break,

@@ -37,14 +37,14 @@ pub(crate) async fn run(globals: &Globals, options: OneRequest) -> Result<Exit, 
     let base_url = local.gate.base_url(&policy);
     let approval = placet_http::wire::approval(&ApprovalView::of(&request, None, &base_url));
     if globals.json {
-        let payload: Value = serde_json::from_str(request.asked().payload.as_str()).unwrap_or_default();
+        let payload = request.asked().shown(request.state().payload(request.asked()));
         print(&super::pretty(&json!({ "approval": approval, "payload": payload, "history": history })));
         return Ok(Exit::Done);
     }
     let mut text = super::request::describe(&approval);
     let style = Style::of_stdout();
     let _ = writeln!(text, "  {}  {}", style.dim("client  "), harmless(request.asked().client.as_str()));
-    let _ = writeln!(text, "  {}  “{}”", style.dim("summary "), harmless(&request.asked().summary));
+    let _ = writeln!(text, "  {}  “{}”", style.dim("summary "), harmless(&request.asked().shown_summary()));
     let _ = writeln!(text, "\n{}", style.bold("history"));
     for entry in &history {
         let _ = writeln!(text, "  {}", line(entry));

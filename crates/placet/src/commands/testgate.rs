@@ -138,6 +138,7 @@ async fn start_gate(
         public_url: options.public_url,
         keep_alive_seconds: crate::server::KEEP_ALIVE_SECONDS,
         voices: Voices { events: Some(events), ..Voices::default() },
+        metrics: None,
     })
     .await
 }

@@ -54,7 +54,9 @@ async def test_an_agent_asks_waits_and_verifies(session, desk, raw):
         again = (await client.call_tool("request_approval", question)).structured_content
         assert again["approval_id"] == asked["approval_id"]
         answering = desk.answers(raw(client_id), action, "approve")
-        ended = (await client.call_tool("wait_for_approval", {"request_id": name})).structured_content
+        ended = (
+            await client.call_tool("wait_for_approval", {"request_id": name, "wait_seconds": 45})
+        ).structured_content
         assert (ended["status"], ended["decided_by"]) == ("approved", ["bob"])
         verdict = await client.call_tool("verify_token", {"token": ended["token"], "payload": PAYLOAD})
         assert verdict.structured_content["valid"] is True and json.loads(verdict.content[0].text)["valid"] is True
@@ -144,10 +146,10 @@ async def test_a_wait_that_the_client_gives_up_is_given_up(session, desk, raw):
             "request_approval", {"request_id": name, "summary": "s", "action": "mcp.give.up", "payload": {}}
         )
         with anyio.move_on_after(1.5) as scope:
-            await client.call_tool("wait_for_approval", {"request_id": name})
+            await client.call_tool("wait_for_approval", {"request_id": name, "wait_seconds": 45})
         assert scope.cancelled_caught
         answering = desk.answers(raw(client_id), "mcp.give.up", "reject")
-        ended = await client.call_tool("wait_for_approval", {"request_id": name})
+        ended = await client.call_tool("wait_for_approval", {"request_id": name, "wait_seconds": 45})
         assert ended.structured_content["status"] == "rejected"
     answering.done()
 

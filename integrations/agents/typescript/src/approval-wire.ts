@@ -5,7 +5,7 @@ export const STATUSES = ['pending', 'approved', 'rejected', 'expired', 'cancelle
 export type Status = (typeof STATUSES)[number];
 
 /** The fields that may be missing on the wire, or null: a reader makes them null. */
-export const NULLABLE = ['deadline', 'decided_at', 'pending_twin', 'reason', 'rule', 'stage', 'token'] as const;
+export const NULLABLE = ['changes', 'deadline', 'decided_at', 'payload', 'pending_twin', 'reason', 'rule', 'stage', 'token'] as const;
 
 /** One reviewer's word. */
 export interface Vote {
@@ -49,10 +49,14 @@ export interface Approval {
   title: string;
   /** Who has spoken. */
   votes: Vote[];
+  /** What a reviewer has changed, in words, by the path of the field: only where one has. */
+  changes: Record<string, string> | null;
   /** When it ends at the latest; null where policy decided alone. */
   deadline: string | null;
   /** When it ended. */
   decided_at: string | null;
+  /** What is approved, where a reviewer has changed what was asked: act on this, and verify the token with it. */
+  payload: Record<string, unknown> | null;
   /**
    * An older request of the same client, with the same action and payload, that still waits. Only in the answer to
    * a new request.

@@ -28,6 +28,11 @@ token = "HS256"
 bearer = true
 rate_per_minute = 60000
 
+[[clients]]
+id = "mcp2"
+roles = ["requester"]
+bearer = true
+
 [[reviewers]]
 id = "alice"
 name = "Alice"

@@ -4,7 +4,7 @@ import type { Approval } from '../shared/approval';
 import type { Gate } from '../shared/gate';
 import type { Outcome } from './outcome';
 import type { Wait } from './record';
-import { readAll, settled, someAreOpen } from './settle';
+import { readAll, redeemedAtOnce, settled, someAreOpen } from './settle';
 
 /*
  * One errand for each waiting step: many callbacks may come at the same moment, and one look answers all of them.
@@ -83,8 +83,8 @@ export class Errand {
 	 * `first` is true for the caller that may act on it. Callers that come while a look is under way share the next one:
 	 * a look that began before a callback came may not have seen what it is about.
 	 */
-	async look(gate: Gate, wait: Wait, heardOf: string): Promise<{ found: Found; first: boolean }> {
-		this.awaited?.delete(heardOf);
+	async look(gate: Gate, wait: Wait, heard: Approval): Promise<{ found: Found; first: boolean }> {
+		this.awaited?.delete(heard.approval_id);
 		const before = this.looks;
 		while (this.looking) {
 			const number = this.looks;
@@ -92,14 +92,17 @@ export class Errand {
 			if (found !== 'open' || number > before) return { found, first: false };
 		}
 		this.looks += 1;
-		this.looking = this.lookOnce(gate, wait).finally(() => (this.looking = undefined));
+		this.looking = this.lookOnce(gate, wait, heard).finally(() => (this.looking = undefined));
 		return { found: await this.looking, first: true };
 	}
 
-	private async lookOnce(gate: Gate, wait: Wait): Promise<Found> {
+	private async lookOnce(gate: Gate, wait: Wait, heard: Approval): Promise<Found> {
 		// n8n could not go on with what an earlier look has found. The answer is the same.
 		if (this.outcomes) return this.outcomes;
 		const { asked } = wait;
+		// The most usual of all: one question, and a yes. Redeeming its token proves it in one call.
+		const yes = await redeemedAtOnce(gate, wait, heard);
+		if (yes) return (this.outcomes = [yes]);
 		if (this.awaited && this.awaited.size > 0) return 'open';
 		if (!this.awaited && asked.length > 1 && (await someAreOpen(gate, asked))) return 'open';
 		await readAll(gate, asked, this.known);

@@ -112,6 +112,19 @@ function names(approval: Approval): string {
 export interface HandingOn {
 	onRefusal: OnRefusal;
 	simplify: boolean;
+	/** Whether an item with `details` beside its `error` is taken for an error. */
+	details: boolean;
+}
+
+/**
+ * Whether this n8n knows an item with `error` and `details` as one for the error output.
+ *
+ * In old versions such an item would leave by the first output, where the approved ones go. n8n tells no node its
+ * version, and the `n8n-workflow` that a node finds may be another one's; so this looks at what the engine itself hands
+ * over, for something that is there since 2.40. (`details` came with 2.36.)
+ */
+export function knowsDetails(context: object): boolean {
+	return '_getRunlessCredentials' in context;
 }
 
 function shown({ approval }: Outcome, simplify: boolean): IDataObject {
@@ -123,15 +136,20 @@ export function itemFor(
 	outcome: Outcome,
 	original: INodeExecutionData,
 	index: number,
-	{ onRefusal: on, simplify }: HandingOn,
+	{ onRefusal: on, simplify, details: withDetails }: HandingOn,
 ): INodeExecutionData {
 	const pairedItem = { item: index };
 	if (on === 'review') return { json: reviewAnswer(outcome), pairedItem };
 	if (!outcome.approved && on !== 'handOn') {
 		// Only these keys, or n8n does not see an error in it. The original fields are left out on purpose:
 		// whoever continues on errors gets nothing to act on.
-		const details = { approved: false, ...shown(outcome, simplify) };
-		return { json: { error: outcome.explanation, details }, pairedItem };
+		const details = {
+			...shown(outcome, simplify),
+			approved: false,
+			explanation: outcome.explanation,
+		};
+		const error = outcome.explanation;
+		return { json: withDetails ? { error, details } : { error }, pairedItem };
 	}
 	const placet = { ...shown(outcome, simplify), explanation: outcome.explanation };
 	// `approved` last: what the item said of itself before must not count.

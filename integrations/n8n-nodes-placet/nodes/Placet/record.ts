@@ -41,6 +41,8 @@ export interface Wait {
 	onRefusal: OnRefusal;
 	/** Whether only the most needed fields of an approval are put out. */
 	simplify: boolean;
+	/** Whether this n8n takes an item with `error` and `details` for an error. */
+	details: boolean;
 	/** Whether the tokens are left for a later Redeem step. */
 	keepsTokens: boolean;
 	asked: Asked[];

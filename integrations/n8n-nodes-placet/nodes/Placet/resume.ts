@@ -9,8 +9,8 @@ import { originalsOf, passOn, refuse, rememberedWait, type Wait } from './record
 /**
  * A callback of the gate, to the URL that the waiting step gave it.
  *
- * The callback is only a reason to look: what counts is read again from the gate, for every item. The run goes
- * on when all have ended; until then each callback is taken with thanks.
+ * The callback is only a reason to look: what counts is what the gate says now, of every item: it redeems the token or
+ * is asked how the request stands. The run goes on when all have ended; until then each callback is taken with thanks.
  *
  * Throws nothing: n8n would take that as a reason to resume the run with an empty item.
  */
@@ -28,7 +28,7 @@ export async function resume(context: IWebhookFunctions): Promise<IWebhookRespon
 			// A late copy, of an earlier round of this step. The gate may forget it.
 			return answer(false, 'this step does not wait for this approval');
 		}
-		const { found, first } = await errand.look(gate, wait, approval.approval_id);
+		const { found, first } = await errand.look(gate, wait, approval);
 		if (found === 'open') return answer(false, 'others are still open');
 		if (!first) return answer(false, 'another callback of the same moment lets the run go on');
 		errand.done();

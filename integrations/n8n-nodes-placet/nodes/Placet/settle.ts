@@ -70,6 +70,27 @@ async function redeemed(gate: Gate, approval: Approval, asked: Asked): Promise<O
 	}
 }
 
+/**
+ * The outcome of a wait for one approval whose callback brings the token: the gate redeems it, or has the last word in
+ * another way, for which the caller has to read the approval.
+ */
+export async function redeemedAtOnce(
+	gate: Gate,
+	{ asked: [only, ...others], keepsTokens }: Pick<Wait, 'asked' | 'keepsTokens'>,
+	heard: Approval,
+): Promise<Outcome | undefined> {
+	if (!only || others.length > 0 || keepsTokens) return undefined;
+	if (heard.status !== 'approved' || typeof heard.token !== 'string') return undefined;
+	try {
+		const outcome = await redeemed(gate, heard, only);
+		return outcome.approved ? outcome : undefined;
+	} catch (error) {
+		// The gate does not take this token, or could not be asked. Only the second may be better a moment later.
+		if (codeOf(error) === undefined) throw gate.asNodeError(error);
+		return undefined;
+	}
+}
+
 /** The approvals of what was asked, each read once: in pages where there are many. */
 export async function readAll(
 	gate: Gate,

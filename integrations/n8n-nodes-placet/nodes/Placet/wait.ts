@@ -8,7 +8,7 @@ import { Gate, nodeError } from '../shared/gate';
 import { Errand } from './errand';
 import { tellWhatIsAsked } from './hints';
 import { assertNoModelsChoice } from './model';
-import { itemFor, summed, type Outcome } from './outcome';
+import { itemFor, knowsDetails, summed, type Outcome } from './outcome';
 import { optionsOf } from './parameters';
 import { questionFor, type Asking } from './question';
 import {
@@ -53,6 +53,7 @@ export async function requestAndWait(context: IExecuteFunctions): Promise<INodeE
 		key: '',
 		onRefusal: isToolReview(context) ? 'review' : continues ? 'errorItem' : 'stop',
 		simplify: false,
+		details: knowsDetails(context),
 		keepsTokens: false,
 		asked: [],
 	};

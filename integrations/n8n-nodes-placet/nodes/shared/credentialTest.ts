@@ -25,12 +25,19 @@ export async function testPlacetApi(
 ): Promise<INodeCredentialTestResult> {
 	const data = credential.data ?? {};
 	try {
-		const fault = faultInFields(data) ?? (await faultAtGate(this, data));
-		if (fault !== undefined) return { status: 'Error', message: fault };
-		return { status: 'OK', message: 'The gate knows this client and may call this n8n' };
+		const fault = faultInFields(data);
+		return fault === undefined ? await triedAtGate(this, data) : wrong(fault);
 	} catch (error) {
 		return { status: 'Error', message: error instanceof Error ? error.message : String(error) };
 	}
+}
+
+function wrong(message: string): INodeCredentialTestResult {
+	return { status: 'Error', message };
+}
+
+function good(message: string): INodeCredentialTestResult {
+	return { status: 'OK', message };
 }
 
 function faultInFields(data: ICredentialDataDecryptedObject): string | undefined {
@@ -56,36 +63,86 @@ function faultInFields(data: ICredentialDataDecryptedObject): string | undefined
 	return undefined;
 }
 
-async function faultAtGate(
+async function triedAtGate(
 	context: ICredentialTestFunctions,
 	data: ICredentialDataDecryptedObject,
-): Promise<string | undefined> {
+): Promise<INodeCredentialTestResult> {
 	const health = await sent(context, { method: 'GET', url: `${gateAddress(data)}/openapi.json` });
 	if (health === undefined) {
-		return `Nothing answers at the Gate URL ${gateAddress(data)}: check the address, and that the gate is running`;
+		return wrong(
+			`Nothing answers at the Gate URL ${gateAddress(data)}: check the address, and that the gate is running`,
+		);
 	}
 	const info = health.body.info as IDataObject | undefined;
 	const paths = health.body.paths as IDataObject | undefined;
 	if (health.status !== 200 || typeof info?.title !== 'string' || !paths?.['/v1/requests']) {
-		return `What answers at the Gate URL ${gateAddress(data)} is not a Placet gate (HTTP status ${health.status}): check host, port and path`;
+		return wrong(
+			`What answers at the Gate URL ${gateAddress(data)} is not a Placet gate (HTTP status ${health.status}): check host, port and path`,
+		);
 	}
 	const clock = faultInClock(health.date);
-	if (clock !== undefined) return clock;
+	if (clock !== undefined) return wrong(clock);
 
 	const question: IDataObject = {
 		request_id: 'credential-test',
 		callback_url: String(data.callbackAddress ?? ''),
 	};
-	const options: IHttpRequestOptions = { method: 'POST', url: '/v1/requests', body: question };
-	const answer = await sent(context, signed(data, options));
-	if (answer === undefined) return 'The gate did not answer the signed question';
-	return faultInAnswer(answer, data);
+	const answer = await asked(context, data, '/v1/requests', question);
+	// A client that may not ask can still be of use, in other nodes.
+	if (answer?.body.code === 'forbidden') return await triedWithoutAsking(context, data);
+	const fault = faultInAnswer(answer, data);
+	return fault === undefined
+		? good('The gate knows this client and may call this n8n')
+		: wrong(fault);
+}
+
+/**
+ * What a client without the role `requester` is good for.
+ *
+ * The gate looks at the role first and at the body then, so an empty body tells the role and does nothing.
+ */
+async function triedWithoutAsking(
+	context: ICredentialTestFunctions,
+	data: ICredentialDataDecryptedObject,
+): Promise<INodeCredentialTestResult> {
+	const client = String(data.clientId).trim();
+	const hook = await asked(context, data, '/v1/hooks', {
+		url: String(data.callbackAddress ?? ''),
+		events: [],
+	});
+	if (hook?.body.code !== 'forbidden') {
+		const fault = faultInAnswer(hook, data);
+		return fault === undefined
+			? good(
+					`The client "${client}" is an auditor: the Placet Trigger hears of everybody's requests with it. It cannot ask.`,
+				)
+			: wrong(fault);
+	}
+	const decision = await asked(context, data, '/v1/requests/credential-test/decision', {});
+	return decision?.body.code === 'forbidden'
+		? good(
+				`The client "${client}" is an executor: it can verify and redeem the tokens of clients that name it in "executors". It cannot ask.`,
+			)
+		: wrong(
+				`The gate knows the client "${client}", but its policy entry lacks the role "requester": it answers for others, and the nodes here cannot use it`,
+			);
+}
+
+async function asked(
+	context: ICredentialTestFunctions,
+	data: ICredentialDataDecryptedObject,
+	url: string,
+	body: IDataObject,
+): Promise<Answer | undefined> {
+	return await sent(context, signed(data, { method: 'POST', url, body }));
 }
 
 function faultInAnswer(
-	{ status, body }: Answer,
+	answer: Answer | undefined,
 	data: ICredentialDataDecryptedObject,
 ): string | undefined {
+	if (answer === undefined) return 'The gate did not answer the signed question';
+	const { status, body } = answer;
 	const client = String(data.clientId).trim();
 	switch (body.code) {
 		case 'invalid_signature':
@@ -94,8 +151,6 @@ function faultInAnswer(
 			return `The gate does not accept this client ID and secret: it knows no client "${client}". Correct the Client ID, or add it under [[clients]] in the policy.`;
 		case 'clock_skew':
 			return 'The clocks of n8n and of the gate are more than five minutes apart: set both by NTP';
-		case 'forbidden':
-			return `The gate knows the client "${client}", but its policy entry lacks the role "requester"`;
 		case 'no_policy':
 			return 'The gate has no policy yet, so it knows no client';
 		case 'invalid_request':
@@ -111,7 +166,7 @@ function faultInCallback(
 	data: ICredentialDataDecryptedObject,
 ): string | undefined {
 	const faults = Array.isArray(body.errors) ? (body.errors as IDataObject[]) : [];
-	const fault = faults.find(({ field }) => field === 'callback_url');
+	const fault = faults.find(({ field }) => field === 'callback_url' || field === 'url');
 	if (fault === undefined) return undefined;
 	const address = String(data.callbackAddress ?? '');
 	const host = URL.canParse(address) ? new URL(address).hostname : address;

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::wording::alike;
 use crate::Timestamp;
 use crate::grammar::is_action;
 use crate::payload::Payload;
 use crate::policy::dead_ends::{self, Tables};
 use crate::policy::diagnostic::{Diagnostics, closest};
 use crate::policy::toml_tree::Table;
-use crate::policy::{ClientRole, Policy, Question, Rule};
+use crate::policy::{ClientRole, Policy, Question, Rule, RuleAction};
 use crate::refusal::Refusal;
+use crate::words::TitleTemplate;
 
 /// When examples that do not say otherwise are asked: a fixed time, so that a check always finds the same.
 const EXAMPLE_NOW: Timestamp = Timestamp::from_millis(1_767_268_800_000);
@@ -28,7 +30,7 @@ struct Example<'a> {
 
 pub(super) fn review(tables: &Tables<'_, '_, '_>, policy: &Policy, warnings: &Diagnostics<'_>) {
     for (table, rule) in tables.rules.iter().zip(&policy.rules) {
-        check_examples(table, rule, policy);
+        check_examples(table, rule, policy, warnings);
     }
     // While something is wrong, what else looks odd may follow from it.
     if !tables.has_faults {
@@ -36,8 +38,8 @@ pub(super) fn review(tables: &Tables<'_, '_, '_>, policy: &Policy, warnings: &Di
     }
 }
 
-fn check_examples(table: &Table<'_, '_>, rule: &Rule, policy: &Policy) {
-    for table in table.tables("examples", "an example") {
+fn check_examples(rule_table: &Table<'_, '_>, rule: &Rule, policy: &Policy, warnings: &Diagnostics<'_>) {
+    for table in rule_table.tables("examples", "an example") {
         let Some(example) = read_example(&table, policy) else { continue };
         let question = Question {
             client: &example.client,
@@ -48,7 +50,9 @@ fn check_examples(table: &Table<'_, '_>, rule: &Rule, policy: &Policy) {
             now: example.now,
         };
         match policy.evaluate(&question) {
-            Some(hit) if hit.rule.name == rule.name && hit.error.is_none() => {}
+            Some(hit) if hit.rule.name == rule.name && hit.error.is_none() => {
+                warn_of_missing_fields(&table, rule, &example.payload, warnings);
+            }
             Some(hit) => {
                 let why = hit
                     .error
@@ -59,6 +63,38 @@ fn check_examples(table: &Table<'_, '_>, rule: &Rule, policy: &Policy) {
                 ));
             }
             None => table.fault(format!("this example of rule `{}` hits no rule", rule.name)),
+        }
+    }
+}
+
+/// What people would read as "(missing)" is most likely a typing mistake in the title, or in the example.
+fn warn_of_missing_fields(table: &Table<'_, '_>, rule: &Rule, payload: &Value, warnings: &Diagnostics<'_>) {
+    let named = rule.wording.title.iter().flat_map(TitleTemplate::fields).map(|path| ("the title", path));
+    let masked = rule.wording.mask.iter().map(|path| ("`mask`", path));
+    let editable = match &rule.action {
+        RuleAction::Ask(terms) => terms.editable.as_slice(),
+        RuleAction::Decide(_) => &[],
+    };
+    let editable = editable.iter().map(|path| ("`editable`", path));
+    for (what, path) in named.chain(masked).chain(editable) {
+        let warn = |message: String, help| warnings.add_with_help(table.span(), message, help);
+        match path.find(payload) {
+            None => {
+                let beside = path.parent(payload).and_then(Value::as_object);
+                let help = alike(path.last(), beside.into_iter().flatten().map(|(key, _)| key.as_str()));
+                let name = &rule.name;
+                warn(
+                    format!(
+                        "{what} of rule `{name}` names `{path}`, which this example's payload does not have"
+                    ),
+                    help,
+                );
+            }
+            Some(Value::Null | Value::Array(_) | Value::Object(_)) if what == "`editable`" => warn(
+                format!("`{path}` of this example is no text, number or yes and no, so nobody can change it"),
+                None,
+            ),
+            Some(_) => {}
         }
     }
 }

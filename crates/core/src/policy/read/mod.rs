@@ -5,6 +5,7 @@ mod examples;
 mod reviewers;
 mod rules;
 mod stages;
+mod wording;
 
 use std::collections::BTreeSet;
 use std::ops::Range;

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::stages::read_terms;
+use super::wording::{check_paths, read_wording};
 use super::{Strictness, read_name};
 use crate::policy::cel::Findings;
 use crate::policy::diagnostic::Diagnostics;
@@ -47,6 +48,7 @@ pub(super) fn read_rule(
         "remove it; if a program should answer when people do not, put a queue as the last stage and let that program \
          answer under its own name",
     );
+    let wording = read_wording(table);
     let decide = table.get("decide").map(|node| decision(&node));
     let stages = table.get("stages");
     let action = match (decide, stages) {
@@ -64,7 +66,7 @@ pub(super) fn read_rule(
             None
         }
     };
-    for key in ["approvals", "owner_may_approve", "notify"] {
+    for key in ["approvals", "owner_may_approve", "notify", "confirm", "editable"] {
         // Read here in any case, so that a typo elsewhere in the rule lists every key that it could have been.
         let node = table.get(key);
         if let (Some(RuleAction::Decide(_)), Some(node)) = (&action, node) {
@@ -73,7 +75,9 @@ pub(super) fn read_rule(
     }
     // Looked at when all rules are known.
     let _ = table.get("examples");
-    let (name, (when, findings), action, valid_for_seconds) = (name?, when?, action?, valid_for_seconds?);
+    let (name, (when, findings), action) = (name?, when?, action?);
+    let (valid_for_seconds, wording) = (valid_for_seconds?, wording?);
+    check_paths(table, &wording, &action);
     if let Some(node) = table.get("when") {
         warn_of_condition(&node, &findings, &action, warnings);
     }
@@ -81,11 +85,11 @@ pub(super) fn read_rule(
         let message = format!("rule `{name}` approves everything that reaches it");
         warnings.add_with_help(table.span(), message, Some("add `when` with a condition".into()));
     }
-    Some(Rule { name, when, action, valid_for_seconds })
+    Some(Rule { name, when, action, valid_for_seconds, wording })
 }
 
 /// Where a part of a text is in the file: the part itself where the text is written as it is, else all of it.
-fn place_in_text(node: &Node<'_, '_>, text: &str, part: Range<usize>) -> Range<usize> {
+pub(super) fn place_in_text(node: &Node<'_, '_>, text: &str, part: Range<usize>) -> Range<usize> {
     match node.raw().find(text).filter(|_| !text.is_empty()) {
         Some(at) => {
             let start = node.span().start + at;

@@ -1,5 +1,6 @@
 //! The stages of a rule that asks: whom, for how long, and within which hours.
 
+use super::wording::read_paths;
 use super::{key_fault, queue_name};
 use crate::policy::diagnostic::closest;
 use crate::policy::toml_tree::{Node, Table};
@@ -16,6 +17,8 @@ pub(super) fn read_terms(
     let approvals = table.get("approvals").map_or(Some(1), |node| node.number(1, 100));
     let owner_may_approve = table.get("owner_may_approve").map_or(Some(false), |node| node.flag());
     let notify = table.get("notify").map_or(Some(Notify::All), |node| read_notify(&node))?;
+    let confirm = table.get("confirm").map_or(Some(false), |node| node.flag());
+    let editable = read_paths(table, "editable");
     let items = stages.items();
     if items.is_empty() {
         stages.fault("a rule that asks needs at least one stage");
@@ -42,7 +45,13 @@ pub(super) fn read_terms(
         let message = format!("the rule needs {approvals} approvals, but its stages have {people} reviewers");
         key_fault(table, "approvals", message);
     }
-    Some(ApprovalTerms { approvals, stages: read, owner_may_approve: owner_may_approve? })
+    Some(ApprovalTerms {
+        approvals,
+        stages: read,
+        owner_may_approve: owner_may_approve?,
+        confirm: confirm?,
+        editable: editable?,
+    })
 }
 
 fn read_notify(node: &Node<'_, '_>) -> Option<Notify> {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 Status = Literal["pending", "approved", "rejected", "expired", "cancelled"]
 STATUSES: tuple[str, ...] = ("pending", "approved", "rejected", "expired", "cancelled")
@@ -55,10 +55,14 @@ class ApprovalFields:
     title: str
     # Who has spoken.
     votes: tuple[Vote, ...]
+    # What a reviewer has changed, in words, by the path of the field: only where one has.
+    changes: Mapping[str, str] | None = None
     # When it ends at the latest; null where policy decided alone.
     deadline: str | None = None
     # When it ended.
     decided_at: str | None = None
+    # What is approved, where a reviewer has changed what was asked: act on this, and verify the token with it.
+    payload: Mapping[str, Any] | None = None
     # An older request of the same client, with the same action and payload, that still waits. Only in the answer to a
     # new request.
     pending_twin: str | None = None

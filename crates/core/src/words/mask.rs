@@ -1,0 +1,513 @@
+//! What nobody may see of a payload: the fields that a rule masks, and what looks like a secret. A short salted hash
+//! stands in their place, so that two of a kind can be told apart. The payload, and its digest, stay what they are.
+//!
+//! A wrong guess here costs either a leak or a hidden fact, so only what has the form of a secret is taken for one, and
+//! what stands beside it stays readable.
+
+use std::ops::Range;
+
+use serde_json::{Map, Value};
+
+use super::fields::key_words;
+use super::path::FieldPath;
+use crate::payload::{canonical_text, sha256_hex};
+
+/// Shorter runs after `Bearer` are words.
+const BEARER_CHARS: usize = 8;
+/// Lines of a key are at least so long, but for the last.
+const KEY_LINE_CHARS: usize = 16;
+
+/// Prefixes of keys that their makers chose so that they are recognised, and the least that follows them.
+const PREFIXES: [(&str, usize); 33] = [
+    ("sk-", 16),
+    ("sk_live_", 8),
+    ("sk_test_", 8),
+    ("rk_live_", 8),
+    ("rk_test_", 8),
+    ("whsec_", 16),
+    ("ghp_", 16),
+    ("gho_", 16),
+    ("ghu_", 16),
+    ("ghs_", 16),
+    ("ghr_", 16),
+    ("github_pat_", 16),
+    ("glpat-", 12),
+    ("gldt-", 12),
+    ("xoxb-", 8),
+    ("xoxp-", 8),
+    ("xoxa-", 8),
+    ("xoxr-", 8),
+    ("xoxs-", 8),
+    ("xoxe-", 8),
+    ("xapp-", 8),
+    ("AIza", 30),
+    ("ya29.", 16),
+    ("npm_", 24),
+    ("pypi-", 24),
+    ("hf_", 24),
+    ("SG.", 24),
+    ("dop_v1_", 24),
+    ("shpat_", 16),
+    ("shpss_", 16),
+    ("lin_api_", 16),
+    ("key-", 32),
+    ("AGE-SECRET-KEY-", 16),
+];
+/// Prefixes of AWS access keys; 16 capitals and digits follow.
+const AWS_PREFIXES: [&str; 4] = ["AKIA", "ASIA", "ABIA", "ACCA"];
+
+/// The payload as people may see it. `salt` is the request's own: the same secret looks different in another request.
+pub fn masked(payload: Value, mask: &[FieldPath], salt: &str) -> Value {
+    let mut keys = Vec::new();
+    seen(payload, &mut keys, mask, salt)
+}
+
+/// A text as people may see it: what looks like a secret in it is masked, the rest is as it was.
+pub fn masked_text(text: &str, salt: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut at = 0;
+    for secret in secrets(text) {
+        shown.push_str(text.get(at..secret.start).unwrap_or_default());
+        shown.push_str(&stand_in(text.get(secret.clone()).unwrap_or_default(), salt));
+        at = secret.end;
+    }
+    shown.push_str(text.get(at..).unwrap_or_default());
+    shown
+}
+
+/// Whether something in a payload is not shown.
+pub fn hides(payload: &Value, mask: &[FieldPath]) -> bool {
+    masked(payload.clone(), mask, "") != *payload
+}
+
+fn seen(value: Value, keys: &mut Vec<String>, mask: &[FieldPath], salt: &str) -> Value {
+    let is_masked = |keys: &[String]| {
+        mask.iter().any(|path| {
+            // Names of headers and the like differ in case only by chance.
+            path.keys().len() == keys.len()
+                && path.keys().iter().zip(keys).all(|(one, other)| one.eq_ignore_ascii_case(other))
+        })
+    };
+    if !keys.is_empty() && is_masked(keys) {
+        let text = match &value {
+            Value::String(text) => text.clone(),
+            other => canonical_text(other),
+        };
+        return Value::String(stand_in(&text, salt));
+    }
+    match value {
+        Value::Object(fields) => {
+            let mut shown = Map::new();
+            for (key, value) in fields {
+                keys.push(key.clone());
+                if is_masked(keys) {
+                    let value = seen(value, keys, mask, salt);
+                    keys.pop();
+                    shown.insert(masked_text(&key, salt), value);
+                    continue;
+                }
+                let names_secret = names_a_secret(&key);
+                let value = match value {
+                    Value::String(text) if names_secret && !text.is_empty() => {
+                        Value::String(keep_scheme(&text, salt))
+                    }
+                    Value::Number(number) if names_secret => {
+                        Value::String(stand_in(&number.to_string(), salt))
+                    }
+                    Value::String(text) if names_a_token(&key) && looks_random(&text) => {
+                        Value::String(stand_in(&text, salt))
+                    }
+                    value => seen(value, keys, mask, salt),
+                };
+                keys.pop();
+                shown.insert(masked_text(&key, salt), value);
+            }
+            Value::Object(shown)
+        }
+        Value::Array(items) => {
+            let items = items.into_iter().enumerate().map(|(index, item)| {
+                keys.push(index.to_string());
+                let item = seen(item, keys, mask, salt);
+                keys.pop();
+                item
+            });
+            Value::Array(items.collect())
+        }
+        Value::String(text) => Value::String(masked_text(&text, salt)),
+        other => other,
+    }
+}
+
+/// `Bearer …` keeps its first word.
+fn keep_scheme(text: &str, salt: &str) -> String {
+    match text.split_once(' ') {
+        Some((scheme @ ("Bearer" | "Basic" | "bearer" | "basic" | "Token" | "token"), rest)) => {
+            format!("{scheme} {}", stand_in(rest, salt))
+        }
+        _ => stand_in(text, salt),
+    }
+}
+
+/// What stands in a secret's place.
+fn stand_in(secret: &str, salt: &str) -> String {
+    let digest = sha256_hex(format!("placet-mask-v1\n{salt}\n{secret}").as_bytes());
+    format!("[hidden {}]", digest.get(..8).unwrap_or_default())
+}
+
+/// Whether a key says that its value is a secret, whatever that looks like.
+fn names_a_secret(key: &str) -> bool {
+    const ALONE: [&str; 9] = [
+        "password",
+        "passwd",
+        "pwd",
+        "passphrase",
+        "secret",
+        "authorization",
+        "cookie",
+        "apikey",
+        "credentials",
+    ];
+    const PAIRS: [(&str, &str); 9] = [
+        ("api", "key"),
+        ("access", "token"),
+        ("refresh", "token"),
+        ("auth", "token"),
+        ("id", "token"),
+        ("bearer", "token"),
+        ("private", "key"),
+        ("secret", "key"),
+        ("session", "token"),
+    ];
+    let words: Vec<String> = key_words(key).iter().map(|word| word.to_ascii_lowercase()).collect();
+    let Some(last) = words.last() else { return false };
+    let is_pair = words.windows(2).any(|pair| match pair {
+        [one, other] => PAIRS.contains(&(one.as_str(), other.as_str())),
+        _ => false,
+    });
+    // `secret_name` and `password_policy` say something of a secret; `client_secret` is one.
+    ALONE.contains(&last.as_str()) || (is_pair && matches!(last.as_str(), "key" | "token"))
+}
+
+/// `token` alone can be the name of many things; with random letters in it, it is a key.
+fn names_a_token(key: &str) -> bool {
+    key_words(key).last().is_some_and(|word| word.eq_ignore_ascii_case("token"))
+}
+
+fn looks_random(text: &str) -> bool {
+    text.len() >= 12 && text.bytes().all(is_token_byte) && text.bytes().any(|byte| byte.is_ascii_digit())
+}
+
+/// Where secrets are in a text, in order, none in another.
+fn secrets(text: &str) -> Vec<Range<usize>> {
+    let mut found = private_keys(text);
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        let begins = text.is_char_boundary(at)
+            && (at == 0 || bytes.get(at - 1).is_none_or(|byte| !is_token_byte(*byte) || is_opener(*byte)));
+        let end = if begins { secret_at(text, at) } else { None };
+        match end {
+            Some(end) => {
+                found.push(at..end);
+                at = end;
+            }
+            None => at += 1,
+        }
+    }
+    found.sort_unstable_by_key(|range| (range.start, std::cmp::Reverse(range.end)));
+    let mut last = 0;
+    found.retain(|range| {
+        let is_new = range.start >= last;
+        if is_new {
+            last = range.end;
+        }
+        is_new
+    });
+    found
+}
+
+/// Signs that may stand right before a secret although they can be in one: `token=sk-…`, `//user:ghp_…@host`.
+const fn is_opener(byte: u8) -> bool {
+    matches!(byte, b'=' | b'/' | b'.' | b'+' | b'-')
+}
+
+/// The end of a secret that begins here.
+fn secret_at(text: &str, at: usize) -> Option<usize> {
+    let rest = text.get(at..)?;
+    let end_of = |length: usize| Some(at + length);
+    for (prefix, least) in PREFIXES {
+        if let Some(after) = rest.strip_prefix(prefix) {
+            let length = after.bytes().take_while(|byte| is_key_byte(*byte)).count();
+            let key = after.get(..length).unwrap_or_default();
+            // A name of plain words (`sk-learn-model-for-all`) has neither digits nor capitals.
+            let is_random = key.bytes().any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
+            if length >= least && is_random {
+                return end_of(prefix.len() + length);
+            }
+        }
+    }
+    if AWS_PREFIXES.iter().any(|prefix| rest.starts_with(prefix)) {
+        let length =
+            rest.bytes().take_while(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()).count();
+        let goes_on = rest.as_bytes().get(length).is_some_and(u8::is_ascii_alphanumeric);
+        if length == 20 && !goes_on {
+            return end_of(length);
+        }
+    }
+    if rest.starts_with("eyJ") {
+        // A JWT (RFC 7519), or an encrypted one: three or five parts, the first of which begins with `{"`.
+        let length = rest.bytes().take_while(|byte| is_base64url(*byte) || *byte == b'.').count();
+        let token = rest.get(..length)?.trim_end_matches('.');
+        let parts: Vec<&str> = token.split('.').collect();
+        if matches!(parts.len(), 3 | 5) && parts.iter().take(2).all(|part| part.len() >= 4) {
+            return end_of(token.len());
+        }
+    }
+    // What follows `Bearer ` begins here.
+    let before = text.get(..at)?;
+    let follows = ["bearer ", "basic "].iter().any(|scheme| {
+        before.len() >= scheme.len()
+            && before.get(before.len() - scheme.len()..).is_some_and(|word| word.eq_ignore_ascii_case(scheme))
+    });
+    follows.then(|| bearer_length(rest)).flatten().map(|length| at + length)
+}
+
+/// How long the token is that begins here, after its scheme.
+fn bearer_length(rest: &str) -> Option<usize> {
+    let length = rest.bytes().take_while(|byte| is_token_byte(*byte)).count();
+    let token = rest.get(..length)?;
+    let has_digit = token.bytes().any(|byte| byte.is_ascii_digit());
+    // A path, an option or a word is no token: what a command does must stay readable.
+    let is_readable = token.starts_with(['/', '.', '-', '~']) || !(has_digit || length >= 3 * BEARER_CHARS);
+    (length >= BEARER_CHARS && !is_readable).then_some(length)
+}
+
+/// Where private keys are, from their first line to their last (RFC 7468, OpenSSH, PGP).
+fn private_keys(text: &str) -> Vec<Range<usize>> {
+    const BEGIN: &str = "-----BEGIN ";
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(start) = text.get(at..).and_then(|rest| rest.find(BEGIN)).map(|offset| at + offset) {
+        at = start + BEGIN.len();
+        let Some(rest) = text.get(at..) else { break };
+        let Some(label_end) = rest.find("-----") else { break };
+        let is_private =
+            rest.get(..label_end).is_some_and(|label| label.contains("PRIVATE KEY") && label.len() <= 40);
+        if !is_private {
+            continue;
+        }
+        let body = at + label_end + "-----".len();
+        let end = text.get(body..).and_then(|rest| rest.find("-----END ")).map(|offset| body + offset);
+        let last = end.and_then(|end| {
+            let tail = text.get(end + "-----END ".len()..)?;
+            tail.find("-----")
+                .filter(|at| *at <= 40)
+                .map(|offset| end + "-----END ".len() + offset + "-----".len())
+        });
+        let (body_end, whole_end) = (end.unwrap_or(text.len()), last.unwrap_or(text.len()));
+        let Some(lines) = text.get(body..body_end) else { break };
+        if is_key_material(lines) {
+            found.push(start..whole_end);
+        } else {
+            // Words between the lines of a key are not hidden with it: they could be anything.
+            found.extend(key_lines(lines).map(|line| body + line.start..body + line.end));
+        }
+        at = whole_end.max(at);
+    }
+    found
+}
+
+/// Whether a text is nothing but a key's lines: Base64, and the headers that encrypted keys have.
+fn is_key_material(text: &str) -> bool {
+    let lines: Vec<Range<usize>> = words(text).collect();
+    let is_line = |(index, range): (usize, &Range<usize>)| {
+        let line = text.get(range.clone()).unwrap_or_default();
+        let is_last = index + 1 >= lines.len().saturating_sub(1);
+        is_header(line) || (line.bytes().all(is_base64) && (line.len() >= KEY_LINE_CHARS || is_last))
+    };
+    !lines.is_empty() && lines.iter().enumerate().all(is_line)
+}
+
+/// `Proc-Type: 4,ENCRYPTED` and `DEK-Info: AES-128-CBC,…` (RFC 1421).
+fn is_header(word: &str) -> bool {
+    matches!(word, "Proc-Type:" | "4,ENCRYPTED" | "DEK-Info:" | "Version:" | "Comment:")
+        || (word.contains("-CBC,")
+            && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-,".contains(&byte)))
+}
+
+fn key_lines(text: &str) -> impl Iterator<Item = Range<usize>> {
+    words(text).filter(|range| {
+        text.get(range.clone()).is_some_and(|line| line.len() > KEY_LINE_CHARS && line.bytes().all(is_base64))
+    })
+}
+
+/// Runs between spaces, line ends, and line ends that were escaped.
+fn words(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let mut ends = Vec::new();
+    let mut start = None;
+    let mut rest = text.char_indices().peekable();
+    while let Some((at, character)) = rest.next() {
+        let escaped = character == '\\' && rest.peek().is_some_and(|(_, next)| matches!(next, 'n' | 'r'));
+        if character.is_whitespace() || escaped {
+            if let Some(start) = start.take() {
+                ends.push(start..at);
+            }
+            if escaped {
+                rest.next();
+            }
+        } else {
+            start.get_or_insert(at);
+        }
+    }
+    if let Some(start) = start {
+        ends.push(start..text.len());
+    }
+    ends.into_iter()
+}
+
+/// Of a key with a known prefix.
+const fn is_key_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
+}
+
+/// Of what follows `Bearer` (RFC 6750).
+const fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
+}
+
+const fn is_base64url(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+}
+
+const fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    const JWT: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+
+    fn hidden(text: &str) -> String {
+        stand_in(text, "salt")
+    }
+
+    #[test]
+    fn what_has_the_form_of_a_secret_is_masked_wherever_it_stands() {
+        for secret in [
+            "sk-proj-4fJ2kq81Lx0aBcDe",
+            "sk-ant-api03-AbCdEf0123456789",
+            "sk_live_4eC39HqLyjWDarjtT1zdp7dc",
+            "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
+            "github_pat_11ABCDEFG0123456789_abcdef",
+            "glpat-ABCdef123456789_-xyz",
+            "xoxb-123456789012-abcdefABCDEF",
+            "AKIAIOSFODNN7EXAMPLE",
+            "ASIAIOSFODNN7EXAMPLE",
+            "AIzaSyA1234567890abcdefghijklmnopqrstuv",
+            JWT,
+            "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcw\nggSjAgEAAoIBAQC7\nVJTUt9Us8cKj\n-----END PRIVATE KEY-----",
+            "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,0123AB\n\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcw\n-----END RSA PRIVATE KEY-----",
+            "-----BEGIN OPENSSH PRIVATE KEY-----\\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQ\\n-----END OPENSSH PRIVATE KEY-----",
+        ] {
+            for (before, after) in
+                [("", ""), ("use ", " now"), ("key=", "&x=1"), ("//user:", "@host"), ("\"", "\",")]
+            {
+                let text = format!("{before}{secret}{after}");
+                assert_eq!(
+                    masked_text(&text, "salt"),
+                    format!("{before}{}{after}", hidden(secret)),
+                    "{text}"
+                );
+            }
+        }
+        for (text, expected) in [
+            (
+                "Authorization: Bearer abc123def456",
+                format!("Authorization: Bearer {}", hidden("abc123def456")),
+            ),
+            (
+                "curl -H 'authorization: bearer AbCdEfGhIjKlMnOpQrStUvWxYz' x",
+                format!("curl -H 'authorization: bearer {}' x", hidden("AbCdEfGhIjKlMnOpQrStUvWxYz")),
+            ),
+            ("Basic dXNlcjpwYXNzd29yZDE=", format!("Basic {}", hidden("dXNlcjpwYXNzd29yZDE="))),
+        ] {
+            assert_eq!(masked_text(text, "salt"), expected);
+        }
+    }
+
+    #[test]
+    fn what_only_resembles_a_secret_stays_readable() {
+        for text in [
+            "task-management-system-for-2026-teams",
+            "sk-learn-random-forest-model-for-all",
+            "the bearer of this letter",
+            "Bearer /data/customers2026",
+            "bearer --delete-everything-2026",
+            "Basic training course",
+            "AKIA is a prefix",
+            "eyJ.a.b",
+            "ghp_short",
+            "-----BEGIN PUBLIC KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcw\n-----END PUBLIC KEY-----",
+            "-----BEGIN PRIVATE KEY----- && rm -rf /home && -----END PRIVATE KEY-----",
+            "DE89370400440532013000",
+            "https://example.com/a/b?x=1",
+        ] {
+            assert_eq!(masked_text(text, "salt"), text);
+        }
+        let mixed = "-----BEGIN PRIVATE KEY-----\nrm -rf /home\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcw\n-----END PRIVATE KEY-----";
+        let shown = masked_text(mixed, "salt");
+        assert!(shown.contains("rm -rf /home") && !shown.contains("MIIEvQ"), "{shown}");
+    }
+
+    #[test]
+    fn a_rule_masks_fields_whole_and_a_key_can_say_that_its_value_is_secret() {
+        let payload = json!({
+            "headers": {"Authorization": "Bearer x1", "X-Api-Key": "k"}, "card": {"number": 1, "cvc": 2}, "list": [{"pin": "1"}],
+            "password": "hunter2", "client_secret": "s", "access_token": "t", "secret_name": "db", "max_tokens": 5,
+            "token": "abc123def456", "api_key": 5, "keep": "x", "empty": {"password": ""}, "sk-proj-4fJ2kq81Lx0aBcDe": 1,
+        });
+        let mask = ["payload.headers.authorization", "payload.card", "payload.list.0.pin", "payload.none"]
+            .map(|path| FieldPath::parse(path).unwrap());
+        assert_eq!(
+            masked(payload.clone(), &mask, "salt"),
+            json!({
+                "headers": {"Authorization": hidden("Bearer x1"), "X-Api-Key": hidden("k")},
+                "card": hidden(r#"{"cvc":2,"number":1}"#), "list": [{"pin": hidden("1")}],
+                "password": hidden("hunter2"), "client_secret": hidden("s"), "access_token": hidden("t"),
+                "secret_name": "db", "max_tokens": 5, "token": hidden("abc123def456"), "api_key": hidden("5"), "keep": "x",
+                "empty": {"password": ""}, hidden("sk-proj-4fJ2kq81Lx0aBcDe"): 1,
+            })
+        );
+        assert!(hides(&payload, &[]) && !hides(&json!({"a": "b", "n": [1, null]}), &mask));
+    }
+
+    #[test]
+    fn the_same_secret_looks_the_same_in_one_request_and_different_in_another() {
+        assert_eq!(stand_in("a", "one"), stand_in("a", "one"));
+        assert_ne!(stand_in("a", "one"), stand_in("a", "two"));
+        assert_ne!(stand_in("a", "one"), stand_in("b", "one"));
+        assert_eq!(stand_in("a", "one").len(), "[hidden 01234567]".len());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_it_and_what_is_masked_stays_masked(text in "\\PC{0,60}(sk-|Bearer |eyJ|-----BEGIN PRIVATE KEY-----)?\\PC{0,60}") {
+            let once = masked_text(&text, "s");
+            prop_assert_eq!(masked_text(&once, "s"), once);
+        }
+
+        #[test]
+        fn a_known_key_is_found_whatever_stands_around_it(before in "[ \"'=:;,(\\[{\n]{0,9}", after in "[ \"';,)\\]}\n]{0,9}", key in "[A-Z0-9]{2}[A-Za-z0-9]{30}") {
+            for prefix in ["sk-", "ghp_", "xoxb-", "glpat-", "Bearer A1"] {
+                let shown = masked_text(&format!("{before}{prefix}{key}{after}"), "s");
+                prop_assert!(!shown.contains(&key), "{}", shown);
+                prop_assert!(shown.starts_with(&before) && shown.ends_with(&after));
+            }
+        }
+    }
+}

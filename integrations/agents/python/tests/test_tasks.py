@@ -1,0 +1,73 @@
+"""MCP Tasks with the official Python client: it has no client for tasks of its own, but a place to add one."""
+
+import asyncio
+from typing import ClassVar, Literal
+
+import mcp
+import pytest
+from mcp.client.extension import ClientExtension, ResultClaim
+from mcp_types import CallToolResult, Request, RequestParams, Result
+from test_mcp import http, stdio
+
+PAYLOAD = {"to": "acme@example.com", "amount": 5000}
+
+
+class Created(Result):
+    result_type: Literal["task"] = "task"
+    task_id: str
+    status: str
+
+
+class TaskParams(RequestParams):
+    task_id: str
+
+
+class GetTask(Request[TaskParams, Literal["tasks/get"]]):
+    method: Literal["tasks/get"] = "tasks/get"
+    name_param: ClassVar[str | None] = "taskId"
+
+
+class Task(Result):
+    task_id: str
+    status: str
+    result: dict | None = None
+
+
+class Tasks(ClientExtension):
+    """Asks for a task until it has ended."""
+
+    identifier = "io.modelcontextprotocol/tasks"
+
+    def __init__(self):
+        self.seen = []
+
+    def claims(self):
+        return [ResultClaim(result_type="task", model=Created, resolve=self.resolve)]
+
+    async def resolve(self, created, context):
+        self.seen.append(created.task_id)
+        while True:
+            task = await context.session.send_request(GetTask(params=TaskParams(task_id=created.task_id)), Task)
+            if task.status != "working":
+                break
+            await asyncio.sleep(0.1)
+        if task.status == "completed":
+            return CallToolResult.model_validate(task.result)
+        return CallToolResult(content=[], is_error=True)
+
+
+@pytest.mark.parametrize("transport", ["stdio", "http"])
+@pytest.mark.parametrize("decision", ["approve", "reject"])
+async def test_a_question_is_a_task_until_a_person_has_decided(running, desk, raw, transport, decision):
+    client_id, action = {"stdio": ("agent", "py.task.io"), "http": ("mcp", "py.task.http")}[transport]
+    to = stdio(running) if transport == "stdio" else http(running, f"mcp.{raw('mcp').secret}")
+    tasks = Tasks()
+    async with mcp.Client(to, extensions=[tasks]) as client:
+        asking = asyncio.create_task(
+            client.call_tool("request_approval", {"summary": "pay", "action": action, "payload": PAYLOAD})
+        )
+        (approval,) = await asyncio.to_thread(desk.waiting, raw(client_id), action)
+        await asyncio.to_thread(desk.decide, approval, decision)
+        ended = (await asking).structured_content
+    assert tasks.seen == [approval["approval_id"]] == [ended["approval_id"]]
+    assert ended["status"] == {"approve": "approved", "reject": "rejected"}[decision]
