@@ -280,3 +280,17 @@ test('it can be installed: a manifest, an icon and a worker that answers for its
     assert.equal(scope, `${gate.origin}/`);
   });
 });
+
+test('away and back, with a stand-in whom the policy allows, by hand', async () => {
+  const approval = await asked({ action: 'deploy.away' });
+  const inbox = await gate.inbox(approval, 'olive');
+  await visit(browser, gate, PHONE, async (page) => {
+    await page.goto(inbox);
+    await page.getByText('Go away for a while').tap();
+    await page.getByLabel('For', { exact: true }).selectOption('4 hours');
+    await page.getByRole('button', { name: 'I am away' }).tap();
+    await page.getByText('You are away', { exact: true }).waitFor();
+    await page.getByRole('button', { name: 'I am back' }).tap();
+    await page.getByText('You are away', { exact: true }).waitFor({ state: 'detached' });
+  });
+});

@@ -378,6 +378,15 @@ class Inbox:
         """The row of that link, once it is there."""
         return wait_until(lambda: [row for row in self.rows() if row.startswith(f"{link.name}~")], what="the row")[0]
 
+    def nonce(self):
+        """What forms about the inbox itself bring back."""
+        return re.search(r'name="nonce" value="([^"]+)"', self.page().text).group(1)
+
+    def say(self, accept="application/json", **fields):
+        """Where its reviewer is: `nonce`, `hours`, `backup`."""
+        headers = {"Accept": accept, "Content-Type": "application/x-www-form-urlencoded"}
+        return self.http.send("POST", f"{self.path}/away", headers, urlencode(fields).encode())
+
     def post(self, decision, rows, reason=None, accept="application/json", confirmed="yes"):
         fields = [("row", row) for row in rows]
         fields += [

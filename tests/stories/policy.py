@@ -65,6 +65,43 @@ id = "erin"
 name = "Erin"
 email = "erin@example.com"
 roles = []
+
+[[reviewers]]
+id = "amy"
+name = "Amy"
+email = "amy@example.com"
+roles = ["gone"]
+away = [{{ from = 1999-01-01, until = 1999-01-02, backup = "ava" }}]
+
+[[reviewers]]
+id = "ann"
+name = "Ann"
+email = "ann@example.com"
+roles = ["gone"]
+
+[[reviewers]]
+id = "ava"
+name = "Ava"
+email = "ava@example.com"
+roles = []
+
+[[reviewers]]
+id = "tim"
+name = "Tim"
+email = "tim@example.com"
+roles = ["turns"]
+
+[[reviewers]]
+id = "tom"
+name = "Tom"
+email = "tom@example.com"
+roles = ["turns"]
+
+[[reviewers]]
+id = "tia"
+name = "Tia"
+email = "tia@example.com"
+roles = ["turns"]
 """
 
 
@@ -168,6 +205,27 @@ owner_may_approve = true
 name = "support"
 when = 'action.startsWith("away.")'
 stages = [{ ask = ["support"], within = "1h" }]
+
+[[rules]]
+name = "gone"
+when = 'action.startsWith("gone.")'
+stages = [{ ask = ["gone"], within = "1h" }]
+
+[[rules]]
+name = "turns"
+when = 'action.startsWith("turn.")'
+notify = "rotate"
+stages = [{ ask = ["turns"], within = "1h" }]
+
+[[rules]]
+name = "much"
+when = 'action.startsWith("total.") && total("payload.amount", "24h", "payload.to") > 100'
+stages = [{ ask = ["finance"], within = "1h" }]
+
+[[rules]]
+name = "little"
+when = 'action.startsWith("total.")'
+decide = "approve"
 
 [[rules]]
 name = "crowd"

@@ -25,6 +25,7 @@ RECEIPT = "/v1/requests/{request_id}/receipt"
 AUDIT, CHECKPOINT, HORIZON, TILE = "/v1/audit", "/v1/log/checkpoint", "/v1/log/horizon", "/v1/log/tile/{path}"
 PAGE, INBOX = "/r/{link}", "/inbox/{link}"
 SLACK, TELEGRAM = "/v1/slack/interactions", "/v1/telegram/updates"
+AWAY = "/inbox/{link}/away"
 EVENTS, MANIFEST = "/inbox/{link}/events", "/inbox/{link}/app.webmanifest"
 
 
@@ -195,6 +196,11 @@ REFUSALS = [
     ("POST", INBOX, "several, and not confirmed", lambda s: s.inbox.post("approve", [s.link.name, s.link.name], confirmed=None), 422, "invalid_request"),
     ("POST", INBOX, "several that differ", lambda s: s.inbox.post("approve", [s.link.name, s.other_link.name]), 422, "invalid_request"),
     ("POST", INBOX, "a megabyte", lambda s: s.inbox.post("approve", ["x" * 2**20]), (413, 422), None),
+    ("POST", AWAY, "forged", lambda s: s.http.send("POST", "/inbox/forged/away", {"Accept": "application/json"}, b"hours=1"), 404, "not_found"),
+    ("POST", AWAY, "no nonce", lambda s: s.inbox.say(hours=1), 422, "invalid_request"),
+    ("POST", AWAY, "no hours", lambda s: s.inbox.say(nonce=s.inbox.nonce()), 422, "invalid_request"),
+    ("POST", AWAY, "for ever", lambda s: s.inbox.say(nonce=s.inbox.nonce(), hours=673), 422, "invalid_request"),
+    ("POST", AWAY, "a stand-in whom the policy does not allow", lambda s: s.inbox.say(nonce=s.inbox.nonce(), hours=1, backup="olga"), 422, "invalid_request"),
     ("GET", EVENTS, "forged", lambda s: s.http.send("GET", "/inbox/forged/events", {"Accept": "application/json"}), 404, "not_found"),
     ("GET", MANIFEST, "forged", lambda s: s.http.send("GET", "/inbox/forged/app.webmanifest", {"Accept": "application/json"}), 404, "not_found"),
     ("GET", "/sw.js", "wrong method", lambda s: s.http.send("POST", "/sw.js"), 405, None),

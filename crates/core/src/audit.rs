@@ -58,6 +58,12 @@ pub enum AuditEventKind {
     /// Another policy came into force.
     #[serde(rename = "policy.installed")]
     PolicyInstalled,
+    /// A reviewer says that they are away.
+    #[serde(rename = "reviewer.away")]
+    ReviewerAway,
+    /// A reviewer says that they are back.
+    #[serde(rename = "reviewer.back")]
+    ReviewerBack,
     /// The keys were rotated.
     #[serde(rename = "keys.rotated")]
     KeysRotated,
@@ -88,6 +94,8 @@ impl AuditEventKind {
             Self::CallbackGivenUp => "callback.given_up",
             Self::ChatRefused => "chat.refused",
             Self::PolicyInstalled => "policy.installed",
+            Self::ReviewerAway => "reviewer.away",
+            Self::ReviewerBack => "reviewer.back",
             Self::KeysRotated => "keys.rotated",
         }
     }

@@ -18,6 +18,7 @@ pub mod policy;
 pub mod refusal;
 pub mod request;
 pub mod signature;
+pub mod tally;
 pub mod time;
 pub mod token;
 pub mod words;

@@ -82,17 +82,13 @@ impl Link {
 
     /// A nonce for the form that is shown at `now`: `<milliseconds>-<mac>`.
     pub fn nonce(&self, epoch: &Epoch, now: Timestamp) -> String {
-        format!("{}-{}", now.millis(), hex(&nonce_mac(epoch, self, now)))
+        mint_nonce(epoch, self, now)
     }
 
     /// When that nonce was minted: the moment at which the page was shown. `None` unless it was minted for this link
     /// within the last day. Constant time.
     pub fn minted_nonce(&self, epoch: &Epoch, unverified: &str, now: Timestamp) -> Option<Timestamp> {
-        let (minted, mac) = unverified.split_once('-')?;
-        let minted = minted.parse().map(Timestamp::from_millis).ok()?;
-        let expected = hex(&nonce_mac(epoch, self, minted));
-        let is_ours = bool::from(expected.as_bytes().ct_eq(mac.as_bytes()));
-        (is_ours && now.millis_since(minted).saturating_abs() <= NONCE_MS).then_some(minted)
+        minted_nonce(epoch, self, unverified, now)
     }
 }
 
@@ -137,6 +133,16 @@ impl InboxLink {
     /// The epoch it was made in.
     pub const fn epoch(&self) -> EpochNumber {
         self.epoch
+    }
+
+    /// A nonce for a form of the inbox itself, shown at `now`: as that of a [`Link`].
+    pub fn nonce(&self, epoch: &Epoch, now: Timestamp) -> String {
+        mint_nonce(epoch, self, now)
+    }
+
+    /// Whether that nonce was minted for this inbox within the last day. Constant time.
+    pub fn takes_nonce(&self, epoch: &Epoch, unverified: &str, now: Timestamp) -> bool {
+        minted_nonce(epoch, self, unverified, now).is_some()
     }
 
     /// Whose it is among those reviewers. Compares with all of them, each in constant time.
@@ -266,7 +272,24 @@ fn to_day(day: u32) -> String {
     format!("{:0>DAY_WIDTH$}", base62::encode(u128::from(day)))
 }
 
-fn nonce_mac(epoch: &Epoch, link: &Link, minted: Timestamp) -> [u8; 16] {
+fn mint_nonce(epoch: &Epoch, link: &impl fmt::Display, now: Timestamp) -> String {
+    format!("{}-{}", now.millis(), hex(&nonce_mac(epoch, link, now)))
+}
+
+fn minted_nonce(
+    epoch: &Epoch,
+    link: &impl fmt::Display,
+    unverified: &str,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let (minted, mac) = unverified.split_once('-')?;
+    let minted = minted.parse().map(Timestamp::from_millis).ok()?;
+    let expected = hex(&nonce_mac(epoch, link, minted));
+    let is_ours = bool::from(expected.as_bytes().ct_eq(mac.as_bytes()));
+    (is_ours && now.millis_since(minted).saturating_abs() <= NONCE_MS).then_some(minted)
+}
+
+fn nonce_mac(epoch: &Epoch, link: &impl fmt::Display, minted: Timestamp) -> [u8; 16] {
     mac(epoch, &["placet-nonce-v1", &link.to_string(), &minted.millis().to_string()])
 }
 

@@ -9,8 +9,9 @@ use aws_sdk_dynamodb::types::{
     Update,
 };
 use placet_core::request::Request;
+use placet_core::tally::Tally;
 use placet_gate::Fault;
-use placet_gate::ports::{Commit, Committed, OutboxMessage, Quota, RequestWrite};
+use placet_gate::ports::{Commit, Committed, OutboxMessage, Quota, RequestWrite, TallyWrite};
 
 use crate::duplicates::{self, DuplicateIndex, Lookup};
 use crate::items::{
@@ -52,6 +53,8 @@ enum Of {
     Policy,
     /// How many of a client's requests wait.
     Waiting,
+    /// A running total.
+    Totals,
     /// Has no condition.
     Other,
 }
@@ -72,6 +75,7 @@ enum Stop {
     Duplicates(Vec<WaitingRequest>),
     Policy,
     Waiting,
+    Totals,
 }
 
 /// What a failed try says.
@@ -142,7 +146,7 @@ impl Inner {
             parts.push(Part { of: Of::Record, item });
         }
         if let Some(policy) = &commit.policy {
-            let put = self.put_request(items::new_policy(policy));
+            let put = self.put_request(items::new_policy(policy)?);
             let item = self::put(put.condition_expression(format!("attribute_not_exists({PK})")))?;
             parts.push(Part { of: Of::Record, item });
             for mark in items::policy_marks(policy.version) {
@@ -160,6 +164,9 @@ impl Inner {
         }
         for marker in log::markers(&commit.audit) {
             parts.push(Part { of: Of::Other, item: put(self.put_request(marker))? });
+        }
+        if let Some(request) = &commit.request {
+            self.tally_parts(&commit.tallies, request, &mut parts)?;
         }
         if let (Some(reviewer), Some(RequestWrite::Update { asked, state, .. })) =
             (&commit.voted, &commit.request)
@@ -295,6 +302,65 @@ impl Inner {
         Ok(Some(Part { of, item: update(count)? }))
     }
 
+    /// What is added to running totals only wins on the versions that the rule has read; taking back needs none.
+    fn tally_parts(
+        &self,
+        tallies: &TallyWrite,
+        request: &RequestWrite,
+        parts: &mut Vec<Part>,
+    ) -> Result<(), Fault> {
+        let (RequestWrite::Insert { asked, .. } | RequestWrite::Update { asked, .. }) = request;
+        let (key, at) = (asked.key(), asked.created_at);
+        for (account, seen) in &tallies.seen {
+            let address = items::tally_version_address(account);
+            let condition = if *seen == 0 {
+                format!("attribute_not_exists({PK}) OR {VERSION} = :seen")
+            } else {
+                format!("{VERSION} = :seen")
+            };
+            let adds = tallies.add.iter().any(|tally| tally.account == *account);
+            let item = if adds {
+                update(
+                    Update::builder()
+                        .table_name(&self.tables.requests)
+                        .set_key(Some(address))
+                        .update_expression(format!(
+                            "SET {VERSION} = :next, {FORMAT_VERSION} = :v, {EXPIRES_AT} = :expires_at"
+                        ))
+                        .condition_expression(condition)
+                        .expression_attribute_values(":seen", number(seen))
+                        .expression_attribute_values(":next", number(seen.saturating_add(1)))
+                        .expression_attribute_values(":v", items::format_version())
+                        // Kept longer than what it counts, so that it never begins anew while something lies in it.
+                        .expression_attribute_values(
+                            ":expires_at",
+                            number(at.seconds().saturating_add(2 * items::TALLY_SECONDS)),
+                        ),
+                )?
+            } else {
+                check(
+                    ConditionCheck::builder()
+                        .table_name(&self.tables.requests)
+                        .set_key(Some(address))
+                        .condition_expression(condition)
+                        .expression_attribute_values(":seen", number(seen)),
+                )?
+            };
+            parts.push(Part { of: Of::Totals, item });
+        }
+        for tally in &tallies.add {
+            let item = put(self.put_request(items::new_tally(tally, key, at)))?;
+            parts.push(Part { of: Of::Other, item });
+        }
+        for tally in &tallies.remove {
+            // Nothing is left of it, and no role may delete for that: it is written over.
+            let nothing = Tally { account: tally.account.clone(), amount: 0.0 };
+            let item = put(self.put_request(items::new_tally(&nothing, key, at)))?;
+            parts.push(Part { of: Of::Other, item });
+        }
+        Ok(())
+    }
+
     fn put_request(&self, item: Item) -> PutBuilder {
         Put::builder().table_name(&self.tables.requests).set_item(Some(item))
     }
@@ -309,7 +375,8 @@ impl Inner {
             // A lost race comes first: then nothing else matters to the loser. What lost it is not asked of the
             // reasons alone, which do not promise to name every condition that fails.
             (
-                stop @ (Stop::Late | Stop::Record | Stop::Quota | Stop::Policy | Stop::Waiting),
+                stop
+                @ (Stop::Late | Stop::Record | Stop::Quota | Stop::Policy | Stop::Waiting | Stop::Totals),
                 Some(request),
             ) => Ok(Written::Stopped(self.lost(request).await?.unwrap_or(stop))),
             (Stop::Request(Some(item)), Some(RequestWrite::Update { from_version, .. }))
@@ -410,6 +477,7 @@ fn answer(written: Written, pending_twin: Option<placet_core::id::RequestId>) ->
         Written::Stopped(Stop::Quota) => Committed::OverQuota,
         Written::Stopped(Stop::Policy) => Committed::PolicyMoved,
         Written::Stopped(Stop::Waiting) => Committed::TooManyPending,
+        Written::Stopped(Stop::Totals) => Committed::TotalsMoved,
         Written::Stopped(Stop::Duplicates(_)) => {
             return Err(Fault::bare("a request without a condition on those like it was stopped by one"));
         }
@@ -482,6 +550,9 @@ fn stop(parts: &[Part], reasons: Vec<CancellationReason>) -> Result<Option<Stop>
     }
     if of(Of::Record).is_some() {
         return Ok(Some(Stop::Record));
+    }
+    if of(Of::Totals).is_some() {
+        return Ok(Some(Stop::Totals));
     }
     if of(Of::Quota).is_some() {
         return Ok(Some(Stop::Quota));

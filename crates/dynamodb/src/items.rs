@@ -12,10 +12,12 @@
 //! - `marks`, `<name>`: a name that is remembered for a while.
 //! - `alike#<client>#<payload digest>`, `a#<action>`: the requests for exactly that which wait.
 //! - `voted#<reviewer>`, `<time>#<request key>`: that this reviewer has voted on that request.
+//! - `tally#<account>`, `<time>#<request key>`: what a request adds to a running total.
+//! - `tally#<account>`, `v`: how often something was added to it.
 //! - `waiting#<client>`, `n`: how many of a client's requests wait.
 //! - `seal#…` and `log`: what is not in the transparency log yet, and its head (`log.rs`).
 //! - `sent#<approval_id>`, `<name>`: a message that a person has got.
-//! - `tally#<name>`, `n`: how often something happened, for a while.
+//! - `count#<name>`, `n`: how often something happened, for a while.
 //!
 //! In `audit`, by `subject` and `seq`, an item is an entry: each of its fields is an attribute. What begins with `log#` is
 //! of the transparency log (`log.rs`).
@@ -36,6 +38,7 @@ use placet_core::audit::{AuditEntry, RequestFacts};
 use placet_core::id::{ApprovalId, ClientId, HookId, RequestId, RequestKey, ReviewerId};
 use placet_core::request::stored::{self as requests, Unreadable};
 use placet_core::request::{ApprovalRequest, Phase, Request, RequestState};
+use placet_core::tally::Tally;
 use placet_gate::ports::{
     Hook, MessageEnd, OutboxMessage, OutboxSubject, PastMessage, PolicyRecord, SentMessage,
 };
@@ -64,9 +67,15 @@ pub(crate) const FORMAT_VERSION: &str = "v";
 pub(crate) const EXPIRES_AT: &str = "expires_at";
 pub(crate) const SUBJECT: &str = "subject";
 pub(crate) const SEQ: &str = "seq";
+const AWAY: &str = "away";
+const AMOUNT: &str = "amount";
 const IS_DELIVERED: &str = "is_delivered";
 const HOOK: &str = "hook";
 const SENT: &str = "sent";
+
+/// What was added up is kept for so long: longer than the longest while of a total.
+pub(crate) const TALLY_SECONDS: i64 = 31 * 24 * 60 * 60;
+
 const TEXT: &str = "text";
 const SHA256: &str = "sha256";
 const INSTALLED_AT: &str = "installed_at";
@@ -338,9 +347,9 @@ pub(crate) fn sent(item: &Item) -> Result<SentMessage, Fault> {
     stored::read_sent(check_format(item)?, string(item, SENT)?).map_err(stored::fault)
 }
 
-/// Where a tally lies.
-pub(crate) fn tally_address(name: &str) -> Item {
-    address(format!("tally#{name}"), "n")
+/// Where it lies how often something happened.
+pub(crate) fn count_address(name: &str) -> Item {
+    address(format!("count#{name}"), "n")
 }
 
 /// In how many places it is marked that a version of the policy is installed.
@@ -364,14 +373,17 @@ pub(crate) fn policy_address(version: u32) -> Item {
     address(POLICY, format!("{version:010}"))
 }
 
-pub(crate) fn new_policy(policy: &PolicyRecord) -> Item {
+pub(crate) fn new_policy(policy: &PolicyRecord) -> Result<Item, Fault> {
     let mut new = new_item(policy_address(policy.version));
     new.extend(item([
         (TEXT, text(policy.text.as_str())),
         (SHA256, text(policy.sha256.as_str())),
         (INSTALLED_AT, number(policy.installed_at.millis())),
     ]));
-    new
+    if !policy.away.is_empty() {
+        new.insert(AWAY.to_owned(), text(serde_json::to_string(&policy.away).map_err(unwritable)?));
+    }
+    Ok(new)
 }
 
 pub(crate) fn policy(item: &Item) -> Result<PolicyRecord, Fault> {
@@ -381,6 +393,10 @@ pub(crate) fn policy(item: &Item) -> Result<PolicyRecord, Fault> {
         text: string(item, TEXT)?.to_owned(),
         sha256: string(item, SHA256)?.to_owned(),
         installed_at: parsed(item, INSTALLED_AT).map(Timestamp::from_millis)?,
+        away: match item.get(AWAY) {
+            Some(_) => serde_json::from_str(string(item, AWAY)?).map_err(|_| unreadable(AWAY))?,
+            None => Vec::new(),
+        },
     })
 }
 
@@ -436,6 +452,46 @@ pub(crate) fn waiting_requests(item: &Item) -> Vec<WaitingRequest> {
 /// Where a client's requests that wait are counted.
 pub(crate) fn waiting_count_address(client: &ClientId) -> Item {
     address(format!("waiting#{client}"), "n")
+}
+
+/// The partition of a running total.
+pub(crate) fn tally_partition(account: &str) -> String {
+    format!("tally#{account}")
+}
+
+/// Where a running total counts its additions.
+pub(crate) fn tally_version_address(account: &str) -> Item {
+    address(tally_partition(account), "v")
+}
+
+/// Behind everything that was added at that time.
+pub(crate) fn tally_after(at: Timestamp) -> String {
+    // `~` sorts after the key that follows the time. A time before 1970 has everything behind it.
+    format!("{:014}~", at.millis().max(0))
+}
+
+/// Where what a request adds lies.
+pub(crate) fn tally_address(tally: &Tally, key: RequestKey, at: Timestamp) -> Item {
+    address(tally_partition(&tally.account), format!("{:014}#{key}", at.millis()))
+}
+
+/// What a request adds. As text: DynamoDB's numbers do not reach as far as doubles do.
+pub(crate) fn new_tally(tally: &Tally, key: RequestKey, at: Timestamp) -> Item {
+    let mut new = new_item(tally_address(tally, key, at));
+    new.insert(AMOUNT.to_owned(), text(tally.amount.to_string()));
+    new.insert(EXPIRES_AT.to_owned(), number(at.seconds().saturating_add(TALLY_SECONDS)));
+    new
+}
+
+/// How much was added.
+pub(crate) fn tally_amount(item: &Item) -> Result<f64, Fault> {
+    check_format(item)?;
+    string(item, AMOUNT)?.parse().map_err(|_| unreadable(AMOUNT))
+}
+
+/// The version of a running total; 0 where there is none.
+pub(crate) fn tally_version(item: Option<&Item>) -> Result<u64, Fault> {
+    item.map_or(Ok(0), |item| parsed(item, VERSION))
 }
 
 /// The partition of a reviewer's votes.
@@ -674,9 +730,9 @@ mod tests {
 
     #[test]
     fn policies_are_in_the_order_of_their_versions() {
-        let item = new_policy(&sample::policy_record(11));
+        let item = new_policy(&sample::policy_record(11)).unwrap();
         assert_eq!(policy(&item).unwrap(), sample::policy_record(11));
-        let sk = |version| new_policy(&sample::policy_record(version)).remove(SK);
+        let sk = |version| new_policy(&sample::policy_record(version)).unwrap().remove(SK);
         assert_eq!(sk(9), Some(text("0000000009")));
         assert_eq!(sk(u32::MAX), Some(text("4294967295")));
     }

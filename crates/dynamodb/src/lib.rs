@@ -33,7 +33,7 @@ use placet_core::request::Request;
 use placet_gate::Fault;
 use placet_gate::ports::{
     Clock, Closing, Commit, Committed, Hook, LogHead, OutboxMessage, PastMessage, PolicyRecord, Sealed,
-    SentMessage, Store, StoreQuery, TrailPage, TrailQuery, Watch,
+    SentMessage, Store, StoreQuery, Tallied, TrailPage, TrailQuery, Watch,
 };
 
 pub use tables::{DUE_INDEX, Keep, LISTED_INDEX, TTL_ATTRIBUTE, Tables, create};
@@ -77,6 +77,10 @@ impl Store for DynamoStore {
 
     fn watch_pending(&self) -> Box<dyn Watch> {
         Box::new(watch::Poll::new())
+    }
+
+    async fn tallied(&self, account: &str, since: &[Timestamp]) -> Result<Tallied, Fault> {
+        self.0.tallied(account, since).await
     }
 
     async fn voted(&self, reviewer: &ReviewerId, limit: usize) -> Result<Vec<Request>, Fault> {

@@ -12,11 +12,13 @@ use placet_core::audit::{AuditEntry, ChainHead};
 use placet_core::id::{ApprovalId, ClientId, HookId, RequestKey, ReviewerId};
 use placet_core::request::{Request, Status};
 use placet_gate::Fault;
-use placet_gate::ports::{Closing, Hook, OutboxMessage, PastMessage, PolicyRecord, SentMessage, StoreQuery};
+use placet_gate::ports::{
+    Closing, Hook, OutboxMessage, PastMessage, PolicyRecord, SentMessage, StoreQuery, Tallied,
+};
 
 use crate::items::{
     self, APPROVAL_ID, ATTEMPT, CLAIM, CLIENT, COUNT, DUE_AT, DUE_PK, Due, EXPIRES_AT, FORMAT_VERSION, HOOKS,
-    Item, MARKS, PK, POLICY, SHARDS, STATUS, SUBJECT, number, string, text,
+    Item, MARKS, PK, POLICY, SHARDS, SK, STATUS, SUBJECT, number, string, text,
 };
 use crate::tables::{DUE_INDEX, LISTED_INDEX};
 use crate::{Inner, pause_before, random_hex};
@@ -375,7 +377,7 @@ impl Inner {
             .client
             .update_item()
             .table_name(&self.tables.requests)
-            .set_key(Some(items::tally_address(name)))
+            .set_key(Some(items::count_address(name)))
             .update_expression(format!(
                 "SET {EXPIRES_AT} = :until, {FORMAT_VERSION} = :format ADD #count :one"
             ))
@@ -388,6 +390,40 @@ impl Inner {
             .await
             .map_err(|error| Fault::new(UNWRITTEN, error))?;
         items::parsed(&counted.attributes.unwrap_or_default(), COUNT)
+    }
+
+    /// The version is read first: what is added between the two makes the sums too great for it, and the commit is refused.
+    pub(crate) async fn tallied(&self, account: &str, since: &[Timestamp]) -> Result<Tallied, Fault> {
+        let version = self
+            .client
+            .get_item()
+            .table_name(&self.tables.requests)
+            .set_key(Some(items::tally_version_address(account)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| Fault::new(UNREAD, error))?;
+        let version = items::tally_version(version.item.as_ref())?;
+        let Some(earliest) = since.iter().min() else { return Ok(Tallied { version, sums: Vec::new() }) };
+        let added = self
+            .query(&self.tables.requests)
+            .key_condition_expression(format!("{PK} = :pk AND {SK} BETWEEN :from AND :to"))
+            .expression_attribute_values(":pk", text(items::tally_partition(account)))
+            .expression_attribute_values(":from", text(items::tally_after(*earliest)))
+            // Behind every time, and before the version.
+            .expression_attribute_values(":to", text(":"))
+            .consistent_read(true);
+        let added = up_to(usize::MAX, added).await?;
+        let mut sums = vec![0.0; since.len()];
+        for item in &added {
+            let (place, amount) = (string(item, SK)?, items::tally_amount(item)?);
+            for (sum, since) in sums.iter_mut().zip(since) {
+                if *place > *items::tally_after(*since) {
+                    *sum += amount;
+                }
+            }
+        }
+        Ok(Tallied { version, sums })
     }
 
     /// A vote that was changed is there twice, so a few more are read than are wanted.

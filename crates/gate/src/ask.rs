@@ -1,10 +1,12 @@
 //! Asking: check the question, let the policy decide or find who is asked, write it once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
 
-use placet_core::id::{ApprovalId, RequestId};
+use placet_core::Timestamp;
+use placet_core::id::{ApprovalId, ClientId, RequestId};
 use placet_core::payload::Payload;
-use placet_core::policy::ClientRole;
+use placet_core::policy::{ClientRole, Earlier, Policy, Question};
 use placet_core::refusal::Refusal;
 use placet_core::request::{NewRequest, Request};
 use placet_core::token::TokenKind;
@@ -12,7 +14,7 @@ use placet_core::token::TokenKind;
 use crate::authenticate::Caller;
 use crate::commit::{Step, Written};
 use crate::ports::{Measurement, Quota};
-use crate::{Error, Fault, Gate, random_bits};
+use crate::{Error, Fault, Gate, MAX_RACES, random_bits};
 
 /// A question whose fields have their form.
 #[derive(Clone, Debug)]
@@ -44,6 +46,32 @@ pub struct Asking {
     pub pending_twin: Option<RequestId>,
 }
 
+/// How many pairs of client and action take turns at once before all begin anew.
+const MOST_TURNS: usize = 10_000;
+
+/// Whose turn it is, where people take turns: counted for each client and action, in this process.
+///
+/// Each process begins somewhere else, so that the first of a list is not asked by all of them.
+#[derive(Default)]
+pub(crate) struct Turns(Mutex<HashMap<(ClientId, String), u64>>);
+
+impl Turns {
+    fn next(&self, client: &ClientId, action: &str) -> Result<u64, Fault> {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (client.clone(), action.to_owned());
+        let turn = match turns.get(&key) {
+            Some(turn) => turn.wrapping_add(1),
+            #[expect(clippy::cast_possible_truncation, reason = "32 random bits are enough")]
+            None => u64::from(random_bits()? as u32),
+        };
+        if turns.len() >= MOST_TURNS {
+            turns.clear();
+        }
+        turns.insert(key, turn);
+        Ok(turn)
+    }
+}
+
 impl Gate {
     /// Takes a question, or joins the same one that was asked before under this name.
     ///
@@ -69,16 +97,26 @@ impl Gate {
                 TokenKind::EdDsa => keyring.current.number,
             },
         };
-        let opened = Request::open(new, &caller.client, policy, now);
-        let (action, payload_sha256) = (opened.asked.action.clone(), opened.asked.payload_sha256.clone());
+        let (action, payload_sha256) = (new.action.clone(), new.payload.sha256());
         let quota = Quota {
             client: caller.client.id.clone(),
             minute: now.seconds().div_euclid(60),
             limit: caller.client.rate_per_minute,
             max_pending: caller.client.max_pending,
         };
-        let prepared = self.prepare_new(opened, policy, quota).await?;
-        match self.write(prepared).await? {
+        let turn = self.turns.next(&caller.client.id, &new.action)?;
+        let mut written = Written::TotalsMoved;
+        for _ in 0..MAX_RACES {
+            // Each time anew: what was asked meanwhile counts, so that two halves of a payment never both pass below.
+            let (earlier, seen) = self.earlier(&new, &caller.client.id, policy, now).await?;
+            let opened = Request::open_after(new.clone(), &caller.client, policy, &earlier, turn, now);
+            let prepared = self.prepare_new(opened, policy, quota.clone(), seen).await?;
+            written = self.write(prepared).await?;
+            if !matches!(written, Written::TotalsMoved) {
+                break;
+            }
+        }
+        match written {
             Written::Yes(request, pending_twin) => {
                 self.metrics.record(&Measurement::Asked);
                 Ok(Asking { request, is_new: true, pending_twin })
@@ -98,10 +136,48 @@ impl Gate {
             Written::TooManyPending => {
                 Err(Refusal::TooManyPending { max_pending: caller.client.max_pending }.into())
             }
+            Written::TotalsMoved => {
+                Err(Fault::bare("too many of this client's requests are being added up at once").into())
+            }
             Written::Late | Written::PolicyMoved => {
                 Err(Fault::bare("a new request was refused for a condition that it does not have").into())
             }
         }
+    }
+
+    /// What earlier requests add up to, as far as the policy speaks of it, and how fresh that is.
+    async fn earlier(
+        &self,
+        new: &NewRequest,
+        client: &ClientId,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Result<(Earlier, Vec<(String, u64)>), Error> {
+        let mut earlier = Earlier::new();
+        let mut seen = Vec::new();
+        let gauges = policy.gauges();
+        if gauges.is_empty() {
+            return Ok((earlier, seen));
+        }
+        let payload = new.payload.value();
+        let question = Question {
+            client: client.as_str(),
+            action: &new.action,
+            summary: &new.summary,
+            payload: &payload,
+            metadata: &new.metadata,
+            now,
+        };
+        // Gauges come sorted, so those of one meter are together: one read for all of their whiles.
+        for of_one in gauges.chunk_by(|one, other| one.meter == other.meter) {
+            let Some(first) = of_one.first() else { continue };
+            let account = first.meter.account(client, &question);
+            let since: Vec<_> = of_one.iter().map(|gauge| now.plus_millis(-gauge.window_ms)).collect();
+            let tallied = self.store.tallied(&account, &since).await?;
+            earlier.extend(of_one.iter().cloned().zip(tallied.sums));
+            seen.push((account, tallied.version));
+        }
+        Ok((earlier, seen))
     }
 
     /// The same question again: its caller is called back too, also when the request has ended meanwhile.

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use placet_core::audit::{AuditEvent, AuditEventKind, ChainHead, Channel};
 use placet_core::id::RequestKey;
 use placet_core::policy::Policy;
-use placet_core::request::{ApprovalRequest, Opened, Request, RequestState, Transition};
+use placet_core::request::{ApprovalRequest, Opened, Request, RequestState, Status, Transition};
 use placet_core::{Refusal, Timestamp};
 
 use crate::outbox::{OutboxMessage, OutboxPayload, OutboxSubject};
-use crate::ports::{Closing, Commit, Committed, Dispatch, Measurement, PolicyRecord, Quota, RequestWrite};
+use crate::ports::{
+    Closing, Commit, Committed, Dispatch, Measurement, PolicyRecord, Quota, RequestWrite, TallyWrite,
+};
 use crate::tokens::mint;
 use crate::{Error, Fault, Gate, MAX_RACES};
 
@@ -41,6 +43,8 @@ pub(crate) enum Written {
     Late,
     /// A newer policy is in force.
     PolicyMoved,
+    /// A running total that the rule has read has grown.
+    TotalsMoved,
     /// The client's allowance for this minute is used up.
     OverQuota,
     /// Too many of the client's requests wait.
@@ -90,7 +94,9 @@ impl Gate {
                 Written::PolicyMoved => {
                     policy = self.reload_policy().await?.ok_or(Refusal::NoPolicy)?;
                 }
-                Written::OverQuota | Written::TooManyPending => return Err(unasked_quota().into()),
+                Written::OverQuota | Written::TooManyPending | Written::TotalsMoved => {
+                    return Err(unasked_quota().into());
+                }
             }
         }
         Err(Fault::bare("a request is being changed too often by others").into())
@@ -106,6 +112,8 @@ impl Gate {
         let from_version = request.version();
         let asked = Arc::clone(request.asked());
         let refresh = policy.settles() && looks_different(request.state(), transition.next());
+        // Only what waits or is approved counts in running totals.
+        let ended_unapproved = transition.ends() && transition.next().status() != Status::Approved;
         let cast = transition.next().votes();
         let voted = cast.last().filter(|_| cast != request.state().votes()).map(|vote| vote.reviewer.clone());
         let mut prepared = self
@@ -120,6 +128,9 @@ impl Gate {
             prepared.commit.outbox.push(message);
         }
         prepared.commit.voted = voted;
+        if ended_unapproved {
+            prepared.commit.tallies.remove.clone_from(&request.asked().tallies);
+        }
         Ok(prepared)
     }
 
@@ -136,12 +147,17 @@ impl Gate {
         opened: Opened,
         policy: &Policy,
         quota: Quota,
+        seen: Vec<(String, u64)>,
     ) -> Result<Prepared, Error> {
-        self.prepared(opened.asked, opened.transition, policy, Some(quota), |asked, state| {
-            let next = Request::inserted(Arc::clone(&asked), state.clone());
-            (RequestWrite::Insert { asked, state }, next)
-        })
-        .await
+        let add = opened.asked.tallies.clone();
+        let mut prepared = self
+            .prepared(opened.asked, opened.transition, policy, Some(quota), |asked, state| {
+                let next = Request::inserted(Arc::clone(&asked), state.clone());
+                (RequestWrite::Insert { asked, state }, next)
+            })
+            .await?;
+        prepared.commit.tallies = TallyWrite { seen, add, remove: Vec::new() };
+        Ok(prepared)
     }
 
     async fn prepared(
@@ -164,6 +180,7 @@ impl Gate {
             audit: chained.entries,
             outbox,
             voted: None,
+            tallies: TallyWrite::default(),
             policy: None,
             quota,
             not_at_or_after,
@@ -176,7 +193,10 @@ impl Gate {
     /// Commits a prepared act, and hands over what follows it.
     pub(crate) async fn write(&self, prepared: Prepared) -> Result<Written, Error> {
         let Prepared { commit, next, ends } = prepared;
-        let messages = commit.outbox.clone();
+        // What is to be told later is left to the sweep.
+        let leased_until = self.clock.now().plus_millis(self.dispatcher.lease_ms());
+        let is_due = |message: &&OutboxMessage| message.due_at <= leased_until;
+        let messages: Vec<OutboxMessage> = commit.outbox.iter().filter(is_due).cloned().collect();
         Ok(match self.store.commit(commit).await? {
             Committed::Done { pending_twin } => {
                 if ends && let Some(outcome) = next.outcome() {
@@ -197,6 +217,7 @@ impl Gate {
             Committed::Lost(winner) => Written::Lost(*winner),
             Committed::Late => Written::Late,
             Committed::PolicyMoved => Written::PolicyMoved,
+            Committed::TotalsMoved => Written::TotalsMoved,
             Committed::OverQuota => Written::OverQuota,
             Committed::TooManyPending => Written::TooManyPending,
             Committed::ChainMoved => {
@@ -219,7 +240,7 @@ impl Gate {
             timestamp: now,
             kind: act.kind,
             actor: act.actor,
-            channel: Channel::Operator,
+            channel: act.channel,
             approved: false,
             approved_by: None,
             token_hash: None,
@@ -253,6 +274,7 @@ fn looks_different(before: &RequestState, after: &RequestState) -> bool {
 pub(crate) struct GateAct {
     pub(crate) kind: AuditEventKind,
     pub(crate) actor: String,
+    pub(crate) channel: Channel,
     pub(crate) detail: String,
     pub(crate) policy: Option<PolicyRecord>,
     pub(crate) messages: Vec<OutboxPayload>,

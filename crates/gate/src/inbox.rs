@@ -48,6 +48,8 @@ pub struct Inbox {
     pub more: usize,
     /// On what they voted in the last days, the newest first.
     pub lately: Vec<LateDecision>,
+    /// For the forms that are about the inbox itself; empty where it was not asked for by its link.
+    pub nonce: String,
     /// The policy in force.
     pub policy: Arc<Policy>,
 }
@@ -105,6 +107,11 @@ impl Gate {
         let reviewer = self.inbox_owner(unverified_link, &policy).await?;
         let mut inbox = self.waiting_for(&reviewer, &policy).await?;
         inbox.lately = self.decided_lately(&reviewer, &policy).await?;
+        if let Some(link) = InboxLink::parse(unverified_link)
+            && let Some(epoch) = self.keys.keyring().await?.epoch(link.epoch())
+        {
+            inbox.nonce = link.nonce(epoch, self.clock.now());
+        }
         Ok(inbox)
     }
 
@@ -171,7 +178,29 @@ impl Gate {
         self.inbox_owner(unverified_link, &policy).await
     }
 
-    async fn inbox_owner(&self, unverified_link: &str, policy: &Policy) -> Result<ReviewerId, Error> {
+    /// Refuses a form of the inbox itself that it did not mint within a day.
+    pub(crate) async fn check_inbox_nonce(
+        &self,
+        unverified_link: &str,
+        unverified_nonce: &str,
+    ) -> Result<(), Error> {
+        let link = InboxLink::parse(unverified_link).ok_or(Refusal::NotFound)?;
+        let mut keyring = self.keys.keyring().await?;
+        if keyring.epoch(link.epoch()).is_none() {
+            keyring = self.keys.refreshed().await?;
+        }
+        let epoch = keyring.epoch(link.epoch()).ok_or(Refusal::LinkExpired)?;
+        if link.takes_nonce(epoch, unverified_nonce, self.clock.now()) {
+            return Ok(());
+        }
+        Err(Refusal::field("nonce", "must be the one of the inbox, not older than a day").into())
+    }
+
+    pub(crate) async fn inbox_owner(
+        &self,
+        unverified_link: &str,
+        policy: &Policy,
+    ) -> Result<ReviewerId, Error> {
         let link = InboxLink::parse(unverified_link).ok_or(Refusal::NotFound)?;
         let mut keyring = self.keys.keyring().await?;
         if keyring.epoch(link.epoch()).is_none() {
@@ -193,6 +222,7 @@ impl Gate {
             items: Vec::new(),
             more: 0,
             lately: Vec::new(),
+            nonce: String::new(),
             policy: Arc::clone(policy),
         };
         let mut after = None;

@@ -1,6 +1,6 @@
 //! What a rotation of the keys leaves behind: an audit entry and an alert. The keys themselves are the port's.
 
-use placet_core::audit::AuditEventKind;
+use placet_core::audit::{AuditEventKind, Channel};
 use placet_core::keys::EpochNumber;
 
 use crate::alert::Alert;
@@ -24,6 +24,7 @@ impl Gate {
             let act = GateAct {
                 kind: AuditEventKind::KeysRotated,
                 actor: actor.to_owned(),
+                channel: Channel::Operator,
                 detail: format!("epoch {epoch} is current"),
                 policy: None,
                 messages: vec![OutboxPayload::Alert(Alert::KeysRotated { epoch })],

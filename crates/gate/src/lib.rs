@@ -7,6 +7,7 @@ pub mod alert;
 mod answer;
 mod ask;
 mod authenticate;
+mod away;
 mod cached;
 mod cancel;
 mod chat;
@@ -38,6 +39,7 @@ use std::sync::Arc;
 
 pub use ask::{Asking, RequestFields};
 pub use authenticate::{Caller, Credentials, secrets_of};
+pub use away::Whereabouts;
 pub use cached::{Cached, Freshness};
 pub use chat::{ChatAnswer, ChatPress, ChatWord};
 pub use error::{Error, Fault};
@@ -74,6 +76,7 @@ pub struct Gate {
     policy: Cached<Policy>,
     known_hooks: Cached<Vec<Hook>>,
     alert_throttle: AlertThrottle,
+    turns: ask::Turns,
 }
 
 /// What the gate must be told about its surroundings.
@@ -120,6 +123,7 @@ impl Gate {
             policy: Cached::default(),
             known_hooks: Cached::default(),
             alert_throttle: AlertThrottle::default(),
+            turns: ask::Turns::default(),
         }
     }
 

@@ -250,10 +250,15 @@ impl Gate {
         now: Timestamp,
     ) -> Result<Vec<OutboxMessage>, Fault> {
         let mut payloads = Vec::new();
+        let mut later = Vec::new();
         for effect in effects {
             match effect {
                 Effect::NotifyReviewers { stage, asked } => {
                     payloads.extend(asked.iter().flat_map(|assignee| notify(*stage, assignee, policy)));
+                }
+                Effect::NotifyLater { stage, asked, at } => {
+                    let told = asked.iter().flat_map(|assignee| notify(*stage, assignee, policy));
+                    later.extend(told.map(|payload| (payload, *at)));
                 }
                 Effect::Publish { stage, queue } => {
                     payloads.push(OutboxPayload::Publish { stage: *stage, queue: queue.clone() });
@@ -271,10 +276,12 @@ impl Gate {
             }
         }
         let subject = OutboxSubject::Approval { key: asked.key(), approval_id: asked.approval_id.clone() };
-        Ok(payloads
-            .into_iter()
-            .map(|payload| OutboxMessage::new(subject.clone(), payload, now, self.dispatcher.lease_ms()))
-            .collect())
+        let lease_ms = self.dispatcher.lease_ms();
+        let new = |payload| OutboxMessage::new(subject.clone(), payload, now, lease_ms);
+        let mut messages: Vec<OutboxMessage> = payloads.into_iter().map(new).collect();
+        // The sweep takes these when their time has come.
+        messages.extend(later.into_iter().map(|(payload, at)| OutboxMessage { due_at: at, ..new(payload) }));
+        Ok(messages)
     }
 
     async fn hooked(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use placet_core::Refusal;
-use placet_core::audit::AuditEventKind;
+use placet_core::audit::{AuditEventKind, Channel};
 use placet_core::policy::{Diagnostic, Policy};
 
 use crate::cached::Freshness;
@@ -13,7 +13,7 @@ use crate::ports::PolicyRecord;
 use crate::{Error, Fault, Gate, MAX_RACES};
 
 /// The chain of policy changes in the audit trail.
-const SUBJECT: &str = "policy";
+pub(crate) const SUBJECT: &str = "policy";
 
 /// What an installation did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl Gate {
         }
         match Policy::load_trusted(&record.text, record.version) {
             Ok(policy) => {
-                let policy = Arc::new(policy);
+                let policy = Arc::new(policy.with_absences(record.away));
                 self.policy.put(now, Arc::clone(&policy));
                 Ok(Some(policy))
             }
@@ -86,17 +86,21 @@ impl Gate {
                 self.reload_policy().await?;
                 return Ok(Ok(Installed::Same(version)));
             }
+            let away = latest.as_ref().map(|latest| latest.away.clone()).unwrap_or_default();
             let version = latest.map_or(1, |latest| latest.version.saturating_add(1));
             let now = self.clock.now();
             let act = GateAct {
                 kind: AuditEventKind::PolicyInstalled,
                 actor: actor.to_owned(),
+                channel: Channel::Operator,
                 detail: format!("version {version}, sha256 {}", policy.sha256),
                 policy: Some(PolicyRecord {
                     version,
                     text: text.to_owned(),
                     sha256: policy.sha256.clone(),
                     installed_at: now,
+                    // A new text does not call anybody back.
+                    away,
                 }),
                 messages: vec![OutboxPayload::Reassign { policy: version }],
             };

@@ -14,7 +14,9 @@ use placet_core::audit::{AuditEntry, ChainHead};
 use placet_core::chat::ChannelSettings;
 use placet_core::id::{ApprovalId, ClientId, HookId, RequestId, RequestKey, ReviewerId};
 use placet_core::keys::Keyring;
+use placet_core::policy::OwnAbsence;
 use placet_core::request::{ApprovalRequest, Request, RequestState, Status};
+use placet_core::tally::Tally;
 
 use crate::Fault;
 pub use crate::hooks::{Hook, HookEvent};
@@ -96,6 +98,11 @@ pub trait Store: Send + Sync + 'static {
         }
         Ok(hasher.finish())
     }
+
+    /// What was added to an account since each of those times, in their order, and the account's version.
+    ///
+    /// A commit that adds to it wins only on that version: what it was judged by has not grown meanwhile.
+    async fn tallied(&self, account: &str, since: &[Timestamp]) -> Result<Tallied, Fault>;
 
     /// The requests on which that reviewer has voted lately, the newest vote first, each once, at most `limit`.
     async fn voted(&self, reviewer: &ReviewerId, limit: usize) -> Result<Vec<Request>, Fault>;
@@ -223,6 +230,8 @@ pub struct Commit {
     pub outbox: Vec<OutboxMessage>,
     /// Whose vote the request's new state has, if this is one: it is on that reviewer's list from then on.
     pub voted: Option<ReviewerId>,
+    /// What it adds to running totals, or takes back.
+    pub tallies: TallyWrite,
     /// A policy to install.
     pub policy: Option<PolicyRecord>,
     /// An allowance that a new request uses up.
@@ -231,6 +240,26 @@ pub struct Commit {
     pub not_at_or_after: Option<Timestamp>,
     /// The version of the policy that must be the newest one when this is written.
     pub policy_version: Option<u32>,
+}
+
+/// What running totals a commit touches.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TallyWrite {
+    /// The accounts that the rule has read, with the version at which it read them. Each must still have it.
+    pub seen: Vec<(String, u64)>,
+    /// What a new request adds, from when it was asked.
+    pub add: Vec<Tally>,
+    /// What a request that ended without an approval takes back.
+    pub remove: Vec<Tally>,
+}
+
+/// What lies in an account.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tallied {
+    /// Another one after everything that was added. Begins with 0.
+    pub version: u64,
+    /// The sums, in the order that was asked for.
+    pub sums: Vec<f64>,
 }
 
 /// How a commit changes a request.
@@ -283,6 +312,8 @@ pub enum Committed {
     PolicyMoved,
     /// Nothing is written: it was too late.
     Late,
+    /// Nothing is written: a running total that the rule has read has grown.
+    TotalsMoved,
     /// Nothing is written: the client's allowance for this minute is used up.
     OverQuota,
     /// Nothing is written: too many of the client's requests wait.
@@ -300,6 +331,8 @@ pub struct PolicyRecord {
     pub sha256: String,
     /// When.
     pub installed_at: Timestamp,
+    /// Who is away by their own word, under this version.
+    pub away: Vec<OwnAbsence>,
 }
 
 /// Which of a client's requests to list; of all clients' where none is named.

@@ -39,7 +39,11 @@ impl Gate {
             match self.write(prepared).await? {
                 Written::Yes(next, _) => request = next,
                 Written::Lost(winner) => request = winner,
-                Written::Late | Written::PolicyMoved | Written::OverQuota | Written::TooManyPending => {}
+                Written::Late
+                | Written::PolicyMoved
+                | Written::TotalsMoved
+                | Written::OverQuota
+                | Written::TooManyPending => {}
             }
         }
         Err(Fault::bare("a request's deadline is being settled too often").into())

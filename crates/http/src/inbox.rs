@@ -14,13 +14,15 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http_body::Frame;
-use placet_core::Refusal;
+use placet_core::id::ReviewerId;
 use placet_core::policy::{ApprovalTerms, Decision, Policy};
 use placet_core::refusal::FieldError;
 use placet_core::request::Request;
+use placet_core::{Refusal, Timestamp};
 use placet_gate::ports::Watch;
 use placet_gate::{
-    ApprovalView, Error, Gate, Inbox, InboxItem, LateDecision, Review, RowResult, UnverifiedRow, are_alike,
+    ApprovalView, Error, Gate, Inbox, InboxItem, LateDecision, Review, RowResult, UnverifiedRow, Whereabouts,
+    are_alike,
 };
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -30,10 +32,12 @@ use crate::client::json;
 use crate::pages;
 use crate::problem::Problem;
 use crate::reviewer::{REASON_CHARS, choice, decider_name, display_name, page, refused, tidied, wants_json};
-use crate::wire::{Approval, InboxForm};
+use crate::wire::{Approval, AwayForm, InboxForm};
 
 /// The largest form that is read, in bytes: a hundred rows and a reason.
 const FORM_LIMIT: usize = 48 * 1024;
+
+const HOUR_MS: i64 = 60 * 60 * 1000;
 
 /// How many inboxes may be told of news at once; the others ask. Far fewer than the gate has connections.
 const TOLD_AT_ONCE: usize = 256;
@@ -174,6 +178,72 @@ pub(crate) async fn decide(
     answer(&gate, &link, &news, &headers, results, form.decision, several).await
 }
 
+/// Says that the reviewer is away for a while, or back.
+///
+/// Who is away is not asked; a stand-in is, if the policy allows them. It is in the audit trail, on the chain `policy`.
+#[utoipa::path(post, path = "/inbox/{link}/away", tag = "reviewers", security(()),
+    params(("link" = String, Path, description = "the reviewer's own inbox link")),
+    request_body(content = AwayForm, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "recorded: the inbox", content((String = "text/html"))),
+        (status = 404, description = "`not_found`: nobody's link", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 410, description = "`link_expired`", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 413, description = "`payload_too_large`", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 422, description = "`invalid_request`: nothing was recorded; the inbox again", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 429, description = "`rate_limited`: said too often today", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 503, description = "`no_policy` or `unavailable`", content((String = "text/html"), (Problem = "application/problem+json")))))]
+pub(crate) async fn away(
+    State(gate): State<Arc<Gate>>,
+    Extension(news): Extension<News>,
+    LinkText(link): LinkText,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    if let Err(problem) = refuse_encoded(&headers) {
+        return refused(problem, &headers);
+    }
+    let fields = match read_body(body, FORM_LIMIT).await {
+        Ok(body) => read_away(&body),
+        Err(problem) => return refused(problem, &headers),
+    };
+    let said = match fields {
+        Ok((nonce, whereabouts)) => gate.say_whereabouts(&link, &nonce, whereabouts).await,
+        Err(refusal) => Err(refusal.into()),
+    };
+    match said {
+        Ok(()) => match Shown::load_newest(&gate, &link, &news).await {
+            Ok(shown) => inbox_page(StatusCode::OK, &pages::inbox(&shown.view)),
+            Err(error) => refused(error.into(), &headers),
+        },
+        Err(Error::Refused(refusal @ (Refusal::InvalidRequest(_) | Refusal::RateLimited { .. }))) => {
+            again(&gate, &link, &news, &headers, refusal).await
+        }
+        Err(error) => refused(error.into(), &headers),
+    }
+}
+
+fn read_away(body: &[u8]) -> Result<(String, Whereabouts), Refusal> {
+    let (mut nonce, mut hours, mut backup) = (String::new(), None, None);
+    for (key, value) in form_urlencoded::parse(body) {
+        match key.as_ref() {
+            "nonce" => nonce = value.into_owned(),
+            "hours" => hours = value.parse::<u32>().ok(),
+            "backup" if !value.is_empty() => {
+                let id = ReviewerId::parse(&value)
+                    .map_err(|_| Refusal::field("backup", "must be somebody whom the policy allows"))?;
+                backup = Some(id);
+            }
+            _ => {}
+        }
+    }
+    let whereabouts = match hours {
+        None => return Err(Refusal::field("hours", "must be a whole number")),
+        Some(0) => Whereabouts::Back,
+        Some(hours) => Whereabouts::Away { for_ms: i64::from(hours) * HOUR_MS, backup },
+    };
+    Ok((nonce, whereabouts))
+}
+
 /// Tells an open inbox of news: a stream of server-sent events.
 ///
 /// An event `changed` says the inbox's new `ETag`; then it is asked for again. Where many listen already, or where this
@@ -298,7 +368,10 @@ impl Shown {
             }
         }
         let waiting = inbox.items.iter().filter(|item| item.voted.is_none()).count() + inbox.more;
+        let away = away_view(&inbox, gate.now());
         let view = pages::Inbox {
+            away,
+            nonce: inbox.nonce.clone(),
             reviewer_name: display_name(&inbox.policy, inbox.reviewer.as_str()),
             now_ms: gate.now().millis(),
             groups,
@@ -319,6 +392,23 @@ impl Shown {
     async fn load_newest(gate: &Gate, link: &str, news: &News) -> Result<Self, Error> {
         let version = gate.inbox_version(link).await?;
         Self::load(gate, link, news, version).await
+    }
+}
+
+/// Where the reviewer is, and who may stand in for them.
+fn away_view(inbox: &Inbox, now: Timestamp) -> pages::Away {
+    let policy = &inbox.policy;
+    let Some(person) = policy.reviewer(&inbox.reviewer) else { return pages::Away::default() };
+    let own = policy.own_absence(&inbox.reviewer, now);
+    pages::Away {
+        until_ms: own.map(|own| own.until.millis()),
+        instead: own.and_then(|own| Some(display_name(policy, own.backup.as_ref()?.as_str()))),
+        by_file: person.is_away_by_file(now),
+        backups: policy
+            .backups_of(person)
+            .into_iter()
+            .map(|other| (other.id.to_string(), other.name.clone()))
+            .collect(),
     }
 }
 

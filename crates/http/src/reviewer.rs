@@ -35,6 +35,7 @@ pub(crate) const REASON_CHARS: usize = 500;
 route_table! {
     "/r/{link}" => get self::show, post self::decide;
     "/inbox/{link}" => get inbox::show, post inbox::decide;
+    "/inbox/{link}/away" => post inbox::away;
     "/inbox/{link}/events" => get inbox::events;
     "/inbox/{link}/app.webmanifest" => get app::manifest;
     "/report/{link}" => get report::show, post report::flag;

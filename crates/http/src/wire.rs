@@ -324,6 +324,19 @@ pub(crate) struct InboxForm {
     reason: Option<String>,
 }
 
+/// The inbox's form that says where its reviewer is.
+#[derive(Deserialize, ToSchema)]
+#[expect(dead_code, reason = "describes the form in the OpenAPI document")]
+pub(crate) struct AwayForm {
+    /// The hidden one of the inbox, not older than a day.
+    nonce: String,
+    /// For how many hours they are away, at most four weeks; 0: they are back.
+    #[schema(minimum = 0, maximum = 672)]
+    hours: u32,
+    /// Who is asked instead: somebody whom the policy allows.
+    backup: Option<String>,
+}
+
 /// Yes or no.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

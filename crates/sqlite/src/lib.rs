@@ -25,7 +25,7 @@ use placet_core::request::Request;
 use placet_gate::Fault;
 use placet_gate::ports::{
     Clock, Closing, Commit, Committed, DIGEST_LIMIT, Hook, LogHead, OutboxMessage, PastMessage, PolicyRecord,
-    Sealed, SentMessage, Store, StoreQuery, TrailPage, TrailQuery, Watch,
+    Sealed, SentMessage, Store, StoreQuery, Tallied, TrailPage, TrailQuery, Watch,
 };
 
 pub use operate::{OpenFromBefore, check_database, copy_database, has_records};
@@ -139,6 +139,10 @@ impl Store for SqliteStore {
 
     async fn pending_digest(&self) -> Result<u64, Fault> {
         self.scan(|tables| rows::pending_digest(tables, DIGEST_LIMIT)).await
+    }
+
+    async fn tallied(&self, account: &str, since: &[Timestamp]) -> Result<Tallied, Fault> {
+        self.0.points.read(|tables| rows::tallied(tables, account, since))
     }
 
     async fn voted(&self, reviewer: &ReviewerId, limit: usize) -> Result<Vec<Request>, Fault> {

@@ -11,7 +11,7 @@ use placet_core::time::DAY_MS;
 use placet_gate::Fault;
 use placet_gate::ports::{
     Closing, Hook, MessageEnd, OutboxMessage, OutboxSubject, PastMessage, PolicyRecord, Quota, SentMessage,
-    StoreQuery,
+    StoreQuery, Tallied,
 };
 use placet_gate::stored;
 use rusqlite::types::Type;
@@ -204,6 +204,25 @@ pub(crate) fn pending_digest(tables: &Connection, limit: usize) -> rusqlite::Res
     Ok(hasher.finish())
 }
 
+pub(crate) fn tallied(tables: &Connection, account: &str, since: &[Timestamp]) -> rusqlite::Result<Tallied> {
+    // The version first: what is added between the two makes the sums too great for it, and the commit is refused.
+    let version = tally_version(tables, account)?;
+    let mut sum = tables
+        .prepare_cached("SELECT coalesce(sum(amount), 0.0) FROM tallies WHERE account = ?1 AND at > ?2")?;
+    let sums = since
+        .iter()
+        .map(|since| sum.query_row(params![account, since.millis()], |row| row.get(0)))
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(Tallied { version, sums })
+}
+
+pub(crate) fn tally_version(tables: &Connection, account: &str) -> rusqlite::Result<u64> {
+    let last: i64 = tables
+        .prepare_cached("SELECT coalesce(max(id), 0) FROM tallies WHERE account = ?1")?
+        .query_row([account], |row| row.get(0))?;
+    u64::try_from(last).map_err(|error| unreadable(0, error))
+}
+
 pub(crate) fn voted(
     tables: &Connection,
     reviewer: &ReviewerId,
@@ -236,7 +255,7 @@ pub(crate) fn hooks(tables: &Connection) -> rusqlite::Result<Vec<Hook>> {
 pub(crate) fn latest_policy(tables: &Connection) -> rusqlite::Result<Option<PolicyRecord>> {
     tables
         .prepare_cached(
-            "SELECT version, text, sha256, installed_at FROM policies ORDER BY version DESC LIMIT 1",
+            "SELECT version, text, sha256, installed_at, away FROM policies ORDER BY version DESC LIMIT 1",
         )?
         .query_row([], |row| {
             Ok(PolicyRecord {
@@ -244,6 +263,11 @@ pub(crate) fn latest_policy(tables: &Connection) -> rusqlite::Result<Option<Poli
                 text: row.get(1)?,
                 sha256: row.get(2)?,
                 installed_at: row.get(3).map(Timestamp::from_millis)?,
+                away: if row.get_ref(4)? == rusqlite::types::ValueRef::Null {
+                    Vec::new()
+                } else {
+                    json(row, 4)?
+                },
             })
         })
         .optional()

@@ -8,7 +8,7 @@ CREATE TABLE sent (
 ) STRICT, WITHOUT ROWID;
 
 -- How often something happened, for a while: messages to one person in one minute.
-CREATE TABLE tallies (
+CREATE TABLE counts (
   name TEXT PRIMARY KEY,
   count INTEGER NOT NULL,
   until INTEGER NOT NULL

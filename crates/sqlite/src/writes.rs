@@ -6,9 +6,10 @@ use placet_core::Timestamp;
 use placet_core::id::{ClientId, HookId, RequestId, RequestKey, ReviewerId};
 use placet_core::request::stored as requests;
 use placet_core::request::{ApprovalRequest, Phase, Request, RequestState};
+use placet_core::tally::Tally;
 use placet_gate::ports::{
     Clock, Commit, Committed, Hook, MessageEnd, OutboxMessage, OutboxSubject, PastMessage, PolicyRecord,
-    Quota, RequestWrite, SentMessage,
+    Quota, RequestWrite, SentMessage, TallyWrite,
 };
 use placet_gate::{Fault, stored};
 use rusqlite::{Connection, params};
@@ -16,6 +17,9 @@ use serde::Serialize;
 
 use crate::rows::{self, many};
 use crate::writer::WriteOp;
+
+/// What was added up is kept for so long, in milliseconds: longer than the longest while of a total.
+const TALLY_MS: i64 = 31 * placet_core::time::DAY_MS;
 
 /// Spent allowances are kept for so many minutes, so that a clock that is set back a little does not renew them.
 const QUOTA_MINUTES: i64 = 60;
@@ -26,7 +30,9 @@ pub(crate) struct WriteCommit {
     audit: Vec<AuditRow>,
     outbox: Vec<OutboxRow>,
     voted: Option<ReviewerId>,
+    tallies: TallyWrite,
     policy: Option<PolicyRecord>,
+    away: Option<String>,
     quota: Option<Quota>,
     not_at_or_after: Option<Timestamp>,
     policy_version: Option<u32>,
@@ -70,8 +76,21 @@ impl WriteCommit {
             })
             .collect::<Result<_, Fault>>()?;
         let outbox = commit.outbox.into_iter().map(OutboxRow::of).collect::<Result<_, Fault>>()?;
-        let Commit { voted, policy, quota, not_at_or_after, policy_version, .. } = commit;
-        Ok(Self { request, audit, outbox, voted, policy, quota, not_at_or_after, policy_version })
+        let Commit { voted, tallies, policy, quota, not_at_or_after, policy_version, .. } = commit;
+        let away = policy.as_ref().map(|policy| &policy.away).filter(|away| !away.is_empty());
+        let away = away.map(to_json).transpose()?;
+        Ok(Self {
+            request,
+            audit,
+            outbox,
+            voted,
+            tallies,
+            policy,
+            away,
+            quota,
+            not_at_or_after,
+            policy_version,
+        })
     }
 
     /// Why it must not be written, if so. A lost race comes first: then nothing else matters to the loser.
@@ -98,6 +117,11 @@ impl WriteCommit {
             && rows::has_policy(tables, policy.version)?
         {
             return Ok(Some(Committed::ChainMoved));
+        }
+        for (account, seen) in &self.tallies.seen {
+            if rows::tally_version(tables, account)? != *seen {
+                return Ok(Some(Committed::TotalsMoved));
+            }
         }
         if let Some(quota) = &self.quota {
             if rows::quota_used(tables, quota)? >= i64::from(quota.limit) {
@@ -135,6 +159,16 @@ impl WriteOp for WriteCommit {
         for row in &self.outbox {
             row.write(tables)?;
         }
+        if let Some(RequestRow::Insert { key, asked, .. }) = &self.request {
+            for tally in &self.tallies.add {
+                add_up(tables, *key, asked.created_at, tally)?;
+            }
+        }
+        if !self.tallies.remove.is_empty()
+            && let Some(RequestRow::Update { key, .. }) = &self.request
+        {
+            tables.prepare_cached("DELETE FROM tallies WHERE key = ?1")?.execute([key.as_bytes()])?;
+        }
         if let (Some(reviewer), Some(RequestRow::Update { key, state, .. })) = (&self.voted, &self.request) {
             tables
                 .prepare_cached("INSERT OR REPLACE INTO votes (key, reviewer, voted_at) VALUES (?1, ?2, ?3)")?
@@ -143,9 +177,15 @@ impl WriteOp for WriteCommit {
         if let Some(policy) = &self.policy {
             tables
                 .prepare_cached(
-                    "INSERT INTO policies (version, text, sha256, installed_at) VALUES (?1, ?2, ?3, ?4)",
+                    "INSERT INTO policies (version, text, sha256, installed_at, away) VALUES (?1, ?2, ?3, ?4, ?5)",
                 )?
-                .execute(params![policy.version, policy.text, policy.sha256, policy.installed_at.millis()])?;
+                .execute(params![
+                    policy.version,
+                    policy.text,
+                    policy.sha256,
+                    policy.installed_at.millis(),
+                    self.away
+                ])?;
         }
         if let Some(quota) = &self.quota {
             use_up(tables, quota)?;
@@ -162,6 +202,7 @@ impl WriteOp for WriteCommit {
                 Committed::Lost(_)
                 | Committed::ChainMoved
                 | Committed::PolicyMoved
+                | Committed::TotalsMoved
                 | Committed::Late
                 | Committed::OverQuota
                 | Committed::TooManyPending,
@@ -298,6 +339,17 @@ impl OutboxRow {
             ])?;
         Ok(())
     }
+}
+
+/// Adds to an account, and forgets what no total reaches any more.
+fn add_up(tables: &Connection, key: RequestKey, at: Timestamp, tally: &Tally) -> rusqlite::Result<()> {
+    tables
+        .prepare_cached("DELETE FROM tallies WHERE account = ?1 AND at < ?2")?
+        .execute(params![tally.account, at.millis().saturating_sub(TALLY_MS)])?;
+    tables
+        .prepare_cached("INSERT INTO tallies (account, at, amount, key) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![tally.account, at.millis(), tally.amount, key.as_bytes()])?;
+    Ok(())
 }
 
 fn use_up(tables: &Connection, quota: &Quota) -> rusqlite::Result<()> {
@@ -453,10 +505,10 @@ impl WriteOp for Tally {
     type Done = u32;
 
     fn apply(&self, tables: &Connection, clock: &dyn Clock) -> rusqlite::Result<u32> {
-        tables.prepare_cached("DELETE FROM tallies WHERE until <= ?1")?.execute([clock.now().millis()])?;
+        tables.prepare_cached("DELETE FROM counts WHERE until <= ?1")?.execute([clock.now().millis()])?;
         tables
             .prepare_cached(
-                "INSERT INTO tallies (name, count, until) VALUES (?1, 1, ?2) \
+                "INSERT INTO counts (name, count, until) VALUES (?1, 1, ?2) \
                  ON CONFLICT DO UPDATE SET count = count + 1 RETURNING count",
             )?
             .query_row(params![self.name, self.until.millis()], |row| row.get(0))

@@ -15,7 +15,7 @@ use placet_core::request::{ApprovalRequest, Request, stored};
 use placet_gate::Fault;
 use placet_gate::ports::{
     Clock, Closing, Commit, Committed, Hook, LogHead, OutboxMessage, PastMessage, PlacedEntry, PolicyRecord,
-    Quota, RequestWrite, Sealed, SentMessage, Store, StoreQuery, TrailPage, TrailQuery, Watch,
+    Quota, RequestWrite, Sealed, SentMessage, Store, StoreQuery, Tallied, TrailPage, TrailQuery, Watch,
 };
 use tokio::sync::watch;
 
@@ -43,7 +43,9 @@ struct Tables {
     hooks: BTreeMap<HookId, Hook>,
     marks: HashMap<String, Timestamp>,
     sent: BTreeMap<(ApprovalId, String), SentMessage>,
-    tallies: HashMap<String, (u32, Timestamp)>,
+    counted: HashMap<String, (u32, Timestamp)>,
+    tallies: BTreeMap<(String, RequestKey), (Timestamp, f64)>,
+    tally_versions: HashMap<String, u64>,
     voted: BTreeMap<(ReviewerId, RequestKey), Timestamp>,
     watches: HashMap<RequestKey, watch::Sender<()>>,
     all: watch::Sender<()>,
@@ -143,6 +145,10 @@ impl Tables {
         if installed || commit.audit.iter().any(taken) {
             return Ok(Some(Committed::ChainMoved));
         }
+        let version = |account: &String| self.tally_versions.get(account).copied().unwrap_or(0);
+        if commit.tallies.seen.iter().any(|(account, seen)| version(account) != *seen) {
+            return Ok(Some(Committed::TotalsMoved));
+        }
         commit.quota.as_ref().map_or(Ok(None), |quota| self.over(quota, commit.request.as_ref()))
     }
 
@@ -186,6 +192,17 @@ impl Tables {
 
     fn write(&mut self, commit: Commit) -> Result<Option<RequestId>, Fault> {
         let mut pending_twin = None;
+        if let Some(RequestWrite::Insert { asked, .. } | RequestWrite::Update { asked, .. }) = &commit.request
+        {
+            for tally in &commit.tallies.add {
+                let place = (tally.account.clone(), asked.key());
+                self.tallies.insert(place, (asked.created_at, tally.amount));
+                *self.tally_versions.entry(tally.account.clone()).or_default() += 1;
+            }
+            for tally in &commit.tallies.remove {
+                self.tallies.remove(&(tally.account.clone(), asked.key()));
+            }
+        }
         let voted_on = match &commit.request {
             Some(RequestWrite::Update { asked, state, .. }) => Some((asked.key(), state.updated_at())),
             Some(RequestWrite::Insert { .. }) | None => None,
@@ -281,6 +298,16 @@ impl Store for MemoryStore {
         Box::new(MemoryWatch(self.tables.lock().unwrap().all.subscribe()))
     }
 
+    async fn tallied(&self, account: &str, since: &[Timestamp]) -> Result<Tallied, Fault> {
+        let tables = self.tables()?;
+        let own = || tables.tallies.iter().filter(|((of, _), _)| of == account).map(|(_, added)| *added);
+        let sum = |since: &Timestamp| own().filter(|(at, _)| at > since).map(|(_, amount)| amount).sum();
+        Ok(Tallied {
+            version: tables.tally_versions.get(account).copied().unwrap_or(0),
+            sums: since.iter().map(sum).collect(),
+        })
+    }
+
     async fn voted(&self, reviewer: &ReviewerId, limit: usize) -> Result<Vec<Request>, Fault> {
         let tables = self.tables()?;
         let mut own: Vec<_> = tables.voted.iter().filter(|((who, _), _)| who == reviewer).collect();
@@ -346,8 +373,8 @@ impl Store for MemoryStore {
     async fn tally(&self, name: &str, until: Timestamp) -> Result<u32, Fault> {
         let now = self.clock.now();
         let mut tables = self.tables()?;
-        tables.tallies.retain(|_, (_, until)| *until > now);
-        let (count, _) = tables.tallies.entry(name.to_owned()).or_insert((0, until));
+        tables.counted.retain(|_, (_, until)| *until > now);
+        let (count, _) = tables.counted.entry(name.to_owned()).or_insert((0, until));
         *count += 1;
         Ok(*count)
     }

@@ -281,5 +281,6 @@ pub fn policy_record(version: u32) -> PolicyRecord {
         sha256: placet_core::payload::sha256_hex(text.as_bytes()),
         text,
         installed_at: crate::FixedClock::START,
+        away: Vec::new(),
     }
 }

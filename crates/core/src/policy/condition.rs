@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use super::Question;
 use super::cel::{Budget, Compiled, ConditionFault, Findings, compile};
+use super::totals::{Earlier, Gauge};
 
 /// A condition.
 pub struct Condition {
@@ -64,15 +65,28 @@ impl Condition {
     }
 
     /// Evaluates it for that request, with the steps that are left to it.
-    pub(super) fn test(&self, question: &Question<'_>, budget: &Budget) -> Verdict {
-        let compiled = self.compiled.get_or_init(|| {
-            compile(&self.source).map(|(compiled, _)| compiled).map_err(|_| EvalError::NotCompiled)
-        });
-        match compiled.as_ref().map_err(|error| *error).and_then(|compiled| compiled.test(question, budget)) {
+    pub(super) fn test(&self, question: &Question<'_>, earlier: &Earlier, budget: &Budget) -> Verdict {
+        let tested = self.compiled().and_then(|compiled| compiled.test(question, earlier, budget));
+        match tested {
             Ok(true) => Verdict::True,
             Ok(false) => Verdict::False,
             Err(error) => Verdict::Error(error),
         }
+    }
+
+    fn compiled(&self) -> Result<&Compiled, EvalError> {
+        let compiled = self.compiled.get_or_init(|| {
+            compile(&self.source).map(|(compiled, _)| compiled).map_err(|_| EvalError::NotCompiled)
+        });
+        compiled.as_ref().map_err(|error| *error)
+    }
+
+    /// The running totals that it speaks of. Compiles only a condition that may speak of one.
+    pub(super) fn gauges(&self) -> Vec<Gauge> {
+        if !["total", "count"].into_iter().any(|name| self.source.contains(name)) {
+            return Vec::new();
+        }
+        self.compiled().map(|compiled| compiled.gauges.clone()).unwrap_or_default()
     }
 
     /// The text in the policy.

@@ -3,6 +3,7 @@
 //! `Policy::read` makes one from text; everything else only looks things up in it. What reads and evaluates needs the
 //! feature `conditions`; a program that only looks things up does without its dependencies.
 
+mod absence;
 #[cfg(feature = "conditions")]
 mod cel;
 #[cfg(feature = "conditions")]
@@ -18,6 +19,8 @@ mod read;
 mod tests;
 #[cfg(feature = "conditions")]
 mod toml_tree;
+#[cfg(feature = "conditions")]
+mod totals;
 
 #[cfg(feature = "conditions")]
 use std::collections::BTreeMap;
@@ -28,6 +31,8 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "conditions")]
 use serde_json::Value;
 
+use absence::Presence;
+pub use absence::{LONGEST_ABSENCE_MS, OwnAbsence, said_away};
 #[cfg(feature = "conditions")]
 pub use condition::{Condition, EvalError, Verdict};
 #[cfg(feature = "conditions")]
@@ -35,6 +40,8 @@ pub use diagnostic::{Diagnostic, decode};
 pub use hours::Hours;
 #[cfg(feature = "conditions")]
 pub use read::Report;
+#[cfg(feature = "conditions")]
+pub use totals::{Earlier, Gauge, LONGEST_WINDOW_MS, Meter, tallies};
 
 use crate::Timestamp;
 use crate::grammar::HostPattern;
@@ -60,6 +67,10 @@ pub struct Policy {
     pub sha256: String,
     /// Counts the policies that were installed, from 1; 0 until this one is.
     pub version: u32,
+    /// Who is away by their own word.
+    pub(crate) own_absences: Vec<OwnAbsence>,
+    #[cfg(feature = "conditions")]
+    pub(crate) gauges: std::sync::OnceLock<Vec<Gauge>>,
 }
 
 /// What a client may do.
@@ -349,6 +360,36 @@ pub struct Stage {
     /// When it may open; outside these hours the next stage opens instead. None: at any time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hours: Option<Hours>,
+    /// Whom of those it asks it tells at once.
+    #[serde(default, skip_serializing_if = "Notify::is_all")]
+    pub notify: Notify,
+}
+
+/// Whom of the people that a stage asks it tells at once. All of them may decide in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Notify {
+    /// All.
+    #[default]
+    All,
+    /// As many as must approve, in turn; the others when half of the stage's time is over and it still waits.
+    Rotate,
+}
+
+impl Notify {
+    /// Reads `all` or `rotate`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "all" => Some(Self::All),
+            "rotate" => Some(Self::Rotate),
+            _ => None,
+        }
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    pub(crate) const fn is_all(&self) -> bool {
+        matches!(self, Self::All)
+    }
 }
 
 /// Whom a stage asks.
@@ -428,7 +469,13 @@ impl Policy {
     /// A condition that fails does not skip its rule: what follows might be more generous than its author meant.
     #[cfg(feature = "conditions")]
     pub fn evaluate(&self, question: &Question<'_>) -> Option<RuleMatch<'_>> {
-        self.trace(question).last().and_then(|(rule, verdict)| match verdict {
+        self.evaluate_after(question, &Earlier::new())
+    }
+
+    /// [`Policy::evaluate`], where earlier requests of this client add up to that.
+    #[cfg(feature = "conditions")]
+    pub fn evaluate_after(&self, question: &Question<'_>, earlier: &Earlier) -> Option<RuleMatch<'_>> {
+        self.trace_after(question, earlier).last().and_then(|(rule, verdict)| match verdict {
             Verdict::True => Some(RuleMatch { rule, error: None }),
             Verdict::Error(error) => Some(RuleMatch { rule, error: Some(*error) }),
             Verdict::False => None,
@@ -438,18 +485,36 @@ impl Policy {
     /// What each rule says of a request, down to the one that it hits: the steps of [`Policy::evaluate`].
     #[cfg(feature = "conditions")]
     pub fn trace(&self, question: &Question<'_>) -> Vec<(&Rule, Verdict)> {
+        self.trace_after(question, &Earlier::new())
+    }
+
+    /// [`Policy::trace`], where earlier requests of this client add up to that.
+    #[cfg(feature = "conditions")]
+    pub fn trace_after(&self, question: &Question<'_>, earlier: &Earlier) -> Vec<(&Rule, Verdict)> {
         // One budget for all conditions: a policy of many rules costs a request no more than one of few.
         let budget = cel::Budget::of_one_request();
         let mut steps = Vec::new();
         for rule in &self.rules {
-            let verdict =
-                rule.when.as_ref().map_or(Verdict::True, |condition| condition.test(question, &budget));
+            let verdict = rule
+                .when
+                .as_ref()
+                .map_or(Verdict::True, |condition| condition.test(question, earlier, &budget));
             steps.push((rule, verdict));
             if verdict != Verdict::False {
                 break;
             }
         }
         steps
+    }
+
+    /// The running totals that its conditions speak of, each once.
+    #[cfg(feature = "conditions")]
+    pub fn gauges(&self) -> &[Gauge] {
+        self.gauges.get_or_init(|| {
+            let conditions = self.rules.iter().filter_map(|rule| rule.when.as_ref());
+            let all: std::collections::BTreeSet<Gauge> = conditions.flat_map(Condition::gauges).collect();
+            all.into_iter().collect()
+        })
     }
 
     /// The reviewers whom a stage with those roles asks at that time, each once, in the policy's order.
@@ -467,21 +532,14 @@ impl Policy {
         asked
     }
 
-    /// The next moment, after `now`, at which somebody goes away or comes back: the set of people who are asked changes.
-    pub fn next_absence_change(&self, now: Timestamp) -> Option<Timestamp> {
-        let absences = self.reviewers.iter().flat_map(|reviewer| &reviewer.away);
-        let days = absences.flat_map(|away| [away.from_day, away.until_day.saturating_add(1)]);
-        days.filter(|day| *day > now.day())
-            .min()
-            .map(|day| Timestamp::from_millis(day.saturating_mul(crate::time::DAY_MS)))
-    }
-
     fn present<'p>(&'p self, reviewer: &'p Reviewer, at: Timestamp) -> Option<&'p Reviewer> {
         let mut candidate = reviewer;
         // As many steps as there are people: a circle of backups ends with nobody.
         for _ in 0..self.reviewers.len() {
-            let Some(away) = candidate.away_at(at) else { return Some(candidate) };
-            candidate = self.reviewer(away.backup.as_ref()?)?;
+            match self.presence(candidate, at) {
+                Presence::There => return Some(candidate),
+                Presence::Away(backup) => candidate = self.reviewer(backup?)?,
+            }
         }
         None
     }
@@ -525,10 +583,5 @@ impl Reviewer {
             ChannelName::Sms => self.phone.as_deref(),
             ChannelName::Terminal => None,
         }
-    }
-
-    fn away_at(&self, at: Timestamp) -> Option<&Absence> {
-        let day = at.day();
-        self.away.iter().find(|away| (away.from_day..=away.until_day).contains(&day))
     }
 }

@@ -28,6 +28,7 @@ use crate::id::{ApprovalId, ClientId, RequestId, RequestKey, ReviewerId};
 use crate::keys::EpochNumber;
 use crate::payload::Payload;
 use crate::policy::{ApprovalTerms, Assignee, Assignees, Decision, Wording};
+use crate::tally::Tally;
 use crate::token::{Claims, TokenKind};
 use crate::words::{Title, mask};
 
@@ -81,6 +82,8 @@ pub struct ApprovalRequest {
     pub first_stage: usize,
     /// How long an approval may be acted on, in seconds.
     pub valid_for_seconds: i64,
+    /// Where it counts in running totals, from when it was asked for as long as it waits or is approved.
+    pub tallies: Vec<Tally>,
     /// How it is put to people: the wording of its rule.
     pub wording: Wording,
 }

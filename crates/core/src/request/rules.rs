@@ -4,6 +4,8 @@
 //! that is stored. The caller commits it only if the version that the rule saw is still the stored one.
 
 use std::collections::BTreeMap;
+#[cfg(feature = "conditions")]
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 #[cfg(feature = "conditions")]
@@ -19,10 +21,12 @@ use crate::audit::{AuditEvent, AuditEventKind, Channel};
 use crate::id::{ApprovalId, ClientId, RequestId, ReviewerId};
 use crate::keys::EpochNumber;
 use crate::payload::Payload;
-use crate::policy::{Assignee, Assignees, Client, ClientRole, Decision, Policy};
+use crate::policy::{Assignee, Assignees, Client, ClientRole, Decision, Notify, Policy};
 #[cfg(feature = "conditions")]
-use crate::policy::{Question, RuleAction, VALID_FOR_SECONDS};
+use crate::policy::{Earlier, Meter, Question, RuleAction, VALID_FOR_SECONDS, tallies};
 use crate::refusal::Refusal;
+#[cfg(feature = "conditions")]
+use crate::tally::Tally;
 
 /// A question, checked for its form.
 #[derive(Clone, Debug)]
@@ -157,15 +161,31 @@ impl Request {
     /// Takes a question: the rule decides at once, or somebody is asked.
     #[cfg(feature = "conditions")]
     pub fn open(new: NewRequest, client: &Client, policy: &Policy, now: Timestamp) -> Opened {
+        Self::open_after(new, client, policy, &Earlier::new(), 0, now)
+    }
+
+    /// [`Request::open`], where earlier requests of this client add up to that, and so many were asked before.
+    #[cfg(feature = "conditions")]
+    pub fn open_after(
+        new: NewRequest,
+        client: &Client,
+        policy: &Policy,
+        earlier: &Earlier,
+        turn: u64,
+        now: Timestamp,
+    ) -> Opened {
         let payload: Value = new.payload.value();
-        let rule_match = policy.evaluate(&Question {
+        let question = Question {
             client: client.id.as_str(),
             action: &new.action,
             summary: &new.summary,
             payload: &payload,
             metadata: &new.metadata,
             now,
-        });
+        };
+        let rule_match = policy.evaluate_after(&question, earlier);
+        let meters: BTreeSet<&Meter> = policy.gauges().iter().map(|gauge| &gauge.meter).collect();
+        let tallies = tallies(meters, &client.id, &question);
         let rule = rule_match.as_ref().map(|matched| matched.rule.name.clone());
         let error = rule_match.as_ref().and_then(|matched| matched.error.as_ref()).map(ToString::to_string);
         let valid_for_seconds =
@@ -201,6 +221,7 @@ impl Request {
             terms,
             first_stage: 0,
             valid_for_seconds,
+            tallies,
             wording,
         };
         let opened = asked.open_stage_from(0, policy, now);
@@ -213,7 +234,7 @@ impl Request {
         }];
         let (phase, effects) = match (action, opened) {
             (Some(RuleAction::Ask(_)), Some(pending)) => {
-                let mut effects = asked.opening_effects(&pending);
+                let mut effects = asked.opening_effects(&pending, policy, turn, now);
                 events.push(stage_event(&asked, &pending, now));
                 effects.push(Effect::Requested);
                 (Phase::Pending(pending), effects)
@@ -243,6 +264,10 @@ impl Request {
                 (Phase::Ended(outcome), vec![Effect::Decided])
             }
         };
+        if matches!(&phase, Phase::Ended(outcome) if outcome.status != Status::Approved) {
+            // What policy rejected at once never counts.
+            asked.tallies.clear();
+        }
         let state = RequestState::new(phase, new.callback_url.into_iter().collect(), now);
         let transition = Transition { state, events, effects, not_at_or_after: None, policy: None };
         Opened { asked: Arc::new(asked), transition }
@@ -505,7 +530,7 @@ impl Request {
         let at = self.clamp(now);
         let pending = self.pending().filter(|pending| at >= pending.closes_at)?;
         if let Some(next) = self.asked.open_stage_from(pending.stage.saturating_add(1), policy, at) {
-            return Some(self.open_next(next, Vec::new(), Vec::new(), at));
+            return Some(self.open_next(next, policy, Vec::new(), Vec::new(), at));
         }
         let outcome = Outcome {
             status: Status::Expired,
@@ -538,7 +563,7 @@ impl Request {
                 ..event(at, AuditEventKind::StageDeserted, "gate".into(), Channel::Gate)
             };
             if let Some(next) = self.asked.open_stage_from(pending.stage.saturating_add(1), policy, at) {
-                return Some(self.open_next(next, vec![passed], vec![alert], at));
+                return Some(self.open_next(next, policy, vec![passed], vec![alert], at));
             }
             if pending.deserted {
                 return None;
@@ -698,12 +723,13 @@ impl Request {
     fn open_next(
         &self,
         next: Pending,
+        policy: &Policy,
         mut events: Vec<AuditEvent>,
         mut effects: Vec<Effect>,
         at: Timestamp,
     ) -> Transition {
         events.push(stage_event(&self.asked, &next, at));
-        effects.extend(self.asked.opening_effects(&next));
+        effects.extend(self.asked.opening_effects(&next, policy, self.asked.drawn_turn(), at));
         self.pending_change(next, events, effects, at)
     }
 
@@ -832,17 +858,24 @@ impl ApprovalRequest {
     #[cfg(feature = "conditions")]
     fn still_hits_its_rule(&self, payload: &Payload, policy: &Policy) -> Result<(), Refusal> {
         let payload = payload.value();
-        let hit = policy.evaluate(&Question {
+        let question = Question {
             client: self.client.as_str(),
             action: &self.action,
             summary: &self.summary,
             payload: &payload,
             metadata: &self.metadata,
             now: self.created_at,
-        });
+        };
+        let hit = policy.evaluate(&question);
         let is_its_own =
             hit.is_some_and(|hit| hit.error.is_none() && Some(&hit.rule.name) == self.rule.as_ref());
-        if is_its_own {
+        // A running total has counted what was asked: nobody makes more of it afterwards, or moves it elsewhere.
+        let meters: BTreeSet<&Meter> = policy.gauges().iter().map(|gauge| &gauge.meter).collect();
+        let counted = |now: &Tally| {
+            self.tallies.iter().any(|then| then.account == now.account && now.amount <= then.amount)
+        };
+        let is_counted = tallies(meters, &self.client, &question).iter().all(counted);
+        if is_its_own && is_counted {
             Ok(())
         } else {
             Err(Refusal::Forbidden(
@@ -856,11 +889,44 @@ impl ApprovalRequest {
         Err(Refusal::Forbidden("this program cannot tell which rule a changed payload hits"))
     }
 
-    fn opening_effects(&self, pending: &Pending) -> Vec<Effect> {
-        match self.stage_queue(pending.stage) {
-            Some(queue) => vec![Effect::Publish { stage: pending.stage, queue: queue.to_owned() }],
-            None => vec![Effect::NotifyReviewers { stage: pending.stage, asked: pending.asked.clone() }],
+    /// Whom a stage tells when it opens at that time. `turn` counts what was asked before, where people take turns.
+    fn opening_effects(&self, pending: &Pending, policy: &Policy, turn: u64, at: Timestamp) -> Vec<Effect> {
+        let stage = pending.stage;
+        if let Some(queue) = self.stage_queue(stage) {
+            return vec![Effect::Publish { stage, queue: queue.to_owned() }];
         }
+        let notify = self
+            .terms
+            .as_ref()
+            .and_then(|terms| terms.stages.get(stage))
+            .map_or(Notify::All, |stage| stage.notify);
+        // Who may only reject is never the one whose turn it is.
+        let (able, barred): (Vec<Assignee>, Vec<Assignee>) = pending
+            .asked
+            .iter()
+            .cloned()
+            .partition(|assignee| !is_owner_barred(self, &assignee.reviewer, policy));
+        let needed = self.approvals_needed() as usize;
+        if notify == Notify::All || able.len() <= needed {
+            return vec![Effect::NotifyReviewers { stage, asked: pending.asked.clone() }];
+        }
+        let count = u64::try_from(able.len()).unwrap_or(1).max(1);
+        let start =
+            usize::try_from(turn.wrapping_mul(u64::from(self.approvals_needed())) % count).unwrap_or(0);
+        let mut in_turn = able;
+        in_turn.rotate_left(start);
+        let later = in_turn.split_off(needed);
+        let half = at.plus_millis(pending.closes_at.millis_since(at) / 2);
+        vec![
+            Effect::NotifyReviewers { stage, asked: in_turn },
+            Effect::NotifyLater { stage, asked: later.into_iter().chain(barred).collect(), at: half },
+        ]
+    }
+
+    /// A turn for a stage that opens by itself: as good as drawn, and the same whoever opens it.
+    fn drawn_turn(&self) -> u64 {
+        let digest = crate::payload::sha256_hex(self.approval_id.as_str().as_bytes());
+        digest.get(..12).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or(0)
     }
 }
 

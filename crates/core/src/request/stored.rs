@@ -17,7 +17,8 @@ use crate::Timestamp;
 use crate::audit::ChainHead;
 use crate::id::{ApprovalId, ClientId, RequestId, ReviewerId};
 use crate::payload::Payload;
-use crate::policy::{ApprovalTerms, Assignee, Assignees, Decision, Hours, Stage, Wording};
+use crate::policy::{ApprovalTerms, Assignee, Assignees, Decision, Hours, Notify, Stage, Wording};
+use crate::tally::Tally;
 use crate::token::TokenKind;
 use crate::words::{FieldPath, TitleTemplate};
 
@@ -66,6 +67,7 @@ pub fn write_question(asked: &ApprovalRequest) -> Result<String, serde_json::Err
         terms: asked.terms.as_ref().map(StoredTerms::of),
         first_stage: asked.first_stage,
         valid_for: asked.valid_for_seconds,
+        tallies: asked.tallies.clone(),
         title: asked.wording.title.as_ref().map(|title| title.source().into()),
         mask: asked.wording.mask.clone(),
     })
@@ -133,6 +135,7 @@ fn read_question(text: &str) -> Result<ApprovalRequest, Unreadable> {
         terms: stored.terms.map(StoredTerms::read).transpose()?,
         first_stage: stored.first_stage,
         valid_for_seconds: stored.valid_for,
+        tallies: stored.tallies,
         wording: Wording {
             title: stored
                 .title
@@ -241,6 +244,8 @@ struct StoredQuestion<'t> {
     terms: Option<StoredTerms>,
     first_stage: usize,
     valid_for: i64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tallies: Vec<Tally>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     title: Option<Text<'t>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -269,6 +274,8 @@ struct StoredStage {
     within_ms: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hours: Option<String>,
+    #[serde(default, skip_serializing_if = "Notify::is_all")]
+    notify: Notify,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -376,7 +383,7 @@ impl StoredTerms {
                     Assignees::Queue(queue) => (Vec::new(), Some(queue.clone())),
                 };
                 let hours = stage.hours.as_ref().map(|hours| hours.as_str().to_owned());
-                StoredStage { ask, queue, within_ms: stage.within_ms, hours }
+                StoredStage { ask, queue, within_ms: stage.within_ms, hours, notify: stage.notify }
             })
             .collect();
         Self {
@@ -397,7 +404,7 @@ impl StoredTerms {
                 let assignees = stage.queue.map_or(Assignees::Roles(stage.ask), Assignees::Queue);
                 let hours = stage.hours.as_deref().map(Hours::parse).transpose();
                 let hours = hours.map_err(|_| Unreadable::Impossible("a stage's hours cannot be read"))?;
-                Ok(Stage { assignees, within_ms: stage.within_ms, hours })
+                Ok(Stage { assignees, within_ms: stage.within_ms, hours, notify: stage.notify })
             })
             .collect::<Result<_, Unreadable>>()?;
         Ok(ApprovalTerms {

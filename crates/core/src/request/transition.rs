@@ -29,6 +29,15 @@ pub enum Effect {
         /// Whom to ask.
         asked: Vec<Assignee>,
     },
+    /// The others of a stage are told later, if it still waits then.
+    NotifyLater {
+        /// Index of the stage.
+        stage: usize,
+        /// Whom.
+        asked: Vec<Assignee>,
+        /// When.
+        at: Timestamp,
+    },
     /// The system behind this stage's queue gets the request.
     Publish {
         /// Index of the stage.

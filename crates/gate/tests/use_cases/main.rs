@@ -4,11 +4,14 @@
 
 mod alerts;
 mod asking;
+mod away;
 mod changing;
 mod deadlines;
 mod deciding;
 mod inbox;
 mod tokens;
+mod totals;
+mod turns;
 
 use std::sync::Arc;
 

@@ -38,6 +38,7 @@ pub fn inbox(view: &Inbox) -> Markup {
     let (open, voted): (Vec<_>, Vec<_>) = view.groups.iter().partition(|group| group.first.voted.is_none());
     let content = html! {
         h1 { "Your inbox" }
+        (away_now(view))
         p #count role="status" data-waiting=(waiting) { (count) }
         div #result role="status" { (said(view)) }
         @if open.is_empty() && voted.is_empty() {
@@ -55,6 +56,7 @@ pub fn inbox(view: &Inbox) -> Markup {
             h2.part { "Decided lately" }
             ul.lately { @for row in &view.lately { (late(row, view.now_ms)) } }
         }
+        (away_form(view))
         p #trouble.notice role="alert" hidden { "Connection lost. Trying again; this list may be out of date." }
         p.hint.keys { "Press " kbd { "?" } " for the keyboard." }
         (keys())
@@ -344,6 +346,60 @@ fn keys() -> Markup {
     }
 }
 
+/// For how long somebody can be away at a tap, in hours.
+const SPANS: [(u32, &str); 7] = [
+    (1, "1 hour"),
+    (4, "4 hours"),
+    (24, "1 day"),
+    (72, "3 days"),
+    (168, "1 week"),
+    (336, "2 weeks"),
+    (672, "4 weeks"),
+];
+
+fn away_now(view: &Inbox) -> Markup {
+    html! {
+        @if let Some(until_ms) = view.away.until_ms {
+            form #away-now.notice method="post" action=(format!("{}/away", view.action)) {
+                input type="hidden" name="nonce" value=(view.nonce);
+                p {
+                    b { "You are away" } " until " (moment_near(until_ms, view.now_ms)) ". New requests are not sent to you"
+                    @if let Some(instead) = &view.away.instead { ": " b { (line(instead)) } " is asked instead" }
+                    "."
+                }
+                button.plain name="hours" value="0" { "I am back" }
+            }
+        } @else if view.away.by_file {
+            p #away-now.notice { b { "You are away" } " today, says the policy. New requests are not sent to you." }
+        }
+    }
+}
+
+fn away_form(view: &Inbox) -> Markup {
+    html! {
+        details #away.part {
+            summary { @if view.away.until_ms.is_some() { "Stay away longer" } @else { "Go away for a while" } }
+            form.card method="post" action=(format!("{}/away", view.action)) {
+                input type="hidden" name="nonce" value=(view.nonce);
+                label for="hours" { "For" }
+                select #hours name="hours" {
+                    @for (hours, words) in SPANS { option value=(hours) selected[hours == 24] { (words) } }
+                }
+                label for="backup" { "Who is asked instead" }
+                select #backup name="backup" {
+                    option value="" { "Nobody: those of my role who are there" }
+                    @for (id, name) in &view.away.backups { option value=(id) { (name) } }
+                }
+                @if view.away.backups.is_empty() {
+                    p.hint { "The policy names nobody who may stand in for you." }
+                }
+                p.hint { "You can still decide here. It is kept in the audit trail." }
+                button.plain { "I am away" }
+            }
+        }
+    }
+}
+
 fn verb(choice: Choice) -> &'static str {
     match choice {
         Choice::Approve => "Approve",
@@ -434,6 +490,11 @@ mod tests {
             lately: vec![],
             said: vec![],
             notice: None,
+            away: super::super::Away {
+                backups: vec![("carol".to_owned(), "Carol".to_owned())],
+                ..Default::default()
+            },
+            nonce: "7-f".to_owned(),
             version: "v1".to_owned(),
             action: "/gate/inbox/abc".to_owned(),
             events: None,
@@ -490,6 +551,19 @@ mod tests {
         let many: serde_json::Map<_, _> = (0..30).map(|n| (format!("field{n}"), json!(n))).collect();
         assert_eq!(place(Value::Object(many)), "within");
         assert_eq!(place(json!({"note": "x".repeat(3000)})), "nowhere");
+    }
+
+    #[test]
+    fn who_is_away_reads_it_first_and_can_come_back() {
+        let mut view = view(vec![]);
+        let page = html(&view);
+        assert!(!page.contains("You are away") && page.contains("<option value=\"carol\">Carol</option>"));
+        assert!(page.contains("action=\"/gate/inbox/abc/away\""));
+        view.away.until_ms = Some(view.now_ms + 3_600_000);
+        view.away.instead = Some("Carol".to_owned());
+        let page = html(&view);
+        assert!(page.contains("<b>You are away</b> until ") && page.contains("</b> is asked instead"));
+        assert!(page.contains("name=\"hours\" value=\"0\">I am back"));
     }
 
     #[test]

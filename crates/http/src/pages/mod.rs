@@ -244,6 +244,10 @@ pub struct Inbox {
     pub said: Vec<SaidRow>,
     /// Why nothing was recorded, if it was not.
     pub notice: Option<String>,
+    /// Where the reviewer is.
+    pub away: Away,
+    /// What forms about the inbox itself must bring back.
+    pub nonce: String,
     /// Changes when the inbox does.
     pub version: String,
     /// Where the inbox is, and its forms are posted to: a path.
@@ -254,6 +258,19 @@ pub struct Inbox {
     pub manifest: String,
     /// The path before all paths of the gate, without a slash at the end.
     pub prefix: String,
+}
+
+/// Where a reviewer is.
+#[derive(Default)]
+pub struct Away {
+    /// Until when they are away by their own word, in Unix milliseconds; none if they are not.
+    pub until_ms: Option<i64>,
+    /// Display name of whom they chose to be asked instead.
+    pub instead: Option<String>,
+    /// Whether the policy's file says that they are away now.
+    pub by_file: bool,
+    /// Id and display name of each whom they may choose.
+    pub backups: Vec<(String, String)>,
 }
 
 /// Requests that ask the very same: mostly one.

@@ -167,6 +167,10 @@ fn read_question(policy: &Policy, request: &Path) -> Result<(String, RequestFiel
     Ok((client.map_or_else(|| "example".to_owned(), |client| client.id.to_string()), fields))
 }
 
+/// What a look at one request alone assumes of running totals.
+const NOTHING_BEFORE: &str =
+    "assumed of `total` and `count`: this client has asked nothing before, so only this request counts";
+
 /// Says which rule a request hits.
 pub(crate) fn explain(globals: &Globals, file: &Path, request: &Path) -> Result<Exit, Failure> {
     let policy =
@@ -210,6 +214,7 @@ pub(crate) fn explain(globals: &Globals, file: &Path, request: &Path) -> Result<
             "rule": hit.map(|hit| &hit.rule.name),
             "tested": tested,
             "consequence": what,
+            "assumes": (!policy.gauges().is_empty()).then_some(NOTHING_BEFORE),
         })));
         return Ok(Exit::Done);
     }
@@ -229,6 +234,9 @@ pub(crate) fn explain(globals: &Globals, file: &Path, request: &Path) -> Result<
     for line in what {
         text.push_str(&line);
         text.push('\n');
+    }
+    if !policy.gauges().is_empty() {
+        let _ = writeln!(text, "{}", style.dim(NOTHING_BEFORE));
     }
     print(&text);
     Ok(Exit::Done)

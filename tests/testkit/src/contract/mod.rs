@@ -9,6 +9,7 @@ mod lists;
 mod log;
 mod races;
 mod records;
+mod totals;
 mod watching;
 
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub use lists::*;
 pub use log::*;
 pub use races::*;
 pub use records::*;
+pub use totals::*;
 pub use watching::*;
 
 /// How long a wake-up may take before it counts as lost.
@@ -78,6 +80,9 @@ macro_rules! store_contract {
             a_name_is_marked_by_one_until_its_time
             what_was_sent_is_found_by_its_approval
             a_tally_gives_each_a_number_of_its_own
+            running_totals_add_up_and_are_taken_back
+            what_was_judged_by_an_older_total_is_not_written
+            no_crowd_adds_to_a_total_that_it_has_not_read
             one_of_many_inserts_wins_and_all_see_it
             one_of_many_updates_wins_and_all_see_it
             no_crowd_gets_past_the_limit_of_those_that_wait

@@ -11,7 +11,10 @@ use cel::common::ast::{
 };
 use cel::parser::pratt_parser::TokenKind;
 
+use crate::grammar::duration_ms;
+
 use super::super::diagnostic::closest;
+use super::super::totals::{Gauge, LONGEST_WINDOW_MS, Meter, is_path};
 use super::eval::is_written_number;
 use super::library::{SIGNATURES, Signature};
 use super::node::{Arithmetic, Comparison, Literal, Loop, Node, Variable};
@@ -44,12 +47,17 @@ const TYPES: [(&str, &str); 12] = [
     ("uint", "uint"),
 ];
 
+/// Running totals: their arguments are written in the policy, because what they add up must be known before anybody asks.
+const RUNNING: [&str; 2] = ["total", "count"];
+
 const MACROS: [&str; 6] = ["all", "exists", "exists_one", "filter", "has", "map"];
 
 /// A condition that can be evaluated.
 #[derive(Debug)]
 pub(in super::super) struct Compiled {
     pub(super) root: Node,
+    /// The running totals in it.
+    pub(in super::super) gauges: Vec<Gauge>,
 }
 
 /// What was noticed about a condition that can be evaluated.
@@ -84,6 +92,7 @@ pub(in super::super) fn compile(source: &str) -> Result<(Compiled, Findings), Ve
         locals: Vec::new(),
         faults: Vec::new(),
         findings: Findings::default(),
+        gauges: Vec::new(),
         negated: false,
     };
     let (root, ty) = compiler.expression(&tree);
@@ -100,8 +109,8 @@ pub(in super::super) fn compile(source: &str) -> Result<(Compiled, Findings), Ve
     if !compiler.faults.is_empty() {
         return Err(compiler.faults);
     }
-    let Compiler { findings, .. } = compiler;
-    Ok((Compiled { root }, findings))
+    let Compiler { findings, gauges, .. } = compiler;
+    Ok((Compiled { root, gauges }, findings))
 }
 
 struct Local {
@@ -118,6 +127,7 @@ struct Compiler<'s> {
     locals: Vec<Local>,
     faults: Vec<ConditionFault>,
     findings: Findings,
+    gauges: Vec<Gauge>,
     /// Whether what is compiled stands under an odd number of `!`.
     negated: bool,
 }
@@ -627,6 +637,9 @@ impl Compiler<'_> {
         if name == "matches" {
             return self.matches(arguments, name_span);
         }
+        if RUNNING.contains(&name) && !is_method {
+            return self.running(name, arguments, name_span);
+        }
         let named: Vec<&Signature> = SIGNATURES.iter().filter(|known| known.name == name).collect();
         let Some(signature) = named.iter().find(|known| known.is_method == is_method) else {
             if let Some(other) = named.first() {
@@ -674,12 +687,76 @@ impl Compiler<'_> {
     }
 
     fn unknown_function(&mut self, name: &str, span: Range<usize>) {
-        let known = SIGNATURES.iter().map(|known| known.name).chain(MACROS).chain(["matches"]);
+        let known = SIGNATURES.iter().map(|known| known.name).chain(MACROS).chain(RUNNING).chain(["matches"]);
         let message = format!("unknown function `{name}`");
         match closest(name, known) {
             Some(meant) => self.fault_with_help(span, message, format!("did you mean `{meant}`?")),
             None => self.fault(span, message),
         }
+    }
+
+    /// `total("payload.amount", "24h", "payload.to")`, `count("1h", "payload.to")`.
+    fn running(
+        &mut self,
+        name: &str,
+        arguments: Vec<(Node, Ty, Range<usize>)>,
+        name_span: Range<usize>,
+    ) -> Typed {
+        let adds_up = name == "total";
+        let shape = if adds_up {
+            "write `total(\"payload.amount\", \"24h\")`; fields after the while must be the same: `\"payload.to\"`"
+        } else {
+            "write `count(\"1h\")`; fields after the while must be the same: `\"payload.to\"`"
+        };
+        let mut texts = Vec::new();
+        for (node, _, span) in arguments {
+            let Node::Literal(Literal::Text(text)) = node else {
+                self.fault_with_help(
+                    span,
+                    format!("what `{name}` takes must be written in the policy as text"),
+                    shape,
+                );
+                return BROKEN;
+            };
+            texts.push((text, span));
+        }
+        let mut texts = texts.into_iter();
+        let field = if adds_up { texts.next() } else { None };
+        let (Some((window, window_span)), false) = (texts.next(), adds_up && field.is_none()) else {
+            self.fault_with_help(name_span, format!("`{name}` lacks what it needs"), shape);
+            return BROKEN;
+        };
+        let by: Vec<_> = texts.collect();
+        let before = self.faults.len();
+        for (path, span) in field.iter().chain(&by) {
+            let in_payload = path.starts_with("payload.");
+            if !is_path(path) || !in_payload && field.as_ref().is_some_and(|(field, _)| field == path) {
+                self.fault_with_help(span.clone(), format!("`{path}` is not a field of the request"), shape);
+            } else {
+                self.findings.paths.push(path.to_string());
+            }
+        }
+        let window_ms = match duration_ms(&window) {
+            Ok(window_ms) if (60_000..=LONGEST_WINDOW_MS).contains(&window_ms) => window_ms,
+            Ok(_) => {
+                self.fault(window_span, "the while of a total must be from 1 minute to 30 days");
+                0
+            }
+            Err(why) => {
+                self.fault_with_help(window_span, why, shape);
+                0
+            }
+        };
+        if self.faults.len() > before {
+            return BROKEN;
+        }
+        let meter = Meter {
+            field: field.map(|(field, _)| field.into()),
+            by: by.into_iter().map(|(path, _)| path.into()).collect(),
+        };
+        let gauge = Gauge { meter, window_ms };
+        self.gauges.push(gauge.clone());
+        (Node::Running(Box::new(gauge)), if adds_up { Ty::Double } else { Ty::Int })
     }
 
     fn matches(&mut self, arguments: Vec<(Node, Ty, Range<usize>)>, name_span: Range<usize>) -> Typed {

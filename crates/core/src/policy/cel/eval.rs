@@ -5,25 +5,30 @@
 
 use std::rc::Rc;
 
+use super::super::totals::{Earlier, Gauge};
 use super::super::{EvalError, Question};
 use super::budget::Budget;
 use super::node::{Arithmetic, Comparison, Literal, Loop, Node, Variable};
 use super::time;
 use super::value::{List, Map, Text, Value};
 
+/// What a running total costs, in steps: the field and the ones it is grouped by are looked up.
+const RUNNING_STEPS: usize = 10;
+
 type Outcome<'a> = Result<Value<'a>, EvalError>;
 
 /// One evaluation.
 pub(super) struct Evaluation<'a, 'b> {
     question: &'a Question<'a>,
+    earlier: &'b Earlier,
     budget: &'b Budget,
     /// What macros bind: accumulators and items. An error is a value to them.
     locals: Vec<Outcome<'a>>,
 }
 
 impl<'a, 'b> Evaluation<'a, 'b> {
-    pub(super) fn new(question: &'a Question<'a>, budget: &'b Budget) -> Self {
-        Self { question, budget, locals: Vec::new() }
+    pub(super) fn new(question: &'a Question<'a>, earlier: &'b Earlier, budget: &'b Budget) -> Self {
+        Self { question, earlier, budget, locals: Vec::new() }
     }
 
     /// The value of an expression.
@@ -70,6 +75,7 @@ impl<'a, 'b> Evaluation<'a, 'b> {
                     arguments.iter().map(|argument| self.value(argument)).collect::<Result<_, _>>()?;
                 function.call(&arguments, self.budget)
             }
+            Node::Running(gauge) => self.running(gauge),
             Node::List(items) => {
                 self.budget.spend(items.len())?;
                 Ok(Value::list(items.iter().map(|item| self.value(item)).collect::<Result<_, _>>()?))
@@ -77,6 +83,19 @@ impl<'a, 'b> Evaluation<'a, 'b> {
             Node::Map(entries) => self.map(entries),
             Node::Loop(inner) => self.repeat(inner),
         }
+    }
+
+    /// What the requests of a while add up to, this one included.
+    fn running(&self, gauge: &Gauge) -> Outcome<'a> {
+        self.budget.spend(RUNNING_STEPS)?;
+        let earlier = self.earlier.get(gauge).copied().unwrap_or(0.0);
+        if gauge.meter.field.is_none() {
+            // Requests are counted one by one: far fewer than a double counts exactly.
+            #[expect(clippy::cast_possible_truncation, reason = "a count of requests")]
+            return Ok(Value::Int(earlier as i64 + 1));
+        }
+        let own = gauge.meter.amount(self.question).ok_or(EvalError::WrongType)?;
+        Ok(Value::Double(earlier + own))
     }
 
     fn truth(&mut self, node: &'a Node) -> Result<bool, EvalError> {

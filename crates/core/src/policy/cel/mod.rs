@@ -20,6 +20,7 @@ mod value;
 use eval::Evaluation;
 use value::Value;
 
+use super::totals::Earlier;
 use super::{EvalError, Question};
 
 pub(super) use compile::{Compiled, Findings, compile};
@@ -36,8 +37,13 @@ impl Budget {
 
 impl Compiled {
     /// Evaluates the condition for that request.
-    pub(super) fn test(&self, question: &Question<'_>, budget: &Budget) -> Result<bool, EvalError> {
-        match Evaluation::new(question, &budget.0).value(&self.root)? {
+    pub(super) fn test(
+        &self,
+        question: &Question<'_>,
+        earlier: &Earlier,
+        budget: &Budget,
+    ) -> Result<bool, EvalError> {
+        match Evaluation::new(question, earlier, &budget.0).value(&self.root)? {
             Value::Bool(truth) => Ok(truth),
             _ => Err(EvalError::NotBoolean),
         }

@@ -1,5 +1,6 @@
 //! A condition, made ready for evaluation: names resolved, patterns compiled.
 
+use super::super::totals::Gauge;
 use super::library::Function;
 use super::pattern::Pattern;
 
@@ -69,6 +70,8 @@ pub(super) enum Node {
     In(Box<Node>, Box<Node>),
     Matches(Box<Node>, Box<Pattern>),
     Call(Function, Vec<Node>),
+    /// `total(…)` or `count(…)`.
+    Running(Box<Gauge>),
     List(Vec<Node>),
     Map(Vec<(Node, Node)>),
     Loop(Box<Loop>),

@@ -6,6 +6,7 @@ use cel::{Context, Program};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
+use super::super::totals::Earlier;
 use super::super::{Condition, EvalError, Question, Verdict};
 use super::syntax::MAX_DEPTH;
 use super::{Budget, compile};
@@ -33,7 +34,7 @@ fn test(source: &str, payload: &Json) -> Verdict {
         metadata: &metadata,
         now: Timestamp::parse(NOW).unwrap(),
     };
-    condition.test(&question, &Budget::of_one_request())
+    condition.test(&question, &Earlier::new(), &Budget::of_one_request())
 }
 
 fn check(rows: &[(&str, Json, Verdict)]) {
@@ -526,7 +527,7 @@ fn the_deepest_condition_is_read_and_evaluated_on_the_smallest_stack() {
                     metadata: &metadata,
                     now: Timestamp::from_millis(0),
                 };
-                Condition::unchecked(&source).test(&question, &Budget::of_one_request())
+                Condition::unchecked(&source).test(&question, &Earlier::new(), &Budget::of_one_request())
             });
             let verdict = on_a_small_stack.unwrap().join().unwrap_or_else(|_| panic!("{name} {n}"));
             assert_eq!(verdict == Verdict::Error(EvalError::NotCompiled), n > deepest, "{name} {n}");
@@ -645,7 +646,7 @@ fn conditions_mean_what_the_cel_crates_own_evaluator_says() {
             client: "c", action: "a", summary: "s", payload: &payload, metadata: &metadata,
             now: Timestamp::from_millis(0),
         };
-        let own = condition.test(&question, &Budget::of_one_request());
+        let own = condition.test(&question, &Earlier::new(), &Budget::of_one_request());
         match reference(&source, &payload) {
             Ok(truth) => prop_assert_eq!(own, if truth { True } else { False }, "{}", source),
             // A written whole number beside a double is the one thing that is taken here and not there.
@@ -671,7 +672,7 @@ fn no_text_panics() {
                 client: "c", action: "a", summary: "s", payload: &payload, metadata: &metadata,
                 now: Timestamp::from_millis(0),
             };
-            let _ = condition.test(&question, &Budget::of_one_request());
+            let _ = condition.test(&question, &Earlier::new(), &Budget::of_one_request());
         }
     });
 }

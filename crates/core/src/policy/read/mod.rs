@@ -20,6 +20,7 @@ use super::cel::{ConditionFault, Findings};
 use super::dead_ends::Tables;
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::toml_tree::{Node, Table, too_deep};
+use super::totals::{MOST_METERS, Meter};
 use super::{Client, Condition, Policy, Reviewer, Rule};
 use crate::grammar::base_url;
 use crate::id::NotAnId;
@@ -138,8 +139,23 @@ fn read_policy(
         );
     }
     let rules = rules.into_iter().map(|(_, rule)| rule).collect();
-    let policy =
-        Policy { issuer, clients, reviewers, rules, sha256: sha256_hex(text.as_bytes()), version: 0 };
+    let policy = Policy {
+        issuer,
+        clients,
+        reviewers,
+        rules,
+        sha256: sha256_hex(text.as_bytes()),
+        version: 0,
+        own_absences: Vec::new(),
+        gauges: std::sync::OnceLock::new(),
+    };
+    let meters: BTreeSet<&Meter> = policy.gauges().iter().map(|gauge| &gauge.meter).collect();
+    if meters.len() > MOST_METERS {
+        root.fault_with_help(
+            format!("the conditions add up {} different things, and {MOST_METERS} is the most", meters.len()),
+            "the same total over another while is not another one",
+        );
+    }
     // Where a rule could not be read, examples of later rules could hit the wrong one for that reason alone.
     if complete {
         let tables = Tables {

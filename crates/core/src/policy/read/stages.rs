@@ -4,7 +4,9 @@ use super::wording::read_paths;
 use super::{key_fault, queue_name};
 use crate::policy::diagnostic::closest;
 use crate::policy::toml_tree::{Node, Table};
-use crate::policy::{ApprovalTerms, Assignees, Client, ClientRole, Hours, MAX_WAIT_MS, Reviewer, Stage};
+use crate::policy::{
+    ApprovalTerms, Assignees, Client, ClientRole, Hours, MAX_WAIT_MS, Notify, Reviewer, Stage,
+};
 
 pub(super) fn read_terms(
     table: &Table<'_, '_>,
@@ -15,6 +17,7 @@ pub(super) fn read_terms(
     let approvals = table.get("approvals").map_or(Some(1), |node| node.number(1, 100));
     let owner_may_approve = table.get("owner_may_approve").map_or(Some(false), |node| node.flag());
     let urgent = table.get("urgent").map_or(Some(false), |node| node.flag());
+    let notify = table.get("notify").map_or(Some(Notify::All), |node| read_notify(&node))?;
     let confirm = table.get("confirm").map_or(Some(false), |node| node.flag());
     let editable = read_paths(table, "editable");
     let items = stages.items();
@@ -22,7 +25,8 @@ pub(super) fn read_terms(
         stages.fault("a rule that asks needs at least one stage");
         return None;
     }
-    let read: Vec<Stage> = items.iter().filter_map(|item| read_stage(item, reviewers, clients)).collect();
+    let read: Vec<Stage> =
+        items.iter().filter_map(|item| read_stage(item, reviewers, clients, notify)).collect();
     if read
         .iter()
         .try_fold(0_i64, |sum, stage| sum.checked_add(stage.within_ms))
@@ -52,7 +56,21 @@ pub(super) fn read_terms(
     })
 }
 
-fn read_stage(node: &Node<'_, '_>, reviewers: &[Reviewer], clients: &[Client]) -> Option<Stage> {
+fn read_notify(node: &Node<'_, '_>) -> Option<Notify> {
+    let text = node.text()?;
+    let notify = Notify::parse(text);
+    if notify.is_none() {
+        node.fault(format!("expected \"all\" or \"rotate\", not `{text}`"));
+    }
+    notify
+}
+
+fn read_stage(
+    node: &Node<'_, '_>,
+    reviewers: &[Reviewer],
+    clients: &[Client],
+    notify: Notify,
+) -> Option<Stage> {
     let table = node.table("a stage")?;
     let within_ms = table.required("within").and_then(|node| node.duration_ms());
     let hours = table.get("hours").map(|node| {
@@ -104,5 +122,14 @@ fn read_stage(node: &Node<'_, '_>, reviewers: &[Reviewer], clients: &[Client]) -
         Some(hours) => Some(hours?),
         None => None,
     };
-    Some(Stage { assignees: assignees?, within_ms: within_ms?, hours })
+    let notify = match table.get("notify") {
+        Some(node) => {
+            if matches!(assignees, Some(Assignees::Queue(_))) {
+                node.fault("`notify` means nothing for a queue");
+            }
+            read_notify(&node)?
+        }
+        None => notify,
+    };
+    Some(Stage { assignees: assignees?, within_ms: within_ms?, hours, notify })
 }
