@@ -1,2 +1,2 @@
 export { PlacetGate, type PlacetFunctions } from './placet-gate.js';
-export type { GateDomain, LogLevel, PlacetGateProps, Throttle } from './props.js';
+export type { Concurrency, GateDomain, LogLevel, PlacetGateProps, Throttle } from './props.js';

@@ -35,6 +35,16 @@ export interface Throttle {
   readonly burst: number;
 }
 
+/** Executions of the functions. */
+export interface Concurrency {
+  /** Reserved for clients' calls, waiting ones included. */
+  readonly request?: number;
+  /** Reserved for reviewers' calls: waiting clients cannot take these. */
+  readonly decide?: number;
+  /** Batches of deadlines and messages at once, from 2. */
+  readonly sweep?: number;
+}
+
 /** How a gate is set up. */
 export interface PlacetGateProps {
   /**
@@ -64,6 +74,13 @@ export interface PlacetGateProps {
    */
   readonly publicUrl?: string;
   /**
+   * What stands in front of the API sends this with every call, as the header `X-Placet-Origin`; calls without it are
+   * refused. 32 to 128 of `A-Za-z0-9_-`, or a token.
+   *
+   * @default - calls are taken from everywhere
+   */
+  readonly originSecret?: string;
+  /**
    * How long a request is kept after its end. Whole days.
    *
    * @default Duration.days(90)
@@ -81,6 +98,13 @@ export interface PlacetGateProps {
    * @default RetentionDays.THREE_MONTHS
    */
   readonly logRetention?: Exclude<RetentionDays, RetentionDays.INFINITE>;
+  /**
+   * Whether DynamoDB refuses to delete the tables. A first deployment that fails could not be rolled back with it, so
+   * switch it on afterwards.
+   *
+   * @default false
+   */
+  readonly deletionProtection?: boolean;
   /**
    * What the functions were built for.
    *
@@ -103,6 +127,31 @@ export interface PlacetGateProps {
   readonly tracing?: boolean;
   /** @default { rate: 50, burst: 100 } */
   readonly throttle?: Throttle;
+  /**
+   * How many executions are reserved for clients' calls and for reviewers', and how many batches of messages are worked
+   * on at once.
+   *
+   * @default { sweep: 5 } - clients and reviewers share what the account allows
+   */
+  readonly concurrency?: Concurrency;
+  /**
+   * Whether there are alarms and a dashboard: most of what an idle gate costs.
+   *
+   * @default true
+   */
+  readonly alarms?: boolean;
+  /**
+   * Whether the functions call AWS by its FIPS 140 endpoints.
+   *
+   * @default false
+   */
+  readonly fipsEndpoints?: boolean;
+  /**
+   * Whose certificates the functions trust on the way to AWS: Amazon's own, or those of Amazon Linux, as `aws-cn` needs.
+   *
+   * @default 'amazon'
+   */
+  readonly tlsRoots?: 'amazon' | 'system';
   /**
    * Whether the keys are rotated every 90 days. Rotation breaks no link and no token that is out.
    *
@@ -128,6 +177,8 @@ const PUBLIC_URL: Pattern = {
   says: 'a URL without a path and without a slash at its end',
 };
 
+const ORIGIN_SECRET: Pattern = { allowed: /^[A-Za-z0-9_-]{32,128}$/, says: '32 to 128 of `A-Za-z0-9_-`' };
+
 /** The value of each parameter of the template. */
 export function parametersOf(props: PlacetGateProps): Record<string, string | number> {
   if (Token.isUnresolved(props.domain?.name)) {
@@ -140,15 +191,23 @@ export function parametersOf(props: PlacetGateProps): Record<string, string | nu
     CertificateArn: props.domain?.certificate.certificateArn ?? '',
     HostedZoneId: props.domain?.hostedZone?.hostedZoneId ?? '',
     PublicUrl: text('publicUrl', props.publicUrl, PUBLIC_URL),
+    OriginSecret: secret('originSecret', props.originSecret, ORIGIN_SECRET),
     RequestRetentionDays: days('requestRetention', props.requestRetention ?? Duration.days(90)),
     AuditRetentionDays: days('auditRetention', props.auditRetention ?? Duration.days(2557)),
     LogRetentionDays: props.logRetention ?? RetentionDays.THREE_MONTHS,
+    DeletionProtection: props.deletionProtection === true ? 'on' : 'off',
     Architecture: (props.architecture ?? Architecture.ARM_64).name,
     MemorySize: props.memorySize ?? 256,
     LogLevel: props.logLevel ?? 'info',
     Tracing: props.tracing === true ? 'on' : 'off',
     ThrottleRate: props.throttle?.rate ?? 50,
     ThrottleBurst: props.throttle?.burst ?? 100,
+    RequestConcurrency: props.concurrency?.request ?? 0,
+    DecideConcurrency: props.concurrency?.decide ?? 0,
+    SweepConcurrency: props.concurrency?.sweep ?? 5,
+    Alarms: props.alarms === false ? 'off' : 'on',
+    FipsEndpoints: props.fipsEndpoints === true ? 'on' : 'off',
+    TlsRoots: props.tlsRoots ?? 'amazon',
     SecretRotation: props.secretRotation === false ? 'off' : 'on',
   };
 }
@@ -157,6 +216,15 @@ function text(name: string, value: string | undefined, pattern: Pattern): string
   if (value === undefined) return '';
   if (!Token.isUnresolved(value) && !pattern.allowed.test(value)) {
     throw new Error(`\`${name}\` must be ${pattern.says}, not \`${value}\``);
+  }
+  return value;
+}
+
+/** As `text`, without telling the value. */
+function secret(name: string, value: string | undefined, pattern: Pattern): string {
+  if (value === undefined) return '';
+  if (!Token.isUnresolved(value) && !pattern.allowed.test(value)) {
+    throw new Error(`\`${name}\` must be ${pattern.says}`);
   }
   return value;
 }

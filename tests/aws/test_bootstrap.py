@@ -83,6 +83,37 @@ def test_what_needs_no_aws_is_answered_without_it(start, nobody):
         assert nobody.calls == []
 
 
+@pytest.mark.parametrize("name", ["request", "decide"])
+def test_no_url_ends_a_function(start, nobody, name):
+    """What calls send of a URL reaches the function as the API took it, and a part of it may be no URL at all."""
+    nobody.fail("*")
+    with start(name) as function:
+        function.wait_for_poll()
+        for changes in (
+            {"rawQueryString": "a=<script>"},
+            {"rawQueryString": 'a="b" c'},
+            {"rawPath": "/r/<x>{y}|\\^"},
+            {"headers": {"host": "a b"}},
+            {"headers": {"host": "[::1", "x-forwarded-proto": "no scheme"}},
+            {"headers": {}},
+        ):
+            kind, answer = function.invoke({**event("http-api-v2-get-unknown-path"), **changes})
+            assert kind == "response" and 400 <= answer["statusCode"] < 500, (changes, answer)
+        assert function.process.poll() is None and "panicked" not in function.logs()
+
+
+def test_with_an_origin_secret_only_calls_through_the_front_are_answered(start, nobody):
+    secret = "0123456789abcdef0123456789abcdef"
+    with start("request", PLACET_ORIGIN_SECRET=secret) as function:
+        function.wait_for_poll()
+        call = event("http-api-v2-get-unknown-path")
+        for header, status in ((None, 403), ("", 403), (secret[:-1], 403), (secret + "0", 403), (secret, 404)):
+            headers = {**call["headers"], **({} if header is None else {"x-placet-origin": header})}
+            kind, answer = function.invoke({**call, "headers": headers})
+            assert (kind, answer["statusCode"]) == ("response", status), (header, answer)
+        assert secret not in function.logs() and nobody.calls == []
+
+
 @pytest.mark.parametrize(("name", "shape"), [
     ("request", "http-api-v2-post-json"), ("request", "http-api-v2-post-json-base64"), ("request", "http-api-v2-get-long-poll"),
     ("request", "http-api-v2-get-multi-value-headers"), ("request", "http-api-v2-get-custom-domain"),

@@ -119,7 +119,8 @@ def test_each_role_may_do_what_it_needs_and_nothing_else(resources: dict[str, An
     for name, role in of_type(resources, "AWS::IAM::Role").items():
         may = granted.setdefault(name, {})
         for statement in statements(role):
-            assert statement["Effect"] == "Allow"
+            if statement["Effect"] == "Deny":
+                continue
             actions = set(listed(statement["Action"]))
             if "NotResource" in statement:
                 # A telephone number is no ARN: everything that is one is excluded.
@@ -131,6 +132,23 @@ def test_each_role_may_do_what_it_needs_and_nothing_else(resources: dict[str, An
                 assert about not in may, f"{name} has two statements about {about}"
                 may[about] = actions
     assert granted == GRANTS
+
+
+def test_only_the_operator_writes_policies(resources: dict[str, Any]) -> None:
+    """Whoever takes over a function must not be able to say who may decide."""
+    never = {
+        "Sid": "NeverPolicies",
+        "Effect": "Deny",
+        "Action": ["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"],
+        "Resource": {"Fn::GetAtt": ["RequestsTable", "Arn"]},
+        "Condition": {"ForAnyValue:StringLike": {"dynamodb:LeadingKeys": ["policy", "policy#*"]}},
+    }
+    denied = {
+        name: [statement for statement in statements(role) if statement["Effect"] == "Deny"]
+        for name, role in of_type(resources, "AWS::IAM::Role").items()
+    }
+    writers = {"RequestRole", "DecideRole", "TimeoutSweepRole"}
+    assert denied == {name: [never] if name in writers else [] for name in GRANTS}
 
 
 def test_no_action_is_a_wildcard_and_no_resource_but_traces(resources: dict[str, Any]) -> None:

@@ -21,6 +21,8 @@ EVERY_FUNCTION = {
     "PLACET_REQUEST_RETENTION_DAYS": {"Ref": "RequestRetentionDays"},
     "PLACET_AUDIT_RETENTION_DAYS": {"Ref": "AuditRetentionDays"},
     "PLACET_LOG": {"Ref": "LogLevel"},
+    "PLACET_TLS_ROOTS": {"Fn::If": ["TrustsSystem", "system", {"Ref": "AWS::NoValue"}]},
+    "AWS_USE_FIPS_ENDPOINT": {"Fn::If": ["UsesFips", "true", {"Ref": "AWS::NoValue"}]},
 }
 PUBLIC_URL = {
     "Fn::If": [
@@ -38,9 +40,10 @@ PUBLIC_URL = {
 ALERTS = {"PLACET_ALERT_TOPIC_ARN": {"Ref": "AlertTopic"}}
 DEADLINES = {"PLACET_DEADLINE_QUEUE_URL": {"Ref": "DeadlineQueue"}}
 LINKS_AND_DEADLINES = DEADLINES | {"PLACET_PUBLIC_URL": PUBLIC_URL}
+ORIGIN = {"PLACET_ORIGIN_SECRET": {"Fn::If": ["HasOriginSecret", {"Ref": "OriginSecret"}, {"Ref": "AWS::NoValue"}]}}
 ENVIRONMENT = {
-    "Request": EVERY_FUNCTION | LINKS_AND_DEADLINES,
-    "Decide": EVERY_FUNCTION | LINKS_AND_DEADLINES,
+    "Request": EVERY_FUNCTION | LINKS_AND_DEADLINES | ORIGIN,
+    "Decide": EVERY_FUNCTION | LINKS_AND_DEADLINES | ORIGIN,
     "TimeoutSweep": EVERY_FUNCTION
     | LINKS_AND_DEADLINES
     | ALERTS
@@ -139,11 +142,21 @@ def test_both_tables_are_kept_backed_up_and_encrypted(resources: dict[str, Any])
         assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
         assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
         assert table["SSESpecification"] == {"SSEEnabled": True}
-        assert table["DeletionProtectionEnabled"] is True
+        assert table["DeletionProtectionEnabled"] == {"Fn::If": ["IsProtected", True, False]}
         assert (resources[name]["DeletionPolicy"], resources[name]["UpdateReplacePolicy"]) == (
             "RetainExceptOnCreate",
             "Retain",
         )
+
+
+def test_a_first_deployment_that_fails_can_be_undone(deployed: dict[str, Any]) -> None:
+    """A table that DynamoDB protects cannot be rolled back, and a stack that could not be rolled back is stuck."""
+    assert deployed["Parameters"]["DeletionProtection"]["Default"] == "off"
+
+
+def test_the_trail_is_stored_where_storage_is_cheap(resources: dict[str, Any]) -> None:
+    classes = {name: table.get("TableClass") for name, table in of_type(resources, "AWS::DynamoDB::Table").items()}
+    assert classes == {"RequestsTable": None, "AuditTable": "STANDARD_INFREQUENT_ACCESS"}
 
 
 def test_the_tables_have_the_store_s_keys_and_indexes(resources: dict[str, Any]) -> None:
@@ -178,6 +191,8 @@ def test_the_tables_have_the_store_s_keys_and_indexes(resources: dict[str, Any])
 def test_the_secret_starts_as_a_seed_and_is_rotated_every_90_days(resources: dict[str, Any]) -> None:
     secret = resources["KeyringSecret"]
     seed = secret["Properties"]["GenerateSecretString"]
+    # Any change of these replaces the secret's value, and with it every key: no link and no token would be good any more.
+    assert sorted(seed) == ["ExcludePunctuation", "GenerateStringKey", "PasswordLength", "SecretStringTemplate"]
     assert json.loads(seed["SecretStringTemplate"]) == {"placet_seed_version": 1}
     assert (seed["GenerateStringKey"], seed["PasswordLength"], seed["ExcludePunctuation"]) == ("seed", 64, True)
     assert secret["DeletionPolicy"] == "RetainExceptOnCreate"
@@ -209,11 +224,37 @@ def test_topics_that_carry_links_are_encrypted(resources: dict[str, Any]) -> Non
     assert keys == {"EmailTopic": "alias/aws/sns", "AlertTopic": None}
 
 
+def test_the_mails_with_links_go_to_mailboxes_alone(resources: dict[str, Any]) -> None:
+    denied = [
+        statement["Condition"]
+        for statement in resources["EmailTopicPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+        if statement["Action"] == "sns:Subscribe" and statement["Effect"] == "Deny"
+    ]
+    assert denied == [{"StringNotEquals": {"sns:Protocol": "email"}}]
+
+
+def test_reviewers_can_have_executions_of_their_own(resources: dict[str, Any]) -> None:
+    reserved = {name: function(resources, name).get("ReservedConcurrentExecutions") for name in FUNCTIONS}
+    of = {"Ref": "AWS::NoValue"}
+    assert reserved == {
+        "Request": {"Fn::If": ["HasRequestConcurrency", {"Ref": "RequestConcurrency"}, of]},
+        "Decide": {"Fn::If": ["HasDecideConcurrency", {"Ref": "DecideConcurrency"}, of]},
+        "TimeoutSweep": None,
+        "RotateSecret": None,
+    }
+
+
+def test_an_idle_gate_can_do_without_what_costs_most(resources: dict[str, Any]) -> None:
+    watching = {name for name, each in resources.items() if each["Type"].startswith("AWS::CloudWatch::")}
+    assert {name for name in watching if resources[name].get("Condition") != "IsWatched"} == set()
+
+
 def test_deadlines_come_in_batches_that_may_fail_in_part(resources: dict[str, Any]) -> None:
     [source] = of_type(resources, "AWS::Lambda::EventSourceMapping").values()
     assert source["FunctionName"] == {"Ref": "TimeoutSweepFunction"}
     assert source["EventSourceArn"] == {"Fn::GetAtt": ["DeadlineQueue", "Arn"]}
     assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert source["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "SweepConcurrency"}}
     # At the second: nothing is held back to make a batch fuller.
     assert "MaximumBatchingWindowInSeconds" not in source
     queue = resources["DeadlineQueue"]["Properties"]
@@ -267,6 +308,10 @@ def test_the_api_throttles_and_its_log_holds_no_link(resources: dict[str, Any]) 
     said = set(json.loads(stage["AccessLogSettings"]["Format"]).values())
     assert said == {
         "$context.requestId",
+        "$context.requestTimeEpoch",
+        "$context.identity.sourceIp",
+        "$context.identity.userAgent",
+        "$context.httpMethod",
         "$context.routeKey",
         "$context.status",
         "$context.responseLatency",
@@ -298,7 +343,17 @@ def test_every_parameter_has_a_default_and_says_what_it_is(deployed: dict[str, A
     assert sorted(name for group in shown for name in group["Parameters"]) == sorted(deployed["Parameters"])
     for parameter in deployed["Parameters"].values():
         assert "Default" in parameter and parameter["Description"]
+    assert [name for name, each in deployed["Parameters"].items() if each.get("NoEcho")] == ["OriginSecret"]
     assert deployed["Parameters"]["Architecture"]["Default"] == "arm64"
+
+
+def test_nothing_is_of_one_partition_alone(written: dict[str, Any]) -> None:
+    """`arn:aws:` and `amazonaws.com` are wrong in aws-us-gov and aws-cn."""
+    texts = re.findall(r"[^\"]*(?:arn:aws:|amazonaws\.com(?:\.cn)?)[^\"]*", json.dumps(written["Resources"]))
+    services = {
+        f"{name}.amazonaws.com" for name in ("apigateway", "cloudwatch", "lambda", "scheduler", "secretsmanager")
+    }
+    assert set(texts) <= services, set(texts) - services
 
 
 def test_the_outputs_are_what_the_cli_reads(deployed: dict[str, Any]) -> None:
@@ -319,4 +374,5 @@ def test_the_outputs_are_what_the_cli_reads(deployed: dict[str, Any]) -> None:
         "BackupDeadLetterQueueUrl": {"Ref": "BackupDeadLetterQueue"},
         "DashboardName": {"Ref": "Dashboard"},
     }
-    assert deployed["Outputs"]["DomainTarget"]["Condition"] == "HasDomain"
+    conditions = {name: output["Condition"] for name, output in deployed["Outputs"].items() if "Condition" in output}
+    assert conditions == {"DomainTarget": "HasDomain", "DashboardName": "IsWatched"}

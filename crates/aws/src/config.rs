@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use placet_core::keys::SharedSecret;
 use tracing::Level;
 
 /// How a function, or the operator's command, reaches AWS.
@@ -12,6 +13,8 @@ pub struct Access {
     pub region: String,
     /// `AWS_ENDPOINT_URL`: another address for every service.
     pub endpoint_url: Option<String>,
+    /// `AWS_USE_FIPS_ENDPOINT`: the endpoints whose cryptography is validated to FIPS 140.
+    pub use_fips: bool,
     /// Whose certificates are trusted.
     pub roots: Roots,
 }
@@ -40,7 +43,7 @@ pub struct Base {
     pub access: Access,
 }
 
-/// What a function with a gate in it needs: `request` and `decide`.
+/// What a function with a gate in it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GateConfig {
     /// What every function needs.
@@ -57,6 +60,15 @@ pub struct GateConfig {
     pub request_retention_days: u16,
     /// How long the trail of a request is kept, in days.
     pub audit_retention_days: u16,
+}
+
+/// What `request` and `decide` need: a gate, and whom they answer.
+#[derive(Clone, Debug)]
+pub struct ApiConfig {
+    /// Its gate.
+    pub gate: GateConfig,
+    /// What stands in front of the API proves by this that a call came through it.
+    pub origin_secret: Option<SharedSecret>,
 }
 
 /// What `timeout-sweep` needs: a gate, and everybody whom it tells.
@@ -111,6 +123,18 @@ impl GateConfig {
     }
 }
 
+impl ApiConfig {
+    /// Reads the environment by `variable`.
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigFaults> {
+        let mut reader = Reader::new(variable);
+        let config = Self {
+            gate: gate(&mut reader),
+            origin_secret: reader.optional("PLACET_ORIGIN_SECRET").map(SharedSecret::new),
+        };
+        reader.finish(config)
+    }
+}
+
 impl SweepConfig {
     /// Reads the environment by `variable`.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigFaults> {
@@ -159,7 +183,16 @@ fn access<V: Fn(&str) -> Option<String>>(reader: &mut Reader<V>) -> Access {
         (None, Some(path)) => Roots::File(path),
         (None, None) => Roots::Amazon,
     };
-    Access { region: reader.required("AWS_REGION"), endpoint_url: reader.url("AWS_ENDPOINT_URL"), roots }
+    let use_fips = match reader.optional("AWS_USE_FIPS_ENDPOINT").as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(other) => {
+            reader.fault(format!("AWS_USE_FIPS_ENDPOINT is `{other}`: it is `true` or `false`"));
+            false
+        }
+    };
+    let region = reader.required("AWS_REGION");
+    Access { region, endpoint_url: reader.url("AWS_ENDPOINT_URL"), use_fips, roots }
 }
 
 struct Reader<V> {
@@ -278,9 +311,17 @@ mod tests {
         assert_eq!(config.queues.keys().collect::<Vec<_>>(), ["backup", "jira"]);
         assert_eq!(config.gate.public_url.as_deref(), Some("https://gate.example.com"));
         assert_eq!((config.gate.request_retention_days, config.gate.audit_retention_days), (90, 2557));
-        let access = Access { region: "eu-central-1".into(), endpoint_url: None, roots: Roots::Amazon };
+        let access = Access {
+            region: "eu-central-1".into(),
+            endpoint_url: None,
+            use_fips: false,
+            roots: Roots::Amazon,
+        };
         assert_eq!(config.gate.base.access, access);
         assert_eq!(GateConfig::read(complete).unwrap(), config.gate);
+        let api = ApiConfig::read(complete).unwrap();
+        assert_eq!(api.gate, config.gate);
+        assert!(api.origin_secret.is_none());
         assert_eq!(Base::read(complete).unwrap(), config.gate.base);
     }
 
@@ -292,6 +333,7 @@ mod tests {
             "PLACET_LOG" => Some("loud".to_owned()),
             "PLACET_AUDIT_RETENTION_DAYS" => Some("0".to_owned()),
             "PLACET_TLS_ROOTS" => Some("mine".to_owned()),
+            "AWS_USE_FIPS_ENDPOINT" => Some("yes".to_owned()),
             "AWS_REGION" | "PLACET_ALERT_TOPIC_ARN" => None,
             name => complete(name),
         };
@@ -303,6 +345,7 @@ mod tests {
                 "PLACET_DEADLINE_QUEUE_URL",
                 "PLACET_LOG",
                 "PLACET_TLS_ROOTS",
+                "AWS_USE_FIPS_ENDPOINT",
                 "AWS_REGION",
                 "PLACET_AUDIT_RETENTION_DAYS",
                 "PLACET_QUEUES",

@@ -64,6 +64,7 @@ pub fn sdk_config(access: &Access, variable: impl Fn(&str) -> Option<String>) ->
         .retry_config(RetryConfig::standard().with_max_attempts(TRIES))
         // All answers are small.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    config.set_use_fips(Some(access.use_fips));
     config.set_endpoint_url(access.endpoint_url.clone());
     Ok(config.build())
 }
@@ -232,8 +233,12 @@ mod tests {
         }
 
         async fn ask(&self, roots: Roots) -> Result<String, String> {
-            let access =
-                Access { region: "eu-central-1".into(), endpoint_url: Some(self.url.clone()), roots };
+            let access = Access {
+                region: "eu-central-1".into(),
+                endpoint_url: Some(self.url.clone()),
+                use_fips: false,
+                roots,
+            };
             let config = sdk_config(&access, |_| Some("a credential".to_owned())).unwrap();
             let asked = Secrets::new(&config).get_secret_value().secret_id("keyring").send().await;
             match asked {
@@ -291,7 +296,12 @@ mod tests {
                 });
             }
         });
-        let access = Access { region: "eu-central-1".into(), endpoint_url: Some(url), roots: Roots::Amazon };
+        let access = Access {
+            region: "eu-central-1".into(),
+            endpoint_url: Some(url),
+            use_fips: false,
+            roots: Roots::Amazon,
+        };
         let config = sdk_config(&access, |_| Some("a credential".to_owned())).unwrap();
         let secrets = Secrets::new(&config);
         for _ in 0..2 {

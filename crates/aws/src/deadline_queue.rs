@@ -37,7 +37,7 @@ impl DeadlineQueue {
                     .map_err(|error| Fault::new("a job could not be written as JSON", error))?;
                 let entry = SendMessageBatchRequestEntry::builder()
                     .id(number.to_string())
-                    .message_body(body)
+                    .message_body(sendable(body))
                     .delay_seconds(delay_seconds(*delay_ms))
                     .build();
                 entries.push(entry.map_err(|error| Fault::new(REFUSED, error))?);
@@ -53,6 +53,15 @@ impl DeadlineQueue {
     }
 }
 
+/// JSON as SQS takes it: two code points that XML does not have are escaped, which says the same.
+/// Source: <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>.
+pub(crate) fn sendable(json: String) -> String {
+    if json.contains(['\u{fffe}', '\u{ffff}']) {
+        return json.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff");
+    }
+    json
+}
+
 /// Whole seconds, rounded down: whoever takes the job out waits for the rest, and is on time.
 fn delay_seconds(delay_ms: i64) -> i32 {
     i32::try_from(delay_ms.clamp(0, LONGEST_DELAY_MS) / 1000).unwrap_or(0)
@@ -61,6 +70,16 @@ fn delay_seconds(delay_ms: i64) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_sqs_refuses_in_a_text_is_escaped() {
+        let value = serde_json::json!({"text": "a\u{fffe}b\u{ffff}c\u{fffd}\u{7f}\u{1}"});
+        let sent = sendable(value.to_string());
+        assert!(sent.chars().all(
+            |c| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
+        ));
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&sent).unwrap(), value);
+    }
 
     #[test]
     fn the_delay_is_rounded_down_and_never_longer_than_sqs_takes() {

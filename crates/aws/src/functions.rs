@@ -2,32 +2,42 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_types::SdkConfig;
 use axum::Router;
-use lambda_http::Request;
+use axum::response::IntoResponse as _;
+use lambda_http::http::HeaderValue;
+use lambda_http::request::LambdaRequest;
+use lambda_http::service_fn as http_service_fn;
 use lambda_http::tower::ServiceExt;
+use lambda_http::{Request, RequestExt as _};
+use lambda_runtime::LambdaEvent;
 #[cfg(feature = "deliver")]
-use lambda_runtime::{LambdaEvent, service_fn};
+use lambda_runtime::service_fn;
+use placet_core::Refusal;
+use placet_core::keys::SharedSecret;
 #[cfg(feature = "deliver")]
 use placet_delivery::{Bodies, Channels, Parts, Webhooks, Worker};
 use placet_dynamodb::{DynamoStore, Keep, Tables};
 use placet_gate::ports::{Clock, Dispatcher, Keys};
 use placet_gate::{Gate, Ports, Settings};
+use placet_http::Problem;
 #[cfg(feature = "deliver")]
 use placet_http::wire;
 #[cfg(feature = "deliver")]
 use placet_webhook::{Options, Sender};
+use tokio::time::timeout;
 
-use crate::SystemClock;
 use crate::answer::Answer;
 #[cfg(feature = "deliver")]
 use crate::channels::{AlertTopic, EmailTopic, Sms, SqsQueues};
-use crate::config::GateConfig;
 #[cfg(feature = "deliver")]
 use crate::config::SweepConfig;
+use crate::config::{ApiConfig, GateConfig};
 use crate::deadline_queue::DeadlineQueue;
 use crate::dispatcher::SqsDispatcher;
+use crate::event::presentable;
 use crate::keys::SecretKeys;
 #[cfg(feature = "deliver")]
 use crate::lambda::failed;
@@ -35,6 +45,7 @@ use crate::lambda::{run, variable};
 #[cfg(feature = "deliver")]
 use crate::sweeper::{self, EventDispatcher, Sweeper};
 use crate::telemetry::EmfMetrics;
+use crate::{SystemClock, now};
 
 /// How long a policy is used before a newer one is asked for, in milliseconds.
 const POLICY_MAX_AGE_MS: i64 = 10_000;
@@ -51,18 +62,24 @@ const DAY_SECONDS: i64 = 24 * 60 * 60;
 /// Answers what clients call.
 pub fn request() -> ExitCode {
     run(
-        GateConfig::read(variable),
-        |config| &config.base,
-        async |config, sdk| serve(placet_http::client_app(deployed_gate(&config, &sdk))).await,
+        ApiConfig::read(variable),
+        |config| &config.gate.base,
+        async |config, sdk| {
+            let app = placet_http::client_app(deployed_gate(&config.gate, &sdk));
+            serve(app, config.origin_secret).await
+        },
     )
 }
 
 /// Answers what reviewers' browsers call.
 pub fn decide() -> ExitCode {
     run(
-        GateConfig::read(variable),
-        |config| &config.base,
-        async |config, sdk| serve(placet_http::reviewer_app(deployed_gate(&config, &sdk))).await,
+        ApiConfig::read(variable),
+        |config| &config.gate.base,
+        async |config, sdk| {
+            let app = placet_http::reviewer_app(deployed_gate(&config.gate, &sdk));
+            serve(app, config.origin_secret).await
+        },
     )
 }
 
@@ -82,8 +99,50 @@ pub fn timeout_sweep() -> ExitCode {
     )
 }
 
-async fn serve(app: Router) -> Result<(), lambda_runtime::Error> {
-    lambda_http::run(ServiceExt::<Request>::map_response(app, Answer)).await
+/// The API's own limit for an answer, in milliseconds.
+/// Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>.
+const LONGEST_CALL_MS: u64 = 30_000;
+
+/// What proves that a call came through whatever stands in front of the API.
+const ORIGIN_HEADER: &str = "x-placet-origin";
+
+async fn serve(app: Router, origin_secret: Option<SharedSecret>) -> Result<(), lambda_runtime::Error> {
+    let origin = Arc::new(origin_secret);
+    let answering = lambda_http::Adapter::from(http_service_fn(move |call: Request| {
+        let (app, origin) = (app.clone(), Arc::clone(&origin));
+        async move {
+            if came_through(origin.as_ref().as_ref(), &call) {
+                let (uri, headers) = (call.uri().clone(), call.headers().clone());
+                let budget =
+                    budget(call.lambda_context_ref().map(|context| context.deadline), now().millis());
+                return match timeout(budget, app.oneshot(call)).await {
+                    Ok(answered) => answered.map(Answer),
+                    Err(_) => Ok(Answer(placet_http::too_slow(&uri, &headers))),
+                };
+            }
+            let refused = Refusal::Forbidden("this address is not for direct calls");
+            Ok(Answer(Problem::from(refused).into_response()))
+        }
+    }));
+    let calls = ServiceExt::map_request(answering, |event: LambdaEvent<LambdaRequest>| LambdaEvent {
+        payload: presentable(event.payload),
+        context: event.context,
+    });
+    lambda_runtime::run(calls).await
+}
+
+/// For how long an answer may be worked on: Lambda would end a call that takes longer, and the API would answer for it in
+/// words of its own.
+fn budget(deadline_ms: Option<u64>, now_ms: i64) -> Duration {
+    const TO_ANSWER_MS: u64 = 1_000;
+    let now_ms = u64::try_from(now_ms).unwrap_or(0);
+    let left_ms = deadline_ms.map_or(LONGEST_CALL_MS, |deadline| deadline.saturating_sub(now_ms));
+    Duration::from_millis(left_ms.min(LONGEST_CALL_MS).saturating_sub(TO_ANSWER_MS))
+}
+
+fn came_through(origin: Option<&SharedSecret>, call: &Request) -> bool {
+    let sent = || call.headers().get(ORIGIN_HEADER).map(HeaderValue::as_bytes).unwrap_or_default();
+    origin.is_none_or(|secret| secret.matches(sent()))
 }
 
 #[cfg(feature = "deliver")]
@@ -145,4 +204,42 @@ fn gate_over(config: &GateConfig, sdk: &SdkConfig, dispatcher: Arc<dyn Dispatche
         arm_ahead_ms: ARM_AHEAD_MS,
     };
     Arc::new(Gate::new(ports, settings))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_leaves_lambda_a_second() {
+        let budget = |deadline| budget(deadline, 1_000_000).as_millis();
+        assert_eq!(budget(Some(1_010_000)), 9_000);
+        assert_eq!(budget(Some(1_000_500)), 0);
+        assert_eq!(budget(Some(999_999)), 0);
+        assert_eq!(budget(Some(9_999_999)), 29_000);
+        assert_eq!(budget(None), 29_000);
+    }
+
+    #[test]
+    fn a_call_that_did_not_come_through_the_front_is_not_answered() {
+        let secret = SharedSecret::new("0123456789abcdef0123456789abcdef".into());
+        let call = |header: Option<&str>| {
+            let mut call = Request::default();
+            if let Some(text) = header {
+                call.headers_mut().insert(ORIGIN_HEADER, text.parse().unwrap());
+            }
+            call
+        };
+        assert!(came_through(Some(&secret), &call(Some("0123456789abcdef0123456789abcdef"))));
+        for wrong in [
+            None,
+            Some(""),
+            Some("0123456789abcdef0123456789abcdeF"),
+            Some("0123456789abcdef0123456789abcdef0"),
+        ] {
+            assert!(!came_through(Some(&secret), &call(wrong)), "{wrong:?}");
+            assert!(came_through(None, &call(wrong)), "{wrong:?}");
+        }
+        assert_eq!(format!("{secret:?}"), "SharedSecret(…)");
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! - `config`: the environment, read once, with all its faults together; one struct a function.
 //! - `connect`: one HTTP client, and the SDK's clients over it. Nothing is called before the first event.
-//! - `lambda`: a function from its start to its last event; `answer`: what it answers the API.
+//! - `lambda`: a function from its start to its last event; `event`: what the API hands it; `answer`: what it answers.
 //! - `functions`: what `request`, `decide` and `timeout-sweep` are put together from (feature `gate`).
 //! - `keyring`: how the keyring lies in its secret; `keys`: the gate's port over it; `rotation`: its four steps.
 //! - `channels`: how reviewers, queues and operators are told (feature `deliver`).
@@ -21,6 +21,8 @@ pub mod connect;
 mod deadline_queue;
 #[cfg(feature = "gate")]
 mod dispatcher;
+#[cfg(feature = "gate")]
+mod event;
 #[cfg(feature = "gate")]
 pub mod functions;
 #[cfg(feature = "gate")]

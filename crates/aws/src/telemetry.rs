@@ -90,6 +90,22 @@ impl EmfMetrics {
     }
 }
 
+/// A rule's name as CloudWatch takes a dimension's value: at most 1024 characters of ASCII, not all blank, not beginning
+/// with a colon. A value of another form loses the whole line.
+/// Source: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Dimension.html>.
+#[cfg(feature = "gate")]
+fn dimension(text: &str) -> String {
+    const MAX_CHARS: usize = 1024;
+    let plain = text.chars().flat_map(|character| {
+        let is_plain = matches!(character, ' '..='~');
+        let escape = (!is_plain).then(|| character.escape_unicode());
+        is_plain.then_some(character).into_iter().chain(escape.into_iter().flatten())
+    });
+    let plain: String = plain.take(MAX_CHARS).collect();
+    let plain = plain.trim_start_matches([':', ' ']);
+    if plain.is_empty() { "unnamed".to_owned() } else { plain.to_owned() }
+}
+
 #[cfg(feature = "gate")]
 impl Metrics for EmfMetrics {
     fn record(&self, measurement: &Measurement<'_>) {
@@ -105,7 +121,8 @@ impl Metrics for EmfMetrics {
                 self.write(&[("TimeToRelease", "Milliseconds", *after_ms)], &[]);
             }
             Measurement::Ended { rule, status, after_ms } => {
-                let dimensions = [("Rule", rule.unwrap_or("none")), ("Status", status.as_str())];
+                let rule = dimension(rule.unwrap_or("none"));
+                let dimensions = [("Rule", rule.as_str()), ("Status", status.as_str())];
                 self.write(&[("Outcomes", "Count", 1)], &dimensions);
                 match status {
                     Status::Approved | Status::Rejected => {
@@ -132,6 +149,22 @@ mod tests {
         assert!(!info.would_enable("hyper_util::client", &Level::INFO));
         assert!(info.would_enable("hyper_util::client", &Level::WARN));
         assert!(!ours(Level::ERROR).would_enable("hyper_util::client", &Level::WARN));
+    }
+
+    #[cfg(feature = "gate")]
+    #[test]
+    fn a_rule_s_name_is_a_dimension_that_cloudwatch_takes() {
+        for (name, value) in [
+            ("small refunds", "small refunds"),
+            ("Überweisungen", "\\u{dc}berweisungen"),
+            ("a\tb", "a\\u{9}b"),
+            (": all", "all"),
+            ("  ", "unnamed"),
+            ("", "unnamed"),
+        ] {
+            assert_eq!(dimension(name), value);
+        }
+        assert_eq!(dimension(&"ü".repeat(1000)).len(), 1024);
     }
 
     #[test]

@@ -119,6 +119,28 @@ pub fn thumbprint(public: &VerifyingKey) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#)))
 }
 
+/// A secret that two parties share and one sends to the other as it is. It is never shown.
+#[derive(Clone)]
+pub struct SharedSecret(Zeroizing<String>);
+
+impl SharedSecret {
+    /// Takes the text.
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// Compares in constant time with what a caller sent.
+    pub fn matches(&self, unverified: &[u8]) -> bool {
+        self.0.as_bytes().ct_eq(unverified).into()
+    }
+}
+
+impl fmt::Debug for SharedSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedSecret(…)")
+    }
+}
+
 /// A client's secret as printed: `whsec_` and 64 hex digits.
 ///
 /// The prefix lets secret scanners find it, and Standard Webhooks libraries take the text as it is. `X-Signature` and

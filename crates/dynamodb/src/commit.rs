@@ -125,6 +125,9 @@ impl Inner {
             let put = self.put_request(items::new_policy(policy));
             let item = self::put(put.condition_expression(format!("attribute_not_exists({PK})")))?;
             parts.push(Part { of: Of::Record, item });
+            for mark in items::policy_marks(policy.version) {
+                parts.push(Part { of: Of::Other, item: self::put(self.put_request(mark))? });
+            }
         }
         if let Some(quota) = &commit.quota {
             parts.push(Part { of: Of::Quota, item: self.quota_part(quota)? });
@@ -224,12 +227,15 @@ impl Inner {
         )
     }
 
-    /// Installed versions have no gaps, so the newest one is the one without a next.
+    /// Installed versions have no gaps, so the newest one is the one without a next. Any of the next one's marks says
+    /// whether it is there.
+    #[expect(clippy::disallowed_methods, reason = "which of the marks is looked at is drawn here")]
     fn policy_part(&self, version: u32) -> Result<TransactWriteItem, Fault> {
+        let mark = getrandom::u32().map_err(|error| Fault::new("the system has no randomness", error))?;
         check(
             ConditionCheck::builder()
                 .table_name(&self.tables.requests)
-                .set_key(Some(items::policy_address(version.saturating_add(1))))
+                .set_key(Some(items::policy_mark_address(mark, version.saturating_add(1))))
                 .condition_expression(format!("attribute_not_exists({PK})")),
         )
     }

@@ -21,6 +21,11 @@ impl DynamoStore {
                     "the table {table} has no point-in-time recovery: an accident could not be undone"
                 ));
             }
+            if !self.0.is_protected(table).await? {
+                lacks.push(format!(
+                    "the table {table} could be deleted by accident: deploy with `DeletionProtection=on`"
+                ));
+            }
         }
         Ok(lacks)
     }
@@ -37,6 +42,12 @@ impl Inner {
                     Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling)
                 )
         }))
+    }
+
+    async fn is_protected(&self, table: &str) -> Result<bool, Fault> {
+        let asked = self.client.describe_table().table_name(table).send().await;
+        let described = asked.map_err(|error| Fault::new("a table cannot be described", error))?;
+        Ok(described.table.and_then(|table| table.deletion_protection_enabled) == Some(true))
     }
 
     async fn recovers(&self, table: &str) -> Result<bool, Fault> {

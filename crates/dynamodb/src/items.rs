@@ -307,6 +307,22 @@ pub(crate) fn hook(item: &Item) -> Result<Hook, Fault> {
     stored::read_hook(check_format(item)?, string(item, HOOK)?).map_err(stored::fault)
 }
 
+/// In how many places it is marked that a version of the policy is installed.
+///
+/// Every act checks that no newer policy has come, and DynamoDB cancels transactions that meet at one item: with a single
+/// place, all acts of a gate would wait for each other. The marks and the policy itself fit into one transaction.
+pub(crate) const POLICY_MARKS: u32 = 90;
+
+/// Where one of the marks lies that a version of the policy is installed.
+pub(crate) fn policy_mark_address(mark: u32, version: u32) -> Item {
+    address(format!("{POLICY}#{:02}", mark % POLICY_MARKS), format!("{version:010}"))
+}
+
+/// All marks of a version of the policy.
+pub(crate) fn policy_marks(version: u32) -> impl Iterator<Item = Item> {
+    (0..POLICY_MARKS).map(move |mark| new_item(policy_mark_address(mark, version)))
+}
+
 /// Where a version of the policy lies. Ten digits: every `u32` has its place in the order.
 pub(crate) fn policy_address(version: u32) -> Item {
     address(POLICY, format!("{version:010}"))

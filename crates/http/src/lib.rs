@@ -64,10 +64,16 @@ fn with_fallbacks(router: Router<Arc<Gate>>, gate: Arc<Gate>, news: inbox::News)
         .with_state(gate)
 }
 
+/// What is answered where an answer was not made in time. Something may have been recorded.
+pub fn too_slow(uri: &Uri, headers: &HeaderMap) -> Response {
+    if is_for_reviewers(uri) { reviewer::too_slow(headers) } else { Problem::too_slow().into_response() }
+}
+
+fn is_for_reviewers(uri: &Uri) -> bool {
+    matches!(uri.path().split('/').nth(1), Some("r" | "inbox" | "report"))
+}
+
 /// A problem; a page where a person looks for one.
 fn refused(uri: &Uri, headers: &HeaderMap, problem: Problem) -> Response {
-    match uri.path().split('/').nth(1) {
-        Some("r" | "inbox" | "report") => reviewer::refused(problem, headers),
-        _ => problem.into_response(),
-    }
+    if is_for_reviewers(uri) { reviewer::refused(problem, headers) } else { problem.into_response() }
 }

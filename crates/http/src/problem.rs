@@ -180,6 +180,14 @@ impl Problem {
         Self { retry_after_seconds: Some(retry_after_seconds), ..problem }
     }
 
+    /// The answer was not made in time; what was asked for may have been recorded.
+    pub(crate) fn too_slow() -> Self {
+        let detail =
+            "the gate did not finish in time; what you asked for may be recorded, so look or ask again";
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
+        Self { retry_after_seconds: Some(1), ..problem }
+    }
+
     /// A body with a content coding (RFC 9110, section 15.5.16).
     pub(crate) fn unsupported_encoding() -> Self {
         Self::new(

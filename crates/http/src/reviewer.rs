@@ -306,6 +306,14 @@ async fn again(gate: &Gate, link: &str, headers: &HeaderMap, refusal: Refusal) -
 }
 
 /// A problem as a page; as JSON for whoever asks for that.
+pub(crate) fn too_slow(headers: &HeaderMap) -> Response {
+    if wants_json(headers) {
+        return Problem::too_slow().into_response();
+    }
+    let text = "Open your link again: it shows what was recorded, if anything was.";
+    page(StatusCode::SERVICE_UNAVAILABLE, &pages::notice("This took too long", text))
+}
+
 pub(crate) fn refused(problem: Problem, headers: &HeaderMap) -> Response {
     if wants_json(headers) {
         return problem.into_response();

@@ -6,6 +6,8 @@ use async_trait::async_trait;
 use placet_core::Fault;
 use placet_delivery::Queues;
 
+use crate::deadline_queue::sendable;
+
 /// The queues that this deployment has, by the name that policies use.
 pub(crate) struct SqsQueues {
     pub(crate) sqs: aws_sdk_sqs::Client,
@@ -20,7 +22,7 @@ impl Queues for SqsQueues {
         self.sqs
             .send_message()
             .queue_url(url)
-            .message_body(body)
+            .message_body(sendable(body.to_owned()))
             .send()
             .await
             .map(drop)

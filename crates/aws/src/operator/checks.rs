@@ -44,7 +44,9 @@ impl Stack {
     async fn check_tables(&self, found: &mut Vec<Finding>) {
         match self.store().lacks().await {
             Ok(lacks) if lacks.is_empty() => {
-                found.push(Finding::Ok("both tables have TTL and point-in-time recovery".into()));
+                found.push(Finding::Ok(
+                    "both tables have TTL, point-in-time recovery and protection from deletion".into(),
+                ));
             }
             Ok(lacks) => found.extend(lacks.into_iter().map(Finding::Warn)),
             Err(fault) => found.push(Finding::Fail(fault.chain())),

@@ -120,7 +120,12 @@ fn config(
             deadline_queue_url: output("DeadlineQueueUrl"),
             log_level: tracing::Level::WARN,
             // The client has been made already, with the operator's own profile.
-            access: Access { region: String::new(), endpoint_url: None, roots: Roots::System },
+            access: Access {
+                region: String::new(),
+                endpoint_url: None,
+                use_fips: false,
+                roots: Roots::System,
+            },
         },
         public_url: Some(url.trim_end_matches('/').to_owned()),
         request_retention_days: 90,

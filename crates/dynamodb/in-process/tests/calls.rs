@@ -103,3 +103,22 @@ async fn long_lists_come_in_pages_and_whole() {
     assert_eq!(listed, names[..110]);
     assert_eq!(stand_in.take_calls(), ["Query", "BatchGetItem", "BatchGetItem"]);
 }
+
+/// The policy's newness is looked at in one of many places, so that acts do not meet at one item.
+#[tokio::test]
+async fn an_act_under_an_older_policy_is_stopped_wherever_it_looks() {
+    let stand_in = StandIn::new();
+    let store = store_in(&stand_in, FixedClock::new()).await;
+    let install = |version| Commit { policy: Some(sample::policy_record(version)), ..Commit::default() };
+    for version in [1, 2] {
+        assert_eq!(store.commit(install(version)).await.unwrap(), Committed::Done { pending_twin: None });
+    }
+    // Each of the 90 marks is missed with a chance of one in seventy thousand.
+    for number in 0..1_000 {
+        let asked = sample::asked("n8n", &format!("r{number}"), START);
+        let commit = Commit { policy_version: Some(1), ..sample::insert(&asked) };
+        assert_eq!(store.commit(commit).await.unwrap(), Committed::PolicyMoved);
+    }
+    let commit = Commit { policy_version: Some(2), ..sample::insert(&sample::asked("n8n", "r", START)) };
+    assert_eq!(store.commit(commit).await.unwrap(), Committed::Done { pending_twin: None });
+}
