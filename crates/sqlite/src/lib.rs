@@ -183,7 +183,7 @@ impl Store for SqliteStore {
     }
 
     async fn tally(&self, name: &str, until: Timestamp) -> Result<u32, Fault> {
-        self.0.writer.run(writes::Tally { name: name.to_owned(), until }).await
+        self.0.writer.run(writes::CountUp { name: name.to_owned(), until }).await
     }
 
     async fn end_message(&self, past: &PastMessage) -> Result<(), Fault> {

@@ -496,12 +496,12 @@ impl WriteOp for EndMessage {
 }
 
 /// One more of a name is counted. What is over is forgotten.
-pub(crate) struct Tally {
+pub(crate) struct CountUp {
     pub(crate) name: String,
     pub(crate) until: Timestamp,
 }
 
-impl WriteOp for Tally {
+impl WriteOp for CountUp {
     type Done = u32;
 
     fn apply(&self, tables: &Connection, clock: &dyn Clock) -> rusqlite::Result<u32> {
