@@ -50,9 +50,16 @@ test('every prop lands where the template has its parameter', () => {
       decideConcurrency: resources.DecideFunction.Properties.ReservedConcurrentExecutions['Fn::If'][1],
       sweepConcurrency: resources.TimeoutSweepFunction.Properties.Events.Deadlines.Properties.ScalingConfig,
       throttle: resources.ApiStage.Properties.DefaultRouteSettings,
-      conditions: ['HasAlertEmail', 'HasSmsSenderId', 'HasPublicUrl', 'HasDomain', 'IsTraced', 'IsRotated', 'IsProtected', 'IsWatched'].map(
-        (name) => conditions[name],
-      ),
+      conditions: [
+        'HasAlertEmail',
+        'HasSmsSenderId',
+        'HasPublicUrl',
+        'HasDomain',
+        'IsTraced',
+        'IsRotated',
+        'IsProtected',
+        'IsWatched',
+      ].map((name) => conditions[name]),
     },
     {
       alertEmail: 'ops@example.com',

@@ -101,8 +101,7 @@ test('a name of an action or of a file that is no link stays readable in every m
   for (const { text, channel } of await gate.messages(approval, 3)) {
     // A text has room for the title alone.
     const words = channel === 'sms' ? ['label.pdf', '19.5'] : ['invoice.pay', 'label.pdf', '1.4.2', '19.5'];
-    for (const word of words)
-      assert.ok(text.includes(word), `${channel}: ${word}`);
+    for (const word of words) assert.ok(text.includes(word), `${channel}: ${word}`);
   }
 });
 

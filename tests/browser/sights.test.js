@@ -12,7 +12,12 @@ const { SHOTS } = process.env;
 if (SHOTS) mkdirSync(SHOTS, { recursive: true });
 
 const DESK = { viewport: { width: 1280, height: 800 } };
-const ROW = (at) => ({ order: `A-${1000 + at}`, customer: `customer${at}@example.com`, amount: at + 0.1, currency: 'EUR' });
+const ROW = (at) => ({
+  order: `A-${1000 + at}`,
+  customer: `customer${at}@example.com`,
+  amount: at + 0.1,
+  currency: 'EUR',
+});
 
 const BODY = `Dear Ann,
 
@@ -42,7 +47,12 @@ const SIGHTS = {
   email: {
     action: 'email.send',
     summary: 'Confirm the shipment to the customer.',
-    payload: { to: ['ann@example.com'], subject: 'Your order A-1042', body: BODY, attachments: [{ name: 'invoice.pdf' }] },
+    payload: {
+      to: ['ann@example.com'],
+      subject: 'Your order A-1042',
+      body: BODY,
+      attachments: [{ name: 'invoice.pdf' }],
+    },
     title: 'Send an email to ann@example.com: Your order A-1042',
     seen: ['Dear Ann,', 'ACME GmbH'],
   },
@@ -56,7 +66,11 @@ const SIGHTS = {
   'shell command': {
     action: 'shell.run',
     summary: 'Frees space on the build server.',
-    payload: { command: 'find /srv/builds -mtime +30 -name "*.tar" -delete && rm -rf /srv/cache/npm', host: 'build-2', user: 'ci' },
+    payload: {
+      command: 'find /srv/builds -mtime +30 -name "*.tar" -delete && rm -rf /srv/cache/npm',
+      host: 'build-2',
+      user: 'ci',
+    },
     title: 'Run find /srv/builds -mtime +30 -name "*.tar" -delete && rm -rf /srv/cache/npm on build-2',
     seen: ['rm -rf /srv/cache/npm'],
   },

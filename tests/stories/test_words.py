@@ -27,7 +27,11 @@ def test_without_a_title_the_gate_says_what_the_action_does(agent):
 
 
 def test_a_secret_is_seen_by_nobody_and_the_digest_is_of_what_was_asked(gate, agent):
-    secrets = {"headers": {"Authorization": "Bearer a1b2c3d4e5f6g7"}, "note": "use sk-proj-4fJ2kq81Lx0aBcDe", "pin": "81726354"}
+    secrets = {
+        "headers": {"Authorization": "Bearer a1b2c3d4e5f6g7"},
+        "note": "use sk-proj-4fJ2kq81Lx0aBcDe",
+        "pin": "81726354",
+    }
     payload = TITLED | secrets
     asked = agent.asked("title.pay", payload=payload, summary="with ghp_16C7e42F292c6912E7710c838347Ae178B4a")
     assert asked["payload_sha256"] == digest(payload)

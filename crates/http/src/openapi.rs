@@ -22,7 +22,7 @@ use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, ResponseB
         (name = "tokens", description = "check and use decision tokens"),
         (name = "reviewers", description = "the pages that people decide on"),
         (name = "chats", description = "what Slack and Telegram call when a reviewer presses a button"),
-        (name = "audit", description = "for auditors: the numbers, and flags"),
+        (name = "audit", description = "for auditors: the trail, its transparency log, receipts, the numbers, and flags"),
         (name = "hooks", description = "subscribe to events"),
         (name = "open", description = "keys, health and contract, for anyone")
     )

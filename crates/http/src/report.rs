@@ -20,7 +20,7 @@ use crate::wire::FlagForm;
 const FORM_LIMIT: usize = 4 * 1024;
 
 /// Shows the numbers of the seven days that the link is of. Changes nothing, on `HEAD` as on `GET`.
-#[utoipa::path(get, path = "/report/{link}", tag = "reviewers", security(()),
+#[utoipa::path(get, path = "/report/{link}", operation_id = "show_report", tag = "reviewers", security(()),
     params(("link" = String, Path, description = "the team's link to one week's report")),
     responses(
         (status = 200, description = "the report", content((String = "text/html"))),
@@ -36,7 +36,7 @@ pub(crate) async fn show(
 }
 
 /// Takes the page's word that an approval was a mistake, and shows the page again.
-#[utoipa::path(post, path = "/report/{link}", tag = "reviewers", security(()),
+#[utoipa::path(post, path = "/report/{link}", operation_id = "flag_on_report", tag = "reviewers", security(()),
     params(("link" = String, Path, description = "the team's link to one week's report")),
     request_body(content = FlagForm, content_type = "application/x-www-form-urlencoded"),
     responses(

@@ -51,7 +51,7 @@ def files(tmp_path):
 
 
 def refused(result):
-    return result.is_error and "ot done" in result.content[0].text
+    return result.is_error and "not done" in result.content[0].text.lower()
 
 
 async def test_the_filesystem_server_writes_what_is_approved_and_nothing_else(
