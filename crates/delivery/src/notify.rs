@@ -66,7 +66,8 @@ impl Worker {
         }
         let channel = ChannelName::named(ask.channel);
         if ask.why != Why::Reminded && self.has_it_already(request, ask, channel).await? {
-            return self.ack(message).await;
+            // Perhaps sent by a process that died before it could say what follows.
+            return self.told_and_followed(message, request, ask, person).await;
         }
         if let Some(digest) = self.over_the_pace(ask, now).await? {
             self.store().replace(&message.id, &[digest]).await?;

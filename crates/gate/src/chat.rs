@@ -5,7 +5,7 @@ use std::sync::Arc;
 use placet_core::audit::Channel;
 use placet_core::chat::{ChannelSettings, ChatButton};
 use placet_core::payload::sha256_hex;
-use placet_core::policy::{ChannelName, Policy};
+use placet_core::policy::{ApprovalTerms, ChannelName, Policy};
 use placet_core::refusal::Refusal;
 use placet_core::request::{Given, Request, Status, VoteInput, VoteOutcome};
 use serde::{Deserialize, Serialize};
@@ -137,7 +137,7 @@ impl Gate {
             self.refresh(&request).await?;
             return word(ChatWord::of_end(status));
         }
-        if !request.asked().terms.as_ref().is_some_and(|terms| !terms.needs_page()) {
+        if request.asked().terms.as_ref().is_none_or(ApprovalTerms::needs_page) {
             return word(ChatWord::ByLink);
         }
         if press.reason.as_ref().is_some_and(|reason| reason.chars().count() > REASON_CHARS) {
