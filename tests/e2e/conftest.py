@@ -19,3 +19,17 @@ def local_gate(tmp_path):
     yield make
     for running in made:
         running.kill()
+
+
+@pytest.fixture(scope="module")
+def local_gate_of_module(tmp_path_factory):
+    """Makes a gate that all tests of a file share."""
+    made = []
+
+    def make(text=SHARED, **options):
+        made.append(ServedGate(tmp_path_factory.mktemp("gate"), text, **options))
+        return made[-1]
+
+    yield make
+    for running in made:
+        running.kill()

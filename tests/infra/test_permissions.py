@@ -9,6 +9,8 @@ import pytest
 
 INDEXES = {f"RequestsTable/index/{index}": {"dynamodb:Query"} for index in ("due", "listed")}
 
+READ_AND_APPEND = {f"dynamodb:{action}" for action in ("GetItem", "Query", "BatchGetItem", "PutItem")}
+
 # Everything that a role may do, by what it may do it to. `phones` is what has no ARN, `traces` what X-Ray keeps.
 GRANTS = {
     "RequestRole": {
@@ -25,7 +27,7 @@ GRANTS = {
             )
         },
         **INDEXES,
-        "AuditTable": {"dynamodb:PutItem"},
+        "AuditTable": READ_AND_APPEND,
         "KeyringSecret": {"secretsmanager:GetSecretValue"},
         "DeadlineQueue": {"sqs:SendMessage"},
         "RequestLog": {"logs:CreateLogStream", "logs:PutLogEvents"},
@@ -49,7 +51,7 @@ GRANTS = {
             for action in ("GetItem", "Query", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem")
         },
         **INDEXES,
-        "AuditTable": {"dynamodb:Query", "dynamodb:PutItem"},
+        "AuditTable": READ_AND_APPEND,
         "KeyringSecret": {"secretsmanager:GetSecretValue"},
         "DeadlineQueue": {"sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
         "BackupQueue": {"sqs:SendMessage"},

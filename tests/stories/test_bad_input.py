@@ -21,6 +21,8 @@ DECISION = "/v1/requests/{request_id}/decision"
 FLAG, REPORT, REPORT_PAGE = "/v1/requests/{request_id}/flag", "/v1/report", "/report/{link}"
 VERIFY, REDEEM = "/v1/tokens/verify", "/v1/tokens/redeem"
 HOOKS, HOOK = "/v1/hooks", "/v1/hooks/{hook_id}"
+RECEIPT = "/v1/requests/{request_id}/receipt"
+AUDIT, CHECKPOINT, HORIZON, TILE = "/v1/audit", "/v1/log/checkpoint", "/v1/log/horizon", "/v1/log/tile/{path}"
 PAGE, INBOX = "/r/{link}", "/inbox/{link}"
 AWAY = "/inbox/{link}/away"
 EVENTS, MANIFEST = "/inbox/{link}/events", "/inbox/{link}/app.webmanifest"
@@ -56,6 +58,10 @@ def body(**changes):
 
 def wrongly_signed(client):
     return client.with_secret("whsec_" + "0" * 64)
+
+
+def receipt_of(approval):
+    return f"/v1/requests/{approval['request_id']}/receipt"
 
 
 # (method, path of the document, what is wrong with it, how to send it, status, code)
@@ -136,6 +142,35 @@ REFUSALS = [
     ("POST", HOOKS, "metadata address", lambda s: s.agent.call("POST", HOOKS, {"url": "https://169.254.169.254/", "events": ["approval.decided"]}), 422, "invalid_request"),
     ("DELETE", HOOK, "wrong signature", lambda s: wrongly_signed(s.agent).unhook("x"), 401, "invalid_signature"),
     ("DELETE", HOOK, "unknown", lambda s: s.agent.unhook("no-such-hook"), 404, "not_found"),
+    ("GET", RECEIPT, "not signed", lambda s: s.http.send("GET", receipt_of(s.approved)), 401, None),
+    ("GET", RECEIPT, "wrong signature", lambda s: wrongly_signed(s.agent).call("GET", receipt_of(s.approved)), 401, "invalid_signature"),
+    ("GET", RECEIPT, "has not ended", lambda s: s.agent.call("GET", receipt_of(s.pending)), 404, "not_found"),
+    ("GET", RECEIPT, "unknown", lambda s: s.agent.call("GET", "/v1/requests/no-such-request/receipt"), 404, "not_found"),
+    ("GET", RECEIPT, "another client's", lambda s: s.other.call("GET", receipt_of(s.approved)), 404, "not_found"),
+    ("GET", RECEIPT, "another client's, named", lambda s: s.other.call("GET", receipt_of(s.approved) + "?client=agent"), 404, "not_found"),
+    ("GET", RECEIPT, "a decider looks", lambda s: s.jira.call("GET", receipt_of(s.approved)), 403, "forbidden"),
+    ("GET", RECEIPT, "unknown, to an auditor", lambda s: s.auditor.call("GET", "/v1/requests/no-such-request/receipt"), 404, "not_found"),
+    ("GET", RECEIPT, "impossible client", lambda s: s.auditor.call("GET", receipt_of(s.approved) + "?client=a%20b"), 422, "invalid_request"),
+    ("GET", AUDIT, "not signed", lambda s: s.http.send("GET", AUDIT), 401, None),
+    ("GET", AUDIT, "wrong signature", lambda s: wrongly_signed(s.auditor).call("GET", AUDIT), 401, "invalid_signature"),
+    ("GET", AUDIT, "a requester looks", lambda s: s.agent.call("GET", AUDIT), 403, "forbidden"),
+    ("GET", AUDIT, "a decider looks", lambda s: s.jira.call("GET", AUDIT), 403, "forbidden"),
+    ("GET", AUDIT, "a requester with a bad parameter", lambda s: s.agent.call("GET", AUDIT + "?format=xml"), 403, "forbidden"),
+    ("GET", AUDIT, "unheard-of format", lambda s: s.auditor.call("GET", AUDIT + "?format=xml"), 422, "invalid_request"),
+    ("GET", AUDIT, "no time", lambda s: s.auditor.call("GET", AUDIT + "?since=yesterday"), 422, "invalid_request"),
+    ("GET", AUDIT, "no day", lambda s: s.auditor.call("GET", AUDIT + "?until=2026-02-31"), 422, "invalid_request"),
+    ("GET", AUDIT, "forged cursor", lambda s: s.auditor.call("GET", AUDIT + "?cursor=-1"), 422, "invalid_request"),
+    ("GET", AUDIT, "limit of 0", lambda s: s.auditor.call("GET", AUDIT + "?limit=0"), 422, "invalid_request"),
+    ("GET", AUDIT, "limit of 5001", lambda s: s.auditor.call("GET", AUDIT + "?limit=5001"), 422, "invalid_request"),
+    ("GET", AUDIT, "format twice", lambda s: s.auditor.call("GET", AUDIT + "?format=csv&format=jsonl"), 422, "invalid_request"),
+    ("GET", CHECKPOINT, "wrong method", lambda s: s.http.send("POST", CHECKPOINT), 405, None),
+    ("GET", HORIZON, "not signed", lambda s: s.http.send("GET", HORIZON), 401, None),
+    ("GET", HORIZON, "a requester looks", lambda s: s.agent.call("GET", HORIZON), 403, "forbidden"),
+    ("GET", TILE, "not signed", lambda s: s.http.send("GET", "/v1/log/tile/0/000"), 401, None),
+    ("GET", TILE, "a requester looks", lambda s: s.agent.call("GET", "/v1/log/tile/0/000.p/1"), 403, "forbidden"),
+    ("GET", TILE, "not there", lambda s: s.auditor.call("GET", "/v1/log/tile/0/x999/000"), 404, "not_found"),
+    ("GET", TILE, "another spelling", lambda s: s.auditor.call("GET", "/v1/log/tile/0/0"), 404, "not_found"),
+    ("GET", TILE, "no level", lambda s: s.auditor.call("GET", "/v1/log/tile/9/000"), 404, "not_found"),
     ("GET", PAGE, "forged", lambda s: s.http.send("GET", "/r/forged", {"Accept": "application/json"}), 404, "not_found"),
     ("POST", PAGE, "forged", lambda s: Link(s.http, "/r/forged").post("approve", "x"), 404, "not_found"),
     ("POST", PAGE, "no nonce", lambda s: s.link.post("approve"), 422, "invalid_request"),
@@ -187,7 +222,8 @@ def test_every_route_of_the_document_has_a_refusal(gate):
     contract = {
         ("POST", REQUESTS), ("GET", REQUESTS), ("GET", ONE), ("POST", CANCEL), ("POST", DECISION), ("POST", VERIFY),
         ("POST", REDEEM), ("POST", HOOKS), ("DELETE", HOOK), ("GET", PAGE), ("POST", PAGE), ("GET", INBOX),
-        ("GET", "/.well-known/jwks.json"), ("GET", "/healthz"), ("GET", "/openapi.json"),
+        ("GET", "/.well-known/jwks.json"), ("GET", "/healthz"), ("GET", "/openapi.json"), ("GET", RECEIPT), ("GET", AUDIT),
+        ("GET", CHECKPOINT), ("GET", TILE),
     }  # fmt: skip
     assert contract <= routes, contract - routes
     assert routes <= {(row[0], row[1]) for row in REFUSALS}, routes - {(row[0], row[1]) for row in REFUSALS}

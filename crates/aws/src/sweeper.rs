@@ -139,11 +139,15 @@ impl Sweeper {
     pub(crate) async fn answer(&self, event: Event) -> Result<Answer, Fault> {
         let began = Instant::now();
         let until = began + PATIENCE;
+        let is_tick = event.records.is_none();
         let answer = match event.records {
             Some(records) => Ok(self.do_jobs(records).await),
             None => self.sweep(until).await.map(|()| Answer::default()),
         };
         self.work_off(began, until).await;
+        if is_tick {
+            self.seal(until).await;
+        }
         answer
     }
 
@@ -167,6 +171,23 @@ impl Sweeper {
                 }
                 Err(Error::Fault(fault)) => return Err(fault),
                 Err(Error::Ended(_)) => return Ok(()),
+            }
+        }
+    }
+
+    /// Puts what has been recorded since the last tick into the log. What is left is the next tick's.
+    async fn seal(&self, until: Instant) {
+        loop {
+            match self.worker.gate().seal().await {
+                Ok(sealed) if sealed.more && Instant::now() < until => {}
+                Ok(_) => return,
+                Err(fault) => {
+                    tracing::error!(
+                        error = fault.chain(),
+                        "audit entries could not be sealed; the next sweep tries again"
+                    );
+                    return;
+                }
             }
         }
     }

@@ -173,12 +173,20 @@ pub struct Keyring {
     pub current: Epoch,
     /// What older things are still checked with, until the next rotation.
     pub previous: Option<Epoch>,
+    /// Seed of the Ed25519 key that signs the heads of the audit log; none until the first rotation, see
+    /// [`Keyring::log_key`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<Secret>,
 }
 
 impl Keyring {
     /// A first keyring.
     pub fn first(master: Secret, signing_seed: Secret, now: Timestamp) -> Self {
-        Self { current: Epoch { number: 1, master, signing_seed, created_at: now }, previous: None }
+        Self {
+            current: Epoch { number: 1, master, signing_seed, created_at: now },
+            previous: None,
+            log: None,
+        }
     }
 
     /// A first keyring from a secret text that everybody who needs the keys can read: the same text, the same keys.
@@ -205,7 +213,20 @@ impl Keyring {
                 created_at: now,
             },
             previous: Some(self.current.clone()),
+            log: Some(self.log_seed()),
         }
+    }
+
+    /// The Ed25519 key that signs the heads of the audit log. A rotation does not change it: a log is known by its key.
+    ///
+    /// It is derived from the epoch that was current when there was no log yet, and the first rotation since writes it
+    /// down: so a keyring of before needs no write to have one.
+    pub fn log_key(&self) -> SigningKey {
+        SigningKey::from_bytes(self.log_seed().expose())
+    }
+
+    fn log_seed(&self) -> Secret {
+        self.log.clone().unwrap_or_else(|| self.current.derive("log", ""))
     }
 
     /// The valid epochs, the current one first.
@@ -289,6 +310,18 @@ mod tests {
         let third = second.rotated(secret(5), secret(6), Timestamp::from_millis(2));
         let numbers = |ring: &Keyring| ring.epochs().map(|e| e.number).collect::<Vec<_>>();
         assert_eq!([numbers(&first), numbers(&second), numbers(&third)], [vec![1], vec![2, 1], vec![3, 2]]);
+    }
+
+    #[test]
+    fn the_key_of_the_log_outlives_every_rotation() {
+        let first = Keyring::first(secret(1), secret(2), Timestamp::from_millis(0));
+        let second = first.rotated(secret(3), secret(4), Timestamp::from_millis(1));
+        let third = second.rotated(secret(5), secret(6), Timestamp::from_millis(2));
+        let stored: Keyring = serde_json::from_str(&serde_json::to_string(&third).unwrap()).unwrap();
+        let public = |ring: &Keyring| ring.log_key().verifying_key();
+        assert_eq!([public(&second), public(&third), public(&stored)], [public(&first); 3]);
+        assert_ne!(public(&first), first.current.signing_key().verifying_key());
+        assert!(!serde_json::to_string(&first).unwrap().contains("\"log\""));
     }
 
     #[test]

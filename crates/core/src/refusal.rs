@@ -90,6 +90,15 @@ pub enum Refusal {
         /// Seconds until the next minute's allowance.
         retry_after_seconds: u32,
     },
+    /// The request waits for its outcome, or its entries are past their retention.
+    #[error("the request has no receipt: it has not ended, or its entries are past their retention")]
+    NoReceipt,
+    /// The request's end is recorded, and not in the log yet.
+    #[error("the request's end is not in the log yet; try again in {retry_after_seconds} s")]
+    NotSealed {
+        /// When the next entries are sealed, in seconds.
+        retry_after_seconds: u32,
+    },
     /// The gate has no policy yet.
     #[error("the gate has no policy yet")]
     NoPolicy,
@@ -103,7 +112,7 @@ impl Refusal {
             Self::UnknownClient => "unknown_client",
             Self::ClockSkew { .. } => "clock_skew",
             Self::Forbidden(_) => "forbidden",
-            Self::NotFound => "not_found",
+            Self::NotFound | Self::NoReceipt => "not_found",
             Self::RequestIdConflict => "request_id_conflict",
             Self::AlreadyDecided => "already_decided",
             Self::AlreadyRedeemed { .. } => "already_redeemed",
@@ -114,6 +123,7 @@ impl Refusal {
             Self::PayloadTooLarge { .. } => "payload_too_large",
             Self::InvalidRequest(_) => "invalid_request",
             Self::RateLimited { .. } | Self::TooManyPending { .. } => "rate_limited",
+            Self::NotSealed { .. } => "unavailable",
             Self::NoPolicy => "no_policy",
         }
     }

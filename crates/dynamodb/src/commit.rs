@@ -17,6 +17,7 @@ use crate::items::{
     self, COUNT, DUE_AT, DUE_PK, ENDED_AT, EXPIRES_AT, FORMAT_VERSION, Item, PENDING, PK, STATE, STATUS,
     SUBJECT, Stands, StateColumns, VERSION, WaitingRequest, address, number, text,
 };
+use crate::log;
 use crate::parts::{check, put, update};
 use crate::{Inner, pause_before, random_hex};
 
@@ -144,6 +145,9 @@ impl Inner {
         }
         if let Some(request) = &commit.request {
             self.tally_parts(&commit.tallies, request, &mut parts)?;
+        }
+        for marker in log::markers(&commit.audit) {
+            parts.push(Part { of: Of::Other, item: put(self.put_request(marker))? });
         }
         if let (Some(reviewer), Some(RequestWrite::Update { asked, state, .. })) =
             (&commit.voted, &commit.request)

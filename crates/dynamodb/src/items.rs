@@ -15,8 +15,10 @@
 //! - `tally#<account>`, `<time>#<request key>`: what a request adds to a running total.
 //! - `tally#<account>`, `v`: how often something was added to it.
 //! - `waiting#<client>`, `n`: how many of a client's requests wait.
+//! - `seal#…` and `log`: what is not in the transparency log yet, and its head (`log.rs`).
 //!
-//! In `audit`, by `subject` and `seq`, an item is an entry: each of its fields is an attribute.
+//! In `audit`, by `subject` and `seq`, an item is an entry: each of its fields is an attribute. What begins with `log#` is
+//! of the transparency log (`log.rs`).
 //!
 //! Every item says in `v` which version of this layout it has. What a newer version has written is refused as that.
 //!
@@ -28,6 +30,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use placet_audit::StoredEntry;
 use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, RequestFacts};
 use placet_core::id::{ApprovalId, ClientId, HookId, RequestId, RequestKey, ReviewerId};
@@ -74,6 +77,9 @@ const INSTALLED_AT: &str = "installed_at";
 
 /// The version of this layout that this build writes, and the newest that it reads. The records within have their own.
 const FORMAT: u32 = 1;
+
+/// For how long an entry is kept beyond its retention, so that the horizon has moved past it when it goes.
+pub(crate) const GRACE_SECONDS: i64 = 7 * 24 * 60 * 60;
 
 /// Over how many partitions of the index [`crate::DUE_INDEX`] each kind is spread.
 pub(crate) const SHARDS: u8 = 8;
@@ -519,13 +525,28 @@ pub(crate) fn new_entry(entry: &AuditEntry, keep_seconds: i64) -> Result<Item, F
         new.insert(name, value);
     }
     if entry.about.is_some() {
-        let expires_at = entry.timestamp.seconds().saturating_add(keep_seconds);
+        // Later than the trail's horizon says: what is above it is never missing.
+        let expires_at = entry.timestamp.seconds().saturating_add(keep_seconds).saturating_add(GRACE_SECONDS);
         new.insert(EXPIRES_AT.to_owned(), number(expires_at));
     }
     Ok(new)
 }
 
 pub(crate) fn entry(item: &Item) -> Result<AuditEntry, Fault> {
+    serde_json::from_value(Value::Object(entry_fields(item)?)).map_err(unread)
+}
+
+/// An entry as it was stored, whichever version wrote it.
+pub(crate) fn stored_entry(item: &Item) -> Result<StoredEntry, Fault> {
+    Ok(StoredEntry::new(Value::Object(entry_fields(item)?).to_string()))
+}
+
+/// When an entry was recorded.
+pub(crate) fn recorded_at(item: &Item) -> Result<Timestamp, Fault> {
+    Timestamp::parse(string(item, "timestamp")?).ok_or_else(|| unreadable("timestamp"))
+}
+
+fn entry_fields(item: &Item) -> Result<serde_json::Map<String, Value>, Fault> {
     let mut fields = serde_json::Map::new();
     for (name, value) in item {
         let value = match value {
@@ -538,7 +559,17 @@ pub(crate) fn entry(item: &Item) -> Result<AuditEntry, Fault> {
     }
     fields.remove(EXPIRES_AT);
     fields.remove(FORMAT_VERSION);
-    serde_json::from_value(Value::Object(fields)).map_err(unread)
+    Ok(fields)
+}
+
+/// A whole number.
+pub(crate) fn whole(item: &Item, name: &'static str) -> Result<u64, Fault> {
+    parsed(item, name)
+}
+
+/// Milliseconds since the epoch.
+pub(crate) fn millis(item: &Item, name: &'static str) -> Result<i64, Fault> {
+    parsed(item, name)
 }
 
 fn key_from_hex(hex: &str) -> Option<RequestKey> {

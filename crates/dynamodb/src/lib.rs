@@ -15,6 +15,7 @@ mod commit;
 mod duplicates;
 mod health;
 mod items;
+mod log;
 mod parts;
 mod queries;
 mod tables;
@@ -24,14 +25,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
+use placet_audit::StoredEntry;
 use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, ChainHead};
 use placet_core::id::{ClientId, HookId, RequestKey, ReviewerId};
 use placet_core::request::Request;
 use placet_gate::Fault;
 use placet_gate::ports::{
-    Clock, Closing, Commit, Committed, Hook, OutboxMessage, PastMessage, PolicyRecord, Store, StoreQuery,
-    Tallied, Watch,
+    Clock, Closing, Commit, Committed, Hook, LogHead, OutboxMessage, PastMessage, PolicyRecord, Sealed,
+    Store, StoreQuery, Tallied, TrailPage, TrailQuery, Watch,
 };
 
 pub use tables::{DUE_INDEX, Keep, LISTED_INDEX, TTL_ATTRIBUTE, Tables, create};
@@ -144,6 +146,30 @@ impl Store for DynamoStore {
 
     async fn mark(&self, name: &str, until: Timestamp) -> Result<bool, Fault> {
         self.0.mark(name, until).await
+    }
+
+    async fn seal(&self) -> Result<Sealed, Fault> {
+        self.0.seal().await
+    }
+
+    async fn log_head(&self) -> Result<LogHead, Fault> {
+        self.0.log_head().await
+    }
+
+    async fn log_tile(&self, level: u8, number: u64) -> Result<Option<Vec<u8>>, Fault> {
+        self.0.log_tile(level, number).await
+    }
+
+    async fn log_index(&self, subject: &str, seq: u32) -> Result<Option<u64>, Fault> {
+        self.0.log_index(subject, seq).await
+    }
+
+    async fn trail(&self, query: &TrailQuery) -> Result<TrailPage, Fault> {
+        self.0.trail(query).await
+    }
+
+    async fn trail_of(&self, subject: &str) -> Result<Vec<StoredEntry>, Fault> {
+        self.0.trail_of(subject).await
     }
 }
 

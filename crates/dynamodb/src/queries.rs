@@ -85,7 +85,7 @@ impl Inner {
     }
 
     /// What a query finds in each partition of one kind, all asked at once.
-    async fn each_shard<T: Send + 'static>(
+    pub(crate) async fn each_shard<T: Send + 'static>(
         &self,
         query: impl Fn(u8) -> BoxedQuery<T>,
     ) -> Result<Vec<T>, Fault> {
@@ -436,7 +436,7 @@ impl Inner {
         found.iter().map(items::entry).collect()
     }
 
-    fn entries(&self, subject: &str) -> QueryFluentBuilder {
+    pub(crate) fn entries(&self, subject: &str) -> QueryFluentBuilder {
         self.query(&self.tables.audit)
             .key_condition_expression(format!("{SUBJECT} = :subject"))
             .expression_attribute_values(":subject", text(subject))
@@ -489,7 +489,7 @@ impl Inner {
         Ok(deleted.attributes.is_some())
     }
 
-    fn partition(&self, pk: &str) -> QueryFluentBuilder {
+    pub(crate) fn partition(&self, pk: &str) -> QueryFluentBuilder {
         self.query(&self.tables.requests)
             .key_condition_expression(format!("{PK} = :pk"))
             .expression_attribute_values(":pk", text(pk))
@@ -502,10 +502,10 @@ impl Inner {
 }
 
 /// A query that is under way, on its own.
-type BoxedQuery<T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send>>;
+pub(crate) type BoxedQuery<T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send>>;
 
 /// What a query finds, at most `limit`.
-fn up_to(limit: usize, query: QueryFluentBuilder) -> BoxedQuery<Vec<Item>> {
+pub(crate) fn up_to(limit: usize, query: QueryFluentBuilder) -> BoxedQuery<Vec<Item>> {
     Box::pin(async move {
         let mut all = Vec::new();
         let mut pages = query.limit(page(limit)).into_paginator().send();

@@ -8,6 +8,7 @@ use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use placet_audit::{EMPTY_ROOT, Hash, StoredEntry};
 use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, ChainHead};
 use placet_core::id::{ApprovalId, ClientId, HookId, RequestId, RequestKey, ReviewerId};
@@ -109,6 +110,83 @@ pub trait Store: Send + Sync + 'static {
 
     /// Remembers a name until then. `false` if it is remembered already, by any process that uses this store.
     async fn mark(&self, name: &str, until: Timestamp) -> Result<bool, Fault>;
+
+    /// Seals a batch of the entries that are not in the log yet: each becomes a leaf, once, whoever else seals.
+    async fn seal(&self) -> Result<Sealed, Fault>;
+
+    /// The head of the log.
+    async fn log_head(&self) -> Result<LogHead, Fault>;
+
+    /// A tile of the log as far as it is filled: concatenated hashes. None where there is no such tile.
+    async fn log_tile(&self, level: u8, number: u64) -> Result<Option<Vec<u8>>, Fault>;
+
+    /// Where the entry of that chain and number is in the log, from 0. None where there is no such entry, or where its
+    /// place is not known before it is sealed.
+    async fn log_index(&self, subject: &str, seq: u32) -> Result<Option<u64>, Fault>;
+
+    /// Entries in the order of the log, and behind them those that are not sealed yet.
+    async fn trail(&self, query: &TrailQuery) -> Result<TrailPage, Fault>;
+
+    /// The entries of one chain as they were stored, from the first.
+    async fn trail_of(&self, subject: &str) -> Result<Vec<StoredEntry>, Fault>;
+}
+
+/// The head of the log, which the gate signs as it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogHead {
+    /// How many entries are sealed.
+    pub leaves: u64,
+    /// The root over them.
+    pub root: Hash,
+    /// The first entry that must still be there. Those before it are past their retention; their hashes stay.
+    pub min_index: u64,
+}
+
+impl Default for LogHead {
+    fn default() -> Self {
+        Self { leaves: 0, root: EMPTY_ROOT, min_index: 0 }
+    }
+}
+
+/// What sealing came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sealed {
+    /// How many entries were sealed.
+    pub entries: u64,
+    /// Whether more may wait.
+    pub more: bool,
+}
+
+/// Which entries of the trail are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrailQuery {
+    /// The first place to look at, from 0.
+    pub from: u64,
+    /// At most so many.
+    pub limit: usize,
+    /// Only those recorded then or later.
+    pub since: Option<Timestamp>,
+    /// Only those recorded before then.
+    pub until: Option<Timestamp>,
+}
+
+/// Entries of the trail.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrailPage {
+    /// The entries, with their places.
+    pub entries: Vec<PlacedEntry>,
+    /// The place from which to go on; none at the end.
+    pub next: Option<u64>,
+}
+
+/// An entry and its place in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacedEntry {
+    /// Its place, from 0: where it is sealed, or will be. A store that orders entries only as it seals them may give
+    /// one that is not sealed yet another place than it will have.
+    pub index: u64,
+    /// The entry.
+    pub entry: StoredEntry,
 }
 
 /// A pending request, and when its stage closes.

@@ -117,6 +117,12 @@ impl<E> Call<E> {
         Ok(value)
     }
 
+    /// The query as it was sent, without one parameter.
+    pub(crate) fn query_but(&self, name: &str) -> impl Iterator<Item = (&str, &str)> {
+        let others = self.query.iter().filter(move |(key, _)| key != name);
+        others.map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
     /// A whole number in the query.
     pub(crate) fn number(&self, name: &str, least: u32, most: u32) -> Result<Option<u32>, Refusal> {
         let Some(text) = self.parameter(name)? else { return Ok(None) };

@@ -21,7 +21,7 @@ use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, ResponseB
         (name = "requests", description = "ask, look, wait, list, cancel, answer"),
         (name = "tokens", description = "check and use decision tokens"),
         (name = "reviewers", description = "the pages that people decide on"),
-        (name = "audit", description = "for auditors: the numbers, and flags"),
+        (name = "audit", description = "for auditors: the trail, its transparency log, receipts, the numbers, and flags"),
         (name = "hooks", description = "subscribe to events"),
         (name = "open", description = "keys, health and contract, for anyone")
     )

@@ -257,7 +257,7 @@ impl From<Refusal> for Problem {
                 StatusCode::UNAUTHORIZED
             }
             Refusal::Forbidden(_) => StatusCode::FORBIDDEN,
-            Refusal::NotFound => StatusCode::NOT_FOUND,
+            Refusal::NotFound | Refusal::NoReceipt => StatusCode::NOT_FOUND,
             Refusal::RequestIdConflict
             | Refusal::AlreadyDecided
             | Refusal::AlreadyRedeemed { .. }
@@ -268,7 +268,7 @@ impl From<Refusal> for Problem {
             Refusal::PayloadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::InvalidRequest(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Refusal::RateLimited { .. } | Refusal::TooManyPending { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Refusal::NoPolicy => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::NotSealed { .. } | Refusal::NoPolicy => StatusCode::SERVICE_UNAVAILABLE,
         };
         let mut problem = Self::new(status, refusal.code(), refusal.to_string());
         match refusal {
@@ -282,7 +282,7 @@ impl From<Refusal> for Problem {
                 problem.redeemed_by = Some(redeemed_by);
                 problem.redeemed_at = Some(redeemed_at.to_string());
             }
-            Refusal::RateLimited { retry_after_seconds } => {
+            Refusal::RateLimited { retry_after_seconds } | Refusal::NotSealed { retry_after_seconds } => {
                 problem.retry_after_seconds = Some(retry_after_seconds);
             }
             _ => {}

@@ -30,6 +30,7 @@ pub(crate) use route_table;
 mod tests {
     use std::collections::BTreeSet;
 
+    // A path that takes several segments has no form of its own in OpenAPI.
     #[test]
     fn what_is_served_is_what_is_described() {
         let document: serde_json::Value = serde_json::from_str(&crate::openapi_document()).unwrap();
@@ -41,7 +42,7 @@ mod tests {
         }
         let served = crate::client::ROUTES.iter().chain(crate::reviewer::ROUTES);
         let served: BTreeSet<_> =
-            served.map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect();
+            served.map(|(method, path)| ((*method).to_owned(), path.replace("{*", "{"))).collect();
         assert_eq!(described, served);
     }
 }

@@ -345,6 +345,26 @@ pub(crate) enum Word {
     Reject,
 }
 
+/// A receipt: what proves one request's outcome offline.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ReceiptView {
+    /// `placet-receipt/v1`.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The client's name for the request.
+    request_id: String,
+    /// Who asked.
+    client: String,
+    /// The decision token; null for an auditor, who may not have it. The last entry names it by its hash.
+    token: Option<String>,
+    /// The request's entries in the trail, from the first to its end.
+    entries: Vec<serde_json::Map<String, Value>>,
+    /// The C2SP `tlog-proof` that the last entry is in the log, with the checkpoint that it leads to.
+    proof: String,
+    /// The log's public key, as a `vkey` of C2SP `signed-note`.
+    log_key: String,
+}
+
 /// What a reviewer presses; `change` shows what the edits would make of it, and decides nothing.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

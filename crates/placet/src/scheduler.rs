@@ -20,6 +20,9 @@ use tokio::task::JoinHandle;
 /// How soon another process's deadlines and messages are noticed, in milliseconds.
 const LOOK_EVERY_MS: i64 = 1000;
 
+/// How often new audit entries are sealed.
+const SEAL_EVERY: Duration = Duration::from_secs(1);
+
 /// Notifications under way at once: enough that their database writes share one sync.
 const NOTIFICATIONS_AT_ONCE: usize = 256;
 
@@ -205,6 +208,29 @@ impl Scheduler {
             }
             if claimed == before {
                 return Ok(claimed);
+            }
+        }
+    }
+}
+
+/// Puts what has been recorded into the transparency log, once a second, for as long as it is polled. Beside the sweep: a
+/// deadline does not wait for a hash.
+pub(crate) async fn seal(gate: Arc<Gate>) {
+    let mut seconds = tokio::time::interval(SEAL_EVERY);
+    seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        seconds.tick().await;
+        loop {
+            match gate.seal().await {
+                Ok(sealed) if sealed.more => {}
+                Ok(_) => break,
+                Err(fault) => {
+                    tracing::error!(
+                        error = fault.chain(),
+                        "audit entries could not be sealed; that is tried again in a second"
+                    );
+                    break;
+                }
             }
         }
     }

@@ -154,6 +154,7 @@ pub(crate) async fn start(options: Options) -> Result<Running, Failure> {
     let background = vec![
         deliveries,
         tokio::spawn(async move { scheduler.run().await }),
+        tokio::spawn(crate::scheduler::seal(Arc::clone(&local.gate))),
         tokio::spawn(follow_files(&local, file.map(|file| Followed::new(file, text)))),
         tokio::spawn(purge(&local)),
     ];

@@ -36,6 +36,13 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(total))
 }
 
+/// Reads a time, or a date, which begins at midnight UTC.
+pub(crate) fn parse_moment(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text)
+        .or_else(|| Timestamp::parse(&format!("{text}T00:00:00Z")))
+        .ok_or_else(|| "write a time such as 2026-01-31T08:00:00Z, or a date such as 2026-01-31".to_owned())
+}
+
 /// A span of time for people: `45 s`, `9 min 5 s`, `2 h 10 min`, `3 d 4 h`.
 pub(crate) fn span(millis: i64) -> String {
     let seconds = millis.max(0) / 1000;

@@ -3,6 +3,7 @@
 //! One thread writes (`writer`), a few connections read (`readers`), and waiters are woken after each commit
 //! (`watchers`). Several processes may use one file at once. No rule lives here: what a commit means is `core`'s.
 
+mod log;
 mod operate;
 mod readers;
 mod rows;
@@ -16,14 +17,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
+use placet_audit::StoredEntry;
 use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, ChainHead};
 use placet_core::id::{ClientId, HookId, RequestKey, ReviewerId};
 use placet_core::request::Request;
 use placet_gate::Fault;
 use placet_gate::ports::{
-    Clock, Closing, Commit, Committed, DIGEST_LIMIT, Hook, OutboxMessage, PastMessage, PolicyRecord, Store,
-    StoreQuery, Tallied, Watch,
+    Clock, Closing, Commit, Committed, DIGEST_LIMIT, Hook, LogHead, OutboxMessage, PastMessage, PolicyRecord,
+    Sealed, Store, StoreQuery, Tallied, TrailPage, TrailQuery, Watch,
 };
 
 pub use operate::{OpenFromBefore, check_database, copy_database, has_records};
@@ -208,6 +210,31 @@ impl Store for SqliteStore {
 
     async fn mark(&self, name: &str, until: Timestamp) -> Result<bool, Fault> {
         self.0.writer.run(writes::Mark { name: name.to_owned(), until }).await
+    }
+
+    async fn seal(&self) -> Result<Sealed, Fault> {
+        self.seal_batch().await
+    }
+
+    async fn log_head(&self) -> Result<LogHead, Fault> {
+        self.0.points.read(log::head)
+    }
+
+    async fn log_tile(&self, level: u8, number: u64) -> Result<Option<Vec<u8>>, Fault> {
+        self.0.points.read(|tables| log::tile(tables, level, number))
+    }
+
+    async fn log_index(&self, subject: &str, seq: u32) -> Result<Option<u64>, Fault> {
+        self.0.points.read(|tables| log::index(tables, subject, seq))
+    }
+
+    async fn trail(&self, query: &TrailQuery) -> Result<TrailPage, Fault> {
+        let query = *query;
+        self.scan(move |tables| log::trail(tables, &query)).await
+    }
+
+    async fn trail_of(&self, subject: &str) -> Result<Vec<StoredEntry>, Fault> {
+        self.0.points.read(|tables| log::trail_of(tables, subject))
     }
 }
 

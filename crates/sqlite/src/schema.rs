@@ -12,11 +12,12 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 const APPLICATION_ID: i64 = 0x506c_6163;
 
 /// The versions of the tables, each with the script that leads to it from the one before.
-const SCRIPTS: [(i64, &str); 4] = [
+const SCRIPTS: [(i64, &str); 5] = [
     (1, include_str!("schema.sql")),
     (2, include_str!("schema-2.sql")),
     (3, include_str!("schema-3.sql")),
     (4, include_str!("schema-4.sql")),
+    (5, include_str!("schema-5.sql")),
 ];
 
 /// How long another process may hold the file before we give up, in steps of [`BUSY_STEP`].
@@ -254,12 +255,23 @@ mod tests {
                 "INSERT INTO audit (subject, seq, recorded_at, entry) VALUES ('policy', 1, 0, '{}');
                  INSERT INTO questions (id, question) VALUES (1, '{}');
                  INSERT INTO requests (id, key, version, client, approval_id, action, payload_sha256, status, ended_at, state)
-                 VALUES (1, x'00', 1, 'n8n', 'a', 'b', 'c', 'approved', 5, '{}');",
+                 VALUES (1, x'00', 1, 'n8n', 'a', 'b', 'c', 'approved', 5, '{}');
+                 INSERT INTO tiles (level, number, hashes) VALUES (0, 0, zeroblob(64));
+                 UPDATE log_head SET leaves = 2;",
             )
             .unwrap();
         for (sql, refusal) in [
             ("UPDATE audit SET entry = 'x'", "the audit trail is append-only"),
             ("DELETE FROM audit", "the audit trail is append-only"),
+            ("UPDATE tiles SET hashes = zeroblob(32)", "a tile of the log only grows"),
+            ("UPDATE tiles SET hashes = randomblob(96)", "a tile of the log only grows"),
+            ("DELETE FROM tiles", "a tile of the log only grows"),
+            ("UPDATE log_head SET leaves = 1", "the log only grows"),
+            ("DELETE FROM log_head", "the log only grows"),
+            (
+                "UPDATE log_head SET min_index = 2",
+                "CHECK constraint failed: min_index = 0 OR min_index < leaves",
+            ),
             ("UPDATE questions SET question = 'x'", "a question never changes"),
             ("UPDATE requests SET status = 'rejected'", "a request that has ended never changes"),
             (

@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
+use placet_audit::{Edge, StoredEntry, WIDTH};
 use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, ChainHead};
 use placet_core::id::{ClientId, HookId, RequestId, RequestKey, ReviewerId};
 use placet_core::request::{ApprovalRequest, Request, stored};
 use placet_gate::Fault;
 use placet_gate::ports::{
-    Clock, Closing, Commit, Committed, Hook, OutboxMessage, PastMessage, PolicyRecord, Quota, RequestWrite,
-    Store, StoreQuery, Tallied, Watch,
+    Clock, Closing, Commit, Committed, Hook, LogHead, OutboxMessage, PastMessage, PlacedEntry, PolicyRecord,
+    Quota, RequestWrite, Sealed, Store, StoreQuery, Tallied, TrailPage, TrailQuery, Watch,
 };
 use tokio::sync::watch;
 
@@ -31,6 +32,10 @@ pub struct MemoryStore {
 struct Tables {
     requests: HashMap<RequestKey, StoredRequest>,
     audit: BTreeMap<(String, u32), AuditEntry>,
+    /// Chain and number of each entry, in the order of their commits.
+    order: Vec<(String, u32)>,
+    tiles: BTreeMap<(u8, u64), Vec<u8>>,
+    edge: Edge,
     outbox: BTreeMap<String, OutboxMessage>,
     past: BTreeMap<String, PastMessage>,
     policies: BTreeMap<u32, PolicyRecord>,
@@ -92,6 +97,10 @@ impl Tables {
     fn audit_of(&self, subject: &str) -> Vec<AuditEntry> {
         let entries = self.audit.iter().filter(|((of, _), _)| of == subject);
         entries.map(|(_, entry)| entry.clone()).collect()
+    }
+
+    fn stored(&self, place: &(String, u32)) -> StoredEntry {
+        StoredEntry::new(serde_json::to_string(self.audit.get(place).unwrap()).unwrap())
     }
 
     fn load(&self, key: RequestKey) -> Result<Option<Request>, Fault> {
@@ -223,6 +232,7 @@ impl Tables {
             self.voted.insert((reviewer, key), at);
         }
         for entry in commit.audit {
+            self.order.push((entry.subject.clone(), entry.seq));
             self.audit.insert((entry.subject.clone(), entry.seq), entry);
         }
         for message in commit.outbox {
@@ -402,5 +412,57 @@ impl Store for MemoryStore {
             tables.marks.insert(name.to_owned(), until);
         }
         Ok(is_new)
+    }
+
+    async fn seal(&self) -> Result<Sealed, Fault> {
+        let mut tables = self.tables()?;
+        let sealed = usize::try_from(tables.edge.leaves()).unwrap();
+        let new: Vec<_> =
+            tables.order.iter().skip(sealed).map(|place| tables.stored(place).leaf_hash().unwrap()).collect();
+        let entries = new.len() as u64;
+        for tile in tables.edge.append(new) {
+            tables.tiles.insert((tile.level, tile.number), tile.hashes);
+        }
+        Ok(Sealed { entries, more: false })
+    }
+
+    async fn log_head(&self) -> Result<LogHead, Fault> {
+        let tables = self.tables()?;
+        Ok(LogHead { leaves: tables.edge.leaves(), root: tables.edge.root(), min_index: 0 })
+    }
+
+    async fn log_tile(&self, level: u8, number: u64) -> Result<Option<Vec<u8>>, Fault> {
+        let tables = self.tables()?;
+        let hashes = tables.edge.leaves() >> (8 * u32::from(level));
+        let edge = || tables.edge.levels().get(usize::from(level)).cloned();
+        let at_edge = number == hashes / WIDTH && !hashes.is_multiple_of(WIDTH);
+        Ok(tables.tiles.get(&(level, number)).cloned().or_else(|| edge().filter(|_| at_edge)))
+    }
+
+    async fn log_index(&self, subject: &str, seq: u32) -> Result<Option<u64>, Fault> {
+        let place = (subject.to_owned(), seq);
+        Ok(self.tables()?.order.iter().position(|other| *other == place).map(|index| index as u64))
+    }
+
+    async fn trail(&self, query: &TrailQuery) -> Result<TrailPage, Fault> {
+        let tables = self.tables()?;
+        let from = usize::try_from(query.from).unwrap();
+        let all = tables.order.iter().enumerate().skip(from);
+        let wanted = all.filter(|(_, place)| {
+            let at = tables.audit.get(*place).unwrap().timestamp;
+            query.since.is_none_or(|since| at >= since) && query.until.is_none_or(|until| at < until)
+        });
+        let entries: Vec<PlacedEntry> = wanted
+            .take(query.limit)
+            .map(|(index, place)| PlacedEntry { index: index as u64, entry: tables.stored(place) })
+            .collect();
+        let is_full = entries.len() >= query.limit;
+        let next = entries.last().filter(|_| is_full).map(|last| last.index + 1);
+        Ok(TrailPage { entries, next })
+    }
+
+    async fn trail_of(&self, subject: &str) -> Result<Vec<StoredEntry>, Fault> {
+        let entries = self.tables()?.audit_of(subject);
+        Ok(entries.iter().map(|entry| StoredEntry::new(serde_json::to_string(entry).unwrap())).collect())
     }
 }

@@ -353,6 +353,7 @@ struct StoredVote {
     stage: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     payload_sha256: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     opened_at: Option<i64>,
 }
 

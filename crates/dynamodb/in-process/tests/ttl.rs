@@ -48,7 +48,7 @@ async fn old_ends_are_forgotten_before_the_trail_and_what_waits_never() {
         DONE
     );
 
-    clock.set(FixedClock::START.plus_millis((keep.audit_seconds + 2) * 1000));
+    clock.set(FixedClock::START.plus_millis((keep.audit_seconds + 7 * 86_400 + 2) * 1000));
     stand_in.expire();
     assert_eq!(entries(&ended).await, 0);
     assert!(store.load(waiting.key()).await.unwrap().is_some(), "what waits is never forgotten");

@@ -1,5 +1,6 @@
 //! What clients call: one handler a route, each a few lines around one use case.
 
+mod audit;
 mod hooks;
 mod open;
 mod report;
@@ -25,6 +26,11 @@ route_table! {
     "/v1/requests/{request_id}" => get requests::get;
     "/v1/requests/{request_id}/cancel" => post requests::cancel;
     "/v1/requests/{request_id}/decision" => post requests::decision;
+    "/v1/requests/{request_id}/receipt" => get audit::receipt;
+    "/v1/audit" => get audit::trail;
+    "/v1/log/checkpoint" => get audit::checkpoint;
+    "/v1/log/horizon" => get audit::horizon;
+    "/v1/log/tile/{*path}" => get audit::tile;
     "/v1/requests/{request_id}/flag" => post report::flag;
     "/v1/report" => get report::report;
     "/v1/tokens/verify" => post tokens::verify;

@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn it_shows_what_waits_what_ended_who_is_there_and_what_the_policy_warns_of() {
-        let page = operator(&view()).into_string();
+        let page = operator(&view()).into_string().replace("<bdi>", "").replace("</bdi>", "");
         for words in [
             "This gate is ready.",
             "Waiting (1)",

@@ -4,6 +4,7 @@
 
 mod admin;
 mod asking;
+mod audit;
 #[cfg(feature = "aws")]
 mod aws;
 #[cfg(not(feature = "aws"))]
@@ -108,6 +109,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Show(options) => show::run(globals, options).await,
         Command::Cancel(options) => show::cancel(globals, options).await,
         Command::List(options) => list::run(globals, options).await,
+        Command::Audit(command) => audit::run(globals, command).await,
         Command::Report(options) => report::run(globals, options).await,
         Command::Backup(options) => backup::write(globals, &options),
         Command::Admin(command) => admin::run(globals, command).await,

@@ -6,7 +6,7 @@ use placet_core::audit::AuditEntry;
 use placet_core::id::{ClientId, RequestId, RequestKey};
 use placet_core::policy::{ClientRole, Policy};
 use placet_core::request::Request;
-use placet_gate::ports::Store as _;
+use placet_gate::ports::Store;
 use placet_gate::{ApprovalView, Error};
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ pub(crate) async fn run(globals: &Globals, options: OneRequest) -> Result<Exit, 
     }
     let local = LocalGate::for_command(Folder::existing(globals.data())?)?;
     let policy = local.policy().await?;
-    let request = find(&local, &policy, options.client.as_deref(), &id).await?;
+    let request = find(local.store.as_ref(), &policy, options.client.as_deref(), &id).await?;
     let history = local.store.audit_of(request.asked().approval_id.as_str()).await?;
     let base_url = local.gate.base_url(&policy);
     let approval = placet_http::wire::approval(&ApprovalView::of(&request, None, &base_url));
@@ -73,7 +73,7 @@ pub(crate) async fn cancel(globals: &Globals, options: OneRequest) -> Result<Exi
     }
     let local = LocalGate::for_command(Folder::existing(globals.data())?)?;
     let policy = local.policy().await?;
-    let request = find(&local, &policy, options.client.as_deref(), &id).await?;
+    let request = find(local.store.as_ref(), &policy, options.client.as_deref(), &id).await?;
     let base_url = local.gate.base_url(&policy);
     let shape = |request: &Request| placet_http::wire::approval(&ApprovalView::of(request, None, &base_url));
     match local.gate.cancel_by_operator(&request.asked().client, &id).await {
@@ -115,8 +115,8 @@ async fn at_an_address(globals: &Globals, options: &OneRequest) -> Result<Option
 }
 
 /// The request of that name: of the named client, or of the only one that has one.
-async fn find(
-    local: &LocalGate,
+pub(super) async fn find(
+    store: &dyn Store,
     policy: &Policy,
     client: Option<&str>,
     id: &RequestId,
@@ -130,7 +130,7 @@ async fn find(
     };
     let mut found = Vec::new();
     for client in &clients {
-        found.extend(local.store.load(RequestKey::of(client, id)).await?);
+        found.extend(store.load(RequestKey::of(client, id)).await?);
     }
     let names: Vec<String> = found.iter().map(|request| request.asked().client.to_string()).collect();
     match (found.pop(), found.is_empty()) {

@@ -6,7 +6,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from placet import InvalidPayload, InvalidToken, Unreachable, canonical, digest, signing
+from placet import (
+    InvalidPayload,
+    InvalidReceipt,
+    InvalidToken,
+    Unreachable,
+    canonical,
+    digest,
+    signing,
+    verify_receipt,
+)
 from placet import tokens as placet_tokens
 from placet.callbacks import InvalidCallback, read_callback
 from placet.canonical import strict_object
@@ -126,3 +135,19 @@ def test_a_callback_is_believed_only_with_its_signature(row, monkeypatch):
     else:
         with pytest.raises(InvalidCallback):
             read_callback(secret, row["headers"], row["body"])
+
+
+def test_the_receipts_are_what_their_generator_writes():
+    subprocess.run([sys.executable, FIXTURES / "receipts.py", "--check"], check=True)
+
+
+@named(fixture("receipts")["receipts"])
+def test_a_receipt_is_judged_as_the_gate_judges_it(row):
+    try:
+        proven = verify_receipt(row["receipt"], log_key=row["log_key"], payload=row["payload"])
+    except InvalidReceipt as error:
+        assert error.problem == row["problem"]
+    else:
+        assert row["problem"] is None
+        assert (proven.request_id, proven.index, proven.size) == ("run:17.a_b-c", 303, 345)
+        assert proven.pinned is (row["log_key"] is not None)

@@ -37,6 +37,17 @@ export class InvalidToken extends PlacetError {
   }
 }
 
+/** The receipt proves nothing. `problem` is the code that `placet audit verify` gives, such as `not_in_log`. */
+export class InvalidReceipt extends PlacetError {
+  override name = 'InvalidReceipt';
+  readonly problem: string;
+
+  constructor(problem: string) {
+    super(`the receipt is not valid: ${problem}`);
+    this.problem = problem;
+  }
+}
+
 /** The arguments are not JSON that every program reads alike. */
 export class InvalidPayload extends PlacetError {
   override name = 'InvalidPayload';

@@ -10,7 +10,8 @@ export { readCallback } from './callbacks.ts';
 export { canonical, digest, type Payload } from './canonical.ts';
 export { Placet, type Authorized, type Errand, type PlacetOptions, type Question, type Verdict } from './client.ts';
 export {
-  GateError, InvalidCallback, InvalidPayload, InvalidToken, NotApproved, PlacetError, TimedOut, Unreachable,
+  GateError, InvalidCallback, InvalidPayload, InvalidReceipt, InvalidToken, NotApproved, PlacetError, TimedOut, Unreachable,
 } from './errors.ts';
 export { Executor, type ExecutorOptions } from './executor.ts';
+export { verifyReceipt, type ReceiptOptions, type VerifiedReceipt } from './receipts.ts';
 export { requireApproval, requireToken, type ApprovalOptions, type TokenUser } from './gated.ts';

@@ -6,7 +6,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 
 import { createLocalJWKSet } from 'jose';
-import { canonical, digest, InvalidCallback, InvalidPayload, InvalidToken, readCallback, Unreachable } from 'placet';
+import {
+  canonical, digest, InvalidCallback, InvalidPayload, InvalidReceipt, InvalidToken, readCallback, Unreachable, verifyReceipt,
+} from 'placet';
 
 import { strictObject, wellFormed } from '../dist/canonical.js';
 import { KeyCache } from '../dist/jwks.js';
@@ -118,5 +120,23 @@ for (const row of read('callbacks').deliveries) {
     } else {
       assert.throws(() => readCallback(secret, row.headers, row.body), InvalidCallback);
     }
+  });
+}
+
+for (const row of read('receipts').receipts) {
+  test(`a receipt is judged as the gate judges it: ${row.name}`, () => {
+    const options = { ...(row.log_key !== null && { logKey: row.log_key }), ...(row.payload !== null && { payload: row.payload }) };
+    const judged = () => {
+      try {
+        const proven = verifyReceipt(row.receipt, options);
+        assert.deepEqual([proven.request_id, proven.index, proven.size], ['run:17.a_b-c', 303n, 345n]);
+        assert.equal(proven.pinned, row.log_key !== null);
+        return null;
+      } catch (error) {
+        if (error instanceof InvalidReceipt) return error.problem;
+        throw error;
+      }
+    };
+    assert.equal(judged(), row.problem);
   });
 }

@@ -6,6 +6,7 @@
 mod commits;
 mod due;
 mod lists;
+mod log;
 mod races;
 mod records;
 mod totals;
@@ -22,6 +23,7 @@ use crate::{FixedClock, Subject, sample};
 pub use commits::*;
 pub use due::*;
 pub use lists::*;
+pub use log::*;
 pub use races::*;
 pub use records::*;
 pub use totals::*;
@@ -83,6 +85,11 @@ macro_rules! store_contract {
             no_crowd_gets_past_the_limit_of_those_that_wait
             one_of_many_entries_gets_a_place_in_the_trail
             a_read_sees_every_commit_that_returned
+            every_entry_is_sealed_once
+            sequencers_beside_each_other_never_fork
+            a_log_of_many_tiles_proves_all_its_heads
+            the_trail_is_paged_by_place_and_time
+            an_entry_is_found_in_the_log
         }
     };
     (@each $make:path: $($promise:ident)*) => {$(

@@ -11,9 +11,19 @@ try:
     from .callbacks import InvalidCallback, read_callback
     from .canonical import canonical, digest
     from .client import AsyncPlacet, Placet
-    from .errors import GateError, InvalidPayload, InvalidToken, NotApproved, PlacetError, TimedOut, Unreachable
+    from .errors import (
+        GateError,
+        InvalidPayload,
+        InvalidReceipt,
+        InvalidToken,
+        NotApproved,
+        PlacetError,
+        TimedOut,
+        Unreachable,
+    )
     from .executor import Executor
     from .flows import UNCHECKED, Authorized
+    from .receipts import VerifiedReceipt, verify_receipt
 except (Exception, SystemExit) as error:
     # A module is missing or broken. The hook `placet.claude_code` lives in this package, too, and must come as far as to
     # say so with its exit code: an error in here would end it with 1, which blocks nothing.
@@ -35,13 +45,16 @@ __all__ = [
     "GateError",
     "InvalidCallback",
     "InvalidPayload",
+    "InvalidReceipt",
     "InvalidToken",
     "NotApproved",
     "Placet",
     "PlacetError",
     "TimedOut",
     "Unreachable",
+    "VerifiedReceipt",
     "canonical",
     "digest",
     "read_callback",
+    "verify_receipt",
 ]

@@ -34,6 +34,14 @@ class InvalidToken(PlacetError):
         super().__init__(f"the approval token is not valid for this: {problem}")
 
 
+class InvalidReceipt(PlacetError):
+    """The receipt proves nothing. `problem` is the code that `placet audit verify` gives, such as `not_in_log`."""
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(f"the receipt is not valid: {problem}")
+
+
 class InvalidPayload(PlacetError, ValueError):
     """The arguments are not JSON that every program reads alike."""
 
