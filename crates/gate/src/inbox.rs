@@ -42,7 +42,7 @@ const FRESH_MS: i64 = 60_000;
 pub struct Inbox {
     /// Whose.
     pub reviewer: ReviewerId,
-    /// By deadline, the earliest first; what they have voted on already comes last.
+    /// By deadline, the earliest first.
     pub items: Vec<InboxItem>,
     /// How many more wait, which are not shown.
     pub more: usize,
@@ -256,8 +256,6 @@ impl Gate {
                 Some(_) | None => break,
             }
         }
-        // What needs no more of them is out of the way of what does.
-        inbox.items.sort_by_key(|item| item.voted.is_some());
         Ok(inbox)
     }
 

@@ -128,7 +128,7 @@ async fn what_was_decided_lately_is_listed_with_how_it_stands_now() {
     };
     let seen = inbox(&world, "bob").await;
     assert_eq!(names(&seen), ["paid approved", "pair pending"]);
-    // What waits for others is still open, behind what waits for bob.
+    // What waits for others is still open.
     assert_eq!(seen.items.len(), 1);
     assert_eq!(seen.items[0].voted, Some(Decision::Approve));
     approve(&world, &both, "dave").await.unwrap();
