@@ -29,7 +29,8 @@ def test_what_was_withdrawn_no_longer_counts(agent):
 def test_parts_that_race_do_not_pass_below_the_limit_together(gate, agent):
     to, rules = new_id(), []
     threads = [
-        threading.Thread(target=lambda: rules.append(pays(agent, 30, to)["rule"])) for _ in range(min(gate.pace.crowd, 8))
+        threading.Thread(target=lambda: rules.append(pays(agent, 30, to)["rule"]))
+        for _ in range(min(gate.pace.crowd, 8))
     ]
     for thread in threads:
         thread.start()
