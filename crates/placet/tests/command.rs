@@ -105,7 +105,7 @@ fn what_init_writes_passes_the_check_and_is_never_overwritten() {
     assert_eq!(again.status.code(), Some(1));
     assert_eq!(
         err(&again),
-        "placet: `placet.toml` is there already\n  name another file, or overwrite it with --force\n"
+        "placet: `placet.toml` is there already [file_exists]\n  name another file, or overwrite it with --force\n"
     );
     assert_eq!(fs::read_to_string(place.0.join("placet.toml")).unwrap(), "mine");
 }
@@ -169,7 +169,7 @@ fn secrets_are_for_the_owner_and_change_with_a_rotation() {
     assert_eq!(unknown.status.code(), Some(1));
     assert_eq!(
         err(&unknown),
-        "placet: no client `nobody` is in the policy\n  its clients are: my-agent, desk\n"
+        "placet: no client `nobody` is in the policy [no_such_client]\n  its clients are: my-agent, desk\n"
     );
 }
 
