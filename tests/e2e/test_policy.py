@@ -158,7 +158,7 @@ MISTAKES = [
     ('\n[[clients]]\nid = "x"\nowner = "bo"\n', (TOP + 4, 9), "did you mean `bob`?"),
     ('\n[[clients]]\nid = "x"\nowner = "bob"\nexecutors = ["agent"]\n', (TOP + 5, 13), "role `executor`"),
     ('\n[[clients]]\nid = "x"\nowner = "bob"\nroles = ["decider"]\n', (TOP + 5, 9), "a decider needs `queues`"),
-    ('\n[[reviewers]]\nid = "x"\nslack = "U1"\n', (TOP + 4, 1), "no key `slack`"),
+    ('\n[[reviewers]]\nid = "x"\nslak = "U1"\n', (TOP + 4, 1), "no key `slak`"),
     (
         '\n[[rules]]\nname = "h"\nstages = [{ ask = ["finance"], within = "1h", hours = "7-20" }]\n',
         (TOP + 4, 55), "07:00-20:00",

@@ -579,7 +579,7 @@ fn check_people(policy: &Policy, settings: &ChannelSettings, has_mail: bool, fou
     }
     for (reviewer, missing, is_all) in super::channel::missing_channels(policy, settings, has_mail) {
         match missing.as_slice() {
-            [ChannelName::Email] if is_all => found.warn(format!(
+            missing if is_all && missing.contains(&ChannelName::Email) => found.warn(format!(
                 "reviewer `{reviewer}` has a mail address, but no mail server is named: they are told in the outbox only"
             )),
             [ChannelName::Sms] if is_all => found.fail(format!(
