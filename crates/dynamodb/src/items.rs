@@ -356,7 +356,7 @@ pub(crate) fn count_address(name: &str) -> Item {
 ///
 /// Every act checks that no newer policy has come, and DynamoDB cancels transactions that meet at one item: with a single
 /// place, all acts of a gate would wait for each other. The marks and the policy itself fit into one transaction.
-pub(crate) const POLICY_MARKS: u32 = 90;
+pub(crate) const POLICY_MARKS: u32 = 80;
 
 /// Where one of the marks lies that a version of the policy is installed.
 pub(crate) fn policy_mark_address(mark: u32, version: u32) -> Item {

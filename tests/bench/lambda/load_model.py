@@ -35,7 +35,7 @@ ASK_SECONDS, DECIDE_SECONDS, SWEEP_SECONDS = 0.030, 0.040, 0.060
 # Of the store: tries and pauses of a transaction, partitions of the index by time, places that mark a policy.
 TRIES, FIRST_PAUSE, LONGEST_PAUSE = 10, 0.025, 1.0
 INDEX_PARTITIONS = 8
-MARKS = {"before": 1, "after": 90}
+MARKS = {"before": 1, "after": 80}
 
 # One approval: two transactions by the gate. A write in a transaction costs two units for each started KB.
 ITEM_UNITS = {"request": 2 * 3, "entry": 2 * 1, "message": 2 * 1, "counter": 2 * 1, "check": 2 * 1}

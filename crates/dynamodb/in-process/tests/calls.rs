@@ -113,7 +113,7 @@ async fn an_act_under_an_older_policy_is_stopped_wherever_it_looks() {
     for version in [1, 2] {
         assert_eq!(store.commit(install(version)).await.unwrap(), Committed::Done { pending_twin: None });
     }
-    // Each of the 90 marks is missed with a chance of one in seventy thousand.
+    // Each of the 80 marks is missed with a chance of one in three hundred thousand.
     for number in 0..1_000 {
         let asked = sample::asked("n8n", &format!("r{number}"), START);
         let commit = Commit { policy_version: Some(1), ..sample::insert(&asked) };
