@@ -62,6 +62,7 @@ class Session:
     def attend(self, stack, outputs, proxy):
         """Completes a fresh stack: what this AWS lacks, where the functions find it, and the policy."""
         self.deployer.complete_roles(stack, outputs)
+        self.deployer.let_the_queue_be_read(stack)
         self.deployer.plant_a_seed(outputs)
         self.deployer.point_at(stack, proxy.endpoint)
         folder = self.folder / stack

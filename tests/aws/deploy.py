@@ -158,6 +158,13 @@ class Deployer:
                         statement["Resource"] = arn
                 iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
 
+    def let_the_queue_be_read(self, stack):
+        """Says the most batches at once as a number: this AWS keeps a parameter's text, and cannot compare it with its count."""
+        client = self.aws.client("lambda")
+        sweep = self.functions(stack)["timeout-sweep"]
+        for mapping in client.list_event_source_mappings(FunctionName=sweep)["EventSourceMappings"]:
+            client.update_event_source_mapping(UUID=mapping["UUID"], ScalingConfig={"MaximumConcurrency": 5})
+
     def plant_a_seed(self, outputs):
         """Writes the secret as the template asks for it: this AWS puts punctuation in where the template excludes it."""
         value = json.dumps({"placet_seed_version": 1, "seed": secrets.token_hex(32)})
