@@ -36,7 +36,8 @@ async function post(request: any, authorization = key()): Promise<any> {
   return JSON.parse(text.startsWith('{') ? text : (/^data: ?(\{.*)$/m.exec(text)?.[1] ?? '{}'));
 }
 
-async function withSession<T>(use: (session: TaskEnabledSession) => Promise<T>): Promise<T> {
+/** A session that is `left` ends without a goodbye: one that says goodbye may withdraw what it still waits for. */
+async function withSession<T>(use: (session: TaskEnabledSession) => Promise<T>, left = false): Promise<T> {
   const client = new Client(INFO, { capabilities: CAPABILITIES, versionNegotiation: { mode: 'auto' } });
   const requestInit = { headers: { Authorization: key() } };
   await client.connect(new StreamableHTTPClientTransport(new URL(`${gate.url}/mcp`), { requestInit }));
@@ -47,7 +48,7 @@ async function withSession<T>(use: (session: TaskEnabledSession) => Promise<T>):
   try {
     return await use(session);
   } finally {
-    await session.close().catch(() => undefined);
+    if (!left) await session.close().catch(() => undefined);
     await client.close().catch(() => undefined);
   }
 }
@@ -62,14 +63,15 @@ test('a question is a task under the approval’s id, which outlives its client 
     let kept: unknown;
     if (execution.kind === 'task') await execution.handoff((one) => void (kept = one));
     return kept as Parameters<TaskEnabledSession['resumeTask']>[0];
-  });
+  }, true);
   const asked = await gate.asked('ts.task.on');
   assert.equal(reference.taskId, asked);
   await gate.restart('SIGKILL');
   await withSession(async (session) => {
     const execution = await session.resumeTask(reference);
     const settling = execution.settle();
-    assert.ok((await gate.vote(asked, 'approve')).ok);
+    const voted = await gate.vote(asked, 'approve');
+    assert.ok(voted.ok, `${voted.status}: ${await voted.text()}`);
     const approval = ended(await settling);
     assert.deepEqual([approval.status, approval.approval_id, approval.decided_by], ['approved', asked, ['bob']]);
     assert.deepEqual(await gate.client('mcp').useToken(approval.token, PAYLOAD, 'ts.task.on'), PAYLOAD);
