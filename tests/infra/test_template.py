@@ -292,6 +292,10 @@ def test_each_route_goes_to_its_function(resources: dict[str, Any]) -> None:
         "ANY /r/{proxy+}": "DecideFunction",
         "ANY /inbox/{link}": "DecideFunction",
         "ANY /inbox/{proxy+}": "DecideFunction",
+        "ANY /report/{link}": "DecideFunction",
+        "GET /sw.js": "DecideFunction",
+        "GET /icon-192.png": "DecideFunction",
+        "GET /icon-512.png": "DecideFunction",
     }
     for name in ("Request", "Decide"):
         integration = integrations[f"{name}Integration"]
