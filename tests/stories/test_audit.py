@@ -6,11 +6,15 @@ import hashlib
 import io
 import json
 
+import pytest
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from placet_client import check_problem, new_id, wait_until
-from tlog_scales import signing, tlog
-from tlog_scales.reader import TilesReader
+
+# The environment of the tests on AWS has no verifier of logs yet: these stories are told of the local gate.
+signing = pytest.importorskip("tlog_scales.signing", reason="no tlog-scales here")
+tlog = pytest.importorskip("tlog_scales.tlog", reason="no tlog-scales here")
+TilesReader = pytest.importorskip("tlog_scales.reader", reason="no tlog-scales here").TilesReader
 
 FIRST = ["request_id", "timestamp", "approved_by", "approved", "token_hash"]
 
