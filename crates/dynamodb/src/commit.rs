@@ -348,6 +348,25 @@ impl Inner {
             };
             parts.push(Part { of: Of::Totals, item });
         }
+        let unseen = |tally: &&Tally| tallies.seen.iter().all(|(account, _)| *account != tally.account);
+        for tally in tallies.add.iter().filter(unseen) {
+            // The rule did not depend on it: whoever has read it meanwhile notices, and this one waits for nobody.
+            let item = update(
+                Update::builder()
+                    .table_name(&self.tables.requests)
+                    .set_key(Some(items::tally_version_address(&tally.account)))
+                    .update_expression(format!(
+                        "ADD {VERSION} :one SET {FORMAT_VERSION} = :v, {EXPIRES_AT} = :expires_at"
+                    ))
+                    .expression_attribute_values(":one", number(1))
+                    .expression_attribute_values(":v", items::format_version())
+                    .expression_attribute_values(
+                        ":expires_at",
+                        number(at.seconds().saturating_add(2 * items::TALLY_SECONDS)),
+                    ),
+            )?;
+            parts.push(Part { of: Of::Other, item });
+        }
         for tally in &tallies.add {
             let item = put(self.put_request(items::new_tally(tally, key, at)))?;
             parts.push(Part { of: Of::Other, item });

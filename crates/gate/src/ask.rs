@@ -1,6 +1,6 @@
 //! Asking: check the question, let the policy decide or find who is asked, write it once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use placet_core::Timestamp;
@@ -145,7 +145,9 @@ impl Gate {
         }
     }
 
-    /// What earlier requests add up to, as far as the policy speaks of it, and how fresh that is.
+    /// What earlier requests add up to, as far as the rule for this one depends on it, and how fresh that is.
+    ///
+    /// A question that meets no total on its way through the rules costs no read, and waits for no other that adds up.
     async fn earlier(
         &self,
         new: &NewRequest,
@@ -155,8 +157,7 @@ impl Gate {
     ) -> Result<(Earlier, Vec<(String, u64)>), Error> {
         let mut earlier = Earlier::new();
         let mut seen = Vec::new();
-        let gauges = policy.gauges();
-        if gauges.is_empty() {
+        if policy.gauges().is_empty() {
             return Ok((earlier, seen));
         }
         let payload = new.payload.value();
@@ -168,16 +169,26 @@ impl Gate {
             metadata: &new.metadata,
             now,
         };
-        // Gauges come sorted, so those of one meter are together: one read for all of their whiles.
-        for of_one in gauges.chunk_by(|one, other| one.meter == other.meter) {
-            let Some(first) = of_one.first() else { continue };
-            let account = first.meter.account(client, &question);
-            let since: Vec<_> = of_one.iter().map(|gauge| now.plus_millis(-gauge.window_ms)).collect();
-            let tallied = self.store.tallied(&account, &since).await?;
-            earlier.extend(of_one.iter().cloned().zip(tallied.sums));
-            seen.push((account, tallied.version));
+        loop {
+            let _ = policy.evaluate_after(&question, &earlier);
+            let meters: BTreeSet<_> =
+                earlier.take_unread().into_iter().map(|gauge| gauge.meter).collect();
+            if meters.is_empty() {
+                return Ok((earlier, seen));
+            }
+            for meter in meters {
+                // One read for all of the meter's whiles: so an account is seen in one version.
+                let of_one: Vec<_> =
+                    policy.gauges().iter().filter(|gauge| gauge.meter == meter).cloned().collect();
+                let account = meter.account(client, &question);
+                let since: Vec<_> = of_one.iter().map(|gauge| now.plus_millis(-gauge.window_ms)).collect();
+                let tallied = self.store.tallied(&account, &since).await?;
+                for (gauge, sum) in of_one.into_iter().zip(tallied.sums) {
+                    earlier.insert(gauge, sum);
+                }
+                seen.push((account, tallied.version));
+            }
         }
-        Ok((earlier, seen))
     }
 
     /// The same question again: its caller is called back too, also when the request has ended meanwhile.

@@ -5,7 +5,8 @@
 //! One that was rejected, withdrawn or expired no longer counts. The request at hand always does. A request counts in
 //! every meter that the policy names when it is asked; a meter that a policy names anew begins with nothing.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -38,8 +39,37 @@ pub struct Gauge {
     pub window_ms: i64,
 }
 
-/// What earlier requests add up to, by gauge. Without an entry: nothing.
-pub type Earlier = BTreeMap<Gauge, f64>;
+/// What earlier requests add up to, by gauge. What is not in it counts as nothing, and is noted when a condition asks
+/// for it: so whoever evaluates can read just that, and evaluate again.
+#[derive(Clone, Debug, Default)]
+pub struct Earlier {
+    sums: BTreeMap<Gauge, f64>,
+    unread: RefCell<BTreeSet<Gauge>>,
+}
+
+impl Earlier {
+    /// Nothing is known.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// From now on known.
+    pub fn insert(&mut self, gauge: Gauge, sum: f64) {
+        self.sums.insert(gauge, sum);
+    }
+
+    /// Which gauges a condition has asked for that are not known, since this was asked last.
+    pub fn take_unread(&self) -> BTreeSet<Gauge> {
+        self.unread.take()
+    }
+
+    pub(super) fn of(&self, gauge: &Gauge) -> f64 {
+        self.sums.get(gauge).copied().unwrap_or_else(|| {
+            self.unread.borrow_mut().insert(gauge.clone());
+            0.0
+        })
+    }
+}
 
 impl Meter {
     /// Where a request is added up: the same for all that add up together. A digest, so that no payload lies in it.
@@ -102,8 +132,6 @@ pub(super) fn is_path(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use serde_json::json;
 
     use super::*;

@@ -64,6 +64,27 @@ async fn a_warm_question_costs_one_transaction_and_a_warm_decision_a_read_and_a_
     assert_eq!(stand_in.take_calls(), ["GetItem", "TransactWriteItems"]);
 }
 
+/// A total is read where the rule for a question depends on it, and nowhere else.
+#[tokio::test]
+async fn only_a_question_whose_rule_adds_up_reads_what_is_added_up() {
+    let (stand_in, world) = lambda().await;
+    let total = POLICY.replace("when = 'true'", r#"when = 'action == "split.send" && count("1h") > 1'"#);
+    world.install(&format!("{total}[[rules]]\nname = \"rest\"\ndecide = \"approve\"\n")).await;
+    let caller = world.caller("n8n").await;
+    let asked = async |name: &str, action: &str, amount: u32| {
+        stand_in.take_calls();
+        let fields = question(name, action, &json!({ "amount": amount }));
+        let asking = world.gate.ask(&caller, fields).await.unwrap();
+        (asking.request.asked().rule.clone().unwrap(), stand_in.take_calls())
+    };
+    let (rule, calls) = asked("r1", "payment.send", 1).await;
+    assert_eq!((rule.as_str(), calls), ("rest", vec!["TransactWriteItems".to_owned()]));
+    // It was counted all the same.
+    let (rule, calls) = asked("r2", "split.send", 2).await;
+    assert_eq!(rule, "payments");
+    assert_eq!(calls, ["GetItem", "Query", "TransactWriteItems"]);
+}
+
 #[tokio::test]
 async fn subscriptions_are_read_again_after_a_while_and_after_ones_own_change() {
     let (stand_in, world) = lambda().await;

@@ -54,6 +54,14 @@ pub async fn what_was_judged_by_an_older_total_is_not_written(subject: &Subject)
     let now = subject.store.tallied("a", &[START.plus_millis(-1)]).await.unwrap();
     assert!(now.version != seen && now.sums == [1.0]);
     done(subject, commit("r2", now.version, vec![tally("a", 1.0)])).await;
+    // Whoever adds without having looked waits for nobody, and makes old what others have read.
+    let read = subject.store.tallied("a", &[]).await.unwrap().version;
+    let unseen = TallyWrite { seen: vec![], add: vec![tally("a", 1.0)], remove: vec![] };
+    let asked = sample::asked("n8n", "r3", START);
+    done(subject, Commit { tallies: unseen, ..sample::insert(&asked) }).await;
+    let late = subject.store.commit(commit("r4", read, vec![])).await.unwrap();
+    assert_eq!(late, Committed::TotalsMoved);
+    assert_eq!(subject.store.tallied("a", &[START.plus_millis(-1)]).await.unwrap().sums, [3.0]);
     // A lost insert is lost, whatever its totals.
     let lost = subject.store.commit(commit("r1", seen, vec![])).await.unwrap();
     assert!(matches!(lost, Committed::Lost(_)), "{lost:?}");

@@ -88,7 +88,7 @@ impl<'a, 'b> Evaluation<'a, 'b> {
     /// What the requests of a while add up to, this one included.
     fn running(&self, gauge: &Gauge) -> Outcome<'a> {
         self.budget.spend(RUNNING_STEPS)?;
-        let earlier = self.earlier.get(gauge).copied().unwrap_or(0.0);
+        let earlier = self.earlier.of(gauge);
         if gauge.meter.field.is_none() {
             // Requests are counted one by one: far fewer than a double counts exactly.
             #[expect(clippy::cast_possible_truncation, reason = "a count of requests")]
