@@ -60,7 +60,7 @@ def good(url: str) -> dict[str, Any]:
         "dynamodb describe-table": {"Table": {"TableArn": "arn:t", "DeletionProtectionEnabled": True}},
         "dynamodb delete-item": "An error occurred (AccessDeniedException) when calling the DeleteItem operation: denied",
         "iam get-role": {"Role": {"Arn": "arn:role"}},
-        "iam simulate-principal-policy ContextKeyValues=policy": {
+        "iam simulate-principal-policy ContextKeyValues=policytext": {
             "EvaluationResults": [{"EvalDecision": "explicitDeny"}]
         },
         "iam simulate-principal-policy": {"EvaluationResults": [{"EvalDecision": "allowed"}]},
@@ -115,7 +115,7 @@ FAULTS: list[tuple[str, Any, str, str]] = [
     ("dynamodb delete-item", {}, "fail", "lost its resource policy"),
     ("dynamodb delete-item", "An error occurred (ConditionalCheckFailedException): no", "fail", "can be written to"),
     (
-        "iam simulate-principal-policy ContextKeyValues=policy",
+        "iam simulate-principal-policy ContextKeyValues=policytext",
         {"EvaluationResults": [{"EvalDecision": "allowed"}]},
         "fail",
         "no policy",

@@ -123,6 +123,10 @@ def test_each_role_may_do_what_it_needs_and_nothing_else(resources: dict[str, An
         for statement in statements(role):
             if statement["Effect"] == "Deny":
                 continue
+            if statement["Sid"] == "ReadPolicyChain":
+                # It has a test of its own, by its condition.
+                continue
+            assert "Condition" not in statement
             actions = set(listed(statement["Action"]))
             if "NotResource" in statement:
                 # A telephone number is no ARN: everything that is one is excluded.
@@ -136,21 +140,42 @@ def test_each_role_may_do_what_it_needs_and_nothing_else(resources: dict[str, An
     assert granted == GRANTS
 
 
+def test_decide_reads_no_entry_of_the_trail_but_those_of_policies(resources: dict[str, Any]) -> None:
+    """That a reviewer is away extends the chain of policies, so its end is read: a chain of requests is nobody's business."""
+    read = {
+        name: [statement for statement in statements(role) if statement["Sid"] == "ReadPolicyChain"]
+        for name, role in of_type(resources, "AWS::IAM::Role").items()
+    }
+    policies = {
+        "Sid": "ReadPolicyChain",
+        "Effect": "Allow",
+        "Action": "dynamodb:Query",
+        "Resource": {"Fn::GetAtt": ["AuditTable", "Arn"]},
+        "Condition": {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["policy"]}},
+    }
+    assert read == {name: [policies] if name == "DecideRole" else [] for name in GRANTS}
+
+
 def test_only_the_operator_writes_policies(resources: dict[str, Any]) -> None:
     """Whoever takes over a function must not be able to say who may decide."""
-    never = {
-        "Sid": "NeverPolicies",
-        "Effect": "Deny",
-        "Action": ["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"],
-        "Resource": {"Fn::GetAtt": ["RequestsTable", "Arn"]},
-        "Condition": {"ForAnyValue:StringLike": {"dynamodb:LeadingKeys": ["policy", "policy#*"]}},
-    }
+
+    def never(*keys: str) -> dict[str, Any]:
+        return {
+            "Sid": "NeverPolicies",
+            "Effect": "Deny",
+            "Action": ["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"],
+            "Resource": {"Fn::GetAtt": ["RequestsTable", "Arn"]},
+            "Condition": {"ForAnyValue:StringLike": {"dynamodb:LeadingKeys": list(keys)}},
+        }
+
     denied = {
         name: [statement for statement in statements(role) if statement["Effect"] == "Deny"]
         for name, role in of_type(resources, "AWS::IAM::Role").items()
     }
-    writers = {"RequestRole", "DecideRole", "TimeoutSweepRole"}
-    assert denied == {name: [never] if name in writers else [] for name in GRANTS}
+    nothing_of_it = never("policytext", "policy", "policy#*")
+    # A reviewer's absence is a version of the policy, with the text of the one before.
+    writers = {"RequestRole": nothing_of_it, "DecideRole": never("policytext"), "TimeoutSweepRole": nothing_of_it}
+    assert denied == {name: [writers[name]] if name in writers else [] for name in GRANTS}
 
 
 def test_no_action_is_a_wildcard_and_no_resource_but_traces(resources: dict[str, Any]) -> None:

@@ -293,9 +293,9 @@ def test_each_route_goes_to_its_function(resources: dict[str, Any]) -> None:
         "ANY /inbox/{link}": "DecideFunction",
         "ANY /inbox/{proxy+}": "DecideFunction",
         "ANY /report/{link}": "DecideFunction",
-        "GET /sw.js": "DecideFunction",
-        "GET /icon-192.png": "DecideFunction",
-        "GET /icon-512.png": "DecideFunction",
+        "ANY /sw.js": "DecideFunction",
+        "ANY /icon-192.png": "DecideFunction",
+        "ANY /icon-512.png": "DecideFunction",
     }
     for name in ("Request", "Decide"):
         integration = integrations[f"{name}Integration"]

@@ -93,6 +93,12 @@ enum Failure {
 impl Inner {
     pub(crate) async fn commit(&self, commit: Commit) -> Result<Committed, Fault> {
         let mut parts = self.parts(&commit)?;
+        if let Some(policy) = &commit.policy
+            && self.policy_text(&policy.sha256).await?.is_none()
+        {
+            let text = put(self.put_request(items::new_policy_text(policy)))?;
+            parts.push(Part { of: Of::Other, item: text });
+        }
         if parts.is_empty() {
             return Ok(Committed::Done { pending_twin: None });
         }

@@ -8,6 +8,7 @@
 //! - `past#<day>`, `<message id>`: how a message ended that was about an approval of that UTC day.
 //! - `hooks`, `<client>#<hook id>`: a subscription.
 //! - `policy`, `<version>`: an installed policy; the version has leading zeros, so that the last one is the newest.
+//! - `policytext`, `<digest>`: what a policy says, once for all versions that say the same.
 //! - `quota#<client>`, `<minute>`: how much of an allowance is used up.
 //! - `marks`, `<name>`: a name that is remembered for a while.
 //! - `alike#<client>#<payload digest>`, `a#<action>`: the requests for exactly that which wait.
@@ -36,6 +37,7 @@ use placet_audit::StoredEntry;
 use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, RequestFacts};
 use placet_core::id::{ApprovalId, ClientId, HookId, RequestId, RequestKey, ReviewerId};
+use placet_core::payload::sha256_hex;
 use placet_core::request::stored::{self as requests, Unreadable};
 use placet_core::request::{ApprovalRequest, Phase, Request, RequestState};
 use placet_core::tally::Tally;
@@ -127,6 +129,7 @@ pub(crate) const MARKS: &str = "marks";
 
 /// The partition of all policies.
 pub(crate) const POLICY: &str = "policy";
+const POLICY_TEXT: &str = "policytext";
 
 /// The longest that a request may wait, in seconds.
 const LONGEST_WAIT_SECONDS: i64 = placet_core::policy::MAX_WAIT_MS / 1000;
@@ -376,7 +379,6 @@ pub(crate) fn policy_address(version: u32) -> Item {
 pub(crate) fn new_policy(policy: &PolicyRecord) -> Result<Item, Fault> {
     let mut new = new_item(policy_address(policy.version));
     new.extend(item([
-        (TEXT, text(policy.text.as_str())),
         (SHA256, text(policy.sha256.as_str())),
         (INSTALLED_AT, number(policy.installed_at.millis())),
     ]));
@@ -386,11 +388,38 @@ pub(crate) fn new_policy(policy: &PolicyRecord) -> Result<Item, Fault> {
     Ok(new)
 }
 
-pub(crate) fn policy(item: &Item) -> Result<PolicyRecord, Fault> {
+/// Where a policy's text lies, once for all versions that have it: a version that only says who is away has the text of
+/// the one before.
+///
+/// It has a key of its own kind, so that only the operator's role may write what a policy says.
+pub(crate) fn policy_text_address(sha256: &str) -> Item {
+    address(POLICY_TEXT, sha256)
+}
+
+pub(crate) fn new_policy_text(policy: &PolicyRecord) -> Item {
+    let mut new = new_item(policy_text_address(&policy.sha256));
+    new.insert(TEXT.to_owned(), text(policy.text.as_str()));
+    new
+}
+
+/// The text, if it is the one of that digest.
+pub(crate) fn policy_text(item: &Item, sha256: &str) -> Result<String, Fault> {
+    check_format(item)?;
+    let text = string(item, TEXT)?;
+    if sha256_hex(text.as_bytes()) == sha256 { Ok(text.to_owned()) } else { Err(unreadable(TEXT)) }
+}
+
+/// The digest of the text of a version of the policy.
+pub(crate) fn policy_sha256(item: &Item) -> Result<&str, Fault> {
+    check_format(item)?;
+    string(item, SHA256)
+}
+
+pub(crate) fn policy(item: &Item, text: String) -> Result<PolicyRecord, Fault> {
     check_format(item)?;
     Ok(PolicyRecord {
         version: string(item, SK)?.parse().map_err(|_| unreadable(SK))?,
-        text: string(item, TEXT)?.to_owned(),
+        text,
         sha256: string(item, SHA256)?.to_owned(),
         installed_at: parsed(item, INSTALLED_AT).map(Timestamp::from_millis)?,
         away: match item.get(AWAY) {
@@ -731,7 +760,10 @@ mod tests {
     #[test]
     fn policies_are_in_the_order_of_their_versions() {
         let item = new_policy(&sample::policy_record(11)).unwrap();
-        assert_eq!(policy(&item).unwrap(), sample::policy_record(11));
+        let record = sample::policy_record(11);
+        let kept = policy_text(&new_policy_text(&record), policy_sha256(&item).unwrap()).unwrap();
+        assert_eq!(policy(&item, kept).unwrap(), record);
+        assert!(policy_text(&new_policy_text(&sample::policy_record(12)), &record.sha256).is_err());
         let sk = |version| new_policy(&sample::policy_record(version)).unwrap().remove(SK);
         assert_eq!(sk(9), Some(text("0000000009")));
         assert_eq!(sk(u32::MAX), Some(text("4294967295")));

@@ -21,7 +21,7 @@ mod queries;
 mod tables;
 mod watch;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
@@ -47,12 +47,14 @@ struct Inner {
     tables: Tables,
     keep: Keep,
     clock: Arc<dyn Clock>,
+    /// The text of a policy that was read last, by its digest.
+    last_policy_text: Mutex<Option<(String, String)>>,
 }
 
 impl DynamoStore {
     /// A store in those tables, which must be there. `clock` says when a commit is too late.
     pub fn new(client: Client, tables: Tables, keep: Keep, clock: Arc<dyn Clock>) -> Self {
-        Self(Arc::new(Inner { client, tables, keep, clock }))
+        Self(Arc::new(Inner { client, tables, keep, clock, last_policy_text: Mutex::default() }))
     }
 
     /// The audit chain of an approval, of `policy` or of `keys`, from its first entry.

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 
+use std::sync::PoisonError;
+
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -461,7 +463,33 @@ impl Inner {
 
     pub(crate) async fn policy(&self) -> Result<Option<PolicyRecord>, Fault> {
         let found = up_to(1, self.partition(POLICY).scan_index_forward(false)).await?;
-        found.first().map(items::policy).transpose()
+        let Some(found) = found.first() else { return Ok(None) };
+        let sha256 = items::policy_sha256(found)?;
+        let text = self.policy_text(sha256).await?;
+        let text = text.ok_or(Fault::bare("the text of the policy in force is not there"))?;
+        items::policy(found, text).map(Some)
+    }
+
+    /// A text never changes under its digest, so the last one that was read is kept.
+    pub(crate) async fn policy_text(&self, sha256: &str) -> Result<Option<String>, Fault> {
+        let known = self.last_policy_text.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, text)) = known.filter(|(of, _)| of == sha256) {
+            return Ok(Some(text));
+        }
+        let found = self
+            .client
+            .get_item()
+            .table_name(&self.tables.requests)
+            .set_key(Some(items::policy_text_address(sha256)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| Fault::new(UNREAD, error))?;
+        let Some(found) = found.item else { return Ok(None) };
+        let text = items::policy_text(&found, sha256)?;
+        let mut last = self.last_policy_text.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some((sha256.to_owned(), text.clone()));
+        Ok(Some(text))
     }
 
     pub(crate) async fn chain(&self, subject: &str) -> Result<ChainHead, Fault> {

@@ -171,8 +171,7 @@ impl Gate {
         };
         loop {
             let _ = policy.evaluate_after(&question, &earlier);
-            let meters: BTreeSet<_> =
-                earlier.take_unread().into_iter().map(|gauge| gauge.meter).collect();
+            let meters: BTreeSet<_> = earlier.take_unread().into_iter().map(|gauge| gauge.meter).collect();
             if meters.is_empty() {
                 return Ok((earlier, seen));
             }

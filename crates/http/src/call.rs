@@ -82,15 +82,30 @@ impl<E: Endpoint> FromRequest<Arc<Gate>> for Call<E> {
         };
         // Before what the body says: a client that may not call here learns that, and not how it should have called.
         E::admit(&caller)?;
-        let query: Vec<(String, String)> =
-            form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
-        let unknown = query.iter().filter(|(name, _)| !E::QUERY.contains(&name.as_str()));
-        let errors: Vec<_> = unknown.map(|(name, _)| unknown_parameter(name, E::QUERY)).collect();
-        if !errors.is_empty() {
-            return Err(Refusal::InvalidRequest(errors).into());
-        }
+        let query = query_of(&parts, E::QUERY)?;
         let places = parts.extensions.get::<Arc<Places>>().cloned();
         Ok(Self { caller, body, query, places, endpoint: PhantomData })
+    }
+}
+
+/// What a query says. A parameter that the path does not take is refused: a misspelt one would be overlooked.
+fn query_of(parts: &Parts, known: &[&str]) -> Result<Vec<(String, String)>, Refusal> {
+    let query: Vec<(String, String)> =
+        form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
+    let unknown = query.iter().filter(|(name, _)| !known.contains(&name.as_str()));
+    let errors: Vec<_> = unknown.map(|(name, _)| unknown_parameter(name, known)).collect();
+    if errors.is_empty() { Ok(query) } else { Err(Refusal::InvalidRequest(errors)) }
+}
+
+/// Of a path that anyone may read, and that takes no query.
+pub(crate) struct NoQuery;
+
+impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        query_of(parts, &[])?;
+        Ok(Self)
     }
 }
 

@@ -14,7 +14,7 @@ use placet_core::{Refusal, Timestamp};
 use placet_gate::{Caller, Gate, Selection};
 
 use super::json;
-use crate::call::{Call, Endpoint, Name};
+use crate::call::{Call, Endpoint, Name, NoQuery};
 use crate::problem::Problem;
 use crate::wire::ReceiptView;
 
@@ -143,7 +143,7 @@ fn time(text: Option<&str>, name: &str) -> Result<Option<Timestamp>, Refusal> {
 /// The signed head of the transparency log, for anyone: a C2SP `tlog-checkpoint`.
 #[utoipa::path(get, path = "/v1/log/checkpoint", tag = "audit", security(()),
     responses((status = 200, description = "a signed note", body = String, content_type = "text/plain")))]
-pub(crate) async fn checkpoint(State(gate): State<Arc<Gate>>) -> Answer {
+pub(crate) async fn checkpoint(State(gate): State<Arc<Gate>>, _: NoQuery) -> Answer {
     Ok(private("text/plain; charset=utf-8", "no-store", gate.checkpoint().await?))
 }
 
