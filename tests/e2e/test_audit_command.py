@@ -156,6 +156,21 @@ def test_a_witness_signs_one_history(exported, tmp_path):
     head.verify(signing.Vkey(name, int(key_id, 16), raw[0], raw[1:]))
 
 
+def test_the_receipt_of_a_changed_payload_proves_what_was_approved(exported, tmp_path):
+    payload = {"amount": 5000, "currency": "EUR", "to": "ACME GmbH", "secret": "s3cr3t", "note": new_id()}
+    asked = exported.agent.asked("title.edit", payload=payload)
+    link = exported.link(asked, "bob")
+    fields = {"decision": "approve", "nonce": link.nonce(), "edit:payload.amount": "4500"}
+    assert link.post_fields(fields).json()["status"] == "approved"
+    receipt = tmp_path / "receipt.json"
+    receipt.write_text(run("audit", "receipt", asked["request_id"], *own(exported)))
+    for amount, code in ((4500, 0), (5000, 1)):
+        said = tmp_path / "payload.json"
+        said.write_text(json.dumps(payload | {"amount": amount}))
+        proven = verdict(receipt, "--payload", said, code=code)
+        assert code or proven["status"] == "approved", proven
+
+
 def test_a_receipt_and_a_trail_are_verified_as_files(exported, tmp_path):
     key = run("audit", "key", *own(exported)).strip()
     receipt = tmp_path / "receipt.json"

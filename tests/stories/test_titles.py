@@ -84,6 +84,11 @@ def test_a_reviewer_changes_what_the_rule_names_and_the_token_binds_that(gate, a
     trail = wait_until(lambda: gate.audit_of(asked), what="the trail")
     (entry,) = [entry for entry in trail if entry["event"] == "payload.changed"]
     assert entry["actor"] == "bob" and "payload.amount" in entry["detail"] and digest(changed) in entry["detail"]
+    # What was approved is what its entries name, as the token does; what was asked stays named where it was asked.
+    of = {entry["event"]: entry["payload_sha256"] for entry in trail}
+    assert (of["request.asked"], of["vote.cast"], of["request.approved"]) == (
+        asked["payload_sha256"], digest(changed), digest(changed),
+    )  # fmt: skip
     assert "4500" not in entry["detail"].replace(digest(changed), "").replace(asked["payload_sha256"], "")
 
 

@@ -134,9 +134,7 @@ fn stands(request: &Request, reviewer: Option<&Reviewer>, policy: &Policy, now: 
         Standing::RejectOnly => May::RejectOnly,
         Standing::Decide => May::Decide,
     };
-    let own =
-        reviewer.and_then(|person| request.state().votes().iter().find(|vote| vote.reviewer == person.id));
-    if may == May::Decide && own.is_some_and(|vote| vote.decision == Decision::Approve) {
+    if may == May::Decide && reviewer.is_some_and(|person| request.has_approved(&person.id, policy)) {
         return Stands::Approved;
     }
     let asked = request.asked();

@@ -52,9 +52,13 @@ impl Gate {
         client: &ClientId,
         request_id: &RequestId,
     ) -> Result<(), Error> {
-        self.report_link_with_nonce(unverified_link, unverified_nonce).await?;
+        let window = self.report_link_with_nonce(unverified_link, unverified_nonce).await?;
         let policy = self.policy().await?;
         let request = self.store.load(RequestKey::of(client, request_id)).await?.ok_or(Refusal::NotFound)?;
+        // The link is of one week: it says nothing about another, not even what there was.
+        if !window.contains(request.asked().created_at) {
+            return Err(Refusal::NotFound.into());
+        }
         self.flag_loaded(request, &policy, BY_REPORT, None, Channel::Page).await?;
         Ok(())
     }

@@ -248,7 +248,10 @@ impl Gate {
                 let link = self.link(request.asked(), reviewer, policy).await?;
                 let nonce = link.nonce(&keyring.current, now);
                 let own = request.state().votes().iter().find(|vote| vote.reviewer == *reviewer);
-                let voted = own.map(|vote| vote.decision);
+                // An approval that no longer counts is no answer: they are asked once more.
+                let voted = own
+                    .map(|vote| vote.decision)
+                    .filter(|said| *said == Decision::Reject || request.has_approved(reviewer, &policy));
                 inbox.items.push(InboxItem { request, link, nonce, may_approve, voted });
             }
             match last {

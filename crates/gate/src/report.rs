@@ -69,8 +69,7 @@ impl Gate {
     /// Refuses with `not_found` for a link that this gate never made, `link_expired` for one whose key is gone.
     pub async fn linked_report(&self, unverified_link: &str) -> Result<LinkedReport, Error> {
         let (link, epoch, until_day) = self.read_report_link(unverified_link).await?;
-        let until = Timestamp::from_millis(i64::from(until_day).saturating_mul(DAY_MS));
-        let report = self.report_until(until, DAYS_OF_A_LINK).await?;
+        let report = self.report_until(start_of(until_day), DAYS_OF_A_LINK).await?;
         Ok(LinkedReport { report, nonce: link.nonce(&epoch, self.clock.now()) })
     }
 
@@ -79,11 +78,13 @@ impl Gate {
         Ok(ReportLink::mint(&self.keys.keyring().await?.current, until_day))
     }
 
+    /// The days that a link's report is about.
+    ///
     /// Refuses a link that this gate never made, and a nonce that its page did not mint within a day.
-    pub(crate) async fn report_link_with_nonce(&self, link: &str, nonce: &str) -> Result<(), Error> {
-        let (link, epoch, _) = self.read_report_link(link).await?;
+    pub(crate) async fn report_link_with_nonce(&self, link: &str, nonce: &str) -> Result<Window, Error> {
+        let (link, epoch, until_day) = self.read_report_link(link).await?;
         if link.takes_nonce(&epoch, nonce, self.clock.now()) {
-            return Ok(());
+            return Ok(Window::ending(start_of(until_day), DAYS_OF_A_LINK));
         }
         Err(Refusal::field("nonce", "must be the one of the page, not older than a day").into())
     }
@@ -135,6 +136,11 @@ impl Gate {
             before = last;
         }
     }
+}
+
+/// When a day begins that is counted from 1970-01-01.
+fn start_of(day: u32) -> Timestamp {
+    Timestamp::from_millis(i64::from(day).saturating_mul(DAY_MS))
 }
 
 /// What was told of each approval.

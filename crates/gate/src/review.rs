@@ -10,7 +10,7 @@ use placet_core::link::Link;
 use placet_core::policy::{Decision, Policy};
 use placet_core::refusal::Refusal;
 use placet_core::request::{
-    ApprovalRequest, Change, Edit, Foreseen, Given, Request, RequestState, Standing, VoteInput, VoteOutcome,
+    ApprovalRequest, Change, Edit, Foreseen, Given, Request, Standing, VoteInput, VoteOutcome,
 };
 
 use crate::commit::Step;
@@ -227,23 +227,13 @@ fn seen_by(
     reviewer: ReviewerId,
     now: Timestamp,
 ) -> Review {
-    let approved = |state: &RequestState| {
-        // A vote for what has been changed since asks again.
-        let digest = state.change().map(|change| change.payload_sha256.as_str());
-        let said = |decision| {
-            move |vote: &&placet_core::request::Vote| {
-                vote.decision == decision && vote.payload_sha256.as_deref() == digest
-            }
-        };
-        state.votes().iter().filter(said(Decision::Approve)).any(|vote| vote.reviewer == reviewer)
-    };
     let options = if request.state().outcome().is_some() {
         ReviewOptions::Ended
     } else {
         match request.standing(&reviewer, &policy, now) {
             Standing::Nothing => ReviewOptions::MovedOn,
             Standing::RejectOnly => ReviewOptions::Open { may_approve: false },
-            Standing::Decide if approved(request.state()) => ReviewOptions::Approved,
+            Standing::Decide if request.has_approved(&reviewer, &policy) => ReviewOptions::Approved,
             Standing::Decide => ReviewOptions::Open { may_approve: true },
         }
     };

@@ -31,7 +31,9 @@ use crate::call::{LinkText, read_body, refuse_encoded};
 use crate::client::json;
 use crate::pages;
 use crate::problem::Problem;
-use crate::reviewer::{REASON_CHARS, choice, decider_name, display_name, page, refused, tidied, wants_json};
+use crate::reviewer::{
+    REASON_CHARS, choice, decider_name, display_name, page, refused, tidied, wants_json, without_secrets,
+};
 use crate::wire::{Approval, AwayForm, InboxForm};
 
 /// The largest form that is read, in bytes: a hundred rows and a reason.
@@ -354,7 +356,7 @@ impl Shown {
         let mut groups: Vec<pages::InboxGroup> = Vec::new();
         let mut heads: Vec<&InboxItem> = Vec::new();
         for item in &inbox.items {
-            let request = inbox_request(item, &prefix);
+            let request = inbox_request(item, &inbox.policy, &prefix);
             let alike = heads.iter().position(|head| {
                 are_alike(&head.request, &item.request)
                     && head.voted == item.voted
@@ -420,7 +422,7 @@ pub(crate) fn path_prefix(base_url: &str) -> String {
         .map_or_else(String::new, |(_, path)| format!("/{}", path.trim_end_matches('/')))
 }
 
-fn inbox_request(item: &InboxItem, prefix: &str) -> pages::InboxRequest {
+fn inbox_request(item: &InboxItem, policy: &Policy, prefix: &str) -> pages::InboxRequest {
     let InboxItem { request, link, nonce, may_approve, voted } = item;
     let asked = request.asked();
     pages::InboxRequest {
@@ -434,14 +436,14 @@ fn inbox_request(item: &InboxItem, prefix: &str) -> pages::InboxRequest {
         headline: headline(request),
         payload: asked.shown(request.state().payload(asked)),
         needs_page: asked.terms.as_ref().is_some_and(ApprovalTerms::needs_page),
-        urgent: false,
+        urgent: asked.terms.as_ref().is_some_and(|terms| terms.urgent),
         link: link.to_string(),
         nonce: nonce.clone(),
         url: format!("{prefix}/r/{link}"),
         created_at_ms: asked.created_at.millis(),
         stage_deadline_ms: request.pending().map_or(0, |pending| pending.closes_at.millis()),
         approvals_needed: asked.approvals_needed(),
-        approvals: request.state().votes().iter().filter(|vote| vote.decision == Decision::Approve).count(),
+        approvals: request.approvals_counted(policy),
         may: if *may_approve { pages::May::Both } else { pages::May::RejectOnly },
         voted: voted.map(choice),
     }
@@ -625,12 +627,20 @@ fn row_answer(row: &RowResult, base_url: &str) -> RowAnswer {
     match &row.outcome {
         Ok(review) => RowAnswer {
             recorded: true,
-            approval: Some(Approval::of(&ApprovalView::foreseen(&review.request, base_url))),
+            approval: Some(without_secrets(
+                Approval::of(&ApprovalView::foreseen(&review.request, base_url)),
+                review.request.asked(),
+                review.request.state(),
+            )),
             code: None,
         },
         Err(Error::Ended(request)) => RowAnswer {
             recorded: false,
-            approval: Some(Approval::of(&ApprovalView::of(request, None, base_url))),
+            approval: Some(without_secrets(
+                Approval::of(&ApprovalView::of(request, None, base_url)),
+                request.asked(),
+                request.state(),
+            )),
             code: Some(Refusal::AlreadyDecided.code().to_owned()),
         },
         Err(Error::Refused(refusal)) => {

@@ -352,8 +352,14 @@ fn as_json(gate: &Gate, review: &Review) -> Response {
 
 /// The approval as a reviewer sees it: without the token, which is the asker's.
 fn approval(gate: &Gate, review: &Review) -> Approval {
-    let (asked, state) = (review.request.asked(), review.request.state());
-    let approval = Approval::of(&ApprovalView::foreseen(&review.request, &gate.base_url(&review.policy)));
+    let base_url = gate.base_url(&review.policy);
+    let view = ApprovalView::foreseen(&review.request, &base_url);
+    let approval = Approval::of(&view);
+    without_secrets(approval, review.request.asked(), review.request.state())
+}
+
+/// A reviewer sees a payload as their page shows it: what the rule masks stays masked.
+pub(crate) fn without_secrets(approval: Approval, asked: &ApprovalRequest, state: &RequestState) -> Approval {
     Approval { payload: approval.payload.map(|_| asked.shown(state.payload(asked))), ..approval }
 }
 

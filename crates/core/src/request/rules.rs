@@ -146,9 +146,33 @@ impl Foreseen {
 
     /// How many approvals count, by the policy in force.
     pub fn approvals_counted(&self, policy: &Policy) -> usize {
-        let digest = self.state.change.as_ref().map(|change| change.payload_sha256.as_str());
-        approvers(&self.asked, &self.state.votes, digest, policy).count()
+        approvals_counted(&self.asked, &self.state, policy)
     }
+
+    /// Whether this reviewer has approved what is asked by now, and may still say so: else they are asked once more.
+    pub fn has_approved(&self, reviewer: &ReviewerId, policy: &Policy) -> bool {
+        has_approved(&self.asked, &self.state, reviewer, policy)
+    }
+}
+
+fn approvals_counted(asked: &ApprovalRequest, state: &RequestState, policy: &Policy) -> usize {
+    let digest = state.change.as_ref().map(|change| change.payload_sha256.as_str());
+    approvers(asked, &state.votes, digest, policy).count()
+}
+
+fn has_approved(
+    asked: &ApprovalRequest,
+    state: &RequestState,
+    reviewer: &ReviewerId,
+    policy: &Policy,
+) -> bool {
+    let digest = state.change.as_ref().map(|change| change.payload_sha256.as_str());
+    state.votes.iter().any(|vote| {
+        vote.reviewer == *reviewer
+            && vote.decision == Decision::Approve
+            && vote.payload_sha256.as_deref() == digest
+            && counts(asked, vote, policy)
+    })
 }
 
 impl From<Request> for Foreseen {
@@ -430,7 +454,7 @@ impl Request {
                 ));
             }
             // Whoever does not say what they saw has seen what was asked.
-            None if edits.is_empty() && self.state.change.is_some() => {
+            None if self.state.change.is_some() => {
                 return Err(Refusal::field(
                     "payload_sha256",
                     "is missing: a reviewer has changed what is asked",
@@ -715,6 +739,16 @@ impl Request {
         standing(&self.asked, &self.state, reviewer, policy, self.clamp(now))
     }
 
+    /// How many approvals count, by the policy in force.
+    pub fn approvals_counted(&self, policy: &Policy) -> usize {
+        approvals_counted(&self.asked, &self.state, policy)
+    }
+
+    /// Whether this reviewer has approved what is asked by now, and may still say so: else they are asked once more.
+    pub fn has_approved(&self, reviewer: &ReviewerId, policy: &Policy) -> bool {
+        has_approved(&self.asked, &self.state, reviewer, policy)
+    }
+
     /// Now, but never before the last change: a clock that was set back does not reopen what has passed.
     fn clamp(&self, now: Timestamp) -> Timestamp {
         now.max(self.state.updated_at)
@@ -779,14 +813,22 @@ fn standing_in(
     at: Timestamp,
 ) -> Standing {
     let roles = asked.stage_roles(stage);
-    let Some(person) = policy.reviewer(reviewer) else { return Standing::Nothing };
-    let has_authority = person.has_any(roles)
-        || policy.asked(roles, at).iter().any(|assignee| assignee.reviewer == *reviewer);
-    match (has_authority, is_owner_barred(asked, reviewer, policy)) {
-        (false, _) => Standing::Nothing,
-        (true, true) => Standing::RejectOnly,
-        (true, false) => Standing::Decide,
+    let Some(seat) = seat(roles, reviewer, policy, at) else { return Standing::Nothing };
+    // Who stands in for the owner may do what the owner may: nobody hands on more than they have.
+    if is_owner_barred(asked, reviewer, policy) || is_owner_barred(asked, &seat, policy) {
+        Standing::RejectOnly
+    } else {
+        Standing::Decide
     }
+}
+
+/// By whose right a reviewer decides in a stage of those roles: their own, or that of somebody who is away at that time.
+fn seat(roles: &[String], reviewer: &ReviewerId, policy: &Policy, at: Timestamp) -> Option<ReviewerId> {
+    if policy.reviewer(reviewer)?.has_any(roles) {
+        return Some(reviewer.clone());
+    }
+    let stands_in = policy.asked(roles, at).into_iter().find(|assignee| assignee.reviewer == *reviewer)?;
+    Some(stands_in.in_place_of.unwrap_or(stands_in.reviewer))
 }
 
 /// Whether this reviewer owns the asking client (when it asked, or by now) and so may not approve.
@@ -806,17 +848,21 @@ fn counts(asked: &ApprovalRequest, vote: &Vote, policy: &Policy) -> bool {
     }
 }
 
-/// The approvals that count: of that payload, none for the one that was asked.
+/// The approvals that count: of that payload, none for the one that was asked. Who is away and who stands in for them have
+/// one voice between them, the one that was heard first.
 fn approvers<'v>(
     asked: &'v ApprovalRequest,
     votes: &'v [Vote],
     payload_sha256: Option<&'v str>,
     policy: &'v Policy,
 ) -> impl Iterator<Item = &'v Vote> {
+    let mut seats = BTreeSet::new();
     votes.iter().filter(move |vote| {
         vote.decision == Decision::Approve
             && vote.payload_sha256.as_deref() == payload_sha256
             && counts(asked, vote, policy)
+            && seat(asked.stage_roles(vote.stage), &vote.reviewer, policy, vote.voted_at)
+                .is_some_and(|seat| seats.insert(seat))
     })
 }
 
@@ -847,11 +893,16 @@ impl ApprovalRequest {
     fn somebody_may_approve(&self, stage: usize, asked: &[Assignee], policy: &Policy) -> bool {
         match self.terms.as_ref().and_then(|terms| terms.stages.get(stage)).map(|stage| &stage.assignees) {
             Some(Assignees::Queue(queue)) => policy.clients.iter().any(|client| client.answers_for(queue)),
-            Some(Assignees::Roles(_)) => {
-                asked.iter().any(|assignee| !is_owner_barred(self, &assignee.reviewer, policy))
-            }
+            Some(Assignees::Roles(_)) => asked.iter().any(|assignee| self.may_approve(assignee, policy)),
             None => false,
         }
+    }
+
+    /// Whether who is asked may approve: neither they, nor whom they stand in for, own the asking client.
+    fn may_approve(&self, assignee: &Assignee, policy: &Policy) -> bool {
+        let holder = assignee.in_place_of.as_ref();
+        !is_owner_barred(self, &assignee.reviewer, policy)
+            && holder.is_none_or(|holder| !is_owner_barred(self, holder, policy))
     }
 
     /// Refuses a changed payload that another rule would decide: who may approve a small payment must not make it large.
@@ -901,11 +952,8 @@ impl ApprovalRequest {
             .and_then(|terms| terms.stages.get(stage))
             .map_or(Notify::All, |stage| stage.notify);
         // Who may only reject is never the one whose turn it is.
-        let (able, barred): (Vec<Assignee>, Vec<Assignee>) = pending
-            .asked
-            .iter()
-            .cloned()
-            .partition(|assignee| !is_owner_barred(self, &assignee.reviewer, policy));
+        let (able, barred): (Vec<Assignee>, Vec<Assignee>) =
+            pending.asked.iter().cloned().partition(|assignee| self.may_approve(assignee, policy));
         let needed = self.approvals_needed() as usize;
         if notify == Notify::All || able.len() <= needed {
             return vec![Effect::NotifyReviewers { stage, asked: pending.asked.clone() }];

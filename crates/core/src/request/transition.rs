@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{ApprovalRequest, RequestState};
 use crate::Timestamp;
-use crate::audit::{AuditEntry, AuditEvent, AuditEventKind};
+use crate::audit::{AuditEntry, AuditEvent, AuditEventKind, RequestFacts};
 use crate::id::ClientId;
 use crate::policy::Assignee;
 use crate::token::{Claims, token_hash};
@@ -137,7 +137,8 @@ impl Transition {
             Some(outcome) if names_token => Some(token_hash(&mint(&asked.claims(&state, outcome))?)),
             Some(_) | None => None,
         };
-        let facts = asked.facts();
+        // What is told from here on is about what is asked by now: a token, its end and its use name the same payload.
+        let facts = RequestFacts { payload_sha256: state.payload_sha256(asked).to_owned(), ..asked.facts() };
         let entries = events
             .into_iter()
             .map(|mut event| {

@@ -181,3 +181,35 @@ async fn nobody_makes_versions_without_end() {
     assert_eq!(said.last().map(String::as_str), Some("rate_limited"));
     assert_eq!(say(&world, "bob", 0, None).await, "ok", "back at any time");
 }
+
+/// Who is away and who stands in for them are one voice, and nobody hands on more than they have.
+#[tokio::test]
+async fn a_stand_in_adds_no_seat_and_takes_over_what_bars_the_owner() {
+    let clock = FixedClock::new();
+    let store = MemoryStore::new(clock.clone());
+    let policy = POLICY
+        .replace("name = \"payments\"\n", "name = \"payments\"\napprovals = 2\n")
+        .replace("id = \"n8n\"\n", "id = \"n8n\"\nowner = \"carol\"\n")
+        .replace(
+            "id = \"carol\"\n",
+            "id = \"carol\"\naway = [{ from = 1999-01-01, until = 1999-01-02, backup = \"dave\" }]\n",
+        )
+        + "[[reviewers]]\nid = \"fay\"\nroles = [\"finance\"]\n";
+    let world = World::with_policy(store, clock, &policy).await;
+    let request = asked(&world, pay("r1")).await;
+    assert_eq!(say(&world, "bob", 2, Some("erin")).await, "ok");
+    assert_eq!(say(&world, "carol", 2, Some("dave")).await, "ok");
+    told(&world).await;
+    for who in ["bob", "erin"] {
+        let link = link(&world, &request, who).await;
+        world.decide(&link, Decision::Approve, None).await.unwrap();
+        assert_eq!(stored(&world, &request).await.status().as_str(), "pending", "{who}");
+    }
+    let daves = link(&world, &request, "dave").await;
+    assert_eq!(code(world.decide(&daves, Decision::Approve, None).await), "forbidden");
+    let fays = link(&world, &request, "fay").await;
+    world.decide(&fays, Decision::Approve, None).await.unwrap();
+    let ended = stored(&world, &request).await;
+    assert_eq!(ended.status().as_str(), "approved");
+    assert_eq!(ended.claims().unwrap().decided_by, ["bob", "fay"]);
+}

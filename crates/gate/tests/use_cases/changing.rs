@@ -83,6 +83,9 @@ async fn all_approvals_are_for_the_payload_that_the_first_one_changed() {
     assert!(told.contains("payload_sha256"), "{told}");
     let silent = Given { payload_sha256: None, ..of(&changed, &[]) };
     assert!(refusal(approve(&world, &request, "carol", silent).await).contains("payload_sha256"));
+    // Whoever changes it further has to say what they have seen as well.
+    let blind = Given { payload_sha256: None, ..of(&changed, &edit) };
+    assert!(refusal(approve(&world, &request, "carol", blind).await).contains("payload_sha256"));
     let other = of(&payload(4000), &[("payload.amount", "4000")]);
     assert!(refusal(approve(&world, &request, "carol", other).await).contains("can no longer be changed"));
     let back = of(&payload(5000), &[("payload.amount", "5000")]);
@@ -107,6 +110,8 @@ async fn all_approvals_are_for_the_payload_that_the_first_one_changed() {
     );
 
     let trail = placet_testkit::Trail::audit_of(&*store, request.asked().approval_id.as_str()).await;
+    let end = trail.iter().find(|entry| entry.event.as_str() == "request.approved").unwrap();
+    assert_eq!(end.about.as_ref().map(|about| &about.payload_sha256), Some(&claims.payload_sha256));
     let recorded: Vec<_> = trail.iter().filter(|entry| entry.event.as_str() == "payload.changed").collect();
     assert_eq!(recorded.len(), 2);
     let (first, digest) = (recorded[0], digest_of(&changed));

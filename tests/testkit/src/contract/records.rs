@@ -29,6 +29,7 @@ pub async fn a_policy_version_is_installed_once(subject: &Subject) {
     let install = async |version: u32, text: &str| {
         let mut record = sample::policy_record(version);
         record.text = text.to_owned();
+        record.sha256 = placet_core::payload::sha256_hex(text.as_bytes());
         subject.store.commit(Commit { policy: Some(record), ..Commit::default() }).await.unwrap()
     };
     let latest = async || subject.store.policy().await.unwrap().map(|policy| (policy.version, policy.text));
