@@ -8,6 +8,7 @@ mod away;
 mod changing;
 mod deadlines;
 mod deciding;
+mod flags;
 mod inbox;
 mod tokens;
 mod totals;
