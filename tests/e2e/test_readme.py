@@ -87,4 +87,4 @@ def test_every_command_and_option_that_a_page_names_is_there(reader):
         for option in (word for word in words if word.startswith("--") and word != "--"):
             assert option in help_of(path), f"{page}: `placet {' '.join(words)}`: there is no {option}"
         checked += 1
-    assert checked > 10
+    assert checked > 40

@@ -61,6 +61,10 @@ def test_what_was_decided_is_read_as_it_was(folder):
         shown = json.loads(ran.stdout)
         assert ran.returncode == 0 and shown["approval"]["status"] == status, ran
         assert events <= {entry["event"] for entry in shown["history"]}
+    # What waited then is there, with what was said of it.
+    for name, votes in (("half-1", 1), ("waiting-1", 0)):
+        shown = json.loads(folder.cli("show", name, "--client", "agent", "--json").stdout)
+        assert shown["approval"]["request_id"] == name and len(shown["approval"]["votes"]) == votes, shown
 
 
 def test_a_gate_serves_it_with_the_same_keys(folder):

@@ -84,8 +84,6 @@ def test_the_release_builds_every_target_that_a_package_is_for():
 
 def test_cargo_installs_it_from_a_checkout(tmp_path):
     """In the profile of the tests, so that what they have compiled is taken."""
-    if shutil.which("cargo") is None:
-        pytest.skip("no cargo")
     run("cargo", "install", "--quiet", "--locked", "--debug", "--path", "crates/placet", "--root", tmp_path,
         cwd=ROOT, env=dict(os.environ))  # fmt: skip
     assert "approved by bob" in run(tmp_path / "bin/placet", "demo", "--decide", "approve").stdout

@@ -63,4 +63,7 @@ def test_reviewers_take_turns(gate, agent):
         asked = agent.asked("turn.pay")
         wait_until(lambda asked=asked: gate.told(asked), what="somebody to be told")
         told += gate.told(asked)
-    assert len(told) == 3 and len(set(told)) == (3 if gate.pace.patience == 1 else len(set(told))), told
+    # Each question is told to one of them. A process gives everybody their turn; functions on AWS count each for itself.
+    assert len(told) == 3, told
+    if gate.pace.patience == 1:
+        assert len(set(told)) == 3, told

@@ -112,6 +112,7 @@ def test_a_rejection_has_no_flag(gate, agent):
 
 
 def test_when_the_page_was_opened_is_known_from_the_press_and_a_get_writes_nothing(gate, agent, auditor):
+    before = report(auditor)["fast_decisions"]["count"]
     asked = agent.asked(payload={"words": "one two three four five six seven eight nine ten"})
     link = gate.link(asked, "bob")
     for _ in range(3):
@@ -119,9 +120,7 @@ def test_when_the_page_was_opened_is_known_from_the_press_and_a_get_writes_nothi
     link.approve()
     wait_until(lambda: agent.state(asked["request_id"])["status"] == "approved")
     # Pressed at once: nobody reads that page in a moment.
-    doubtful = {one["request_id"]: one["why"] for one in report(auditor)["doubtful"]}
-    assert "fast" in doubtful.get(asked["request_id"], ["fast"])
-    assert report(auditor)["fast_decisions"]["count"] >= 1
+    assert report(auditor)["fast_decisions"]["count"] > before
 
 
 def test_a_report_names_no_payload_no_link_and_no_address(gate, agent, auditor):

@@ -18,7 +18,7 @@ const DATA_VARIABLE: &str = "PLACET_DATA";
 
 /// A person approves before a program acts.
 ///
-/// Exit codes: 0 done or approved, 1 refused (rejected, expired, not valid), 2 usage, 3 fault; 130 and 143 where
+/// Exit codes: 0 done or approved, 1 refused (rejected, expired, not valid), 2 usage, 3 fault; 129, 130 and 143 where
 /// Ctrl-C or SIGTERM ended it.
 #[derive(Debug, Parser)]
 #[command(name = "placet", version, propagate_version = true)]

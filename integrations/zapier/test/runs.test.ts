@@ -252,12 +252,8 @@ when = 'true'
 stages = [{ ask = ["team"], within = "1h" }]
 `;
 
-test('a connection that only executes redeems what another client asked, once, and asks nothing itself', async (context) => {
-  const own = await Gate.start(EXECUTORS).catch((error: Error) => error);
-  if (own instanceof Error) {
-    assert.match(own.message, /executor/u);
-    return context.skip('this gate has no clients of role executor');
-  }
+test('a connection that only executes redeems what another client asked, once, and asks nothing itself', async () => {
+  const own = await Gate.start(EXECUTORS);
   try {
     const { body } = await own.call('agent', 'POST', '/v1/requests', { request_id: 'r1', action: 'refund.large', summary: 'Refund it.', payload: { to: 'ada' } });
     const { token } = await own.decide(body.approval_id, 'approve');
