@@ -1,7 +1,6 @@
 """PyPI's `placet`: the Python client, and the command in wheels for one platform each."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys

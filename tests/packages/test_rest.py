@@ -4,12 +4,10 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import sys
 import tarfile
 from pathlib import Path
 
-import pytest
 from conftest import PACKAGES, ROOT, run
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
