@@ -251,7 +251,7 @@ impl Gate {
                 // An approval that no longer counts is no answer: they are asked once more.
                 let voted = own
                     .map(|vote| vote.decision)
-                    .filter(|said| *said == Decision::Reject || request.has_approved(reviewer, &policy));
+                    .filter(|said| *said == Decision::Reject || request.has_approved(reviewer, policy));
                 inbox.items.push(InboxItem { request, link, nonce, may_approve, voted });
             }
             match last {
