@@ -133,16 +133,28 @@ impl Channels {
     }
 
     /// Sends by every channel of that name, in the order of their registration; stops at the first that fails.
+    ///
+    /// Once one has said where the message is, the person has it: sending it again for the sake of another channel would
+    /// repeat it, and forget where the first one is. So what fails after that is for the log only.
     pub async fn send(&self, notification: &Notification) -> SendOutcome {
         let Some(channels) = self.named.get(notification.channel.as_str()) else {
             return SendOutcome::Unreachable(format!("this gate has no channel `{}`", notification.channel));
         };
         let mut reference = None;
-        for channel in channels.iter().chain(&self.every) {
+        for channel in channels {
             match channel.send(notification).await {
                 SendOutcome::Delivered(place) => reference = reference.or(place),
+                failed if reference.is_some() => not_beside(notification, &failed),
                 failed @ (SendOutcome::Wait { .. } | SendOutcome::Retry(_) | SendOutcome::Unreachable(_)) => {
                     return failed;
+                }
+            }
+        }
+        for channel in &self.every {
+            match channel.send(notification).await {
+                SendOutcome::Delivered(_) => {}
+                failed @ (SendOutcome::Wait { .. } | SendOutcome::Retry(_) | SendOutcome::Unreachable(_)) => {
+                    not_beside(notification, &failed);
                 }
             }
         }
@@ -171,4 +183,20 @@ impl Channels {
     fn of(&self, name: &str) -> impl Iterator<Item = &Arc<dyn Channel>> {
         self.named.get(name).into_iter().flatten()
     }
+}
+
+/// A message was delivered, but not to what stands beside its channel: the outbox's file, a stream of events.
+fn not_beside(notification: &Notification, failed: &SendOutcome) {
+    let reason = match failed {
+        SendOutcome::Delivered(_) => "none",
+        SendOutcome::Wait { reason, .. } | SendOutcome::Retry(reason) | SendOutcome::Unreachable(reason) => {
+            reason.as_str()
+        }
+    };
+    tracing::warn!(
+        message.id = %notification.id,
+        channel = notification.channel,
+        error = reason,
+        "a message was delivered, but could not be put down beside its channel"
+    );
 }
