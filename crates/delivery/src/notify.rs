@@ -62,7 +62,7 @@ impl Worker {
         }
         let is_urgent = request.asked().terms.as_ref().is_some_and(|terms| terms.urgent);
         if let Some(quiet) = person.quiet.as_ref().filter(|quiet| !is_urgent && quiet.contains(now)) {
-            return self.put_off(message, message.attempt, quiet.end_after(now)).await;
+            return self.hold_until(message, quiet.end_after(now)).await;
         }
         let channel = ChannelName::named(ask.channel);
         if ask.why != Why::Reminded && self.has_it_already(request, ask, channel).await? {

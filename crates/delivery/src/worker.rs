@@ -267,13 +267,17 @@ impl Worker {
         self.ack(message).await
     }
 
+    /// Somebody was told. How long it took counts only for what asks: what follows an ask is late on purpose.
     pub(crate) async fn told(&self, message: &OutboxMessage) -> Result<Progress, Error> {
-        let after_ms = self.gate.now().millis_since(message.created_at);
         let channel = match &message.payload {
-            OutboxPayload::Notify { channel, .. } => channel.as_str(),
-            _ => "queue",
+            OutboxPayload::Notify { channel, .. } => Some(channel.as_str()),
+            OutboxPayload::Publish { .. } => Some("queue"),
+            _ => None,
         };
-        self.gate.metrics().record(&Measurement::Notified { channel, after_ms });
+        if let Some(channel) = channel {
+            let after_ms = self.gate.now().millis_since(message.created_at).max(0);
+            self.gate.metrics().record(&Measurement::Notified { channel, after_ms });
+        }
         self.end(message, MessageEnd::Delivered).await
     }
 
@@ -307,6 +311,17 @@ impl Worker {
         let moved = self.store().claim(message, attempt, due_at).await?;
         let next = OutboxMessage { attempt, due_at, ..message.clone() };
         Ok(if moved { Progress::RetryAt(next) } else { Progress::Done })
+    }
+
+    /// Not before that time, which is when it is first due: what it waits until then is no delay.
+    pub(crate) async fn hold_until(
+        &self,
+        message: &OutboxMessage,
+        until: Timestamp,
+    ) -> Result<Progress, Error> {
+        let next = OutboxMessage { created_at: until, due_at: until, ..message.clone() };
+        self.store().replace(&message.id, std::slice::from_ref(&next)).await?;
+        Ok(Progress::RetryAt(next))
     }
 
     /// Forgets a message, and remembers for the numbers how it ended.

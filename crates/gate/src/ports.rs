@@ -403,7 +403,7 @@ pub enum Measurement<'a> {
     Notified {
         /// Name of the channel; `queue` for a queue.
         channel: &'a str,
-        /// Since the message was committed, in milliseconds.
+        /// Since the message was first due, in milliseconds.
         after_ms: i64,
     },
     /// A reviewer pressed on a page: when that page was opened.
