@@ -344,6 +344,25 @@ def test_the_longest_payload_fits_both_chats(chats):
     assert chats.agent.state(asked["request_id"])["status"] == "pending"
 
 
+def test_a_payload_of_emoji_fits_telegram_which_counts_them_twice(chats):
+    asked, _, carols = ask(chats, payload={f"line {number}": "🦀" * 200 for number in range(40)}, summary="🦀" * 500)
+    assert "not all of it" in chats.telegram.shows(carols) and chats.telegram.count("sendMessage") == 1
+    assert set(chats.telegram.buttons(carols)) == {"Approve", "Reject", "Open the page"}
+    chats.link(asked, "bob").post("reject", reason="🦀" * 500)
+    wait_until(lambda: "Rejected by Bob" in chats.telegram.shows(carols), 10, "the end in Telegram")
+
+
+def test_what_telegram_refuses_becomes_a_plain_message_with_the_link(chats):
+    refused = (400, {}, {"ok": False, "error_code": 400, "description": "Bad Request: can't parse entities"})
+    chats.telegram.next("sendMessage", refused)
+    asked, _, carols = ask(chats)
+    assert chats.telegram.buttons(carols)["Open the page"]["url"] == chats.link(asked, "carol").url
+    assert set(chats.telegram.buttons(carols)) == {"Open the page"}
+    chats.telegram.next("editMessageText", refused)
+    chats.agent.cancel(asked["request_id"])
+    wait_until(lambda: "Withdrawn" in chats.telegram.shows(carols), 10, "the end in Telegram")
+
+
 def test_one_outcome_whoever_presses_where_and_all_messages_say_the_same(chats):
     for round in range(5):
         asked, bobs, carols = ask(chats)
