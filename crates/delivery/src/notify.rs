@@ -5,16 +5,15 @@ use placet_core::Timestamp;
 use placet_core::id::{ApprovalId, ReviewerId};
 use placet_core::policy::{ChannelName, Policy, Reviewer};
 use placet_core::request::{Request, Standing};
-use placet_gate::alert::Alert;
-use placet_gate::outbox::{OutboxMessage, OutboxPayload, OutboxSubject};
+use placet_gate::outbox::{OutboxMessage, OutboxPayload};
 use placet_gate::ports::SentMessage;
 use placet_gate::{ChatWord, Error};
 
 use crate::card::{Card, Stands};
 use crate::channel::{Notification, SendOutcome};
-use crate::retry::wait_ms;
+use crate::retry::{Again, LONGEST_ASKED_MS, wait_ms};
 use crate::wording::{Message, digest, letter, reminder};
-use crate::worker::{ALERT_AFTER, Progress, Worker, waits_in};
+use crate::worker::{Progress, Worker, waits_in};
 
 /// The shortest stage that is reminded of, and the longest time before its end, in milliseconds.
 const REMINDED_STAGE_MS: i64 = 30 * 60_000;
@@ -74,6 +73,9 @@ impl Worker {
             return Ok(Progress::Done);
         }
         let notification = self.notification(message, request, ask, person, &policy, standing).await?;
+        // A reminder follows a message that did arrive: the channel that fails now is not worth another.
+        let next =
+            channel.filter(|_| ask.why != Why::Reminded).and_then(|channel| person.channel_after(channel));
         match self.parts.channels.send(&notification).await {
             SendOutcome::Delivered(reference) => {
                 if let Some(reference) = reference {
@@ -82,25 +84,25 @@ impl Worker {
                 self.told_and_followed(message, request, ask, person).await
             }
             SendOutcome::Wait { in_ms, reason } => {
-                tracing::info!(message.id = %message.id, wait_ms = in_ms, reason, "a channel takes no more for now");
-                self.put_off(message, message.attempt, now.plus_millis(in_ms)).await
+                let left_ms = request.pending().map(|pending| pending.closes_at.millis_since(now));
+                let again = Again::as_asked(message.attempt, in_ms, left_ms);
+                match next.filter(|_| again.is_enough()) {
+                    Some(next) => self.fail_over(message, ask, next, &reason).await,
+                    None => self.try_again(message, again, &reason).await,
+                }
             }
             SendOutcome::Retry(reason) => {
-                let next = channel.and_then(|channel| person.channel_after(channel));
-                let is_enough = message.attempt.saturating_add(1) >= ALERT_AFTER;
-                match next.filter(|_| is_enough && ask.why != Why::Reminded) {
+                let again = Again::after_failure(message.attempt);
+                match next.filter(|_| again.is_enough()) {
                     Some(next) => self.fail_over(message, ask, next, &reason).await,
-                    None => self.tell_later(message, &reason).await,
+                    None => self.try_again(message, again, &reason).await,
                 }
             }
-            SendOutcome::Unreachable(reason) => {
-                match channel.and_then(|channel| person.channel_after(channel)) {
-                    // A reminder follows a message that did arrive: the channel that fails now is not worth another.
-                    _ if ask.why == Why::Reminded => self.ack(message).await,
-                    Some(next) => self.fail_over(message, ask, next, &reason).await,
-                    None => self.tell_later(message, &reason).await,
-                }
-            }
+            SendOutcome::Unreachable(_) if ask.why == Why::Reminded => self.ack(message).await,
+            SendOutcome::Unreachable(reason) => match next {
+                Some(next) => self.fail_over(message, ask, next, &reason).await,
+                None => self.tell_later(message, &reason).await,
+            },
         }
     }
 
@@ -261,20 +263,15 @@ impl Worker {
             "a channel does not get through; the reviewer's next one takes over"
         );
         let now = self.gate.now();
-        let payload = OutboxPayload::Notify {
-            stage: ask.stage,
-            reviewer: ask.reviewer.clone(),
-            channel: next.as_str().to_owned(),
+        let (stage, reviewer, channel) = (ask.stage, ask.reviewer.clone(), next.as_str().to_owned());
+        let payload = match ask.why {
+            Why::Nudged => OutboxPayload::Nudge { stage, reviewer, channel },
+            Why::Asked | Why::Reminded => OutboxPayload::Notify { stage, reviewer, channel },
         };
-        let follow = message.followed_by(payload, now, now);
-        if let OutboxSubject::Approval { approval_id, .. } = &message.subject {
-            let alert = Alert::NotTold {
-                approval_id: approval_id.clone(),
-                message: message.id.clone(),
-                attempt: message.attempt.saturating_add(1),
-            };
-            self.gate.alert(message.subject.clone(), alert).await?;
-        }
+        // Still the same ask: it was due when the first channel should have told it.
+        let follow =
+            OutboxMessage { created_at: message.created_at, ..message.followed_by(payload, now, now) };
+        self.alert_not_told(message, message.attempt.saturating_add(1)).await?;
         self.store().replace(&message.id, std::slice::from_ref(&follow)).await?;
         Ok(Progress::RetryAt(follow))
     }
@@ -314,8 +311,9 @@ impl Worker {
         };
         match self.parts.channels.send(&notification).await {
             SendOutcome::Delivered(_) => self.ack(message).await,
-            SendOutcome::Wait { in_ms, .. } => {
-                self.put_off(message, message.attempt, self.gate.now().plus_millis(in_ms)).await
+            SendOutcome::Wait { in_ms, reason } => {
+                let again = Again::as_asked(message.attempt, in_ms, None);
+                self.try_again(message, again, &reason).await
             }
             SendOutcome::Retry(reason) | SendOutcome::Unreachable(reason) => {
                 self.tell_later(message, &reason).await
@@ -335,7 +333,7 @@ impl Worker {
         let (again_at, reason) =
             match self.parts.channels.whisper("slack", place, user, word.sentence()).await {
                 SendOutcome::Delivered(_) => return self.ack(message).await,
-                SendOutcome::Wait { in_ms, reason } => (now.plus_millis(in_ms), reason),
+                SendOutcome::Wait { in_ms, reason } => (now.plus_millis(in_ms.min(LONGEST_ASKED_MS)), reason),
                 SendOutcome::Retry(reason) => {
                     (now.plus_millis(wait_ms(message.attempt.saturating_add(1))), reason)
                 }

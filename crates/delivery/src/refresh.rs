@@ -8,7 +8,7 @@ use placet_gate::ports::SentMessage;
 
 use crate::card::Card;
 use crate::channel::{Notification, SettleOutcome};
-use crate::retry::wait_ms;
+use crate::retry::{LONGEST_ASKED_MS, wait_ms};
 use crate::worker::{Progress, Worker};
 
 /// How often it is looked whether the request has changed on the way.
@@ -31,8 +31,9 @@ impl Worker {
         let policy = self.gate.policy().await?;
         let approval = request.asked().approval_id.clone();
         let mut request = self.store().load(request.key()).await?.unwrap_or_else(|| request.clone());
+        let attempt = message.attempt.saturating_add(1);
         let mut trusts_notes = message.attempt > 0;
-        let mut failed = None;
+        let mut failed: Option<(i64, String)> = None;
         for _ in 0..LOOKS {
             if request.asked().approval_id != approval {
                 return self.ack(message).await;
@@ -46,7 +47,13 @@ impl Worker {
                     SettleOutcome::Settled => {
                         self.store().keep_sent(&SentMessage { shown: request.version(), ..sent }).await?;
                     }
-                    SettleOutcome::Retry { in_ms, reason } => failed = Some((in_ms, reason)),
+                    SettleOutcome::Retry { in_ms, reason } => {
+                        // The soonest: one medium that asks for long does not hold the others up.
+                        let in_ms = in_ms.map_or_else(|| wait_ms(attempt), |ms| ms.min(LONGEST_ASKED_MS));
+                        if failed.as_ref().is_none_or(|(soonest, _)| in_ms < *soonest) {
+                            failed = Some((in_ms, reason));
+                        }
+                    }
                     SettleOutcome::Impossible(reason) => {
                         tracing::warn!(
                             approval.id = %approval,
@@ -65,12 +72,11 @@ impl Worker {
             trusts_notes = true;
         }
         let Some((in_ms, reason)) = failed else { return self.ack(message).await };
-        let attempt = message.attempt.saturating_add(1);
         if attempt >= TRIES {
             tracing::warn!(approval.id = %approval, reason, "messages are left as they are: they cannot be changed");
             return self.ack(message).await;
         }
-        let due_at = self.gate.now().plus_millis(in_ms.unwrap_or_else(|| wait_ms(attempt)));
+        let due_at = self.gate.now().plus_millis(in_ms);
         self.put_off(message, attempt, due_at).await
     }
 

@@ -16,10 +16,7 @@ use crate::callback::{DeliveryOutcome, WebhookDelivery, Webhooks};
 use crate::channel::Channels;
 use crate::notify::{Ask, Why};
 use crate::queue::Queues;
-use crate::retry::wait_ms;
-
-/// After how many failed tries to tell a reviewer or a queue operators are alerted.
-pub(crate) const ALERT_AFTER: u32 = 3;
+use crate::retry::{ALERT_AFTER, Again, wait_ms};
 
 /// How working off one message went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -283,23 +280,39 @@ impl Worker {
 
     /// A reviewer or a queue could not be told: later again, for as long as their stage waits.
     pub(crate) async fn tell_later(&self, message: &OutboxMessage, reason: &str) -> Result<Progress, Error> {
-        let attempt = message.attempt.saturating_add(1);
+        self.try_again(message, Again::after_failure(message.attempt), reason).await
+    }
+
+    /// Then again. Operators hear of it once, when it has failed often enough.
+    pub(crate) async fn try_again(
+        &self,
+        message: &OutboxMessage,
+        again: Again,
+        reason: &str,
+    ) -> Result<Progress, Error> {
         tracing::warn!(
             message.id = %message.id,
-            attempt,
+            attempt = again.attempt,
+            wait_ms = again.in_ms,
             error = reason,
             "a reviewer or queue could not be told; the message will be retried"
         );
-        let due_at = self.gate.now().plus_millis(wait_ms(attempt));
-        let progress = self.put_off(message, attempt, due_at).await?;
-        if attempt == ALERT_AFTER
-            && let OutboxSubject::Approval { approval_id, .. } = &message.subject
-        {
+        let due_at = self.gate.now().plus_millis(again.in_ms);
+        let progress = self.put_off(message, again.attempt, due_at).await?;
+        if message.attempt < ALERT_AFTER && again.is_enough() {
+            self.alert_not_told(message, again.attempt).await?;
+        }
+        Ok(progress)
+    }
+
+    /// Operators hear that a message does not get through.
+    pub(crate) async fn alert_not_told(&self, message: &OutboxMessage, attempt: u32) -> Result<(), Error> {
+        if let OutboxSubject::Approval { approval_id, .. } = &message.subject {
             let alert =
                 Alert::NotTold { approval_id: approval_id.clone(), message: message.id.clone(), attempt };
             self.gate.alert(message.subject.clone(), alert).await?;
         }
-        Ok(progress)
+        Ok(())
     }
 
     pub(crate) async fn put_off(
