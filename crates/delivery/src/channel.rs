@@ -59,8 +59,10 @@ pub enum SendOutcome {
 /// How a channel changed what it had sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SettleOutcome {
-    /// It shows the new words, or is gone: somebody has deleted it.
+    /// It shows the new words.
     Settled,
+    /// Somebody has deleted it: there is nothing left that could say something wrong.
+    Gone,
     /// Not now; again after so many milliseconds where the medium says so.
     Retry {
         /// How long to wait.
@@ -166,7 +168,11 @@ impl Channels {
         for channel in self.of(&notification.channel) {
             match channel.settle(reference, notification).await {
                 SettleOutcome::Settled => {}
-                failed @ (SettleOutcome::Retry { .. } | SettleOutcome::Impossible(_)) => return failed,
+                failed @ (SettleOutcome::Gone
+                | SettleOutcome::Retry { .. }
+                | SettleOutcome::Impossible(_)) => {
+                    return failed;
+                }
             }
         }
         SettleOutcome::Settled

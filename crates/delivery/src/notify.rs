@@ -6,7 +6,7 @@ use placet_core::id::{ApprovalId, ReviewerId};
 use placet_core::policy::{ChannelName, Policy, Reviewer};
 use placet_core::request::{Request, Standing};
 use placet_gate::outbox::{OutboxMessage, OutboxPayload};
-use placet_gate::ports::SentMessage;
+use placet_gate::ports::{SentMessage, SentState};
 use placet_gate::{ChatWord, Error};
 
 use crate::card::{Card, Stands};
@@ -64,7 +64,7 @@ impl Worker {
             return self.hold_until(message, quiet.end_after(now)).await;
         }
         let channel = ChannelName::named(ask.channel);
-        if ask.why != Why::Reminded && self.has_it_already(request, ask, channel).await? {
+        if ask.why != Why::Reminded && self.has_it_already(message, request, ask, channel).await? {
             // Perhaps sent by a process that died before it could say what follows.
             return self.told_and_followed(message, request, ask, person).await;
         }
@@ -106,9 +106,13 @@ impl Worker {
         }
     }
 
-    /// Whether this person has a message about this request in this channel, which is brought up to date by itself.
+    /// Whether this person has been sent this very ask in this channel, and can still see that it waits for them.
+    ///
+    /// A message of another stage is none of this ask, and neither is one from before this ask was made: it says by now,
+    /// or did for a while, that nothing is left to do, and writing in it again makes no sound.
     async fn has_it_already(
         &self,
+        message: &OutboxMessage,
         request: &Request,
         ask: &Ask<'_>,
         channel: Option<ChannelName>,
@@ -117,7 +121,13 @@ impl Worker {
             return Ok(false);
         }
         let sent = self.store().sent(&request.asked().approval_id).await?;
-        Ok(sent.iter().any(|sent| sent.reviewer == *ask.reviewer && sent.channel == ask.channel))
+        Ok(sent.iter().any(|sent| {
+            sent.reviewer == *ask.reviewer
+                && sent.channel == ask.channel
+                && sent.stage == ask.stage
+                && sent.state.is_open()
+                && sent.sent_at >= message.created_at
+        }))
     }
 
     /// The digest that takes this message's place, if the person has got as many this minute as the channel bears.
@@ -189,6 +199,7 @@ impl Worker {
             reference,
             sent_at: self.gate.now(),
             shown: request.version(),
+            state: SentState::Open,
         };
         self.store().keep_sent(&sent).await?;
         self.catch_up(request, sent).await

@@ -4,9 +4,9 @@ use placet_core::policy::Policy;
 use placet_core::request::Request;
 use placet_gate::Error;
 use placet_gate::outbox::OutboxMessage;
-use placet_gate::ports::SentMessage;
+use placet_gate::ports::{SentMessage, SentState};
 
-use crate::card::Card;
+use crate::card::{Card, Stands};
 use crate::channel::{Notification, SettleOutcome};
 use crate::retry::{LONGEST_ASKED_MS, wait_ms};
 use crate::worker::{Progress, Worker};
@@ -40,13 +40,12 @@ impl Worker {
             }
             failed = None;
             for sent in self.store().sent(&approval).await? {
-                if trusts_notes && sent.shown >= request.version() {
+                let is_shown = trusts_notes && sent.shown >= request.version();
+                if is_shown || sent.state == SentState::Gone {
                     continue;
                 }
                 match self.settle(&request, &sent, &policy).await? {
-                    SettleOutcome::Settled => {
-                        self.store().keep_sent(&SentMessage { shown: request.version(), ..sent }).await?;
-                    }
+                    SettleOutcome::Settled | SettleOutcome::Gone => {}
                     SettleOutcome::Retry { in_ms, reason } => {
                         // The soonest: one medium that asks for long does not hold the others up.
                         let in_ms = in_ms.map_or_else(|| wait_ms(attempt), |ms| ms.min(LONGEST_ASKED_MS));
@@ -92,10 +91,8 @@ impl Worker {
             }
             let policy = self.gate.policy().await?;
             match self.settle(&now, &sent, &policy).await? {
-                SettleOutcome::Settled => {
-                    sent.shown = now.version();
-                    self.store().keep_sent(&sent).await?;
-                }
+                SettleOutcome::Settled => sent.shown = now.version(),
+                SettleOutcome::Gone => return Ok(()),
                 SettleOutcome::Retry { .. } | SettleOutcome::Impossible(_) => {
                     return Ok(self.gate.look_again(&now).await?);
                 }
@@ -104,6 +101,7 @@ impl Worker {
         Ok(())
     }
 
+    /// Brings one message up to date, and notes what it is by then.
     async fn settle(
         &self,
         request: &Request,
@@ -121,6 +119,10 @@ impl Worker {
             None => self.gate.base_url(policy),
         };
         let card = Card::of(request, person, policy, now);
+        let as_written = match card.stands {
+            Stands::Open { .. } | Stands::Approved | Stands::Several => SentState::Open,
+            Stands::MovedOn | Stands::Ended { .. } => SentState::Closed,
+        };
         let approval = &request.asked().approval_id;
         let notification = Notification {
             id: format!("msg_{approval}_{}_{}", sent.name(), card.version),
@@ -135,6 +137,16 @@ impl Worker {
             url,
             card,
         };
-        Ok(self.parts.channels.settle(&sent.reference, &notification).await)
+        let outcome = self.parts.channels.settle(&sent.reference, &notification).await;
+        let noted = match &outcome {
+            SettleOutcome::Settled => {
+                SentMessage { shown: request.version(), state: as_written, ..sent.clone() }
+            }
+            SettleOutcome::Gone => SentMessage { state: SentState::Gone, ..sent.clone() },
+            SettleOutcome::Impossible(_) => SentMessage { state: SentState::Closed, ..sent.clone() },
+            SettleOutcome::Retry { .. } => return Ok(outcome),
+        };
+        self.store().keep_sent(&noted).await?;
+        Ok(outcome)
     }
 }

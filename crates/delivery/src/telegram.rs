@@ -208,13 +208,11 @@ impl Channel for Telegram {
             Answer::Slow(in_ms) => {
                 SettleOutcome::Retry { in_ms: Some(in_ms), reason: "Telegram answered 429".into() }
             }
-            // It shows just that already, or somebody has deleted it.
-            Answer::Refused(400, words)
-                if words.contains("message is not modified")
-                    || words.contains("message to edit not found") =>
-            {
+            // It shows just that already.
+            Answer::Refused(400, words) if words.contains("message is not modified") => {
                 SettleOutcome::Settled
             }
+            Answer::Refused(400, words) if words.contains("message to edit not found") => SettleOutcome::Gone,
             Answer::Refused(status @ 400..=499, _) => {
                 SettleOutcome::Impossible(format!("Telegram answered {status}"))
             }

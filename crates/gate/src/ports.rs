@@ -21,7 +21,7 @@ use placet_core::tally::Tally;
 use crate::Fault;
 pub use crate::hooks::{Hook, HookEvent};
 pub use crate::outbox::{MessageEnd, OutboxMessage, OutboxPayload, OutboxSubject, PastMessage};
-pub use crate::sent::SentMessage;
+pub use crate::sent::{SentMessage, SentState};
 
 /// How many pending requests a [`Store::pending_digest`] covers.
 pub const DIGEST_LIMIT: usize = 20_000;
