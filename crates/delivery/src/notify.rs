@@ -59,8 +59,8 @@ impl Worker {
         if standing == Standing::Nothing || (ask.why != Why::Asked && has_spoken) {
             return self.ack(message).await;
         }
-        let is_urgent = request.asked().terms.as_ref().is_some_and(|terms| terms.urgent);
-        if let Some(quiet) = person.quiet.as_ref().filter(|quiet| !is_urgent && quiet.contains(now)) {
+        if let Some(quiet) = person.quiet.as_ref().filter(|quiet| !is_urgent(request) && quiet.contains(now))
+        {
             return self.hold_until(message, quiet.end_after(now)).await;
         }
         let channel = ChannelName::named(ask.channel);
@@ -69,7 +69,10 @@ impl Worker {
             return self.told_and_followed(message, request, ask, person).await;
         }
         if let Some(digest) = self.over_the_pace(ask, now).await? {
-            self.store().replace(&message.id, &[digest]).await?;
+            // They are told by the digest, and nudged and reminded as by a message of its own.
+            let mut instead = self.follow(message, request, ask, person);
+            instead.push(digest);
+            self.store().replace(&message.id, &instead).await?;
             return Ok(Progress::Done);
         }
         let notification = self.notification(message, request, ask, person, &policy, standing).await?;
@@ -266,22 +269,32 @@ impl Worker {
         next: ChannelName,
         reason: &str,
     ) -> Result<Progress, Error> {
-        tracing::warn!(
-            message.id = %message.id,
-            channel = ask.channel,
-            next = next.as_str(),
-            error = reason,
-            "a channel does not get through; the reviewer's next one takes over"
-        );
-        let now = self.gate.now();
         let (stage, reviewer, channel) = (ask.stage, ask.reviewer.clone(), next.as_str().to_owned());
         let payload = match ask.why {
             Why::Nudged => OutboxPayload::Nudge { stage, reviewer, channel },
             Why::Asked | Why::Reminded => OutboxPayload::Notify { stage, reviewer, channel },
         };
+        self.take_over(message, ask.channel, payload, reason).await
+    }
+
+    async fn take_over(
+        &self,
+        message: &OutboxMessage,
+        channel: &str,
+        payload: OutboxPayload,
+        reason: &str,
+    ) -> Result<Progress, Error> {
+        let now = self.gate.now();
         // Still the same ask: it was due when the first channel should have told it.
         let follow =
             OutboxMessage { created_at: message.created_at, ..message.followed_by(payload, now, now) };
+        tracing::warn!(
+            message.id = %message.id,
+            channel,
+            next.id = %follow.id,
+            error = reason,
+            "a channel does not get through; the reviewer's next one takes over"
+        );
         self.alert_not_told(message, message.attempt.saturating_add(1)).await?;
         self.store().replace(&message.id, std::slice::from_ref(&follow)).await?;
         Ok(Progress::RetryAt(follow))
@@ -293,14 +306,21 @@ impl Worker {
         message: &OutboxMessage,
         reviewer: &ReviewerId,
         channel: &str,
+        minute: i64,
     ) -> Result<Progress, Error> {
         let policy = self.gate.policy().await?;
         let Some(person) = policy.reviewer(reviewer) else { return self.ack(message).await };
         let inbox = self.gate.waiting_for(reviewer, &policy).await?;
-        let unanswered = inbox.items.iter().filter(|item| item.voted.is_none()).count();
-        let count = unanswered.saturating_add(inbox.more);
+        let unanswered: Vec<&Request> =
+            inbox.items.iter().filter(|item| item.voted.is_none()).map(|item| &item.request).collect();
+        let count = unanswered.len().saturating_add(inbox.more);
         if count == 0 {
             return self.ack(message).await;
+        }
+        let now = self.gate.now();
+        let has_urgent = unanswered.iter().any(|request| is_urgent(request));
+        if let Some(quiet) = person.quiet.as_ref().filter(|quiet| !has_urgent && quiet.contains(now)) {
+            return self.hold_until(message, quiet.end_after(now)).await;
         }
         let link = self.gate.inbox_link(reviewer, &policy).await?;
         let url = format!("{}/inbox/{link}", self.gate.base_url(&policy));
@@ -320,15 +340,24 @@ impl Worker {
             url,
             card,
         };
-        match self.parts.channels.send(&notification).await {
-            SendOutcome::Delivered(_) => self.ack(message).await,
+        let first_end = unanswered.iter().filter_map(|request| Some(request.pending()?.closes_at)).min();
+        let (again, reason) = match self.parts.channels.send(&notification).await {
+            SendOutcome::Delivered(_) => return self.ack(message).await,
             SendOutcome::Wait { in_ms, reason } => {
-                let again = Again::as_asked(message.attempt, in_ms, None);
-                self.try_again(message, again, &reason).await
+                let left_ms = first_end.map(|end| end.millis_since(now));
+                (Again::as_asked(message.attempt, in_ms, left_ms), reason)
             }
-            SendOutcome::Retry(reason) | SendOutcome::Unreachable(reason) => {
-                self.tell_later(message, &reason).await
+            SendOutcome::Retry(reason) => (Again::after_failure(message.attempt), reason),
+            SendOutcome::Unreachable(reason) => (Again::after_failure(message.attempt).at_last(), reason),
+        };
+        let next = ChannelName::named(channel).and_then(|channel| person.channel_after(channel));
+        match next.filter(|_| again.is_enough()) {
+            Some(next) => {
+                let (reviewer, next) = (reviewer.clone(), next.as_str().to_owned());
+                let payload = OutboxPayload::Digest { reviewer, channel: next, minute };
+                self.take_over(message, channel, payload, &reason).await
             }
+            None => self.try_again(message, again, &reason).await,
         }
     }
 
@@ -359,6 +388,11 @@ impl Worker {
         }
         self.put_off(message, message.attempt.saturating_add(1), again_at).await
     }
+}
+
+/// Whether its rule asks in quiet hours too.
+fn is_urgent(request: &Request) -> bool {
+    request.asked().terms.as_ref().is_some_and(|terms| terms.urgent)
 }
 
 fn address(person: &Reviewer, channel: &str) -> Option<String> {

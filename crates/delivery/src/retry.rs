@@ -45,6 +45,11 @@ impl Again {
         Self { attempt: attempt.max(ALERT_AFTER), in_ms }
     }
 
+    /// The same, for what will not get better by waiting.
+    pub(crate) fn at_last(self) -> Self {
+        Self { attempt: self.attempt.max(ALERT_AFTER), ..self }
+    }
+
     /// Whether it has failed so often that somebody must hear of it.
     pub(crate) const fn is_enough(self) -> bool {
         self.attempt >= ALERT_AFTER

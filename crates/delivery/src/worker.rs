@@ -92,8 +92,8 @@ impl Worker {
                 Some(again_at) => self.put_off(message, message.attempt, again_at).await,
                 None => self.ack(message).await,
             },
-            (OutboxPayload::Digest { reviewer, channel, .. }, _) => {
-                self.digest(message, reviewer, channel).await
+            (OutboxPayload::Digest { reviewer, channel, minute }, _) => {
+                self.digest(message, reviewer, channel, *minute).await
             }
             (OutboxPayload::ChatWord { place, user, word, .. }, _) => {
                 self.whisper(message, place, user, *word).await
@@ -307,11 +307,17 @@ impl Worker {
 
     /// Operators hear that a message does not get through.
     pub(crate) async fn alert_not_told(&self, message: &OutboxMessage, attempt: u32) -> Result<(), Error> {
-        if let OutboxSubject::Approval { approval_id, .. } = &message.subject {
-            let alert =
-                Alert::NotTold { approval_id: approval_id.clone(), message: message.id.clone(), attempt };
-            self.gate.alert(message.subject.clone(), alert).await?;
-        }
+        let id = message.id.clone();
+        let alert = match (&message.subject, &message.payload) {
+            (OutboxSubject::Approval { approval_id, .. }, _) => {
+                Alert::NotTold { approval_id: approval_id.clone(), message: id, attempt }
+            }
+            (OutboxSubject::Gate, OutboxPayload::Digest { reviewer, .. }) => {
+                Alert::DigestNotTold { reviewer: reviewer.clone(), message: id, attempt }
+            }
+            (OutboxSubject::Gate, _) => return Ok(()),
+        };
+        self.gate.alert(message.subject.clone(), alert).await?;
         Ok(())
     }
 
