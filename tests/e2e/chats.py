@@ -285,7 +285,8 @@ class Telegram(Played):
             return done(True)
         try:
             visible = visible_text(call["text"])
-            assert 1 <= len(visible) <= 4096
+            # Telegram counts in UTF-16 units: https://core.telegram.org/api/entities#entity-length
+            assert 1 <= len(visible.encode("utf-16-le")) // 2 <= 4096
             assert call["parse_mode"] == "HTML" and call["link_preview_options"] == {"is_disabled": True}
             for button in itertools.chain(*call["reply_markup"]["inline_keyboard"]):
                 assert ("url" in button) != ("callback_data" in button) and button["text"]

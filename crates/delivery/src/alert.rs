@@ -65,6 +65,10 @@ impl AlertNotice {
                 "A reviewer or queue could not be told of the approval {approval_id} in {attempt} tries. The gate \
                  keeps trying."
             ),
+            Alert::DigestNotTold { reviewer, attempt, .. } => format!(
+                "{reviewer} could not be told in {attempt} tries that several requests wait for them. The gate keeps \
+                 trying."
+            ),
         };
         Self { kind: alert.kind(), text }
     }

@@ -210,6 +210,30 @@ pub(crate) fn cut(text: &str, characters: usize) -> String {
     format!("{kept}…")
 }
 
+/// [`cut`] for a medium that counts in UTF-16 units, of which an emoji is two.
+pub(crate) fn cut_units(text: &str, units: usize) -> String {
+    if units_in(text) <= units {
+        return text.to_owned();
+    }
+    let mut left = units.saturating_sub(1);
+    let kept: String = text
+        .chars()
+        .take_while(|character| match left.checked_sub(character.len_utf16()) {
+            Some(rest) => {
+                left = rest;
+                true
+            }
+            None => false,
+        })
+        .collect();
+    format!("{kept}…")
+}
+
+/// How many UTF-16 units a text has.
+pub(crate) fn units_in(text: &str) -> usize {
+    text.chars().map(char::len_utf16).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,5 +247,7 @@ mod tests {
     #[test]
     fn a_cut_is_seen() {
         assert_eq!((cut("abcdef", 4).as_str(), cut("äöü", 3).as_str()), ("abc…", "äöü"));
+        assert_eq!((cut_units("🦀🦀🦀", 6), cut_units("🦀🦀🦀", 5)), ("🦀🦀🦀".into(), "🦀🦀…".into()));
+        assert_eq!(cut_units("🦀🦀🦀", 4), "🦀…", "no half of a character");
     }
 }

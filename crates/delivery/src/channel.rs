@@ -59,8 +59,10 @@ pub enum SendOutcome {
 /// How a channel changed what it had sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SettleOutcome {
-    /// It shows the new words, or is gone: somebody has deleted it.
+    /// It shows the new words.
     Settled,
+    /// Somebody has deleted it: there is nothing left that could say something wrong.
+    Gone,
     /// Not now; again after so many milliseconds where the medium says so.
     Retry {
         /// How long to wait.
@@ -133,16 +135,28 @@ impl Channels {
     }
 
     /// Sends by every channel of that name, in the order of their registration; stops at the first that fails.
+    ///
+    /// Once one has said where the message is, the person has it: sending it again for the sake of another channel would
+    /// repeat it, and forget where the first one is. So what fails after that is for the log only.
     pub async fn send(&self, notification: &Notification) -> SendOutcome {
         let Some(channels) = self.named.get(notification.channel.as_str()) else {
             return SendOutcome::Unreachable(format!("this gate has no channel `{}`", notification.channel));
         };
         let mut reference = None;
-        for channel in channels.iter().chain(&self.every) {
+        for channel in channels {
             match channel.send(notification).await {
                 SendOutcome::Delivered(place) => reference = reference.or(place),
+                failed if reference.is_some() => not_beside(notification, &failed),
                 failed @ (SendOutcome::Wait { .. } | SendOutcome::Retry(_) | SendOutcome::Unreachable(_)) => {
                     return failed;
+                }
+            }
+        }
+        for channel in &self.every {
+            match channel.send(notification).await {
+                SendOutcome::Delivered(_) => {}
+                failed @ (SendOutcome::Wait { .. } | SendOutcome::Retry(_) | SendOutcome::Unreachable(_)) => {
+                    not_beside(notification, &failed);
                 }
             }
         }
@@ -154,7 +168,11 @@ impl Channels {
         for channel in self.of(&notification.channel) {
             match channel.settle(reference, notification).await {
                 SettleOutcome::Settled => {}
-                failed @ (SettleOutcome::Retry { .. } | SettleOutcome::Impossible(_)) => return failed,
+                failed @ (SettleOutcome::Gone
+                | SettleOutcome::Retry { .. }
+                | SettleOutcome::Impossible(_)) => {
+                    return failed;
+                }
             }
         }
         SettleOutcome::Settled
@@ -171,4 +189,20 @@ impl Channels {
     fn of(&self, name: &str) -> impl Iterator<Item = &Arc<dyn Channel>> {
         self.named.get(name).into_iter().flatten()
     }
+}
+
+/// A message was delivered, but not to what stands beside its channel: the outbox's file, a stream of events.
+fn not_beside(notification: &Notification, failed: &SendOutcome) {
+    let reason = match failed {
+        SendOutcome::Delivered(_) => "none",
+        SendOutcome::Wait { reason, .. } | SendOutcome::Retry(reason) | SendOutcome::Unreachable(reason) => {
+            reason.as_str()
+        }
+    };
+    tracing::warn!(
+        message.id = %notification.id,
+        channel = notification.channel,
+        error = reason,
+        "a message was delivered, but could not be put down beside its channel"
+    );
 }

@@ -5,16 +5,15 @@ use placet_core::Timestamp;
 use placet_core::id::{ApprovalId, ReviewerId};
 use placet_core::policy::{ChannelName, Policy, Reviewer};
 use placet_core::request::{Request, Standing};
-use placet_gate::alert::Alert;
-use placet_gate::outbox::{OutboxMessage, OutboxPayload, OutboxSubject};
-use placet_gate::ports::SentMessage;
+use placet_gate::outbox::{OutboxMessage, OutboxPayload};
+use placet_gate::ports::{SentMessage, SentState};
 use placet_gate::{ChatWord, Error};
 
 use crate::card::{Card, Stands};
 use crate::channel::{Notification, SendOutcome};
-use crate::retry::wait_ms;
+use crate::retry::{Again, LONGEST_ASKED_MS, wait_ms};
 use crate::wording::{Message, digest, letter, reminder};
-use crate::worker::{ALERT_AFTER, Progress, Worker, waits_in};
+use crate::worker::{Progress, Worker, waits_in};
 
 /// The shortest stage that is reminded of, and the longest time before its end, in milliseconds.
 const REMINDED_STAGE_MS: i64 = 30 * 60_000;
@@ -60,20 +59,26 @@ impl Worker {
         if standing == Standing::Nothing || (ask.why != Why::Asked && has_spoken) {
             return self.ack(message).await;
         }
-        let is_urgent = request.asked().terms.as_ref().is_some_and(|terms| terms.urgent);
-        if let Some(quiet) = person.quiet.as_ref().filter(|quiet| !is_urgent && quiet.contains(now)) {
-            return self.put_off(message, message.attempt, quiet.end_after(now)).await;
+        if let Some(quiet) = person.quiet.as_ref().filter(|quiet| !is_urgent(request) && quiet.contains(now))
+        {
+            return self.hold_until(message, quiet.end_after(now)).await;
         }
         let channel = ChannelName::named(ask.channel);
-        if ask.why != Why::Reminded && self.has_it_already(request, ask, channel).await? {
+        if ask.why != Why::Reminded && self.has_it_already(message, request, ask, channel).await? {
             // Perhaps sent by a process that died before it could say what follows.
             return self.told_and_followed(message, request, ask, person).await;
         }
         if let Some(digest) = self.over_the_pace(ask, now).await? {
-            self.store().replace(&message.id, &[digest]).await?;
+            // They are told by the digest, and nudged and reminded as by a message of its own.
+            let mut instead = self.follow(message, request, ask, person);
+            instead.push(digest);
+            self.store().replace(&message.id, &instead).await?;
             return Ok(Progress::Done);
         }
         let notification = self.notification(message, request, ask, person, &policy, standing).await?;
+        // A reminder follows a message that did arrive: the channel that fails now is not worth another.
+        let next =
+            channel.filter(|_| ask.why != Why::Reminded).and_then(|channel| person.channel_after(channel));
         match self.parts.channels.send(&notification).await {
             SendOutcome::Delivered(reference) => {
                 if let Some(reference) = reference {
@@ -82,31 +87,35 @@ impl Worker {
                 self.told_and_followed(message, request, ask, person).await
             }
             SendOutcome::Wait { in_ms, reason } => {
-                tracing::info!(message.id = %message.id, wait_ms = in_ms, reason, "a channel takes no more for now");
-                self.put_off(message, message.attempt, now.plus_millis(in_ms)).await
+                let left_ms = request.pending().map(|pending| pending.closes_at.millis_since(now));
+                let again = Again::as_asked(message.attempt, in_ms, left_ms);
+                match next.filter(|_| again.is_enough()) {
+                    Some(next) => self.fail_over(message, ask, next, &reason).await,
+                    None => self.try_again(message, again, &reason).await,
+                }
             }
             SendOutcome::Retry(reason) => {
-                let next = channel.and_then(|channel| person.channel_after(channel));
-                let is_enough = message.attempt.saturating_add(1) >= ALERT_AFTER;
-                match next.filter(|_| is_enough && ask.why != Why::Reminded) {
+                let again = Again::after_failure(message.attempt);
+                match next.filter(|_| again.is_enough()) {
                     Some(next) => self.fail_over(message, ask, next, &reason).await,
-                    None => self.tell_later(message, &reason).await,
+                    None => self.try_again(message, again, &reason).await,
                 }
             }
-            SendOutcome::Unreachable(reason) => {
-                match channel.and_then(|channel| person.channel_after(channel)) {
-                    // A reminder follows a message that did arrive: the channel that fails now is not worth another.
-                    _ if ask.why == Why::Reminded => self.ack(message).await,
-                    Some(next) => self.fail_over(message, ask, next, &reason).await,
-                    None => self.tell_later(message, &reason).await,
-                }
-            }
+            SendOutcome::Unreachable(_) if ask.why == Why::Reminded => self.ack(message).await,
+            SendOutcome::Unreachable(reason) => match next {
+                Some(next) => self.fail_over(message, ask, next, &reason).await,
+                None => self.tell_later(message, &reason).await,
+            },
         }
     }
 
-    /// Whether this person has a message about this request in this channel, which is brought up to date by itself.
+    /// Whether this person has been sent this very ask in this channel, and can still see that it waits for them.
+    ///
+    /// A message of another stage is none of this ask, and neither is one from before this ask was made: it says by now,
+    /// or did for a while, that nothing is left to do, and writing in it again makes no sound.
     async fn has_it_already(
         &self,
+        message: &OutboxMessage,
         request: &Request,
         ask: &Ask<'_>,
         channel: Option<ChannelName>,
@@ -115,7 +124,13 @@ impl Worker {
             return Ok(false);
         }
         let sent = self.store().sent(&request.asked().approval_id).await?;
-        Ok(sent.iter().any(|sent| sent.reviewer == *ask.reviewer && sent.channel == ask.channel))
+        Ok(sent.iter().any(|sent| {
+            sent.reviewer == *ask.reviewer
+                && sent.channel == ask.channel
+                && sent.stage == ask.stage
+                && sent.state.is_open()
+                && sent.sent_at >= message.created_at
+        }))
     }
 
     /// The digest that takes this message's place, if the person has got as many this minute as the channel bears.
@@ -187,6 +202,7 @@ impl Worker {
             reference,
             sent_at: self.gate.now(),
             shown: request.version(),
+            state: SentState::Open,
         };
         self.store().keep_sent(&sent).await?;
         self.catch_up(request, sent).await
@@ -253,28 +269,33 @@ impl Worker {
         next: ChannelName,
         reason: &str,
     ) -> Result<Progress, Error> {
+        let (stage, reviewer, channel) = (ask.stage, ask.reviewer.clone(), next.as_str().to_owned());
+        let payload = match ask.why {
+            Why::Nudged => OutboxPayload::Nudge { stage, reviewer, channel },
+            Why::Asked | Why::Reminded => OutboxPayload::Notify { stage, reviewer, channel },
+        };
+        self.take_over(message, ask.channel, payload, reason).await
+    }
+
+    async fn take_over(
+        &self,
+        message: &OutboxMessage,
+        channel: &str,
+        payload: OutboxPayload,
+        reason: &str,
+    ) -> Result<Progress, Error> {
+        let now = self.gate.now();
+        // Still the same ask: it was due when the first channel should have told it.
+        let follow =
+            OutboxMessage { created_at: message.created_at, ..message.followed_by(payload, now, now) };
         tracing::warn!(
             message.id = %message.id,
-            channel = ask.channel,
-            next = next.as_str(),
+            channel,
+            next.id = %follow.id,
             error = reason,
             "a channel does not get through; the reviewer's next one takes over"
         );
-        let now = self.gate.now();
-        let payload = OutboxPayload::Notify {
-            stage: ask.stage,
-            reviewer: ask.reviewer.clone(),
-            channel: next.as_str().to_owned(),
-        };
-        let follow = message.followed_by(payload, now, now);
-        if let OutboxSubject::Approval { approval_id, .. } = &message.subject {
-            let alert = Alert::NotTold {
-                approval_id: approval_id.clone(),
-                message: message.id.clone(),
-                attempt: message.attempt.saturating_add(1),
-            };
-            self.gate.alert(message.subject.clone(), alert).await?;
-        }
+        self.alert_not_told(message, message.attempt.saturating_add(1)).await?;
         self.store().replace(&message.id, std::slice::from_ref(&follow)).await?;
         Ok(Progress::RetryAt(follow))
     }
@@ -285,14 +306,21 @@ impl Worker {
         message: &OutboxMessage,
         reviewer: &ReviewerId,
         channel: &str,
+        minute: i64,
     ) -> Result<Progress, Error> {
         let policy = self.gate.policy().await?;
         let Some(person) = policy.reviewer(reviewer) else { return self.ack(message).await };
         let inbox = self.gate.waiting_for(reviewer, &policy).await?;
-        let unanswered = inbox.items.iter().filter(|item| item.voted.is_none()).count();
-        let count = unanswered.saturating_add(inbox.more);
+        let unanswered: Vec<&Request> =
+            inbox.items.iter().filter(|item| item.voted.is_none()).map(|item| &item.request).collect();
+        let count = unanswered.len().saturating_add(inbox.more);
         if count == 0 {
             return self.ack(message).await;
+        }
+        let now = self.gate.now();
+        let has_urgent = unanswered.iter().any(|request| is_urgent(request));
+        if let Some(quiet) = person.quiet.as_ref().filter(|quiet| !has_urgent && quiet.contains(now)) {
+            return self.hold_until(message, quiet.end_after(now)).await;
         }
         let link = self.gate.inbox_link(reviewer, &policy).await?;
         let url = format!("{}/inbox/{link}", self.gate.base_url(&policy));
@@ -312,14 +340,24 @@ impl Worker {
             url,
             card,
         };
-        match self.parts.channels.send(&notification).await {
-            SendOutcome::Delivered(_) => self.ack(message).await,
-            SendOutcome::Wait { in_ms, .. } => {
-                self.put_off(message, message.attempt, self.gate.now().plus_millis(in_ms)).await
+        let first_end = unanswered.iter().filter_map(|request| Some(request.pending()?.closes_at)).min();
+        let (again, reason) = match self.parts.channels.send(&notification).await {
+            SendOutcome::Delivered(_) => return self.ack(message).await,
+            SendOutcome::Wait { in_ms, reason } => {
+                let left_ms = first_end.map(|end| end.millis_since(now));
+                (Again::as_asked(message.attempt, in_ms, left_ms), reason)
             }
-            SendOutcome::Retry(reason) | SendOutcome::Unreachable(reason) => {
-                self.tell_later(message, &reason).await
+            SendOutcome::Retry(reason) => (Again::after_failure(message.attempt), reason),
+            SendOutcome::Unreachable(reason) => (Again::after_failure(message.attempt).at_last(), reason),
+        };
+        let next = ChannelName::named(channel).and_then(|channel| person.channel_after(channel));
+        match next.filter(|_| again.is_enough()) {
+            Some(next) => {
+                let (reviewer, next) = (reviewer.clone(), next.as_str().to_owned());
+                let payload = OutboxPayload::Digest { reviewer, channel: next, minute };
+                self.take_over(message, channel, payload, &reason).await
             }
+            None => self.try_again(message, again, &reason).await,
         }
     }
 
@@ -335,7 +373,7 @@ impl Worker {
         let (again_at, reason) =
             match self.parts.channels.whisper("slack", place, user, word.sentence()).await {
                 SendOutcome::Delivered(_) => return self.ack(message).await,
-                SendOutcome::Wait { in_ms, reason } => (now.plus_millis(in_ms), reason),
+                SendOutcome::Wait { in_ms, reason } => (now.plus_millis(in_ms.min(LONGEST_ASKED_MS)), reason),
                 SendOutcome::Retry(reason) => {
                     (now.plus_millis(wait_ms(message.attempt.saturating_add(1))), reason)
                 }
@@ -350,6 +388,11 @@ impl Worker {
         }
         self.put_off(message, message.attempt.saturating_add(1), again_at).await
     }
+}
+
+/// Whether its rule asks in quiet hours too.
+fn is_urgent(request: &Request) -> bool {
+    request.asked().terms.as_ref().is_some_and(|terms| terms.urgent)
 }
 
 fn address(person: &Reviewer, channel: &str) -> Option<String> {

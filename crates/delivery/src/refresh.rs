@@ -4,11 +4,11 @@ use placet_core::policy::Policy;
 use placet_core::request::Request;
 use placet_gate::Error;
 use placet_gate::outbox::OutboxMessage;
-use placet_gate::ports::SentMessage;
+use placet_gate::ports::{SentMessage, SentState};
 
-use crate::card::Card;
+use crate::card::{Card, Stands};
 use crate::channel::{Notification, SettleOutcome};
-use crate::retry::wait_ms;
+use crate::retry::{LONGEST_ASKED_MS, wait_ms};
 use crate::worker::{Progress, Worker};
 
 /// How often it is looked whether the request has changed on the way.
@@ -31,22 +31,28 @@ impl Worker {
         let policy = self.gate.policy().await?;
         let approval = request.asked().approval_id.clone();
         let mut request = self.store().load(request.key()).await?.unwrap_or_else(|| request.clone());
+        let attempt = message.attempt.saturating_add(1);
         let mut trusts_notes = message.attempt > 0;
-        let mut failed = None;
+        let mut failed: Option<(i64, String)> = None;
         for _ in 0..LOOKS {
             if request.asked().approval_id != approval {
                 return self.ack(message).await;
             }
             failed = None;
             for sent in self.store().sent(&approval).await? {
-                if trusts_notes && sent.shown >= request.version() {
+                let is_shown = trusts_notes && sent.shown >= request.version();
+                if is_shown || sent.state == SentState::Gone {
                     continue;
                 }
                 match self.settle(&request, &sent, &policy).await? {
-                    SettleOutcome::Settled => {
-                        self.store().keep_sent(&SentMessage { shown: request.version(), ..sent }).await?;
+                    SettleOutcome::Settled | SettleOutcome::Gone => {}
+                    SettleOutcome::Retry { in_ms, reason } => {
+                        // The soonest: one medium that asks for long does not hold the others up.
+                        let in_ms = in_ms.map_or_else(|| wait_ms(attempt), |ms| ms.min(LONGEST_ASKED_MS));
+                        if failed.as_ref().is_none_or(|(soonest, _)| in_ms < *soonest) {
+                            failed = Some((in_ms, reason));
+                        }
                     }
-                    SettleOutcome::Retry { in_ms, reason } => failed = Some((in_ms, reason)),
                     SettleOutcome::Impossible(reason) => {
                         tracing::warn!(
                             approval.id = %approval,
@@ -65,12 +71,11 @@ impl Worker {
             trusts_notes = true;
         }
         let Some((in_ms, reason)) = failed else { return self.ack(message).await };
-        let attempt = message.attempt.saturating_add(1);
         if attempt >= TRIES {
             tracing::warn!(approval.id = %approval, reason, "messages are left as they are: they cannot be changed");
             return self.ack(message).await;
         }
-        let due_at = self.gate.now().plus_millis(in_ms.unwrap_or_else(|| wait_ms(attempt)));
+        let due_at = self.gate.now().plus_millis(in_ms);
         self.put_off(message, attempt, due_at).await
     }
 
@@ -86,10 +91,8 @@ impl Worker {
             }
             let policy = self.gate.policy().await?;
             match self.settle(&now, &sent, &policy).await? {
-                SettleOutcome::Settled => {
-                    sent.shown = now.version();
-                    self.store().keep_sent(&sent).await?;
-                }
+                SettleOutcome::Settled => sent.shown = now.version(),
+                SettleOutcome::Gone => return Ok(()),
                 SettleOutcome::Retry { .. } | SettleOutcome::Impossible(_) => {
                     return Ok(self.gate.look_again(&now).await?);
                 }
@@ -98,6 +101,7 @@ impl Worker {
         Ok(())
     }
 
+    /// Brings one message up to date, and notes what it is by then.
     async fn settle(
         &self,
         request: &Request,
@@ -115,6 +119,10 @@ impl Worker {
             None => self.gate.base_url(policy),
         };
         let card = Card::of(request, person, policy, now);
+        let as_written = match card.stands {
+            Stands::Open { .. } | Stands::Approved | Stands::Several => SentState::Open,
+            Stands::MovedOn | Stands::Ended { .. } => SentState::Closed,
+        };
         let approval = &request.asked().approval_id;
         let notification = Notification {
             id: format!("msg_{approval}_{}_{}", sent.name(), card.version),
@@ -129,6 +137,16 @@ impl Worker {
             url,
             card,
         };
-        Ok(self.parts.channels.settle(&sent.reference, &notification).await)
+        let outcome = self.parts.channels.settle(&sent.reference, &notification).await;
+        let noted = match &outcome {
+            SettleOutcome::Settled => {
+                SentMessage { shown: request.version(), state: as_written, ..sent.clone() }
+            }
+            SettleOutcome::Gone => SentMessage { state: SentState::Gone, ..sent.clone() },
+            SettleOutcome::Impossible(_) => SentMessage { state: SentState::Closed, ..sent.clone() },
+            SettleOutcome::Retry { .. } => return Ok(outcome),
+        };
+        self.store().keep_sent(&noted).await?;
+        Ok(outcome)
     }
 }

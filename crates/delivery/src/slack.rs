@@ -67,8 +67,10 @@ enum Meaning {
     App,
     /// The blocks are too much, or wrong.
     Blocks,
-    /// The message is gone, or too old to be changed.
+    /// The message is gone.
     Message,
+    /// The message is there, and can no more be changed.
+    Fixed,
     /// Unknown.
     Other,
 }
@@ -110,9 +112,8 @@ fn meaning(code: &str) -> Meaning {
         "msg_too_long" | "msg_blocks_too_long" | "invalid_blocks" | "invalid_blocks_format" | "no_text" => {
             Meaning::Blocks
         }
-        "message_not_found" | "cant_update_message" | "edit_window_closed" | "is_inactive" => {
-            Meaning::Message
-        }
+        "message_not_found" => Meaning::Message,
+        "cant_update_message" | "edit_window_closed" | "is_inactive" => Meaning::Fixed,
         _ => Meaning::Other,
     }
 }
@@ -243,7 +244,7 @@ impl Channel for Slack {
             Answer::Slow(in_ms) => SendOutcome::Wait { in_ms, reason: "Slack answered 429".into() },
             Answer::Refused(code) => match meaning(&code) {
                 Meaning::Person | Meaning::App => SendOutcome::Unreachable(format!("Slack says `{code}`")),
-                Meaning::Later | Meaning::Blocks | Meaning::Message | Meaning::Other => {
+                Meaning::Later | Meaning::Blocks | Meaning::Message | Meaning::Fixed | Meaning::Other => {
                     SendOutcome::Retry(format!("Slack says `{code}`"))
                 }
             },
@@ -268,9 +269,8 @@ impl Channel for Slack {
                 SettleOutcome::Retry { in_ms: Some(in_ms), reason: "Slack answered 429".into() }
             }
             Answer::Refused(code) => match meaning(&code) {
-                // Somebody has deleted it: there is nothing left that could say something wrong.
-                Meaning::Message => SettleOutcome::Settled,
-                Meaning::Person | Meaning::App | Meaning::Blocks => {
+                Meaning::Message => SettleOutcome::Gone,
+                Meaning::Person | Meaning::App | Meaning::Blocks | Meaning::Fixed => {
                     SettleOutcome::Impossible(format!("Slack says `{code}`"))
                 }
                 Meaning::Later | Meaning::Other => {
@@ -449,6 +449,7 @@ mod tests {
             ("missing_scope", Meaning::App),
             ("msg_blocks_too_long", Meaning::Blocks),
             ("message_not_found", Meaning::Message),
+            ("edit_window_closed", Meaning::Fixed),
             ("something_new", Meaning::Other),
         ] {
             assert_eq!(meaning(code), expected, "{code}");

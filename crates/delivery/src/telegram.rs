@@ -12,7 +12,7 @@ use placet_gate::ports::Keys;
 use placet_webhook::{Attempt, Sender, Target};
 use serde_json::{Value, json};
 
-use crate::card::{Card, Stands, cut};
+use crate::card::{Card, Stands, cut, cut_units, units_in};
 use crate::channel::{Channel, Notification, SendOutcome, SettleOutcome};
 use crate::slack::authority;
 
@@ -22,9 +22,11 @@ pub const TELEGRAM_API: &str = "https://api.telegram.org";
 /// Telegram allows about one message a second to one chat; a person bears less.
 const PER_MINUTE: u32 = 20;
 
-/// A message has at most 4,096 characters; what is left is for the frame.
-const DETAILS_CHARS: usize = 2400;
-const WORDS_CHARS: usize = 600;
+/// A message has at most 4,096 UTF-16 units; what is left is for the frame.
+const DETAILS_UNITS: usize = 2200;
+const WORDS_UNITS: usize = 600;
+const HEADLINE_UNITS: usize = 200;
+const NAME_UNITS: usize = 64;
 
 /// Messages of a Telegram bot.
 pub struct Telegram {
@@ -93,6 +95,24 @@ impl Telegram {
         }
     }
 
+    /// Better a plain message with the link than none: for what Telegram refuses though the chat is there.
+    async fn call_with(
+        &self,
+        settings: &TelegramSettings,
+        method: &str,
+        notification: &Notification,
+        chat: i64,
+        message: Option<i64>,
+    ) -> Answer {
+        let answer = self.call(settings, method, &content(notification, chat, message)).await;
+        match &answer {
+            Answer::Refused(400, words) if !is_about_the_place(words) => {
+                self.call(settings, method, &plain_content(notification, chat, message)).await
+            }
+            Answer::Ok(_) | Answer::Refused(..) | Answer::Slow(_) | Answer::Failed(_) => answer,
+        }
+    }
+
     /// The bot's own name, without `@`.
     pub async fn who_am_i(&self, settings: &TelegramSettings) -> Result<String, String> {
         match self.call(settings, "getMe", &json!({})).await {
@@ -112,6 +132,19 @@ impl Telegram {
             other => Err(said(&other)),
         }
     }
+}
+
+/// Whether a 400 says that the chat or the message is the reason, which another text would not mend.
+fn is_about_the_place(words: &str) -> bool {
+    const PLACES: [&str; 6] = [
+        "chat not found",
+        "blocked",
+        "deactivated",
+        "message is not modified",
+        "message to edit not found",
+        "message can't be edited",
+    ];
+    PLACES.iter().any(|place| words.contains(place))
 }
 
 /// An answer that is no success, for people. Telegram's own words about a call name no secret.
@@ -142,8 +175,7 @@ impl Channel for Telegram {
             Ok(settings) => settings,
             Err(outcome) => return outcome,
         };
-        let message = content(notification, chat, None);
-        match self.call(&settings, "sendMessage", &message).await {
+        match self.call_with(&settings, "sendMessage", notification, chat, None).await {
             Answer::Ok(sent) => {
                 let number = |place: &str| sent.pointer(place).and_then(Value::as_i64);
                 let place = number("/chat/id").zip(number("/message_id"));
@@ -171,19 +203,16 @@ impl Channel for Telegram {
             Err(SendOutcome::Retry(reason)) => return SettleOutcome::Retry { in_ms: None, reason },
             Err(_) => return SettleOutcome::Impossible("Telegram is not set up any more".into()),
         };
-        let message = content(notification, chat, Some(id));
-        match self.call(&settings, "editMessageText", &message).await {
+        match self.call_with(&settings, "editMessageText", notification, chat, Some(id)).await {
             Answer::Ok(_) => SettleOutcome::Settled,
             Answer::Slow(in_ms) => {
                 SettleOutcome::Retry { in_ms: Some(in_ms), reason: "Telegram answered 429".into() }
             }
-            // It shows just that already, or somebody has deleted it.
-            Answer::Refused(400, words)
-                if words.contains("message is not modified")
-                    || words.contains("message to edit not found") =>
-            {
+            // It shows just that already.
+            Answer::Refused(400, words) if words.contains("message is not modified") => {
                 SettleOutcome::Settled
             }
+            Answer::Refused(400, words) if words.contains("message to edit not found") => SettleOutcome::Gone,
             Answer::Refused(status @ 400..=499, _) => {
                 SettleOutcome::Impossible(format!("Telegram answered {status}"))
             }
@@ -202,13 +231,17 @@ pub fn reference(chat: i64, message: i64) -> String {
 
 /// The text and the buttons of a message: a new one, or the one of that number.
 fn content(notification: &Notification, chat: i64, message: Option<i64>) -> Value {
+    framed(&text(notification), &keyboard(notification), chat, message)
+}
+
+fn framed(text: &str, rows: &[Value], chat: i64, message: Option<i64>) -> Value {
     json!({
         "chat_id": chat,
         "message_id": message,
-        "text": text(notification),
+        "text": text,
         "parse_mode": "HTML",
         "link_preview_options": { "is_disabled": true },
-        "reply_markup": { "inline_keyboard": keyboard(notification) },
+        "reply_markup": { "inline_keyboard": rows },
     })
 }
 
@@ -220,30 +253,28 @@ fn escaped(text: &str) -> String {
 
 fn text(notification: &Notification) -> String {
     let card: &Card = &notification.card;
+    let client = escaped(&cut_units(&card.client, NAME_UNITS));
     let mut parts = Vec::new();
     if card.is_reminder {
         parts.push("Reminder: this still waits for you.".to_owned());
     }
-    parts.push(format!("<b>{}</b>", escaped(&cut(&card.headline, 200))));
+    parts.push(format!("<b>{}</b>", escaped(&cut_units(&card.headline, HEADLINE_UNITS))));
     if let Some(line) = card.standing_line() {
-        parts.push(escaped(&cut(&line, WORDS_CHARS)));
+        parts.push(escaped(&cut_units(&line, WORDS_UNITS)));
     }
     if !card.details.is_empty() {
-        parts.push(format!("<pre>{}</pre>", escaped(&cut(&card.details, DETAILS_CHARS))));
-        if card.details.chars().count() > DETAILS_CHARS {
+        parts.push(format!("<pre>{}</pre>", escaped(&cut_units(&card.details, DETAILS_UNITS))));
+        if units_in(&card.details) > DETAILS_UNITS {
             parts.push("This is not all of it: the page shows the whole.".to_owned());
         }
     }
     if !card.agents_words.is_empty() {
-        let words = cut(&card.agents_words, WORDS_CHARS);
-        parts.push(format!(
-            "In {}’s own words (not checked): <i>{}</i>",
-            escaped(&card.client),
-            escaped(&words)
-        ));
+        let words = cut_units(&card.agents_words, WORDS_UNITS);
+        parts.push(format!("In {client}’s own words (not checked): <i>{}</i>", escaped(&words)));
     }
     if !card.rule.is_empty() {
-        parts.push(format!("{} asks. Rule: {}.", escaped(&card.client), escaped(&card.rule)));
+        let rule = escaped(&cut_units(&card.rule, NAME_UNITS));
+        parts.push(format!("{client} asks. Rule: {rule}."));
     }
     if matches!(card.stands, Stands::Open { .. }) {
         if let Some((_, words)) = &card.until {
@@ -259,6 +290,22 @@ fn text(notification: &Notification) -> String {
     parts.join("\n\n")
 }
 
+/// What is left where Telegram refuses the message: one line, how it stands, the link.
+fn plain_content(notification: &Notification, chat: i64, message: Option<i64>) -> Value {
+    let card = &notification.card;
+    let mut parts = vec![escaped(&cut_units(&card.headline, HEADLINE_UNITS))];
+    parts.extend(card.standing_line().map(|line| escaped(&cut_units(&line, WORDS_UNITS))));
+    let mut rows = Vec::new();
+    if needs_link(card) {
+        if takes_link(&notification.url) {
+            rows.push(json!([{ "text": "Open the page", "url": notification.url }]));
+        } else {
+            parts.push(format!("Open the page: {}", escaped(&notification.url)));
+        }
+    }
+    framed(&parts.join("\n\n"), &rows, chat, message)
+}
+
 const fn needs_link(card: &Card) -> bool {
     matches!(card.stands, Stands::Open { .. } | Stands::Several)
 }
@@ -268,7 +315,7 @@ fn takes_link(url: &str) -> bool {
     url.starts_with("https://")
 }
 
-fn keyboard(notification: &Notification) -> Value {
+fn keyboard(notification: &Notification) -> Vec<Value> {
     let card = &notification.card;
     let mut rows: Vec<Value> = Vec::new();
     if let Stands::Open { buttons: Some(buttons), .. } = &card.stands {
@@ -290,5 +337,5 @@ fn keyboard(notification: &Notification) -> Value {
         };
         rows.push(json!([{ "text": words, "url": notification.url }]));
     }
-    Value::Array(rows)
+    rows
 }

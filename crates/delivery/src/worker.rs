@@ -16,10 +16,7 @@ use crate::callback::{DeliveryOutcome, WebhookDelivery, Webhooks};
 use crate::channel::Channels;
 use crate::notify::{Ask, Why};
 use crate::queue::Queues;
-use crate::retry::wait_ms;
-
-/// After how many failed tries to tell a reviewer or a queue operators are alerted.
-pub(crate) const ALERT_AFTER: u32 = 3;
+use crate::retry::{ALERT_AFTER, Again, wait_ms};
 
 /// How working off one message went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,8 +92,8 @@ impl Worker {
                 Some(again_at) => self.put_off(message, message.attempt, again_at).await,
                 None => self.ack(message).await,
             },
-            (OutboxPayload::Digest { reviewer, channel, .. }, _) => {
-                self.digest(message, reviewer, channel).await
+            (OutboxPayload::Digest { reviewer, channel, minute }, _) => {
+                self.digest(message, reviewer, channel, *minute).await
             }
             (OutboxPayload::ChatWord { place, user, word, .. }, _) => {
                 self.whisper(message, place, user, *word).await
@@ -267,35 +264,61 @@ impl Worker {
         self.ack(message).await
     }
 
+    /// Somebody was told. How long it took counts only for what asks: what follows an ask is late on purpose.
     pub(crate) async fn told(&self, message: &OutboxMessage) -> Result<Progress, Error> {
-        let after_ms = self.gate.now().millis_since(message.created_at);
         let channel = match &message.payload {
-            OutboxPayload::Notify { channel, .. } => channel.as_str(),
-            _ => "queue",
+            OutboxPayload::Notify { channel, .. } => Some(channel.as_str()),
+            OutboxPayload::Publish { .. } => Some("queue"),
+            _ => None,
         };
-        self.gate.metrics().record(&Measurement::Notified { channel, after_ms });
+        if let Some(channel) = channel {
+            let after_ms = self.gate.now().millis_since(message.created_at).max(0);
+            self.gate.metrics().record(&Measurement::Notified { channel, after_ms });
+        }
         self.end(message, MessageEnd::Delivered).await
     }
 
     /// A reviewer or a queue could not be told: later again, for as long as their stage waits.
     pub(crate) async fn tell_later(&self, message: &OutboxMessage, reason: &str) -> Result<Progress, Error> {
-        let attempt = message.attempt.saturating_add(1);
+        self.try_again(message, Again::after_failure(message.attempt), reason).await
+    }
+
+    /// Then again. Operators hear of it once, when it has failed often enough.
+    pub(crate) async fn try_again(
+        &self,
+        message: &OutboxMessage,
+        again: Again,
+        reason: &str,
+    ) -> Result<Progress, Error> {
         tracing::warn!(
             message.id = %message.id,
-            attempt,
+            attempt = again.attempt,
+            wait_ms = again.in_ms,
             error = reason,
             "a reviewer or queue could not be told; the message will be retried"
         );
-        let due_at = self.gate.now().plus_millis(wait_ms(attempt));
-        let progress = self.put_off(message, attempt, due_at).await?;
-        if attempt == ALERT_AFTER
-            && let OutboxSubject::Approval { approval_id, .. } = &message.subject
-        {
-            let alert =
-                Alert::NotTold { approval_id: approval_id.clone(), message: message.id.clone(), attempt };
-            self.gate.alert(message.subject.clone(), alert).await?;
+        let due_at = self.gate.now().plus_millis(again.in_ms);
+        let progress = self.put_off(message, again.attempt, due_at).await?;
+        if message.attempt < ALERT_AFTER && again.is_enough() {
+            self.alert_not_told(message, again.attempt).await?;
         }
         Ok(progress)
+    }
+
+    /// Operators hear that a message does not get through.
+    pub(crate) async fn alert_not_told(&self, message: &OutboxMessage, attempt: u32) -> Result<(), Error> {
+        let id = message.id.clone();
+        let alert = match (&message.subject, &message.payload) {
+            (OutboxSubject::Approval { approval_id, .. }, _) => {
+                Alert::NotTold { approval_id: approval_id.clone(), message: id, attempt }
+            }
+            (OutboxSubject::Gate, OutboxPayload::Digest { reviewer, .. }) => {
+                Alert::DigestNotTold { reviewer: reviewer.clone(), message: id, attempt }
+            }
+            (OutboxSubject::Gate, _) => return Ok(()),
+        };
+        self.gate.alert(message.subject.clone(), alert).await?;
+        Ok(())
     }
 
     pub(crate) async fn put_off(
@@ -307,6 +330,17 @@ impl Worker {
         let moved = self.store().claim(message, attempt, due_at).await?;
         let next = OutboxMessage { attempt, due_at, ..message.clone() };
         Ok(if moved { Progress::RetryAt(next) } else { Progress::Done })
+    }
+
+    /// Not before that time, which is when it is first due: what it waits until then is no delay.
+    pub(crate) async fn hold_until(
+        &self,
+        message: &OutboxMessage,
+        until: Timestamp,
+    ) -> Result<Progress, Error> {
+        let next = OutboxMessage { created_at: until, due_at: until, ..message.clone() };
+        self.store().replace(&message.id, std::slice::from_ref(&next)).await?;
+        Ok(Progress::RetryAt(next))
     }
 
     /// Forgets a message, and remembers for the numbers how it ended.

@@ -1,6 +1,6 @@
 //! What operators must hear of. The words are delivery's.
 
-use placet_core::id::{ApprovalId, ClientId, RequestId};
+use placet_core::id::{ApprovalId, ClientId, RequestId, ReviewerId};
 use placet_core::keys::EpochNumber;
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +70,16 @@ pub enum Alert {
         /// How often it was tried.
         attempt: u32,
     },
+    /// A reviewer could not be told that several requests wait for them, and will be told by their next channel or tried
+    /// again.
+    DigestNotTold {
+        /// Who.
+        reviewer: ReviewerId,
+        /// The message that does not get through.
+        message: String,
+        /// How often it was tried.
+        attempt: u32,
+    },
 }
 
 impl Alert {
@@ -83,7 +93,7 @@ impl Alert {
             Self::RotationFailed { .. } => "rotation_failed",
             Self::OldSecret { .. } => "old_secret",
             Self::BadSignatures { .. } => "bad_signatures",
-            Self::NotTold { .. } => "not_told",
+            Self::NotTold { .. } | Self::DigestNotTold { .. } => "not_told",
         }
     }
 
@@ -93,7 +103,9 @@ impl Alert {
         match self {
             Self::Expired { .. } => kind.to_owned(),
             Self::NobodyLeft { stage, .. } => format!("{kind}_{stage}"),
-            Self::CallbackGivenUp { message, .. } | Self::NotTold { message, .. } => {
+            Self::CallbackGivenUp { message, .. }
+            | Self::NotTold { message, .. }
+            | Self::DigestNotTold { message, .. } => {
                 let named = message.split('_').skip(2).collect::<Vec<_>>().join("_");
                 format!("{kind}_{named}")
             }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::commit::Step;
 use crate::outbox::{OutboxMessage, OutboxPayload};
-use crate::ports::{Commit, Dispatch, SentMessage};
+use crate::ports::{Commit, Dispatch, SentMessage, SentState};
 use crate::{Error, Fault, Gate};
 
 /// How long a stranger's presses of one approval's buttons are one entry in the trail, in milliseconds: as long as a
@@ -241,6 +241,7 @@ impl Gate {
                 reference: reference.clone(),
                 sent_at: self.clock.now(),
                 shown: 0,
+                state: SentState::Open,
             })
             .await
     }

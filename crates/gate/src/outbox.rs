@@ -25,7 +25,7 @@ pub struct OutboxMessage {
     pub payload: OutboxPayload,
     /// How many tries have failed.
     pub attempt: u32,
-    /// When it was committed.
+    /// When it was first due: when it was committed, unless it was for later.
     pub created_at: Timestamp,
     /// When the sweep should take it, unless it has been delivered before.
     pub due_at: Timestamp,
@@ -169,7 +169,7 @@ pub struct PastMessage {
     pub payload: OutboxPayload,
     /// How it ended.
     pub end: MessageEnd,
-    /// When it was committed.
+    /// When it was first due.
     pub created_at: Timestamp,
     /// When it ended.
     pub ended_at: Timestamp,
@@ -280,7 +280,11 @@ impl Gate {
         let new = |payload| OutboxMessage::new(subject.clone(), payload, now, lease_ms);
         let mut messages: Vec<OutboxMessage> = payloads.into_iter().map(new).collect();
         // The sweep takes these when their time has come.
-        messages.extend(later.into_iter().map(|(payload, at)| OutboxMessage { due_at: at, ..new(payload) }));
+        messages.extend(later.into_iter().map(|(payload, at)| OutboxMessage {
+            created_at: at,
+            due_at: at,
+            ..new(payload)
+        }));
         Ok(messages)
     }
 

@@ -21,7 +21,7 @@ use placet_core::tally::Tally;
 use crate::Fault;
 pub use crate::hooks::{Hook, HookEvent};
 pub use crate::outbox::{MessageEnd, OutboxMessage, OutboxPayload, OutboxSubject, PastMessage};
-pub use crate::sent::SentMessage;
+pub use crate::sent::{SentMessage, SentState};
 
 /// How many pending requests a [`Store::pending_digest`] covers.
 pub const DIGEST_LIMIT: usize = 20_000;
@@ -403,7 +403,7 @@ pub enum Measurement<'a> {
     Notified {
         /// Name of the channel; `queue` for a queue.
         channel: &'a str,
-        /// Since the message was committed, in milliseconds.
+        /// Since the message was first due, in milliseconds.
         after_ms: i64,
     },
     /// A reviewer pressed on a page: when that page was opened.

@@ -22,6 +22,29 @@ pub struct SentMessage {
     pub sent_at: Timestamp,
     /// The version of the request that it shows.
     pub shown: u64,
+    /// What it was when it was last written to.
+    #[serde(default, skip_serializing_if = "SentState::is_open")]
+    pub state: SentState,
+}
+
+/// What a message that was sent is by now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SentState {
+    /// It asks, or says that its reader has answered and others have not.
+    #[default]
+    Open,
+    /// It says that nothing is left to do, or it could not be written to: whoever is asked anew needs another.
+    Closed,
+    /// Somebody has deleted it. It is remembered only so that nobody writes to it again.
+    Gone,
+}
+
+impl SentState {
+    /// Whether its reader can see there that they are asked.
+    pub const fn is_open(&self) -> bool {
+        matches!(self, Self::Open)
+    }
 }
 
 impl SentMessage {

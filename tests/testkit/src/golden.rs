@@ -284,6 +284,14 @@ pub fn messages() -> Vec<OutboxMessage> {
             "alert_bad_signatures_29923200",
             OutboxPayload::Alert(Alert::BadSignatures { count: 20, minute: 29_923_200 }),
         ),
+        (
+            "alert_not_told_29923200_slack_bob",
+            OutboxPayload::Alert(Alert::DigestNotTold {
+                reviewer: sample::reviewer("bob"),
+                message: "msg_gate_digest_29923200_slack_bob".into(),
+                attempt: 3,
+            }),
+        ),
         ("reassign_3", OutboxPayload::Reassign { policy: 3 }),
         (
             "digest_29923200_slack_bob",

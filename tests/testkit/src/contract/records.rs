@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use placet_core::audit::{AuditEventKind, ChainHead};
-use placet_gate::ports::{Commit, Committed, SentMessage};
+use placet_gate::ports::{Commit, Committed, SentMessage, SentState};
 
 use super::{START, all, done};
 use crate::{Subject, sample};
@@ -87,6 +87,7 @@ pub async fn what_was_sent_is_found_by_its_approval(subject: &Subject) {
             reference: reference.into(),
             sent_at: START,
             shown,
+            state: SentState::Open,
         };
     assert_eq!(subject.store.sent(&one.approval_id).await.unwrap(), []);
     for noted in
@@ -98,7 +99,9 @@ pub async fn what_was_sent_is_found_by_its_approval(subject: &Subject) {
     let mut found = subject.store.sent(&one.approval_id).await.unwrap();
     found.sort_by(|a, b| a.reference.cmp(&b.reference));
     assert_eq!(found, [sent(&one, "bob", "D1:1.1", 7), sent(&one, "carol", "D2:1.2", 1)]);
-    assert_eq!(subject.store.sent(&other.approval_id).await.unwrap(), [sent(&other, "bob", "D1:1.3", 1)]);
+    let gone = SentMessage { state: SentState::Gone, ..sent(&other, "bob", "D1:1.3", 1) };
+    subject.store.keep_sent(&gone).await.unwrap();
+    assert_eq!(subject.store.sent(&other.approval_id).await.unwrap(), [gone]);
 }
 
 /// Of those who count at the same time, each gets a number of its own; after its time it begins anew.
