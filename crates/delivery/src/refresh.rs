@@ -94,7 +94,7 @@ impl Worker {
                 SettleOutcome::Settled => sent.shown = now.version(),
                 SettleOutcome::Gone => return Ok(()),
                 SettleOutcome::Retry { .. } | SettleOutcome::Impossible(_) => {
-                    return Ok(self.gate.look_again(&now).await?);
+                    return Ok(self.gate.refresh(&now).await?);
                 }
             }
         }

@@ -201,15 +201,11 @@ impl Gate {
         .await
     }
 
-    /// The messages about a request are brought up to date: one of them was pressed though it had nothing left to say.
-    async fn refresh(&self, request: &Request) -> Result<(), Fault> {
+    /// The messages about a request are brought up to date: one of them was pressed though it had nothing left to
+    /// say, or could not be changed when it should have been.
+    pub async fn refresh(&self, request: &Request) -> Result<(), Fault> {
         let payload = OutboxPayload::Refresh { look: self.clock.now().millis() };
         self.tell(self.about(request, payload)).await
-    }
-
-    /// [`Gate::refresh`], for whoever works off the outbox and could not do it now.
-    pub async fn look_again(&self, request: &Request) -> Result<(), Fault> {
-        self.refresh(request).await
     }
 
     async fn tell(&self, message: OutboxMessage) -> Result<(), Fault> {

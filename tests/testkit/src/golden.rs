@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use placet_core::Timestamp;
 use placet_core::audit::{AuditEntry, AuditEventKind, ChainHead, Channel};
-use placet_core::id::{ApprovalId, HookId, RequestId};
+use placet_core::id::{ApprovalId, ClientId, HookId, RequestId};
 use placet_core::payload::Payload;
 use placet_core::policy::{Decision, Policy};
 use placet_core::request::{
@@ -270,7 +270,25 @@ pub fn messages() -> Vec<OutboxMessage> {
             }),
         ),
     ];
-    let of_the_gate = [
+    let about_request = payloads.into_iter().map(|(name, payload)| (approval.clone(), name, payload));
+    let about_gate =
+        payloads_about_gate(client).into_iter().map(|(name, payload)| (OutboxSubject::Gate, name, payload));
+    about_request
+        .chain(about_gate)
+        .map(|(subject, name, payload)| OutboxMessage {
+            id: format!("{}{name}", subject.prefix()),
+            subject,
+            payload,
+            attempt: 2,
+            created_at: START,
+            due_at: START.plus_millis(30_000),
+        })
+        .collect()
+}
+
+/// What is sent about the gate itself, by the end of its message's id; `client` is who signed with an old secret.
+fn payloads_about_gate(client: ClientId) -> Vec<(&'static str, OutboxPayload)> {
+    vec![
         ("alert_keys_rotated_2", OutboxPayload::Alert(Alert::KeysRotated { epoch: 2 })),
         (
             "alert_rotation_failed_testSecret",
@@ -310,18 +328,5 @@ pub fn messages() -> Vec<OutboxMessage> {
                 word: ChatWord::NotYours,
             },
         ),
-    ];
-    let about_request = payloads.into_iter().map(|(name, payload)| (approval.clone(), name, payload));
-    let about_gate = of_the_gate.into_iter().map(|(name, payload)| (OutboxSubject::Gate, name, payload));
-    about_request
-        .chain(about_gate)
-        .map(|(subject, name, payload)| OutboxMessage {
-            id: format!("{}{name}", subject.prefix()),
-            subject,
-            payload,
-            attempt: 2,
-            created_at: START,
-            due_at: START.plus_millis(30_000),
-        })
-        .collect()
+    ]
 }
