@@ -383,15 +383,18 @@ impl Record {
         !allowed && (self.owner == Some(who) || policy.owner(self.ask.client) == Some(who))
     }
 
+    fn seat(&self, stage: usize, who: &str, policy: &Table) -> Option<&'static str> {
+        match self.stage(stage).map(|stage| stage.asks) {
+            Some(Assignees::Role(role)) => policy.seat(role, who),
+            Some(Assignees::Queue(_)) | None => None,
+        }
+    }
+
     fn standing(&self, stage: usize, who: &str, policy: &Table) -> Standing {
-        let has_authority = match self.stage(stage).map(|stage| stage.asks) {
-            Some(Assignees::Role(role)) => policy.has_role(who, role) || policy.asked(role).contains(&who),
-            Some(Assignees::Queue(_)) | None => false,
-        };
-        match (has_authority, self.bars(who, policy)) {
-            (false, _) => Standing::Nothing,
-            (true, true) => Standing::RejectOnly,
-            (true, false) => Standing::Decide,
+        match self.seat(stage, who, policy) {
+            None => Standing::Nothing,
+            Some(seat) if self.bars(who, policy) || self.bars(seat, policy) => Standing::RejectOnly,
+            Some(_) => Standing::Decide,
         }
     }
 
@@ -436,8 +439,17 @@ impl Record {
         }
     }
 
+    /// Who has approved, one for each seat: who is away and who stands in for them have one voice.
     fn approvers(&self, policy: &Table) -> Vec<String> {
-        let counted = self.seen.votes.iter().filter(|vote| vote.yes && self.counts(vote, policy));
-        counted.map(|vote| vote.who.clone()).collect()
+        let mut seats = Vec::new();
+        let mut approvers = Vec::new();
+        for vote in self.seen.votes.iter().filter(|vote| vote.yes && self.counts(vote, policy)) {
+            let seat = self.seat(vote.stage, &vote.who, policy);
+            if !seats.contains(&seat) {
+                seats.push(seat);
+                approvers.push(vote.who.clone());
+            }
+        }
+        approvers
     }
 }

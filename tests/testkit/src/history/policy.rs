@@ -202,20 +202,30 @@ impl Table {
         self.reviewers.iter().find(|reviewer| reviewer.id == id)
     }
 
-    pub(super) fn has_role(&self, id: &str, role: &str) -> bool {
-        self.reviewer(id).is_some_and(|reviewer| reviewer.roles.contains(&role))
-    }
-
     /// Whom a role asks: each once, a stand-in in the place of who is away.
     pub(super) fn asked(&self, role: &str) -> Vec<&'static str> {
-        let mut asked = Vec::new();
+        self.asked_for(role).into_iter().map(|(asked, _)| asked).collect()
+    }
+
+    /// By whose right somebody decides for a role: their own, or that of the first in whose place they are asked.
+    pub(super) fn seat(&self, role: &str, who: &str) -> Option<&'static str> {
+        let own =
+            self.reviewer(who).filter(|reviewer| reviewer.roles.contains(&role)).map(|reviewer| reviewer.id);
+        let place =
+            || self.asked_for(role).into_iter().find(|(asked, _)| *asked == who).map(|(_, holder)| holder);
+        own.or_else(place)
+    }
+
+    /// Who is asked for a role, and in whose place.
+    fn asked_for(&self, role: &str) -> Vec<(&'static str, &'static str)> {
+        let mut asked: Vec<(&'static str, &'static str)> = Vec::new();
         for holder in self.reviewers.iter().filter(|reviewer| reviewer.roles.contains(&role)) {
             let mut present = Some(holder);
             while let Some(Reviewer { presence: Presence::Away { backup }, .. }) = present {
                 present = backup.and_then(|backup| self.reviewer(backup));
             }
-            if let Some(present) = present.filter(|present| !asked.contains(&present.id)) {
-                asked.push(present.id);
+            if let Some(present) = present.filter(|present| asked.iter().all(|(id, _)| *id != present.id)) {
+                asked.push((present.id, holder.id));
             }
         }
         asked
