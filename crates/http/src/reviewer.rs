@@ -22,6 +22,7 @@ use crate::client::json;
 use crate::inbox;
 use crate::pages;
 use crate::problem::Problem;
+use crate::push;
 use crate::report;
 use crate::routes::route_table;
 use crate::wire::{Approval, DecisionForm};
@@ -36,6 +37,7 @@ route_table! {
     "/r/{link}" => get self::show, post self::decide;
     "/inbox/{link}" => get inbox::show, post inbox::decide;
     "/inbox/{link}/away" => post inbox::away;
+    "/inbox/{link}/push" => post push::switch;
     "/inbox/{link}/events" => get inbox::events;
     "/inbox/{link}/app.webmanifest" => get app::manifest;
     "/report/{link}" => get report::show, post report::flag;

@@ -260,6 +260,8 @@ struct StoredTerms {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     urgent: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    preview: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     confirm: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     editable: Vec<FieldPath>,
@@ -392,6 +394,7 @@ impl StoredTerms {
             stages,
             owner_may_approve: terms.owner_may_approve,
             urgent: terms.urgent,
+            preview: terms.preview,
             confirm: terms.confirm,
             editable: terms.editable.clone(),
         }
@@ -413,6 +416,7 @@ impl StoredTerms {
             stages,
             owner_may_approve: self.owner_may_approve,
             urgent: self.urgent,
+            preview: self.preview,
             confirm: self.confirm,
             editable: self.editable,
         })
