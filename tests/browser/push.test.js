@@ -89,7 +89,7 @@ const playSubscription = (page) =>
   );
 
 const box = (page) => page.locator('#push');
-const on = (page) => page.getByRole('button', { name: 'Push to this device when something waits' });
+const on = (page) => page.getByRole('button', { name: 'Push to this device' });
 const off = (page) => page.getByRole('button', { name: 'Stop push on this device' });
 
 // Hands the worker what the push service was sent, as Chromium does; returns the notifications that are then shown.

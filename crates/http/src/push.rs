@@ -14,7 +14,7 @@ use placet_gate::push::UnverifiedDevice;
 use placet_gate::{Error, Gate};
 use serde::Serialize;
 
-use crate::call::{LinkText, read_body, refuse_encoded};
+use crate::call::{LinkText, read_body};
 use crate::client::{check_url, json};
 use crate::problem::Problem;
 use crate::wire::PushForm;
@@ -54,10 +54,7 @@ pub(crate) async fn switch(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    if let Err(problem) = refuse_encoded(&headers) {
-        return problem.into_response();
-    }
-    let form = match read_body(body, FORM_LIMIT).await {
+    let form = match read_body(&headers, body, FORM_LIMIT).await {
         Ok(body) => Form::read(&body),
         Err(problem) => return problem.into_response(),
     };

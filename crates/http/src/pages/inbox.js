@@ -111,11 +111,13 @@
   const drawPush = (isOn, words) => {
     const box = part('push');
     const [button, hint] = box.children;
-    const text = isOn ? 'Stop push on this device' : 'Push to this device when something waits';
+    const text = isOn ? 'Stop push on this device' : 'Push to this device';
     if (button.textContent !== text) button.textContent = text;
     button.dataset.on = isOn ? 'yes' : '';
     button.hidden = !isOn && Notification.permission === 'denied';
-    const says = words || (button.hidden ? 'Your browser blocks notifications from this page: its settings can allow them.' : '');
+    const says = words || (button.hidden
+      ? 'Your browser blocks notifications from this page: its settings can allow them.'
+      : isOn ? 'This device is told when something waits for you.' : 'A notification here when something waits for you.');
     if (hint.textContent !== says) hint.textContent = says;
     box.hidden = false;
   };
@@ -171,7 +173,6 @@
           const { device } = await tellPush({ endpoint, p256dh: keys.p256dh, auth: keys.auth });
           box.dataset.devices = [...pushDevices(), device].join(' ');
           isOn = true;
-          words = 'This device is told when something waits for you.';
         }
       }
     } catch {
