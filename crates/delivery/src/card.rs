@@ -104,7 +104,7 @@ impl Card {
             stands: stands(request, reviewer, policy, now),
             version: request.version(),
             urgent: asked.terms.as_ref().is_some_and(|terms| terms.urgent),
-            preview: asked.terms.as_ref().is_some_and(|terms| terms.preview),
+            preview: asked.wording.preview,
             is_reminder: false,
         }
     }

@@ -111,8 +111,8 @@ impl Form {
                 "off" => off = Some(value),
                 "endpoint" => device.endpoint = value,
                 // Some browsers pad.
-                "p256dh" => device.p256dh = value.trim_end_matches('=').to_owned(),
-                "auth" => device.auth = value.trim_end_matches('=').to_owned(),
+                "p256dh" => value.trim_end_matches('=').clone_into(&mut device.p256dh),
+                "auth" => value.trim_end_matches('=').clone_into(&mut device.auth),
                 _ => {}
             }
         }

@@ -312,11 +312,11 @@ mod tests {
         let scratch = Scratch::new("keys").unwrap();
         let open = || FileKeys::open_or_make(scratch.path(), 1, NOW).unwrap();
         assert!(open().held().push.is_none());
-        let made: Vec<bool> = std::thread::scope(|scope| {
+        let makers: Vec<bool> = std::thread::scope(|scope| {
             let making: Vec<_> = (0..8).map(|_| scope.spawn(|| open().make_push_key().unwrap())).collect();
             making.into_iter().map(|one| one.join().unwrap()).collect()
         });
-        assert_eq!(made.iter().filter(|made| **made).count(), 1);
+        assert_eq!(makers.iter().filter(|is_maker| **is_maker).count(), 1);
         let public = |keys: &FileKeys| keys.held().push.as_ref().map(|key| key.public.clone());
         let first = public(&open());
         assert!(first.is_some());

@@ -283,6 +283,8 @@ pub struct Wording {
     pub title: Option<TitleTemplate>,
     /// The fields that nobody may see.
     pub mask: Vec<FieldPath>,
+    /// Whether a push may say the title, which a locked screen then shows.
+    pub preview: bool,
 }
 
 /// What a rule does.
@@ -341,9 +343,6 @@ pub struct ApprovalTerms {
     /// Whether reviewers are told in their quiet hours, too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub urgent: bool,
-    /// Whether a push may say the title, which a locked screen then shows.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub preview: bool,
     /// Whether who approves types the digest's last four characters.
     #[serde(default)]
     pub confirm: bool,

@@ -70,6 +70,7 @@ pub fn write_question(asked: &ApprovalRequest) -> Result<String, serde_json::Err
         tallies: asked.tallies.clone(),
         title: asked.wording.title.as_ref().map(|title| title.source().into()),
         mask: asked.wording.mask.clone(),
+        preview: asked.wording.preview,
     })
 }
 
@@ -143,6 +144,7 @@ fn read_question(text: &str) -> Result<ApprovalRequest, Unreadable> {
                 .transpose()
                 .map_err(|_| Unreadable::Impossible("a title cannot be read"))?,
             mask: stored.mask,
+            preview: stored.preview,
         },
     })
 }
@@ -250,6 +252,8 @@ struct StoredQuestion<'t> {
     title: Option<Text<'t>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     mask: Vec<FieldPath>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    preview: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -259,8 +263,6 @@ struct StoredTerms {
     owner_may_approve: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     urgent: bool,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    preview: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     confirm: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -394,7 +396,6 @@ impl StoredTerms {
             stages,
             owner_may_approve: terms.owner_may_approve,
             urgent: terms.urgent,
-            preview: terms.preview,
             confirm: terms.confirm,
             editable: terms.editable.clone(),
         }
@@ -416,7 +417,6 @@ impl StoredTerms {
             stages,
             owner_may_approve: self.owner_may_approve,
             urgent: self.urgent,
-            preview: self.preview,
             confirm: self.confirm,
             editable: self.editable,
         })

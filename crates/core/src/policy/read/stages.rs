@@ -17,7 +17,6 @@ pub(super) fn read_terms(
     let approvals = table.get("approvals").map_or(Some(1), |node| node.number(1, 100));
     let owner_may_approve = table.get("owner_may_approve").map_or(Some(false), |node| node.flag());
     let urgent = table.get("urgent").map_or(Some(false), |node| node.flag());
-    let preview = table.get("preview").map_or(Some(false), |node| node.flag());
     let notify = table.get("notify").map_or(Some(Notify::All), |node| read_notify(&node))?;
     let confirm = table.get("confirm").map_or(Some(false), |node| node.flag());
     let editable = read_paths(table, "editable");
@@ -52,7 +51,6 @@ pub(super) fn read_terms(
         stages: read,
         owner_may_approve: owner_may_approve?,
         urgent: urgent?,
-        preview: preview?,
         confirm: confirm?,
         editable: editable?,
     })
