@@ -77,7 +77,7 @@ class Desk:
 
     def decide(self, approval, decision="approve", reviewer="bob", reason=None):
         answer = self.gate.link(approval, reviewer, seconds=60).vote(decision, reason=reason)
-        assert answer.status == 200, answer
+        assert answer.status == 200, answer.body
         return answer.json()
 
     def answers(self, client, action, *decisions, reviewer="bob", reason=None):
