@@ -1,8 +1,8 @@
 //! What an act puts into the trail.
 
-use super::voting::VoteInput;
 use crate::Timestamp;
 use crate::audit::{AuditEvent, AuditEventKind, Channel};
+use crate::id::ReviewerId;
 use crate::policy::Assignee;
 use crate::request::{ApprovalRequest, Change, Outcome, Pending, RequestState, Status};
 
@@ -29,7 +29,8 @@ pub(super) fn change_event(
     asked: &ApprovalRequest,
     before: &RequestState,
     change: Option<&Change>,
-    input: &VoteInput,
+    by: &ReviewerId,
+    channel: Channel,
     at: Timestamp,
 ) -> AuditEvent {
     let fields =
@@ -39,7 +40,7 @@ pub(super) fn change_event(
         (before.payload_sha256(asked), change.map_or(&asked.payload_sha256, |change| &change.payload_sha256));
     AuditEvent {
         detail: Some(format!("{}: payload_sha256 {from} became {to}", fields.join(", "))),
-        ..event(at, AuditEventKind::PayloadChanged, input.reviewer.to_string(), input.channel)
+        ..event(at, AuditEventKind::PayloadChanged, by.to_string(), channel)
     }
 }
 

@@ -95,8 +95,9 @@ impl Request {
         if repeats && enough(&self.state.votes).is_none() {
             return Ok(VoteOutcome::Unchanged);
         }
-        let changed = (change != self.state.change)
-            .then(|| change_event(&self.asked, &self.state, change.as_ref(), input, at));
+        let changed = (change != self.state.change).then(|| {
+            change_event(&self.asked, &self.state, change.as_ref(), &input.reviewer, input.channel, at)
+        });
         let mut state = RequestState { updated_at: at, change, ..self.state.clone() };
         if let Some(index) = earlier {
             state.votes.remove(index);
