@@ -66,10 +66,11 @@ def test_a_recipient_to_whom_nothing_went_is_said(gate, pay):
 
 
 def test_what_hides_stays_hidden(gate, pay):
-    gate.link(pay(to="ACME", key="sk-live-aaaaaaaaaaaaaaaaaaaaaaaa"), "bob").approve()
-    asked = pay(to="ACME", key="sk-live-bbbbbbbbbbbbbbbbbbbbbbbb")
+    gate.link(pay(to="ACME", key="sk-proj-4fJ2kq81Lx0aBcDe"), "bob").approve()
+    asked = pay(to="ACME", key="sk-proj-9zQ7wm34Nv5yXhTu")
     says(gate, asked, "(hidden) → (hidden)")
-    assert "aaaaaaaa" not in gate.link(asked, "bob").page().text
+    page = gate.link(asked, "bob").page().text
+    assert "4fJ2kq81Lx0aBcDe" not in page and "9zQ7wm34Nv5yXhTu" not in page
 
 
 def test_who_asks_again_and_again_is_said_to_do_so(gate, pay):

@@ -652,9 +652,9 @@ mod tests {
         };
         let shown = page(new(), open(May::Both, None));
         for words in [
-            "<b>4th ask in 10 minutes</b> by n8n.",
-            "<b>First time: </b>nothing of this kind was approved for n8n lately.",
-            "nothing approved lately went to <b><bdi>&lt;b&gt;ACME&lt;/b&gt;&lt;U+202E&gt;</bdi></b>.",
+            "<b>4th ask in 10 minutes</b> by <bdi>n8n</bdi>.",
+            "<b>First time: </b>nothing of this kind was approved for <bdi>n8n</bdi> lately.",
+            "nothing approved lately went to <b><bdi>&lt;b&gt;ACME&lt;/b&gt;<mark>U+202E</mark></bdi></b>.",
             "Since the last approved one, 2 h ago:",
             "<del><bdi>4,000.00 EUR</bdi></del> → <ins><bdi>5,000.00 EUR</bdi></ins>",
             "<del>(nothing)</del> → <ins><bdi>&lt;i&gt;</bdi></ins>",
