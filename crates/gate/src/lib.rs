@@ -26,6 +26,7 @@ pub mod ports;
 mod raise;
 mod reassign;
 mod redeem;
+mod replay;
 mod report;
 mod review;
 mod sent;
