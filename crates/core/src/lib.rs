@@ -7,7 +7,6 @@ pub mod admin_link;
 pub mod audit;
 pub mod chat;
 mod fault;
-#[cfg(feature = "grammar")]
 pub mod grammar;
 pub mod id;
 pub mod keys;

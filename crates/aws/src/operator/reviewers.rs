@@ -35,8 +35,8 @@ pub struct Synced {
     pub refiltered: usize,
 }
 
-/// Addresses, in lower case, and the reviewers that each belongs to.
-type Addresses = BTreeMap<String, BTreeSet<String>>;
+/// Addresses, in lower case, and whose each is: a policy gives no two reviewers the same.
+type Addresses = BTreeMap<String, String>;
 
 /// One subscription to the topic, as it stands.
 pub(super) struct Mailbox {
@@ -55,13 +55,13 @@ impl Stack {
         let mut synced = Synced::default();
         for mailbox in mailboxes(&sns, topic).await? {
             match (wanted.get(&mailbox.address), &mailbox.arn) {
-                (Some(reviewers), Some(arn)) => {
-                    if filter_of(&sns, arn).await? != Some(filter(reviewers)) {
-                        set_filter(&sns, arn, reviewers).await?;
+                (Some(reviewer), Some(arn)) => {
+                    if filter_of(&sns, arn).await? != Some(filter(reviewer)) {
+                        set_filter(&sns, arn, reviewer).await?;
                         synced.refiltered += 1;
                     }
                 }
-                (Some(reviewers), None) => synced.unconfirmed.extend(reviewers.iter().cloned()),
+                (Some(reviewer), None) => synced.unconfirmed.push(reviewer.clone()),
                 (None, Some(arn)) => {
                     let removed = sns.unsubscribe().subscription_arn(arn).send().await;
                     removed.map_err(|error| Fault::new(UNSUBSCRIBED, error))?;
@@ -71,16 +71,16 @@ impl Stack {
             }
             present.insert(mailbox.address);
         }
-        for (address, reviewers) in wanted.iter().filter(|(address, _)| !present.contains(*address)) {
+        for (address, reviewer) in wanted.iter().filter(|(address, _)| !present.contains(*address)) {
             sns.subscribe()
                 .topic_arn(topic)
                 .protocol("email")
                 .endpoint(address)
-                .attributes(FILTER, filter(reviewers).to_string())
+                .attributes(FILTER, filter(reviewer).to_string())
                 .send()
                 .await
                 .map_err(|error| Fault::new("a reviewer's address could not be subscribed", error))?;
-            synced.subscribed.extend(reviewers.iter().cloned());
+            synced.subscribed.push(reviewer.clone());
         }
         Ok(synced)
     }
@@ -112,31 +112,27 @@ pub(super) async fn filter_of(sns: &Client, arn: &str) -> Result<Option<Value>, 
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
-async fn set_filter(sns: &Client, arn: &str, reviewers: &BTreeSet<String>) -> Result<(), Fault> {
+async fn set_filter(sns: &Client, arn: &str, reviewer: &str) -> Result<(), Fault> {
     sns.set_subscription_attributes()
         .subscription_arn(arn)
         .attribute_name(FILTER)
-        .attribute_value(filter(reviewers).to_string())
+        .attribute_value(filter(reviewer).to_string())
         .send()
         .await
         .map(drop)
         .map_err(|error| Fault::new(UNSUBSCRIBED, error))
 }
 
-/// Only messages to these reviewers.
-pub(super) fn filter(reviewers: &BTreeSet<String>) -> Value {
-    json!({ REVIEWER: reviewers })
+/// Only messages to this reviewer.
+pub(super) fn filter(reviewer: &str) -> Value {
+    json!({ REVIEWER: [reviewer] })
 }
 
 /// Who has which address.
 pub(super) fn addresses(policy: &Policy) -> Addresses {
-    let mut all = Addresses::new();
-    for reviewer in &policy.reviewers {
-        if let Some(email) = &reviewer.email {
-            all.entry(email.to_lowercase()).or_default().insert(reviewer.id.to_string());
-        }
-    }
-    all
+    let with_address =
+        policy.reviewers.iter().filter_map(|reviewer| Some((reviewer.email.as_ref()?, reviewer)));
+    with_address.map(|(email, reviewer)| (email.to_lowercase(), reviewer.id.to_string())).collect()
 }
 
 #[cfg(test)]
@@ -144,18 +140,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_reviewers_of_one_address_share_a_subscription_that_hears_of_both() {
+    fn an_address_hears_of_its_reviewer_alone() {
         let policy = Policy::read(
             r#"
             [[reviewers]]
             id = "bob"
             name = "Bob"
-            email = "Team@example.com"
+            email = "Bob@Example.com"
             roles = ["finance"]
             [[reviewers]]
             id = "ann"
             name = "Ann"
-            email = "team@example.com"
+            email = "ann@example.com"
             roles = ["finance"]
             [[reviewers]]
             id = "carol"
@@ -166,7 +162,7 @@ mod tests {
         )
         .unwrap();
         let all = addresses(&policy);
-        assert_eq!(all.keys().collect::<Vec<_>>(), ["team@example.com"]);
-        assert_eq!(filter(all.get("team@example.com").unwrap()), json!({"reviewer": ["ann", "bob"]}));
+        assert_eq!(all.keys().collect::<Vec<_>>(), ["ann@example.com", "bob@example.com"]);
+        assert_eq!(filter(all.get("bob@example.com").unwrap()), json!({"reviewer": ["bob"]}));
     }
 }
