@@ -23,6 +23,7 @@ mod log;
 pub mod outbox;
 mod policy;
 pub mod ports;
+pub mod push;
 mod raise;
 mod reassign;
 mod redeem;

@@ -23,6 +23,7 @@ use crate::client::json;
 use crate::inbox::{self, news};
 use crate::pages;
 use crate::problem::Problem;
+use crate::push;
 use crate::report;
 use crate::routes::route_table;
 use crate::wire::{Approval, DecisionForm};
@@ -37,6 +38,7 @@ route_table! {
     "/r/{link}" => get self::show, post self::decide;
     "/inbox/{link}" => get inbox::show, post inbox::decide;
     "/inbox/{link}/away" => post inbox::away;
+    "/inbox/{link}/push" => post push::switch;
     "/inbox/{link}/events" => get news::events;
     "/inbox/{link}/app.webmanifest" => get app::manifest;
     "/report/{link}" => get report::show, post report::flag;

@@ -536,7 +536,7 @@ fn api_url(text: &str) -> Result<String, String> {
 
 #[derive(Args, Debug)]
 pub(crate) struct ChannelTest {
-    /// The channel: slack, telegram, webhook or email
+    /// The channel: slack, telegram, push, webhook or email
     pub(crate) channel: String,
     /// Who gets the message
     #[arg(long, value_name = "ID")]
@@ -643,6 +643,9 @@ pub(crate) struct Inbox {
     /// Only what waits for this reviewer, with their links
     #[arg(long, value_name = "ID")]
     pub(crate) reviewer: Option<String>,
+    /// Print the link of that reviewer's inbox instead: for them alone
+    #[arg(long, requires = "reviewer")]
+    pub(crate) link: bool,
     #[command(flatten)]
     pub(crate) on: Deployment,
 }

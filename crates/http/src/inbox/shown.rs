@@ -56,6 +56,10 @@ impl Shown {
             manifest: format!("{action}/app.webmanifest"),
             action,
             prefix,
+            push: inbox.push.as_ref().map(|switch| pages::Push {
+                key: switch.public_key.clone(),
+                devices: switch.devices.clone(),
+            }),
         };
         Ok(Self { inbox, view })
     }

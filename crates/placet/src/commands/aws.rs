@@ -22,6 +22,7 @@ pub(super) async fn push(globals: &Globals, file: Option<PathBuf>, stack: &str) 
     let text = read_policy_file(&file)?;
     let report = Policy::check(&text);
     let policy = report.policy.map_err(|diagnostics| broken_policy(&file, &diagnostics))?;
+    refuse_push(&policy)?;
     let found = find(stack).await?;
     let gate = found.gate();
     let installed = gate
@@ -37,6 +38,17 @@ pub(super) async fn push(globals: &Globals, file: Option<PathBuf>, stack: &str) 
         print(&in_words(&synced));
     }
     Ok(Exit::Done)
+}
+
+/// A gate on AWS has no push: nobody may wait for a message that never comes.
+fn refuse_push(policy: &Policy) -> Result<(), Failure> {
+    let Some(person) = policy.reviewers.iter().find(|person| person.takes_push()) else { return Ok(()) };
+    Err(Failure::refused(format!(
+        "reviewer `{}` has `push` in their `channels`, which a gate on AWS has not got",
+        person.id
+    ))
+    .with_code("no_such_channel")
+    .advise("take `push` out of `channels`; email, sms and webhook are there"))
 }
 
 /// Prints a client's secret, alone on the last line.

@@ -14,6 +14,7 @@ mod backup;
 mod channel;
 mod client;
 mod demo;
+mod devices;
 mod doctor;
 mod inbox;
 mod init;

@@ -11,7 +11,8 @@ pub(super) fn read_wording(table: &Table<'_, '_>) -> Option<Wording> {
         Some(node) => read_title(&node).map(Some),
     };
     let mask = read_paths(table, "mask");
-    Some(Wording { title: title?, mask: mask? })
+    let preview = table.get("preview").map_or(Some(false), |node| node.flag());
+    Some(Wording { title: title?, mask: mask?, preview: preview? })
 }
 
 fn read_title(node: &Node<'_, '_>) -> Option<TitleTemplate> {
