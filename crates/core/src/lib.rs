@@ -15,6 +15,8 @@ pub mod numbers;
 pub mod payload;
 pub mod policy;
 pub mod refusal;
+#[cfg(feature = "conditions")]
+pub mod replay;
 pub mod request;
 pub mod signature;
 pub mod tally;

@@ -28,6 +28,7 @@ pub mod push;
 mod raise;
 mod reassign;
 mod redeem;
+mod replay;
 mod report;
 mod review;
 mod sent;
