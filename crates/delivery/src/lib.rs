@@ -9,7 +9,8 @@
 //! - `notify`: asking a person: order, failover, nudges, quiet hours, pacing, reminders. `refresh`: what was sent is
 //!   brought up to date. `card`: a message by its parts.
 //! - `slack`, `telegram`, `reviewer_webhook`: channels that need nothing but JSON over HTTPS.
-//! - `queue`, `callback`, `alert`: how a system, a caller and operators are told.
+//! - `queue`, `callback`: how a system and a caller are told. `alert`, `ways`: the words of alerts, and by which ways
+//!   operators are told.
 //! - `wording`: the texts.
 //! - `worker`: from a message to the channel, and what follows.
 
@@ -25,6 +26,7 @@ mod retry;
 mod reviewer_webhook;
 pub mod slack;
 pub mod telegram;
+pub mod ways;
 mod wording;
 mod worker;
 
@@ -36,4 +38,5 @@ pub use queue::Queues;
 pub use reviewer_webhook::ReviewerWebhook;
 pub use slack::Slack;
 pub use telegram::Telegram;
+pub use ways::{AlertLetter, AlertMail, AlertWays};
 pub use worker::{Bodies, Parts, Progress, Worker};

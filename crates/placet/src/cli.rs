@@ -82,6 +82,9 @@ pub(crate) enum Command {
     /// How reviewers are told: Slack, Telegram, a mail server
     #[command(subcommand)]
     Channel(ChannelCommand),
+    /// How operators are alerted: the secrets of the policy's `[[alerts]]`, and a test of each
+    #[command(subcommand)]
+    Alert(AlertCommand),
     /// Ask for an approval, from a shell or a CI job
     Request(Request),
     /// Run a command once a person has approved exactly this run of it
@@ -501,6 +504,62 @@ pub(crate) struct ChannelTest {
     pub(crate) reviewer: String,
     #[command(flatten)]
     pub(crate) on: Deployment,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AlertCommand {
+    /// Send a test by every way of alerts, or by one, and say what came of it; exit code 1 if one failed
+    Test {
+        /// The way's name in the policy [default: all of them]
+        name: Option<String>,
+        #[command(flatten)]
+        on: Deployment,
+    },
+    /// Set what a way is sent with, from a prompt or from standard input; counts at once
+    Set(AlertSet),
+    /// Say which ways the policy names, and whether their secrets are set
+    List {
+        #[command(flatten)]
+        on: Deployment,
+    },
+    /// Take a way's secret away
+    Remove {
+        /// The way's name
+        name: String,
+        #[command(flatten)]
+        on: Deployment,
+    },
+    /// Print the secret that a webhook way is signed with, alone on the last line
+    Secret {
+        /// The way's name
+        name: String,
+        #[command(flatten)]
+        on: Deployment,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct AlertSet {
+    /// The way's name in the policy
+    pub(crate) name: String,
+    /// What it is [default: what the policy says]
+    #[arg(long, value_enum)]
+    pub(crate) way: Option<SecretWay>,
+    /// PagerDuty: another address of its Events API, such as https://events.eu.pagerduty.com
+    #[arg(long, value_name = "URL", value_parser = api_url)]
+    pub(crate) api_url: Option<String>,
+    #[command(flatten)]
+    pub(crate) on: Deployment,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SecretWay {
+    /// An incoming webhook of Slack: its URL
+    Slack,
+    /// PagerDuty, Events API v2: the integration's key
+    Pagerduty,
+    /// A webhook whose URL holds a token
+    Webhook,
 }
 
 #[derive(Debug, Subcommand)]

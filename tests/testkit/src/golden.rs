@@ -66,6 +66,7 @@ valid_for = "2h"
 name = "own"
 when = 'action == "own"'
 owner_may_approve = true
+alert_after = "2m"
 stages = [{ ask = ["ops"], within = "5m" }]
 "#;
 
@@ -239,6 +240,23 @@ pub fn messages() -> Vec<OutboxMessage> {
             "remind_0_slack_bob",
             OutboxPayload::Remind { stage: 0, reviewer: sample::reviewer("bob"), channel: "slack".into() },
         ),
+        (
+            "alert_open_too_long",
+            OutboxPayload::Alert(Alert::OpenTooLong {
+                client: client.clone(),
+                request_id: request_id.clone(),
+                asked_at: START,
+            }),
+        ),
+        (
+            "over_open_too_long",
+            OutboxPayload::AlertOver(Alert::OpenTooLong {
+                client: client.clone(),
+                request_id: request_id.clone(),
+                asked_at: START,
+            }),
+        ),
+        ("still_open", OutboxPayload::StillOpen),
         ("refresh_3", OutboxPayload::Refresh { look: 3 }),
         ("publish_1", OutboxPayload::Publish { stage: 1, queue: "backup".into() }),
         ("callback_3", OutboxPayload::Callback { number: 3 }),
@@ -264,6 +282,8 @@ pub fn messages() -> Vec<OutboxMessage> {
         (
             "alert_not_told",
             OutboxPayload::Alert(Alert::NotTold {
+                reviewer: Some(sample::reviewer("bob")),
+                channel: Some("slack".into()),
                 approval_id: asked.approval_id.clone(),
                 message: callback,
                 attempt: 4,
@@ -300,16 +320,45 @@ fn payloads_about_gate(client: ClientId) -> Vec<(&'static str, OutboxPayload)> {
         ("alert_old_secret_1_n8n", OutboxPayload::Alert(Alert::OldSecret { client, epoch: 1 })),
         (
             "alert_bad_signatures_29923200",
-            OutboxPayload::Alert(Alert::BadSignatures { count: 20, minute: 29_923_200 }),
+            OutboxPayload::Alert(Alert::BadSignatures { client: None, count: 20, minute: 29_923_200 }),
         ),
         (
             "alert_not_told_29923200_slack_bob",
             OutboxPayload::Alert(Alert::DigestNotTold {
                 reviewer: sample::reviewer("bob"),
+                channel: Some("slack".into()),
                 message: "msg_gate_digest_29923200_slack_bob".into(),
                 attempt: 3,
             }),
         ),
+        (
+            "alert_bad_signatures_29923200_n8n",
+            OutboxPayload::Alert(Alert::BadSignatures {
+                client: Some(sample::client("n8n")),
+                count: 20,
+                minute: 29_923_200,
+            }),
+        ),
+        ("alert_rotation_due_2", OutboxPayload::Alert(Alert::RotationDue { epoch: 2, since: START })),
+        (
+            "alert_by_ops_1795392000000_way_not_reached_night",
+            OutboxPayload::AlertBy {
+                way: "ops".into(),
+                alert: Alert::WayNotReached { way: "night".into(), reason: "PagerDuty answered 400".into() },
+                over: false,
+                since: START,
+            },
+        ),
+        (
+            "over_by_ops_1795392000000_fast_approvals_498720_bob",
+            OutboxPayload::AlertBy {
+                way: "ops".into(),
+                alert: Alert::FastApprovals { reviewer: sample::reviewer("bob"), count: 5, hour: 498_720 },
+                over: true,
+                since: START,
+            },
+        ),
+        ("alerts_29923200_ops", OutboxPayload::AlertSummary { way: "ops".into(), minute: 29_923_200 }),
         ("reassign_3", OutboxPayload::Reassign { policy: 3 }),
         (
             "digest_29923200_slack_bob",

@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_sns::Client;
 use aws_sdk_sns::types::Subscription;
-use placet_core::policy::Policy;
+use placet_core::policy::{Policy, WayKind};
 use placet_gate::Fault;
 use serde_json::{Value, json};
 
 use super::Stack;
-use crate::channels::REVIEWER;
+use crate::channels::{REVIEWER, way_name};
 
 const UNSUBSCRIBED: &str = "a subscription to the topic of mails could not be changed";
 const FILTER: &str = "FilterPolicy";
@@ -136,6 +136,13 @@ pub(super) fn addresses(policy: &Policy) -> Addresses {
             all.entry(email.to_lowercase()).or_default().insert(reviewer.id.to_string());
         }
     }
+    for way in &policy.alerts {
+        if let WayKind::Mail(to) = &way.kind {
+            for email in to {
+                all.entry(email.to_lowercase()).or_default().insert(way_name(&way.name));
+            }
+        }
+    }
     all
 }
 
@@ -162,11 +169,17 @@ mod tests {
             name = "Carol"
             phone = "+15550100"
             roles = ["finance"]
+            [[alerts]]
+            name = "ops"
+            way = "mail"
+            to = ["team@example.com", "ops@example.com"]
             "#,
         )
         .unwrap();
         let all = addresses(&policy);
-        assert_eq!(all.keys().collect::<Vec<_>>(), ["team@example.com"]);
-        assert_eq!(filter(all.get("team@example.com").unwrap()), json!({"reviewer": ["ann", "bob"]}));
+        assert_eq!(all.keys().collect::<Vec<_>>(), ["ops@example.com", "team@example.com"]);
+        let filter_of = |address: &str| filter(all.get(address).unwrap());
+        assert_eq!(filter_of("team@example.com"), json!({"reviewer": ["alerts/ops", "ann", "bob"]}));
+        assert_eq!(filter_of("ops@example.com"), json!({"reviewer": ["alerts/ops"]}));
     }
 }

@@ -156,7 +156,7 @@ impl Fact {
 }
 
 /// The least time in which somebody can have read a page with those texts, in milliseconds.
-fn shortest_reading_ms(summary: &str, payload: &str) -> i64 {
+pub fn shortest_reading_ms(summary: &str, payload: &str) -> i64 {
     let words = |text: &str| {
         let words =
             text.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty());

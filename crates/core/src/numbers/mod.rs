@@ -8,7 +8,7 @@ mod report;
 mod tally;
 
 pub use estimate::{ENOUGH, Estimate};
-pub use fact::{Ask, DecidedBy, Fact, Told};
+pub use fact::{Ask, DecidedBy, Fact, Told, shortest_reading_ms};
 pub use report::{
     Before, Change, Counts, DayCounts, Doubt, Errors, FalseApprovals, Group, Load, Percentiles, Report,
     ReviewerLoad, Share, Times, Window,

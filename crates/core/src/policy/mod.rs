@@ -4,6 +4,7 @@
 //! feature `conditions`; a program that only looks things up does without its dependencies.
 
 mod absence;
+mod alerts;
 #[cfg(feature = "conditions")]
 mod cel;
 #[cfg(feature = "conditions")]
@@ -33,6 +34,7 @@ use serde_json::Value;
 
 use absence::Presence;
 pub use absence::{LONGEST_ABSENCE_MS, OwnAbsence, said_away};
+pub use alerts::{ALERT_KINDS, AlertWay, WayKind};
 #[cfg(feature = "conditions")]
 pub use condition::{Condition, EvalError, Verdict};
 #[cfg(feature = "conditions")]
@@ -63,6 +65,8 @@ pub struct Policy {
     pub reviewers: Vec<Reviewer>,
     /// The rules, in order: the first that matches decides.
     pub rules: Vec<Rule>,
+    /// By which ways operators are told; none: as the gate does by itself.
+    pub alerts: Vec<AlertWay>,
     /// Lower-case hex SHA-256 of the text it was read from.
     pub sha256: String,
     /// Counts the policies that were installed, from 1; 0 until this one is.
@@ -340,6 +344,9 @@ pub struct ApprovalTerms {
     /// The fields of the payload that who approves may change.
     #[serde(default)]
     pub editable: Vec<FieldPath>,
+    /// After how long operators hear that it still waits, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alert_after_ms: Option<i64>,
 }
 
 impl ApprovalTerms {

@@ -263,6 +263,8 @@ struct StoredTerms {
     confirm: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     editable: Vec<FieldPath>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    alert_after_ms: Option<i64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -394,6 +396,7 @@ impl StoredTerms {
             urgent: terms.urgent,
             confirm: terms.confirm,
             editable: terms.editable.clone(),
+            alert_after_ms: terms.alert_after_ms,
         }
     }
 
@@ -415,6 +418,7 @@ impl StoredTerms {
             urgent: self.urgent,
             confirm: self.confirm,
             editable: self.editable,
+            alert_after_ms: self.alert_after_ms,
         })
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "a client's secret may come from the environment")]
 
 mod admin;
+mod alert;
 mod asking;
 mod audit;
 #[cfg(feature = "aws")]
@@ -102,6 +103,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Channel(ChannelCommand::Secret { reviewer, on }) => {
             channel::secret(globals, &reviewer, &on).await
         }
+        Command::Alert(command) => alert::run(globals, command).await,
         Command::Request(options) => request::run(globals, options).await,
         Command::Run(options) => run::run(globals, options).await,
         Command::Inbox(options) => inbox::run(globals, options).await,

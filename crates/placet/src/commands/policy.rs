@@ -15,7 +15,7 @@ use crate::clock::SystemClock;
 use crate::console::{Style, print, revealed};
 use crate::failure::{Exit, Failure};
 use crate::folder::Folder;
-use crate::local::{LocalGate, broken_policy, decode_policy_file, read_policy_file};
+use crate::local::{LocalGate, broken_policy, decode_policy_file, read_policy_file, refuse_ways};
 use crate::text::span;
 
 /// Finds every fault.
@@ -86,10 +86,11 @@ fn unreached(globals: &Globals, report: &Report) -> Vec<String> {
     let folder = Folder::at(globals.data());
     let Ok(settings) = super::channel::settings_of(&folder) else { return Vec::new() };
     // Which mail server a gate is started with, its environment says, and that is not known here.
-    super::channel::missing_channels(policy, &settings, true)
+    let people = super::channel::missing_channels(policy, &settings, true);
+    let people = people
         .into_iter()
-        .map(|(reviewer, missing, is_all)| super::channel::unreachable_words(&reviewer, &missing, is_all))
-        .collect()
+        .map(|(reviewer, missing, is_all)| super::channel::unreachable_words(&reviewer, &missing, is_all));
+    people.chain(super::alert::unset(policy, &settings, true)).collect()
 }
 
 /// How much of a long line is shown, in characters.
@@ -248,7 +249,8 @@ pub(crate) async fn push(globals: &Globals, file: Option<PathBuf>) -> Result<Exi
     let file = super::policy_file(file, globals)?;
     let text = read_policy_file(&file)?;
     let report = Policy::check(&text);
-    report.policy.map_err(|diagnostics| broken_policy(&file, &diagnostics))?;
+    let policy = report.policy.map_err(|diagnostics| broken_policy(&file, &diagnostics))?;
+    refuse_ways(&file, &policy)?;
     let folder = Folder::open(globals.data())?;
     let served_at = folder.served_at();
     let local = LocalGate::for_command(folder)?;

@@ -66,7 +66,7 @@ pub(super) fn read_rule(
             None
         }
     };
-    for key in ["approvals", "owner_may_approve", "urgent", "notify", "confirm", "editable"] {
+    for key in ["approvals", "owner_may_approve", "urgent", "notify", "confirm", "editable", "alert_after"] {
         // Read here in any case, so that a typo elsewhere in the rule lists every key that it could have been.
         let node = table.get(key);
         if let (Some(RuleAction::Decide(_)), Some(node)) = (&action, node) {
