@@ -41,6 +41,19 @@ id = "sven"
 name = "Sven"
 roles = ["reachable"]
 
+[[reviewers]]
+id = "pia"
+name = "Pia"
+email = "pia@example.com"
+roles = ["pushed"]
+callback_hosts = ["127.0.0.1"]
+channels = ["push", "email"]
+
+[[rules]]
+name = "pushed"
+when = 'action.startsWith("pia.")'
+stages = [{ ask = ["pushed"], within = "10m" }]
+
 [[rules]]
 name = "every channel"
 when = '"every_channel" in metadata'

@@ -229,7 +229,9 @@ class N8n:
                 if refused.status not in (404, 503):
                     raise
                 return None
-            return found if found.status in statuses else None
+            # A run that crashed may never have been written down; any other is, a moment after it has begun.
+            is_written = found.data is not None or found.status == "crashed"
+            return found if found.status in statuses and is_written else None
 
         return wait_until(there, seconds, f"execution {number} to be {' or '.join(statuses)}")
 
@@ -284,8 +286,13 @@ class Execution:
 
 
 def unflattened(text):
-    """Reads the `flatted` format, in which n8n stores runs: strings inside stand for places in the list."""
+    """Reads the `flatted` format, in which n8n stores runs: strings inside stand for places in the list.
+
+    None for an empty list, which stands there until n8n has written the run down.
+    """
     places = json.loads(text)
+    if not places:
+        return None
     built = {}
 
     def at(place):

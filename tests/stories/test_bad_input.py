@@ -26,6 +26,7 @@ AUDIT, CHECKPOINT, HORIZON, TILE = "/v1/audit", "/v1/log/checkpoint", "/v1/log/h
 PAGE, INBOX = "/r/{link}", "/inbox/{link}"
 SLACK, TELEGRAM = "/v1/slack/interactions", "/v1/telegram/updates"
 AWAY = "/inbox/{link}/away"
+PUSH = "/inbox/{link}/push"
 EVENTS, MANIFEST = "/inbox/{link}/events", "/inbox/{link}/app.webmanifest"
 
 
@@ -201,6 +202,8 @@ REFUSALS = [
     ("POST", AWAY, "no hours", lambda s: s.inbox.say(nonce=s.inbox.nonce()), 422, "invalid_request"),
     ("POST", AWAY, "for ever", lambda s: s.inbox.say(nonce=s.inbox.nonce(), hours=673), 422, "invalid_request"),
     ("POST", AWAY, "a stand-in whom the policy does not allow", lambda s: s.inbox.say(nonce=s.inbox.nonce(), hours=1, backup="olga"), 422, "invalid_request"),
+    ("POST", PUSH, "forged", lambda s: s.http.send("POST", "/inbox/forged/push", {}, b"off=x"), 404, "not_found"),
+    ("POST", PUSH, "nobody has push here", lambda s: s.http.send("POST", f"{s.inbox.path}/push", {}, b"off=x"), 404, "not_found"),
     ("GET", EVENTS, "forged", lambda s: s.http.send("GET", "/inbox/forged/events", {"Accept": "application/json"}), 404, "not_found"),
     ("GET", MANIFEST, "forged", lambda s: s.http.send("GET", "/inbox/forged/app.webmanifest", {"Accept": "application/json"}), 404, "not_found"),
     ("GET", "/sw.js", "wrong method", lambda s: s.http.send("POST", "/sw.js"), 405, None),

@@ -81,7 +81,7 @@ impl ChannelSettings {
             ChannelName::Slack => self.slack.is_some(),
             ChannelName::Telegram => self.telegram.is_some(),
             ChannelName::Email => self.smtp.is_some(),
-            ChannelName::Webhook | ChannelName::Sms | ChannelName::Terminal => false,
+            ChannelName::Push | ChannelName::Webhook | ChannelName::Sms | ChannelName::Terminal => false,
         }
     }
 }

@@ -13,6 +13,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::Timestamp;
+use crate::chat::SecretText;
 use crate::id::{ClientId, ReviewerId};
 use crate::payload::hex;
 
@@ -180,6 +181,17 @@ impl fmt::Debug for ClientSecret {
     }
 }
 
+/// The P-256 key that pushes are signed with (VAPID, RFC 8292).
+///
+/// No rotation changes it: every device's subscription is bound to its public half, and would end with it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PushKey {
+    /// The private key: PKCS#8 in base64url.
+    pub private: SecretText,
+    /// The public point, 65 bytes in base64url: what a browser subscribes with (`applicationServerKey`).
+    pub public: String,
+}
+
 /// The master keys that count: the current one and the one before it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Keyring {
@@ -191,6 +203,9 @@ pub struct Keyring {
     /// [`Keyring::log_key`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<Secret>,
+    /// The key of pushes; none until a policy first names that channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push: Option<PushKey>,
 }
 
 impl Keyring {
@@ -200,6 +215,7 @@ impl Keyring {
             current: Epoch { number: 1, master, signing_seed, created_at: now },
             previous: None,
             log: None,
+            push: None,
         }
     }
 
@@ -228,6 +244,7 @@ impl Keyring {
             },
             previous: Some(self.current.clone()),
             log: Some(self.log_seed()),
+            push: self.push.clone(),
         }
     }
 
@@ -339,9 +356,23 @@ mod tests {
     }
 
     #[test]
+    fn the_key_of_pushes_outlives_every_rotation() {
+        let key = PushKey { private: SecretText::new("cHJpdmF0ZQ"), public: "cHVibGlj".to_owned() };
+        let first = Keyring::first(secret(1), secret(2), Timestamp::from_millis(0));
+        assert!(!serde_json::to_string(&first).unwrap().contains("push"));
+        let ring = Keyring { push: Some(key), ..first };
+        let rotated = ring.rotated(secret(3), secret(4), Timestamp::from_millis(1));
+        let stored: Keyring = serde_json::from_str(&serde_json::to_string(&rotated).unwrap()).unwrap();
+        let found = stored.push.unwrap();
+        assert_eq!((found.private.expose(), found.public.as_str()), ("cHJpdmF0ZQ", "cHVibGlj"));
+    }
+
+    #[test]
     fn debug_shows_no_secret() {
-        let ring = Keyring::first(secret(0xab), secret(0xcd), Timestamp::from_millis(0));
+        let push = Some(PushKey { private: SecretText::new("cHJpdmF0ZQ"), public: "cHVibGlj".to_owned() });
+        let ring = Keyring { push, ..Keyring::first(secret(0xab), secret(0xcd), Timestamp::from_millis(0)) };
         let shown = format!("{ring:?} {:?}", ring.current.client_secret(&ClientId::parse("a").unwrap(), 1));
+        assert!(!shown.contains("cHJpdmF0ZQ"));
         assert!(!shown.contains("171") && !shown.contains("abab") && !shown.contains("whsec_"), "{shown}");
     }
 }

@@ -7,7 +7,6 @@ pub mod admin_link;
 pub mod audit;
 pub mod chat;
 mod fault;
-#[cfg(feature = "grammar")]
 pub mod grammar;
 pub mod id;
 pub mod keys;
@@ -16,6 +15,8 @@ pub mod numbers;
 pub mod payload;
 pub mod policy;
 pub mod refusal;
+#[cfg(feature = "conditions")]
+pub mod replay;
 pub mod request;
 pub mod signature;
 pub mod tally;

@@ -31,6 +31,10 @@ pub struct Card {
     pub stands: Stands,
     /// The version of the request that this shows.
     pub version: u64,
+    /// Whether the rule says that it is urgent.
+    pub urgent: bool,
+    /// Whether the rule allows its headline on a locked screen.
+    pub preview: bool,
     /// Whether this is said a second time, because nobody has answered.
     pub is_reminder: bool,
 }
@@ -99,6 +103,8 @@ impl Card {
                 .map(|pending| (pending.closes_at, words::deadline(pending.closes_at, now, Zone::UTC))),
             stands: stands(request, reviewer, policy, now),
             version: request.version(),
+            urgent: asked.terms.as_ref().is_some_and(|terms| terms.urgent),
+            preview: asked.wording.preview,
             is_reminder: false,
         }
     }

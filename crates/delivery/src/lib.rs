@@ -9,6 +9,7 @@
 //! - `notify`: asking a person: order, failover, nudges, quiet hours, pacing, reminders. `refresh`: what was sent is
 //!   brought up to date. `card`: a message by its parts.
 //! - `slack`, `telegram`, `reviewer_webhook`: channels that need nothing but JSON over HTTPS.
+//! - `push`: encrypted news for a reviewer's devices.
 //! - `queue`, `callback`: how a system and a caller are told. `alert`, `ways`: the words of alerts, and by which ways
 //!   operators are told.
 //! - `wording`: the texts.
@@ -20,6 +21,7 @@ pub mod card;
 pub mod channel;
 mod host_limiter;
 mod notify;
+pub mod push;
 pub mod queue;
 mod refresh;
 mod retry;
@@ -34,6 +36,7 @@ pub use alert::{AlertNotice, AlertSink};
 pub use callback::Webhooks;
 pub use card::{Card, Stands};
 pub use channel::{Channel, Channels, Notification, SendOutcome, SettleOutcome};
+pub use push::Push;
 pub use queue::Queues;
 pub use reviewer_webhook::ReviewerWebhook;
 pub use slack::Slack;

@@ -18,6 +18,7 @@
 //! - `waiting#<client>`, `n`: how many of a client's requests wait.
 //! - `seal#…` and `log`: what is not in the transparency log yet, and its head (`log.rs`).
 //! - `sent#<approval_id>`, `<name>`: a message that a person has got.
+//! - `push#<reviewer>`, `<device>`: a device on which that reviewer has switched push on.
 //! - `count#<name>`, `n`: how often something happened, for a while.
 //!
 //! In `audit`, by `subject` and `seq`, an item is an entry: each of its fields is an attribute. What begins with `log#` is
@@ -42,7 +43,7 @@ use placet_core::request::stored::{self as requests, Unreadable};
 use placet_core::request::{ApprovalRequest, Phase, Request, RequestState};
 use placet_core::tally::Tally;
 use placet_gate::ports::{
-    Hook, MessageEnd, OutboxMessage, OutboxSubject, PastMessage, PolicyRecord, SentMessage,
+    Hook, MessageEnd, OutboxMessage, OutboxSubject, PastMessage, PolicyRecord, PushDevice, SentMessage,
 };
 use placet_gate::{Fault, stored};
 use serde_json::Value;
@@ -73,6 +74,7 @@ const AWAY: &str = "away";
 const AMOUNT: &str = "amount";
 const IS_DELIVERED: &str = "is_delivered";
 const HOOK: &str = "hook";
+const DEVICE: &str = "device";
 const SENT: &str = "sent";
 
 /// What was added up is kept for so long: longer than the longest while of a total.
@@ -117,6 +119,25 @@ impl Due {
 
 /// The status of a request that waits.
 pub(crate) const PENDING: &str = "pending";
+
+/// The partition of a reviewer's devices.
+pub(crate) fn push_partition(reviewer: &ReviewerId) -> String {
+    format!("push#{reviewer}")
+}
+
+pub(crate) fn push_address(reviewer: &ReviewerId, device: &str) -> Item {
+    address(push_partition(reviewer), device)
+}
+
+pub(crate) fn new_push_device(device: &PushDevice) -> Result<Item, Fault> {
+    let mut new = new_item(push_address(&device.reviewer, &device.id()));
+    new.insert(DEVICE.to_owned(), text(stored::write_push_device(device)?));
+    Ok(new)
+}
+
+pub(crate) fn push_device(item: &Item) -> Result<PushDevice, Fault> {
+    stored::read_push_device(check_format(item)?, string(item, DEVICE)?).map_err(stored::fault)
+}
 
 /// The partition of the messages about the gate as a whole.
 const OF_THE_GATE: &str = "m#gate";

@@ -32,8 +32,8 @@ use placet_core::id::{ApprovalId, ClientId, HookId, RequestKey, ReviewerId};
 use placet_core::request::Request;
 use placet_gate::Fault;
 use placet_gate::ports::{
-    Clock, Closing, Commit, Committed, Hook, LogHead, OutboxMessage, PastMessage, PolicyRecord, Sealed,
-    SentMessage, Store, StoreQuery, Tallied, TrailPage, TrailQuery, Watch,
+    Clock, Closing, Commit, Committed, Hook, LogHead, OutboxMessage, PastMessage, PolicyRecord, PushDevice,
+    Sealed, SentMessage, Store, StoreQuery, Tallied, TrailPage, TrailQuery, Watch,
 };
 
 pub use tables::{DUE_INDEX, Keep, LISTED_INDEX, TTL_ATTRIBUTE, Tables, create};
@@ -152,6 +152,18 @@ impl Store for DynamoStore {
 
     async fn remove_hook(&self, client: &ClientId, hook: &HookId) -> Result<bool, Fault> {
         self.0.remove_hook(client, hook).await
+    }
+
+    async fn keep_push_device(&self, device: &PushDevice) -> Result<(), Fault> {
+        self.0.keep_push_device(device).await
+    }
+
+    async fn push_devices(&self, reviewer: &ReviewerId) -> Result<Vec<PushDevice>, Fault> {
+        self.0.push_devices(reviewer).await
+    }
+
+    async fn remove_push_device(&self, reviewer: &ReviewerId, device: &str) -> Result<bool, Fault> {
+        self.0.remove_push_device(reviewer, device).await
     }
 
     async fn policy(&self) -> Result<Option<PolicyRecord>, Fault> {

@@ -15,7 +15,7 @@ use placet_core::id::{ApprovalId, ClientId, HookId, RequestKey, ReviewerId};
 use placet_core::request::{Request, Status};
 use placet_gate::Fault;
 use placet_gate::ports::{
-    Closing, Hook, OutboxMessage, PastMessage, PolicyRecord, SentMessage, StoreQuery, Tallied,
+    Closing, Hook, OutboxMessage, PastMessage, PolicyRecord, PushDevice, SentMessage, StoreQuery, Tallied,
 };
 
 use crate::items::{
@@ -459,6 +459,34 @@ impl Inner {
 
     pub(crate) async fn remove_hook(&self, client: &ClientId, hook: &HookId) -> Result<bool, Fault> {
         self.delete(items::hook_address(client, hook)).await
+    }
+
+    pub(crate) async fn keep_push_device(&self, device: &PushDevice) -> Result<(), Fault> {
+        self.client
+            .put_item()
+            .table_name(&self.tables.requests)
+            .set_item(Some(items::new_push_device(device)?))
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| Fault::new(UNWRITTEN, error))
+    }
+
+    pub(crate) async fn push_devices(&self, reviewer: &ReviewerId) -> Result<Vec<PushDevice>, Fault> {
+        let found = up_to(usize::MAX, self.partition(&items::push_partition(reviewer))).await?;
+        found.iter().map(items::push_device).collect()
+    }
+
+    pub(crate) async fn remove_push_device(
+        &self,
+        reviewer: &ReviewerId,
+        device: &str,
+    ) -> Result<bool, Fault> {
+        // An empty key is no key to DynamoDB.
+        if device.is_empty() {
+            return Ok(false);
+        }
+        self.delete(items::push_address(reviewer, device)).await
     }
 
     pub(crate) async fn policy(&self) -> Result<Option<PolicyRecord>, Fault> {

@@ -276,6 +276,10 @@ const fn audit_channel(channel: ChannelName) -> Channel {
     match channel {
         ChannelName::Slack => Channel::Slack,
         ChannelName::Telegram => Channel::Telegram,
-        ChannelName::Webhook | ChannelName::Email | ChannelName::Sms | ChannelName::Terminal => Channel::Page,
+        ChannelName::Push
+        | ChannelName::Webhook
+        | ChannelName::Email
+        | ChannelName::Sms
+        | ChannelName::Terminal => Channel::Page,
     }
 }

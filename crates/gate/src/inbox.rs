@@ -12,6 +12,7 @@ use placet_core::refusal::Refusal;
 use placet_core::request::{Given, Request, Standing};
 
 use crate::ports::{Closing, Watch};
+use crate::push::PushSwitch;
 use crate::review::holder;
 use crate::{Error, Gate, Review};
 
@@ -50,6 +51,8 @@ pub struct Inbox {
     pub lately: Vec<LateDecision>,
     /// For the forms that are about the inbox itself; empty where it was not asked for by its link.
     pub nonce: String,
+    /// Whether push can be switched here, and how it stands; only where the inbox was asked for by its link.
+    pub push: Option<PushSwitch>,
     /// The policy in force.
     pub policy: Arc<Policy>,
 }
@@ -107,6 +110,7 @@ impl Gate {
         let reviewer = self.inbox_owner(unverified_link, &policy).await?;
         let mut inbox = self.waiting_for(&reviewer, &policy).await?;
         inbox.lately = self.decided_lately(&reviewer, &policy).await?;
+        inbox.push = self.push_switch(&reviewer, &policy).await?;
         if let Some(link) = InboxLink::parse(unverified_link)
             && let Some(epoch) = self.keys.keyring().await?.epoch(link.epoch())
         {
@@ -223,6 +227,7 @@ impl Gate {
             more: 0,
             lately: Vec::new(),
             nonce: String::new(),
+            push: None,
             policy: Arc::clone(policy),
         };
         let mut after = None;

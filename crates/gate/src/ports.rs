@@ -21,6 +21,7 @@ use placet_core::tally::Tally;
 use crate::Fault;
 pub use crate::hooks::{Hook, HookEvent};
 pub use crate::outbox::{MessageEnd, OutboxMessage, OutboxPayload, OutboxSubject, PastMessage};
+pub use crate::push::PushDevice;
 pub use crate::sent::{SentMessage, SentState};
 
 /// How many pending requests a [`Store::pending_digest`] covers.
@@ -115,6 +116,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// Removes a client's subscription. `false` if there is none.
     async fn remove_hook(&self, client: &ClientId, hook: &HookId) -> Result<bool, Fault>;
+
+    /// Remembers a device on which a reviewer has switched push on; one of the same id is replaced.
+    async fn keep_push_device(&self, device: &PushDevice) -> Result<(), Fault>;
+
+    /// A reviewer's devices.
+    async fn push_devices(&self, reviewer: &ReviewerId) -> Result<Vec<PushDevice>, Fault>;
+
+    /// Forgets a reviewer's device, by its id. `false` if there is none.
+    async fn remove_push_device(&self, reviewer: &ReviewerId, device: &str) -> Result<bool, Fault>;
 
     /// The policy that was installed last.
     async fn policy(&self) -> Result<Option<PolicyRecord>, Fault>;

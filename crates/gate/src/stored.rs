@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::Fault;
 use crate::hooks::Hook;
 use crate::outbox::OutboxPayload;
+use crate::push::PushDevice;
 use crate::sent::SentMessage;
 
 /// The version of these records that this build writes, and the newest that it reads.
@@ -43,6 +44,16 @@ pub fn write_sent(sent: &SentMessage) -> Result<String, Fault> {
 
 /// The sent message that a store holds in this text, under that version.
 pub fn read_sent(version: u32, text: &str) -> Result<SentMessage, Unreadable> {
+    read(version, text)
+}
+
+/// A device that is told by push, as text.
+pub fn write_push_device(device: &PushDevice) -> Result<String, Fault> {
+    write(device)
+}
+
+/// The device that a store holds in this text, under that version.
+pub fn read_push_device(version: u32, text: &str) -> Result<PushDevice, Unreadable> {
     read(version, text)
 }
 

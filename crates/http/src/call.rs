@@ -68,13 +68,11 @@ impl<E: Endpoint> FromRequest<Arc<Gate>> for Call<E> {
         let (caller, body) = match Claim::read(&parts.headers)? {
             Claim::Bearer(key) => {
                 let caller = gate.authenticate(Credentials::Bearer(key)).await.map_err(bearer_problem)?;
-                refuse_encoded(&parts.headers)?;
-                (caller, read_body(body, BODY_LIMIT).await?)
+                (caller, read_body(&parts.headers, body, BODY_LIMIT).await?)
             }
             Claim::Signature(signature) => {
                 signature.check_unsigned(gate).await?;
-                refuse_encoded(&parts.headers)?;
-                let body = read_body(body, BODY_LIMIT).await?;
+                let body = read_body(&parts.headers, body, BODY_LIMIT).await?;
                 let credentials = signature.credentials(&parts, &body);
                 let caller = gate.authenticate(credentials).await.map_err(signature_problem)?;
                 (caller, body)
@@ -329,7 +327,7 @@ pub async fn bearer_caller(gate: &Gate, headers: &HeaderMap) -> Result<Caller, P
 
 /// Refuses a body that was compressed: signatures and digests cover what was sent, and a few bytes of it could unfold
 /// to any size.
-pub(crate) fn refuse_encoded(headers: &HeaderMap) -> Result<(), Problem> {
+fn refuse_encoded(headers: &HeaderMap) -> Result<(), Problem> {
     let codings = headers.get_all(header::CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("?"));
     for coding in codings.flat_map(|value| value.split(',')).map(str::trim) {
         if !coding.is_empty() && !coding.eq_ignore_ascii_case("identity") {
@@ -339,8 +337,9 @@ pub(crate) fn refuse_encoded(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Reads a body up to a limit, in bytes.
-pub(crate) async fn read_body(body: Body, limit_bytes: usize) -> Result<Bytes, Problem> {
+/// Reads a body as it was sent, up to a limit in bytes.
+pub(crate) async fn read_body(headers: &HeaderMap, body: Body, limit_bytes: usize) -> Result<Bytes, Problem> {
+    refuse_encoded(headers)?;
     match Limited::new(body, limit_bytes).collect().await {
         Ok(whole) => Ok(whole.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {

@@ -15,7 +15,7 @@ use placet_core::policy::ChannelName;
 use placet_gate::{ChatAnswer, ChatPress, ChatWord, Gate};
 use serde_json::{Value, json};
 
-use crate::call::{read_body, refuse_encoded};
+use crate::call::read_body;
 use crate::client::json as json_answer;
 use crate::problem::Problem;
 use crate::routes::route_table;
@@ -55,13 +55,12 @@ pub(crate) async fn slack(
 ) -> Result<Response, Problem> {
     let settings = settings(&gate).await?;
     let slack = settings.slack.as_ref().ok_or_else(|| unproved("Slack", "signature"))?;
-    refuse_encoded(&headers)?;
     let header = |name: &str| {
         let mut values = headers.get_all(name).iter();
         let value = values.next().and_then(|value| value.to_str().ok());
         value.filter(|_| values.next().is_none()).unwrap_or_default()
     };
-    let body = read_body(body, PRESS_LIMIT).await?;
+    let body = read_body(&headers, body, PRESS_LIMIT).await?;
     verify_slack(
         &slack.signing_secret,
         header("x-slack-request-timestamp"),
@@ -159,14 +158,13 @@ pub(crate) async fn telegram(
 ) -> Result<Response, Problem> {
     let settings = settings(&gate).await?;
     let telegram = settings.telegram.as_ref().ok_or_else(|| unproved("Telegram", "secret token"))?;
-    refuse_encoded(&headers)?;
     let mut tokens = headers.get_all("x-telegram-bot-api-secret-token").iter();
     let token = tokens.next().map(axum::http::HeaderValue::as_bytes).unwrap_or_default();
     let secret = &telegram.webhook_secret;
     if secret.expose().is_empty() || !secret.matches(token) || tokens.next().is_some() {
         return Err(unproved("Telegram", "secret token"));
     }
-    let body = read_body(body, PRESS_LIMIT).await?;
+    let body = read_body(&headers, body, PRESS_LIMIT).await?;
     let update: Value = serde_json::from_slice(&body)
         .map_err(|_| Problem::from(Refusal::field("body", "must be the JSON of an update")))?;
     if let Some(id) = text(&update, "/callback_query/id") {

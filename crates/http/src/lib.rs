@@ -14,6 +14,7 @@ mod openapi;
 pub mod pages;
 mod places;
 mod problem;
+mod push;
 mod report;
 mod reviewer;
 mod routes;

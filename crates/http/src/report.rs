@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -10,10 +9,10 @@ use placet_core::Refusal;
 use placet_core::id::{ClientId, RequestId};
 use placet_gate::{Error, Gate};
 
-use crate::call::{LinkText, read_body, refuse_encoded};
+use crate::call::LinkText;
 use crate::pages;
 use crate::problem::Problem;
-use crate::reviewer::{page, refused};
+use crate::reviewer::{Form, page, refused};
 use crate::wire::FlagForm;
 
 /// The largest form that is read, in bytes.
@@ -51,15 +50,8 @@ pub(crate) async fn flag(
     State(gate): State<Arc<Gate>>,
     LinkText(link): LinkText,
     headers: HeaderMap,
-    body: Body,
+    Form(body): Form<FORM_LIMIT>,
 ) -> Response {
-    if let Err(problem) = refuse_encoded(&headers) {
-        return refused(problem, &headers);
-    }
-    let body = match read_body(body, FORM_LIMIT).await {
-        Ok(body) => body,
-        Err(problem) => return refused(problem, &headers),
-    };
     let value = |name: &str| {
         let mut values = form_urlencoded::parse(&body).filter(|(key, _)| key == name);
         values.next().map(|(_, value)| value.into_owned()).unwrap_or_default()

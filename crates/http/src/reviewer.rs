@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::extract::{FromRequest, RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use bytes::Bytes;
 use maud::Markup;
 use placet_core::Refusal;
 use placet_core::policy::{Decision, Policy};
@@ -17,17 +18,18 @@ use placet_gate::{ApprovalView, Error, Gate, Preview, Review, ReviewOptions};
 use serde_json::Value;
 
 use crate::app;
-use crate::call::{LinkText, read_body, refuse_encoded};
+use crate::call::{LinkText, read_body};
 use crate::client::json;
-use crate::inbox;
+use crate::inbox::{self, news};
 use crate::pages;
 use crate::problem::Problem;
+use crate::push;
 use crate::report;
 use crate::routes::route_table;
 use crate::wire::{Approval, DecisionForm};
 
 /// The largest form that is read, in bytes.
-pub(crate) const FORM_LIMIT: usize = 16 * 1024;
+const FORM_LIMIT: usize = 16 * 1024;
 
 /// The longest reason, in characters.
 pub(crate) const REASON_CHARS: usize = 500;
@@ -36,7 +38,8 @@ route_table! {
     "/r/{link}" => get self::show, post self::decide;
     "/inbox/{link}" => get inbox::show, post inbox::decide;
     "/inbox/{link}/away" => post inbox::away;
-    "/inbox/{link}/events" => get inbox::events;
+    "/inbox/{link}/push" => post push::switch;
+    "/inbox/{link}/events" => get news::events;
     "/inbox/{link}/app.webmanifest" => get app::manifest;
     "/report/{link}" => get report::show, post report::flag;
     "/sw.js" => get app::worker;
@@ -94,23 +97,16 @@ pub(crate) async fn decide(
     LinkText(link): LinkText,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-    body: Body,
+    Form(body): Form<FORM_LIMIT>,
 ) -> Response {
-    if let Err(problem) = refuse_encoded(&headers) {
-        return refused(problem, &headers);
-    }
     // "Not now" is no answer, whatever else the form says.
     if query.as_deref() == Some("later") {
         return later(&gate, &link, &headers).await;
     }
-    let form = match read_body(body, FORM_LIMIT).await {
-        Ok(body) => match report::flag_of(&body) {
-            Some(nonce) => return flag(&gate, &link, &nonce, &headers).await,
-            None => Form::read(&body),
-        },
-        Err(problem) => return refused(problem, &headers),
-    };
-    let (press, form) = match form {
+    if let Some(nonce) = report::flag_of(&body) {
+        return flag(&gate, &link, &nonce, &headers).await;
+    }
+    let (press, form) = match Decided::read(&body) {
         Ok(form) => form,
         Err(refusal) => return again(&gate, &link, &headers, refusal).await,
     };
@@ -137,6 +133,19 @@ pub(crate) async fn decide(
             refusal @ (Refusal::Forbidden(_) | Refusal::LinkExpired | Refusal::InvalidRequest(_)),
         )) => again(&gate, &link, &headers, refusal).await,
         Err(error) => refused(error.into(), &headers),
+    }
+}
+
+/// A form of a page, of at most so many bytes, as it was sent. What cannot be read is refused in a page's words.
+pub(crate) struct Form<const LIMIT_BYTES: usize>(pub(crate) Bytes);
+
+impl<S: Send + Sync, const LIMIT_BYTES: usize> FromRequest<S> for Form<LIMIT_BYTES> {
+    type Rejection = Response;
+
+    async fn from_request(request: Request<Body>, _: &S) -> Result<Self, Response> {
+        let (parts, body) = request.into_parts();
+        let read = read_body(&parts.headers, body, LIMIT_BYTES).await;
+        read.map(Self).map_err(|problem| refused(problem, &parts.headers))
     }
 }
 
@@ -172,14 +181,14 @@ async fn flag(gate: &Gate, link: &str, nonce: &str, headers: &HeaderMap) -> Resp
     }
 }
 
-/// A reviewer's form.
-struct Form {
+/// What a reviewer's form says.
+struct Decided {
     nonce: String,
     reason: Option<String>,
     given: Given,
 }
 
-impl Form {
+impl Decided {
     fn read(body: &[u8]) -> Result<(Press, Self), Refusal> {
         let (mut decision, mut nonce, mut reason, mut because) = (None, None, None, None);
         let mut given = Given::default();

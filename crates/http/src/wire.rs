@@ -337,6 +337,24 @@ pub(crate) struct AwayForm {
     backup: Option<String>,
 }
 
+/// What the inbox's script says of the browser's push subscription.
+#[derive(Deserialize, ToSchema)]
+#[expect(dead_code, reason = "describes the form in the OpenAPI document")]
+pub(crate) struct PushForm {
+    /// The hidden one of the inbox, not older than a day.
+    nonce: String,
+    /// Where the push service takes messages for the device: https, not to a private address. To switch on.
+    #[schema(max_length = 2048)]
+    endpoint: Option<String>,
+    /// The device's public key: an uncompressed point of P-256, 65 bytes in base64url. To switch on.
+    p256dh: Option<String>,
+    /// The secret that the device shares with this gate: 16 bytes in base64url. To switch on.
+    auth: Option<String>,
+    /// The id of the device that is told no more. To switch off.
+    #[schema(max_length = 64)]
+    off: Option<String>,
+}
+
 /// Yes or no.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

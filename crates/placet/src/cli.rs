@@ -407,6 +407,8 @@ pub(crate) enum PolicyCommand {
         /// The request as JSON, as it would be sent; `-` for standard input
         request: PathBuf,
     },
+    /// Say what a policy would have done with what was asked, beside what people decided; installs nothing
+    Replay(PolicyReplay),
     /// Install a policy: in the data folder, where a serving gate takes it up within a second, or on AWS
     Push {
         /// The policy [default: --policy]
@@ -414,6 +416,46 @@ pub(crate) enum PolicyCommand {
         #[command(flatten)]
         on: Deployment,
     },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PolicyReplay {
+    /// The policy
+    pub(crate) file: PathBuf,
+    /// From when on: a time back from now such as 90d, or a date such as 2026-01-31
+    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = parse_since)]
+    pub(crate) since: Since,
+    /// How many requests each list names, the newest first; the counts are whole in any case
+    #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub(crate) list: u32,
+    #[command(flatten)]
+    pub(crate) on: Deployment,
+}
+
+/// A moment, or how long ago it was.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Since {
+    Ago(Duration),
+    At(Timestamp),
+}
+
+impl Since {
+    /// The moment, seen from `now`.
+    pub(crate) fn before(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Ago(duration) => {
+                let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+                now.plus_millis(-millis).max(Timestamp::from_millis(0))
+            }
+            Self::At(moment) => moment,
+        }
+    }
+}
+
+fn parse_since(text: &str) -> Result<Since, String> {
+    parse_moment(text).map(Since::At).or_else(|_| parse_duration(text).map(Since::Ago)).map_err(|_| {
+        format!("`{text}` is neither a time back from now such as 90d or 12h, nor a date such as 2026-01-31")
+    })
 }
 
 #[derive(Debug, Subcommand)]
@@ -497,7 +539,7 @@ fn api_url(text: &str) -> Result<String, String> {
 
 #[derive(Args, Debug)]
 pub(crate) struct ChannelTest {
-    /// The channel: slack, telegram, webhook or email
+    /// The channel: slack, telegram, push, webhook or email
     pub(crate) channel: String,
     /// Who gets the message
     #[arg(long, value_name = "ID")]
@@ -660,6 +702,9 @@ pub(crate) struct Inbox {
     /// Only what waits for this reviewer, with their links
     #[arg(long, value_name = "ID")]
     pub(crate) reviewer: Option<String>,
+    /// Print the link of that reviewer's inbox instead: for them alone
+    #[arg(long, requires = "reviewer")]
+    pub(crate) link: bool,
     #[command(flatten)]
     pub(crate) on: Deployment,
 }

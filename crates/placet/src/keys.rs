@@ -122,6 +122,24 @@ impl FileKeys {
         Ok(self.reread()?)
     }
 
+    /// Makes the key that pushes are signed with, where there is none yet. `true` if this made it.
+    ///
+    /// Of those who make it at the same time, one does: devices subscribe with it, and none may be bound to a lost one.
+    pub(crate) fn make_push_key(&self) -> Result<bool, Fault> {
+        if self.held().push.is_some() {
+            return Ok(false);
+        }
+        let _lock = lock(&self.folder)?;
+        let present = read(&self.folder).map_err(Trouble::into_fault)?;
+        if present.keyring.push.is_none() {
+            let key = placet_delivery::push::new_key()
+                .ok_or(Fault::bare("the system's random source failed: there is no key for push"))?;
+            write(&self.folder, &Keyring { push: Some(key), ..Keyring::clone(&present.keyring) })?;
+        }
+        self.reread()?;
+        Ok(present.keyring.push.is_none())
+    }
+
     /// Reads the file again if it is another one than the one that was read. `true` if it was.
     pub(crate) fn reread_if_changed(&self) -> Result<bool, Fault> {
         let stamp = fs::metadata(self.folder.join(KEYRING))
@@ -287,6 +305,27 @@ mod tests {
         let made = FileKeys::open_or_make(scratch.path(), 7, NOW).unwrap();
         assert_eq!(made.held().current.number, 7);
         assert!(FileKeys::existing(scratch.path()).unwrap().is_some());
+    }
+
+    #[test]
+    fn the_key_of_pushes_is_made_once_and_stays_through_rotations() {
+        let scratch = Scratch::new("keys").unwrap();
+        let open = || FileKeys::open_or_make(scratch.path(), 1, NOW).unwrap();
+        assert!(open().held().push.is_none());
+        let makers: Vec<bool> = std::thread::scope(|scope| {
+            let making: Vec<_> = (0..8).map(|_| scope.spawn(|| open().make_push_key().unwrap())).collect();
+            making.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        assert_eq!(makers.iter().filter(|is_maker| **is_maker).count(), 1);
+        let public = |keys: &FileKeys| keys.held().push.as_ref().map(|key| key.public.clone());
+        let first = public(&open());
+        assert!(first.is_some());
+        open().rotate(1, NOW).unwrap();
+        let rotated = open();
+        assert_eq!((rotated.held().current.number, public(&rotated)), (2, first));
+        assert!(!rotated.make_push_key().unwrap());
+        let mode = fs::metadata(scratch.path().join(KEYRING)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use placet_core::Timestamp;
 use placet_core::policy::{Diagnostic, Policy, decode};
 use placet_delivery::alert::LogAlerts;
-use placet_delivery::{AlertMail, AlertWays, Channels, ReviewerWebhook, Slack, Telegram, Webhooks, Worker};
+use placet_delivery::{
+    AlertMail, AlertWays, Channels, Push, ReviewerWebhook, Slack, Telegram, Webhooks, Worker,
+};
 use placet_gate::ports::{Clock, Dispatcher, Metrics, NoopMetrics, Store};
 use placet_gate::{Gate, Installed, Ports, Settings};
 use placet_http::wire;
@@ -127,6 +129,8 @@ impl LocalGate {
             .with_name("slack", files())
             .with(Arc::new(Telegram::new(keys(), sender.clone())))
             .with_name("telegram", files())
+            .with(Arc::new(Push::new(Arc::clone(&self.gate), sender.clone())))
+            .with_name("push", files())
             .with(Arc::new(to_reviewers))
             .with_name("webhook", files());
         let mut alerts: Vec<Arc<dyn placet_delivery::alert::AlertSink>> = vec![Arc::new(LogAlerts)];
@@ -173,6 +177,14 @@ impl LocalGate {
     pub(crate) async fn policy(&self) -> Result<Arc<Policy>, Failure> {
         let policy = self.gate.reload_policy().await?;
         policy.ok_or_else(|| no_policy(self.folder.path()))
+    }
+
+    /// Makes this gate's key for push, where the policy in force is the first that needs one.
+    pub(crate) fn make_keys_for(&self, policy: &Policy) -> Result<(), Failure> {
+        if policy.uses_push() && self.keys.make_push_key()? {
+            tracing::info!("a key for push was made");
+        }
+        Ok(())
     }
 
     /// The gate's time.

@@ -128,6 +128,7 @@ pub(crate) async fn start(options: Options) -> Result<Running, Failure> {
         }
     }
     let policy = local.policy().await?;
+    local.make_keys_for(&policy)?;
     folder.remember_public_url(public_url.as_deref())?;
     tracing::info!(
         url,
@@ -306,7 +307,16 @@ fn follow_files(local: &LocalGate, mut followed: Option<Followed>) -> impl Futur
             if let Some(followed) = &mut followed {
                 followed.look(&gate).await;
             }
-            let trouble = match (gate.reload_policy().await, keys.reread_if_changed()) {
+            let changed = keys.reread_if_changed();
+            let policy = gate.reload_policy().await;
+            if let (Ok(Some(policy)), Ok(_)) = (&policy, &changed)
+                && policy.uses_push()
+                && let Err(fault) = keys.make_push_key()
+                && !troubled
+            {
+                tracing::error!(error = fault.chain(), "there is no key for push: nobody is told by it");
+            }
+            let trouble = match (policy, changed) {
                 (Ok(_), Ok(changed)) => {
                     if changed {
                         tracing::info!(

@@ -25,7 +25,7 @@ use placet_core::request::Request;
 use placet_gate::Fault;
 use placet_gate::ports::{
     Clock, Closing, Commit, Committed, DIGEST_LIMIT, Hook, LogHead, OutboxMessage, PastMessage, PolicyRecord,
-    Sealed, SentMessage, Store, StoreQuery, Tallied, TrailPage, TrailQuery, Watch,
+    PushDevice, Sealed, SentMessage, Store, StoreQuery, Tallied, TrailPage, TrailQuery, Watch,
 };
 
 pub use operate::{OpenFromBefore, check_database, copy_database, has_records};
@@ -214,6 +214,19 @@ impl Store for SqliteStore {
 
     async fn remove_hook(&self, client: &ClientId, hook: &HookId) -> Result<bool, Fault> {
         self.0.writer.run(writes::RemoveHook { client: client.clone(), hook: hook.clone() }).await
+    }
+
+    async fn keep_push_device(&self, device: &PushDevice) -> Result<(), Fault> {
+        self.0.writer.run(writes::KeepPushDevice::prepare(device)?).await
+    }
+
+    async fn push_devices(&self, reviewer: &ReviewerId) -> Result<Vec<PushDevice>, Fault> {
+        self.0.points.read(|tables| rows::push_devices(tables, reviewer))
+    }
+
+    async fn remove_push_device(&self, reviewer: &ReviewerId, device: &str) -> Result<bool, Fault> {
+        let gone = writes::RemovePushDevice { reviewer: reviewer.clone(), id: device.to_owned() };
+        self.0.writer.run(gone).await
     }
 
     async fn policy(&self) -> Result<Option<PolicyRecord>, Fault> {

@@ -10,8 +10,8 @@ use placet_core::request::{ApprovalRequest, Request, Status};
 use placet_core::time::DAY_MS;
 use placet_gate::Fault;
 use placet_gate::ports::{
-    Closing, Hook, MessageEnd, OutboxMessage, OutboxSubject, PastMessage, PolicyRecord, Quota, SentMessage,
-    StoreQuery, Tallied,
+    Closing, Hook, MessageEnd, OutboxMessage, OutboxSubject, PastMessage, PolicyRecord, PushDevice, Quota,
+    SentMessage, StoreQuery, Tallied,
 };
 use placet_gate::stored;
 use rusqlite::types::Type;
@@ -250,6 +250,18 @@ pub(crate) fn hooks(tables: &Connection) -> rusqlite::Result<Vec<Hook>> {
     many(tables, "SELECT v, hook FROM hooks ORDER BY id", [], |row| {
         stored::read_hook(row.get(0)?, row.get_ref(1)?.as_str()?).map_err(|error| unreadable(1, error))
     })
+}
+
+pub(crate) fn push_devices(tables: &Connection, reviewer: &ReviewerId) -> rusqlite::Result<Vec<PushDevice>> {
+    many(
+        tables,
+        "SELECT v, device FROM push_devices WHERE reviewer = ?1 ORDER BY id",
+        [reviewer.as_str()],
+        |row| {
+            stored::read_push_device(row.get(0)?, row.get_ref(1)?.as_str()?)
+                .map_err(|error| unreadable(1, error))
+        },
+    )
 }
 
 pub(crate) fn latest_policy(tables: &Connection) -> rusqlite::Result<Option<PolicyRecord>> {

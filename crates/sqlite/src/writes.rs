@@ -9,7 +9,7 @@ use placet_core::request::{ApprovalRequest, Phase, Request, RequestState};
 use placet_core::tally::Tally;
 use placet_gate::ports::{
     Clock, Commit, Committed, Hook, MessageEnd, OutboxMessage, OutboxSubject, PastMessage, PolicyRecord,
-    Quota, RequestWrite, SentMessage, TallyWrite,
+    PushDevice, Quota, RequestWrite, SentMessage, TallyWrite,
 };
 use placet_gate::{Fault, stored};
 use rusqlite::{Connection, params};
@@ -552,6 +552,51 @@ impl WriteOp for RemoveHook {
         let removed = tables
             .prepare_cached("DELETE FROM hooks WHERE id = ?1 AND client = ?2")?
             .execute(params![self.hook.as_str(), self.client.as_str()])?;
+        Ok(removed > 0)
+    }
+}
+
+/// A device is told by push.
+pub(crate) struct KeepPushDevice {
+    reviewer: ReviewerId,
+    id: String,
+    json: String,
+}
+
+impl KeepPushDevice {
+    /// Writes the row out.
+    pub(crate) fn prepare(device: &PushDevice) -> Result<Self, Fault> {
+        let json = stored::write_push_device(device)?;
+        Ok(Self { reviewer: device.reviewer.clone(), id: device.id(), json })
+    }
+}
+
+impl WriteOp for KeepPushDevice {
+    type Done = ();
+
+    fn apply(&self, tables: &Connection, _: &dyn Clock) -> rusqlite::Result<()> {
+        tables
+            .prepare_cached(
+                "INSERT OR REPLACE INTO push_devices (reviewer, id, v, device) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![self.reviewer.as_str(), self.id, stored::FORMAT, self.json])?;
+        Ok(())
+    }
+}
+
+/// A device is told no more.
+pub(crate) struct RemovePushDevice {
+    pub(crate) reviewer: ReviewerId,
+    pub(crate) id: String,
+}
+
+impl WriteOp for RemovePushDevice {
+    type Done = bool;
+
+    fn apply(&self, tables: &Connection, _: &dyn Clock) -> rusqlite::Result<bool> {
+        let removed = tables
+            .prepare_cached("DELETE FROM push_devices WHERE reviewer = ?1 AND id = ?2")?
+            .execute(params![self.reviewer.as_str(), self.id])?;
         Ok(removed > 0)
     }
 }

@@ -186,7 +186,9 @@ impl Sender {
         self.post(target, exempt, &headers, message.body).await
     }
 
-    /// Posts JSON with those headers besides the usual ones, under the same guard and limits, and reads the answer.
+    /// Posts with those headers besides the usual ones, under the same guard and limits, and reads the answer.
+    ///
+    /// The body is JSON where no header says otherwise.
     pub async fn post(
         &self,
         target: &Target,
@@ -204,8 +206,10 @@ impl Sender {
         let mut request = Request::builder()
             .method(Method::POST)
             .uri(target.uri().clone())
-            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
             .header(USER_AGENT, self.user_agent.clone());
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(CONTENT_TYPE.as_str())) {
+            request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

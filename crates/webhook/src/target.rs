@@ -115,6 +115,11 @@ impl Target {
         (self.url.host_str().unwrap_or_default(), self.port)
     }
 
+    /// Scheme, host and port as one text (RFC 6454): `https://push.example.net`.
+    pub fn origin(&self) -> String {
+        self.url.origin().ascii_serialization()
+    }
+
     pub(crate) fn uri(&self) -> &Uri {
         &self.uri
     }

@@ -15,7 +15,8 @@ use placet_core::request::{ApprovalRequest, Request, stored};
 use placet_gate::Fault;
 use placet_gate::ports::{
     Clock, Closing, Commit, Committed, Hook, LogHead, OutboxMessage, PastMessage, PlacedEntry, PolicyRecord,
-    Quota, RequestWrite, Sealed, SentMessage, Store, StoreQuery, Tallied, TrailPage, TrailQuery, Watch,
+    PushDevice, Quota, RequestWrite, Sealed, SentMessage, Store, StoreQuery, Tallied, TrailPage, TrailQuery,
+    Watch,
 };
 use tokio::sync::watch;
 
@@ -41,6 +42,7 @@ struct Tables {
     policies: BTreeMap<u32, PolicyRecord>,
     quotas: HashMap<(ClientId, i64), u32>,
     hooks: BTreeMap<HookId, Hook>,
+    push_devices: BTreeMap<(ReviewerId, String), PushDevice>,
     marks: HashMap<String, Timestamp>,
     sent: BTreeMap<(ApprovalId, String), SentMessage>,
     counted: HashMap<String, (u32, Timestamp)>,
@@ -407,6 +409,21 @@ impl Store for MemoryStore {
         let waiting = self.tables()?.waiting()?;
         let later = waiting.into_iter().filter(|(closing, _)| after.is_none_or(|after| *closing > after));
         Ok(later.map(|(_, request)| request).take(limit).collect())
+    }
+
+    async fn keep_push_device(&self, device: &PushDevice) -> Result<(), Fault> {
+        self.tables()?.push_devices.insert((device.reviewer.clone(), device.id()), device.clone());
+        Ok(())
+    }
+
+    async fn push_devices(&self, reviewer: &ReviewerId) -> Result<Vec<PushDevice>, Fault> {
+        let tables = self.tables()?;
+        let own = tables.push_devices.values().filter(|device| device.reviewer == *reviewer);
+        Ok(own.cloned().collect())
+    }
+
+    async fn remove_push_device(&self, reviewer: &ReviewerId, device: &str) -> Result<bool, Fault> {
+        Ok(self.tables()?.push_devices.remove(&(reviewer.clone(), device.to_owned())).is_some())
     }
 
     async fn hooks(&self) -> Result<Arc<Vec<Hook>>, Fault> {

@@ -229,6 +229,10 @@ impl Stack {
 }
 
 fn names(ids: &BTreeSet<String>) -> String {
-    let quoted: Vec<String> = ids.iter().map(|id| format!("`{id}`")).collect();
-    format!("reviewer {}", quoted.join(" and "))
+    let named = |id: &String| match id.strip_prefix("alerts/") {
+        Some(way) => format!("the way of alerts `{way}`"),
+        None => format!("reviewer `{id}`"),
+    };
+    let all: Vec<String> = ids.iter().map(named).collect();
+    all.join(" and ")
 }

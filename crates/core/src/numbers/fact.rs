@@ -28,6 +28,20 @@ pub enum DecidedBy {
     Withdrawn,
 }
 
+impl DecidedBy {
+    /// Who decided that request.
+    pub fn of(request: &Request) -> Self {
+        match request.outcome().and_then(|outcome| outcome.decided_by.first()) {
+            None => Self::Nobody,
+            Some(Decider::Reviewer(_)) => Self::People,
+            Some(Decider::Policy(_)) => Self::Policy,
+            Some(Decider::Timeout(_)) => Self::Deadline,
+            Some(Decider::Client(client)) if *client != request.asked().client => Self::System,
+            Some(Decider::Client(_) | Decider::Operator) => Self::Withdrawn,
+        }
+    }
+}
+
 /// One reviewer was told of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ask {
@@ -100,14 +114,7 @@ impl Fact {
         let by_people = outcome.is_some_and(|outcome| {
             outcome.decided_by.iter().any(|decider| matches!(decider, Decider::Reviewer(_)))
         });
-        let decided_by = match outcome.and_then(|outcome| outcome.decided_by.first()) {
-            None => DecidedBy::Nobody,
-            Some(Decider::Reviewer(_)) => DecidedBy::People,
-            Some(Decider::Policy(_)) => DecidedBy::Policy,
-            Some(Decider::Timeout(_)) => DecidedBy::Deadline,
-            Some(Decider::Client(client)) if *client != asked.client => DecidedBy::System,
-            Some(Decider::Client(_) | Decider::Operator) => DecidedBy::Withdrawn,
-        };
+        let decided_by = DecidedBy::of(request);
         let votes = state.votes();
         let shortest = shortest_reading_ms(&asked.summary, asked.payload.as_str());
         let pressed = votes.iter().filter_map(|vote| Some(vote.voted_at.millis_since(vote.opened_at?)));

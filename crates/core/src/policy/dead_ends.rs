@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::diagnostic::Diagnostics;
 use super::toml_tree::Table;
-use super::{ApprovalTerms, Assignees, Client, ClientRole, Policy, Reviewer, Rule, RuleAction};
+use super::{ApprovalTerms, Assignees, ChannelName, Client, ClientRole, Policy, Reviewer, Rule, RuleAction};
 use crate::Timestamp;
 use crate::id::ReviewerId;
 use crate::time::DAY_MS;
@@ -97,6 +97,17 @@ fn people(tables: &Tables<'_, '_, '_>, policy: &Policy, warnings: &Diagnostics<'
                 reviewer.id
             );
             warnings.add_with_help(place(table, "phone"), message, Some("add `email`".into()));
+        }
+        if reviewer.order == [ChannelName::Push] {
+            let message = format!(
+                "`{}` is told by push only: by nothing, until they have switched it on on a device",
+                reviewer.id
+            );
+            warnings.add_with_help(
+                place(table, "channels"),
+                message,
+                Some("name another channel after it, such as \"email\"".into()),
+            );
         }
     }
 }

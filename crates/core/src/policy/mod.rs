@@ -187,6 +187,8 @@ pub enum ChannelName {
     Slack,
     /// A message of a Telegram bot.
     Telegram,
+    /// A push to the devices on which they have switched it on.
+    Push,
     /// A signed POST.
     Webhook,
     /// Mail.
@@ -201,11 +203,16 @@ impl ChannelName {
     /// Every channel to which a policy can give an address.
     pub const ADDRESSED: [Self; 5] = [Self::Slack, Self::Telegram, Self::Webhook, Self::Email, Self::Sms];
 
+    /// Every channel that `channels` can name: push has no address in the policy, devices say theirs themselves.
+    pub const NAMED: [Self; 6] =
+        [Self::Slack, Self::Telegram, Self::Push, Self::Webhook, Self::Email, Self::Sms];
+
     /// Its word in the policy, in outbox rows and in messages.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Slack => "slack",
             Self::Telegram => "telegram",
+            Self::Push => "push",
             Self::Webhook => "webhook",
             Self::Email => "email",
             Self::Sms => "sms",
@@ -221,9 +228,9 @@ impl ChannelName {
         }
     }
 
-    /// The channel of that word, of those that have an address.
+    /// The channel of that word, of those that a policy can name.
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ADDRESSED.into_iter().find(|channel| channel.as_str() == text)
+        Self::NAMED.into_iter().find(|channel| channel.as_str() == text)
     }
 
     /// The channel of that word, as outbox rows have it.
@@ -234,7 +241,7 @@ impl ChannelName {
     /// Whether a message that was sent by it can be changed, or followed by a quiet word, when the request ends.
     pub const fn can_settle(self) -> bool {
         match self {
-            Self::Slack | Self::Telegram | Self::Webhook => true,
+            Self::Slack | Self::Telegram | Self::Push | Self::Webhook => true,
             Self::Email | Self::Sms | Self::Terminal => false,
         }
     }
@@ -280,6 +287,8 @@ pub struct Wording {
     pub title: Option<TitleTemplate>,
     /// The fields that nobody may see.
     pub mask: Vec<FieldPath>,
+    /// Whether a push may say the title, which a locked screen then shows.
+    pub preview: bool,
 }
 
 /// What a rule does.
@@ -466,6 +475,11 @@ impl Policy {
         self.reviewers.iter().find(|reviewer| reviewer.address(channel) == Some(address))
     }
 
+    /// Whether somebody may be told by push: then this gate needs a key of its own for it.
+    pub fn uses_push(&self) -> bool {
+        self.reviewers.iter().any(Reviewer::takes_push)
+    }
+
     /// Whether somebody may be told by a channel whose messages are brought up to date.
     pub fn settles(&self) -> bool {
         self.reviewers.iter().any(|reviewer| reviewer.channels().into_iter().any(ChannelName::can_settle))
@@ -580,7 +594,12 @@ impl Reviewer {
         self.order.get(at.saturating_add(1)).copied()
     }
 
-    /// Their address for that channel; none for the terminal.
+    /// Whether they may be told by push: only where their `channels` say so.
+    pub fn takes_push(&self) -> bool {
+        self.order.contains(&ChannelName::Push)
+    }
+
+    /// Their address for that channel; none for the terminal, and for push, whose devices are in the store.
     pub fn address(&self, channel: ChannelName) -> Option<&str> {
         match channel {
             ChannelName::Slack => self.slack.as_deref(),
@@ -588,7 +607,7 @@ impl Reviewer {
             ChannelName::Webhook => self.webhook.as_deref(),
             ChannelName::Email => self.email.as_deref(),
             ChannelName::Sms => self.phone.as_deref(),
-            ChannelName::Terminal => None,
+            ChannelName::Push | ChannelName::Terminal => None,
         }
     }
 }

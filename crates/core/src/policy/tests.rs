@@ -450,6 +450,7 @@ fn dead_ends_are_warnings_with_their_lines() {
         (changed("owner = \"carol\"", "owner = \"alice\""), "line 45: nobody can approve requests of `agent` from the queue `backup`"),
         (changed(payments, &format!("{payments}approvals = 3\n")), "line 38: the rule needs 3 approvals, which requests of `agent` can never get: `alice` owns that client and does not count"),
         (absent(&changed(payments, &format!("{payments}approvals = 2\n"))), "line 39: rule `payments` needs 2 approvals, but from 2030-01-05 on only 1 of its reviewers"),
+        (changed("id = \"bob\"", "id = \"bob\"\nchannels = [\"push\"]"), "line 24: `bob` is told by push only"),
         (changed("id = \"bob\"", "id = \"bob\"\nphone = \"+15550100\""), "line 24: `bob` is reached by text message only"),
         (changed("executors = [\"payments\"]\n", "roles = [\"auditor\"]\n"), "line 1: no client has the role `requester`"),
     ];

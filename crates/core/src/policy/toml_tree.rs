@@ -116,6 +116,17 @@ impl<'a, 'f> Node<'a, 'f> {
         self.span.clone()
     }
 
+    /// Where a part of its text is in the file: the part itself where the text is written as it is, else all of it.
+    pub(super) fn place_of(&self, text: &str, part: Range<usize>) -> Range<usize> {
+        match self.raw().find(text).filter(|_| !text.is_empty()) {
+            Some(at) => {
+                let start = self.span.start + at;
+                start + part.start..start + part.end
+            }
+            None => self.span(),
+        }
+    }
+
     pub(super) fn fault(&self, message: impl Into<String>) {
         self.faults.add(self.span(), message);
     }

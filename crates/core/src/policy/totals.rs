@@ -58,6 +58,11 @@ impl Earlier {
         self.sums.insert(gauge, sum);
     }
 
+    /// From now on not known: a condition that asks for it is noted.
+    pub fn forget(&mut self, gauge: &Gauge) {
+        self.sums.remove(gauge);
+    }
+
     /// Which gauges a condition has asked for that are not known, since this was asked last.
     pub fn take_unread(&self) -> BTreeSet<Gauge> {
         self.unread.take()

@@ -4,6 +4,7 @@
 //! store wrote. Everybody else can look, but cannot build a state.
 
 mod change;
+#[cfg(feature = "conditions")]
 mod rules;
 mod status;
 pub mod stored;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 pub use change::{Change, Edit};
+#[cfg(feature = "conditions")]
 pub use rules::{Canceller, Foreseen, Given, NewRequest, Opened, Standing, VoteInput, VoteOutcome};
 pub use status::Status;
 pub use transition::{Chained, Effect, GivenUp, RequestAlert, Transition};

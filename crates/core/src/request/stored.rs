@@ -70,6 +70,7 @@ pub fn write_question(asked: &ApprovalRequest) -> Result<String, serde_json::Err
         tallies: asked.tallies.clone(),
         title: asked.wording.title.as_ref().map(|title| title.source().into()),
         mask: asked.wording.mask.clone(),
+        preview: asked.wording.preview,
     })
 }
 
@@ -143,6 +144,7 @@ fn read_question(text: &str) -> Result<ApprovalRequest, Unreadable> {
                 .transpose()
                 .map_err(|_| Unreadable::Impossible("a title cannot be read"))?,
             mask: stored.mask,
+            preview: stored.preview,
         },
     })
 }
@@ -250,6 +252,8 @@ struct StoredQuestion<'t> {
     title: Option<Text<'t>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     mask: Vec<FieldPath>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    preview: bool,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -102,6 +102,11 @@ impl Transition {
         self.ends() || self.events.iter().any(|event| event.kind == AuditEventKind::Redeemed)
     }
 
+    /// What it says in the trail.
+    pub fn events(&self) -> &[AuditEvent] {
+        &self.events
+    }
+
     /// Whom to tell, once it is committed.
     pub fn effects(&self) -> &[Effect] {
         &self.effects

@@ -6,9 +6,10 @@ use serde_json::{Map, Value};
 
 use super::fields::{is_amount, is_currency, is_lookalike, is_text, rank};
 use super::money::amount;
+use super::money::currency_of;
 use super::path::FieldPath;
 use super::text::{elided, grouped, marked, plain};
-use super::title::{Title, TitlePiece, brief, currency_of};
+use super::title::{Title, TitlePiece, brief};
 
 const ACTION_CHARS: usize = 48;
 const NAME_CHARS: usize = 26;

@@ -6,9 +6,8 @@ use serde_json::{Map, Value};
 
 use super::fields::{Weight, is_amount, is_text, lookalikes, ordered, rank, weight_of_rank};
 use super::headline::unmasked;
-use super::money::{amount, iban};
+use super::money::{amount, currency_of, iban};
 use super::text::{elided, grouped, plain, plain_lines, unlinked};
-use super::title::currency_of;
 use crate::payload::canonical_text;
 
 const LINES: usize = 40;

@@ -2,9 +2,9 @@
 //!
 //! No digit is rounded away and none is made up: `5000` EUR reads `5,000.00 EUR`, `0.125` EUR reads `0.125 EUR`.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::fields::key_words;
+use super::fields::{is_currency, key_words};
 use crate::payload::canonical_text;
 
 /// Codes of ISO 4217 (2026), without those of metals, funds and tests.
@@ -131,6 +131,17 @@ pub fn iban(text: &str) -> Option<Iban> {
         (if value < 10 { remainder * 10 + value } else { remainder * 100 + value }) % 97
     });
     Some(Iban { grouped, is_consistent: remainder == 1 })
+}
+
+/// The one field of an object that names a currency by its code.
+pub fn currency_of(fields: &Map<String, Value>) -> Option<(&str, &str)> {
+    let mut found = fields.iter().filter_map(|(key, value)| {
+        let code = value.as_str().filter(|code| is_currency(key) && minor_units(code).is_some())?;
+        Some((key.as_str(), code))
+    });
+    let first = found.next()?;
+    // Two of them (of the account, of the payment): which one is meant cannot be known.
+    found.next().is_none().then_some(first)
 }
 
 #[cfg(test)]

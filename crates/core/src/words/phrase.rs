@@ -5,11 +5,10 @@
 use serde_json::{Map, Value};
 
 use super::fields::{is_amount, key_words};
-use super::money::{decimal_text, grouped_decimal, minor_units};
+use super::money::{currency_of, decimal_text, grouped_decimal, minor_units};
 use super::path::FieldPath;
 use super::template::Part;
 use super::text::grouped;
-use super::title::currency_of;
 
 /// Imperatives that actions end or begin with.
 const VERBS: [&str; 92] = [

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::fields::{self, Weight, lookalikes};
 use super::headline::{facts_line, unmasked};
-use super::money::{amount, decimal_text, grouped_decimal, iban, minor_units};
+use super::money::{amount, currency_of, decimal_text, grouped_decimal, iban};
 use super::path::FieldPath;
 use super::phrase::phrase;
 use super::template::{Part, TitleTemplate};
@@ -168,17 +168,6 @@ pub(super) fn currency_beside(amount_at: &FieldPath, payload: &Value) -> Option<
     let fields = amount_at.parent(payload)?.as_object()?;
     let (key, _) = currency_of(fields)?;
     Some(amount_at.beside(key))
-}
-
-/// The one field of an object that names a currency by its code.
-pub fn currency_of(fields: &serde_json::Map<String, Value>) -> Option<(&str, &str)> {
-    let mut found = fields.iter().filter_map(|(key, value)| {
-        let code = value.as_str().filter(|code| fields::is_currency(key) && minor_units(code).is_some())?;
-        Some((key.as_str(), code))
-    });
-    let first = found.next()?;
-    // Two of them (of the account, of the payment): which one is meant cannot be known.
-    found.next().is_none().then_some(first)
 }
 
 /// A value in few characters, as people write it.

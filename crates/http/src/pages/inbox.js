@@ -50,7 +50,7 @@
       // Written only when it differs: a live region speaks on every write.
       if (part('count').textContent !== count.textContent) part('count').textContent = count.textContent;
       part('count').dataset.waiting = count.dataset.waiting;
-      const outside = (from) => [...part('inbox', from).children].filter((node) => !['list', 'count', 'result', 'trouble', 'help'].includes(node.id) && node.tagName !== 'H1');
+      const outside = (from) => [...part('inbox', from).children].filter((node) => !['list', 'count', 'result', 'trouble', 'help', 'push'].includes(node.id) && node.tagName !== 'H1');
       const rest = outside(fresh);
       const old = outside(document);
       if (rest.map((node) => node.outerHTML).join() !== old.map((node) => node.outerHTML).join()) {
@@ -63,7 +63,9 @@
         }
       }
       Object.assign(root().dataset, news.dataset);
+      if (part('push') && part('push', fresh)) Object.assign(part('push').dataset, part('push', fresh).dataset);
     }
+    showPush();
     document.title = fresh.title;
     badge();
     tick();
@@ -94,6 +96,95 @@
     }
   };
   setInterval(tick, 5000);
+
+  // Push on this device: offered only where the browser can, and asked for only at a press.
+  const canPush = isSecureContext && 'serviceWorker' in navigator && 'PushManager' in globalThis && 'Notification' in globalThis;
+  const deviceOf = async (endpoint) => {
+    const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(endpoint));
+    return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, '0')).join('').slice(0, 32);
+  };
+  const subscribed = async () => {
+    const worker = await navigator.serviceWorker.getRegistration(shown().scope);
+    return worker ? worker.pushManager.getSubscription() : null;
+  };
+  const pushDevices = () => part('push').dataset.devices.split(' ').filter(Boolean);
+  const drawPush = (isOn, words) => {
+    const box = part('push');
+    const [button, hint] = box.children;
+    const text = isOn ? 'Stop push on this device' : 'Push to this device';
+    if (button.textContent !== text) button.textContent = text;
+    button.dataset.on = isOn ? 'yes' : '';
+    button.hidden = !isOn && Notification.permission === 'denied';
+    const says = words || (button.hidden
+      ? 'Your browser blocks notifications from this page: its settings can allow them.'
+      : isOn ? 'This device is told when something waits for you.' : 'A notification here when something waits for you.');
+    if (hint.textContent !== says) hint.textContent = says;
+    box.hidden = false;
+  };
+  const showPush = async () => {
+    if (!canPush || !part('push') || part('push').dataset.busy) return;
+    try {
+      const own = await subscribed();
+      const device = own && await deviceOf(own.endpoint);
+      if (part('push') && !part('push').dataset.busy) drawPush(Boolean(device) && pushDevices().includes(device));
+    } catch {
+      // Then there is no push here.
+    }
+  };
+  const tellPush = async (fields) => {
+    const body = new URLSearchParams({ nonce: part('push').dataset.nonce, ...fields });
+    const answer = await fetch(part('push').dataset.action, { method: 'POST', body, redirect: 'error', cache: 'no-store' });
+    if (!answer.ok) throw new Error(answer.status);
+    return answer.json();
+  };
+  const subscribe = async () => {
+    if (await Notification.requestPermission() !== 'granted') return null;
+    await navigator.serviceWorker.register(shown().worker, { scope: shown().scope });
+    const worker = await navigator.serviceWorker.ready;
+    const key = Uint8Array.from(atob(part('push').dataset.key.replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0));
+    let own = await worker.pushManager.getSubscription();
+    // One that was made under another key gets nothing from this gate.
+    const old = own && own.options && own.options.applicationServerKey;
+    if (old && String(new Uint8Array(old)) !== String(key)) {
+      await own.unsubscribe();
+      own = null;
+    }
+    return own || worker.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: key });
+  };
+  const switchPush = async (button) => {
+    const box = part('push');
+    if (box.dataset.busy) return;
+    box.dataset.busy = 'yes';
+    let isOn = Boolean(button.dataset.on);
+    let words = '';
+    try {
+      if (isOn) {
+        const own = await subscribed();
+        const off = own ? await deviceOf(own.endpoint) : '';
+        // The browser's own subscription stays: it may be that of another person's inbox, too.
+        if (off) await tellPush({ off });
+        box.dataset.devices = pushDevices().filter((device) => device !== off).join(' ');
+        isOn = false;
+        words = 'This device is told no more.';
+      } else {
+        const own = await subscribe();
+        if (own) {
+          const { endpoint, keys } = own.toJSON();
+          const { device } = await tellPush({ endpoint, p256dh: keys.p256dh, auth: keys.auth });
+          box.dataset.devices = [...pushDevices(), device].join(' ');
+          isOn = true;
+        }
+      }
+    } catch {
+      words = 'That did not work. Nothing was changed; please try again.';
+    }
+    delete box.dataset.busy;
+    if (part('push')) drawPush(isOn, words);
+  };
+  document.addEventListener('click', (event) => {
+    const button = event.target.closest && event.target.closest('#push button');
+    if (button) switchPush(button);
+  });
 
   // News: told by the gate where it can, else asked for, less and less often while nothing happens.
   const soonest = 3000;
@@ -149,6 +240,7 @@
   later();
   badge();
   tick();
+  showPush();
 
   // A press is answered by the same page; a second one of the same form is not sent.
   document.addEventListener('submit', async (event) => {

@@ -57,6 +57,7 @@ pub fn inbox(view: &Inbox) -> Markup {
             ul.lately { @for row in &view.lately { (late(row, view.now_ms)) } }
         }
         (away_form(view))
+        (push(view))
         p #trouble.notice role="alert" hidden { "Connection lost. Trying again; this list may be out of date." }
         p.hint.keys { "Press " kbd { "?" } " for the keyboard." }
         (keys())
@@ -400,6 +401,19 @@ fn away_form(view: &Inbox) -> Markup {
     }
 }
 
+/// The script shows it where the browser can, and says what the button does.
+fn push(view: &Inbox) -> Markup {
+    html! {
+        @if let Some(push) = &view.push {
+            div #push.part hidden data-key=(push.key) data-devices=(push.devices.join(" ")) data-nonce=(view.nonce)
+                data-action=(format!("{}/push", view.action)) {
+                button.plain type="button" { "Push on this device" }
+                p.hint role="status" {}
+            }
+        }
+    }
+}
+
 fn verb(choice: Choice) -> &'static str {
     match choice {
         Choice::Approve => "Approve",
@@ -500,6 +514,7 @@ mod tests {
             events: None,
             manifest: "/gate/inbox/abc/app.webmanifest".to_owned(),
             prefix: "/gate".to_owned(),
+            push: None,
         }
     }
 
@@ -564,6 +579,19 @@ mod tests {
         let page = html(&view);
         assert!(page.contains("<b>You are away</b> until ") && page.contains("</b> is asked instead"));
         assert!(page.contains("name=\"hours\" value=\"0\">I am back"));
+    }
+
+    #[test]
+    fn push_is_there_only_for_whom_there_is_push_and_hidden_until_the_script_shows_it() {
+        let mut view = view(vec![]);
+        assert!(!html(&view).contains("id=\"push\""));
+        view.push =
+            Some(super::super::Push { key: "BKEY".to_owned(), devices: vec!["a1".into(), "b2".into()] });
+        let page = html(&view);
+        assert!(page.contains(
+            "<div class=\"part\" id=\"push\" hidden data-key=\"BKEY\" data-devices=\"a1 b2\" data-nonce=\"7-f\" \
+             data-action=\"/gate/inbox/abc/push\">"
+        ));
     }
 
     #[test]

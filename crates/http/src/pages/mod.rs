@@ -258,6 +258,16 @@ pub struct Inbox {
     pub manifest: String,
     /// The path before all paths of the gate, without a slash at the end.
     pub prefix: String,
+    /// How push stands for the reader; none where there is none for them.
+    pub push: Option<Push>,
+}
+
+/// Push, which a device can switch on and off.
+pub struct Push {
+    /// What the browser subscribes with: base64url.
+    pub key: String,
+    /// The ids of the devices that are told.
+    pub devices: Vec<String>,
 }
 
 /// Where a reviewer is.

@@ -9,9 +9,9 @@ use placet_core::words::FieldPath;
 use placet_core::words::fields::{
     Weight, is_amount, is_attachment, is_text, label, label_is_the_key, lookalikes, ordered, weight,
 };
+use placet_core::words::money::currency_of;
 use placet_core::words::money::{amount, iban};
 use placet_core::words::text::grouped;
-use placet_core::words::title::currency_of;
 use serde_json::{Map, Number, Value};
 
 /// Deeper than this, a phone has no width left: JSON text from there on.

@@ -11,10 +11,21 @@ self.addEventListener('push', (event) => {
   const title = typeof news.title === 'string' ? news.title : 'Placet';
   const body = typeof news.body === 'string' ? news.body : 'Something waits for your approval.';
   const icon = new URL('icon-192.png', self.registration.scope).href;
-  event.waitUntil(self.registration.showNotification(title, {
-    body, icon, badge: icon, tag: typeof news.tag === 'string' ? news.tag : 'placet', renotify: true,
-    requireInteraction: news.urgent === true, data: { path: news.path },
-  }));
+  const tag = typeof news.tag === 'string' ? news.tag : 'placet';
+  // What says how it ended takes the place of what asked, without a sound.
+  const quiet = news.settled === true;
+  event.waitUntil((async () => {
+    const before = await self.registration.getNotifications({ tag });
+    await self.registration.showNotification(title, {
+      body, icon, badge: icon, tag, renotify: !quiet, silent: quiet,
+      requireInteraction: news.urgent === true, data: { path: news.path },
+    });
+    if (!quiet || before.length) return;
+    // Who has the page in sight sees it there. Everybody else is shown something: browsers insist on it.
+    const open = await self.clients.matchAll({ type: 'window', includeUncontrolled: true });
+    if (!open.some((client) => client.visibilityState === 'visible')) return;
+    for (const notification of await self.registration.getNotifications({ tag })) notification.close();
+  })());
 });
 self.addEventListener('notificationclick', (event) => {
   event.notification.close();

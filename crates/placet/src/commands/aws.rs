@@ -26,6 +26,7 @@ pub(super) async fn push(globals: &Globals, file: Option<PathBuf>, stack: &str) 
     if let Some(fault) = policy.alerts.iter().find_map(AlertWay::fault_on_aws) {
         return Err(Failure::refused(fault).with_code("policy_faults").advise("nothing was installed"));
     }
+    refuse_push(&policy)?;
     let found = find(stack).await?;
     let gate = found.gate();
     let installed = gate
@@ -41,6 +42,17 @@ pub(super) async fn push(globals: &Globals, file: Option<PathBuf>, stack: &str) 
         print(&in_words(&synced));
     }
     Ok(Exit::Done)
+}
+
+/// A gate on AWS has no push: nobody may wait for a message that never comes.
+fn refuse_push(policy: &Policy) -> Result<(), Failure> {
+    let Some(person) = policy.reviewers.iter().find(|person| person.takes_push()) else { return Ok(()) };
+    Err(Failure::refused(format!(
+        "reviewer `{}` has `push` in their `channels`, which a gate on AWS has not got",
+        person.id
+    ))
+    .with_code("no_such_channel")
+    .advise("take `push` out of `channels`; email, sms and webhook are there"))
 }
 
 /// Prints a client's secret, alone on the last line.

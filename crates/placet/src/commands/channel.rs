@@ -16,7 +16,7 @@ use placet_core::keys::Keyring;
 use placet_core::payload::hex;
 use placet_core::policy::{ChannelName, Policy, Reviewer};
 use placet_delivery::{
-    Card, Channel as _, Notification, ReviewerWebhook, SendOutcome, Slack, Stands, Telegram,
+    Card, Channel as _, Notification, Push, ReviewerWebhook, SendOutcome, Slack, Stands, Telegram,
 };
 use placet_gate::ports::Keys;
 use placet_gate::{Fault, Gate};
@@ -290,20 +290,24 @@ pub(crate) async fn test(globals: &Globals, options: ChannelTest) -> Result<Exit
         _ => None,
     }) else {
         return Err(Failure::usage(format!("`{}` is not a channel", options.channel))
-            .advise("the channels are: slack, telegram, webhook, email, sms"));
+            .advise("the channels are: slack, telegram, push, webhook, email, sms"));
     };
     let kept = Kept::open(globals, &options.on)?;
     let settings = kept.read()?;
     drop(kept);
     let opened = super::Opened::of(globals, &options.on).await?;
     let person = known_reviewer(&options.reviewer, &opened.policy)?.clone();
-    let Some(address) = person.address(channel) else {
+    if channel == ChannelName::Push && !person.takes_push() {
+        return Err(Failure::refused(format!("reviewer `{}` has no `push` in their `channels`", person.id)));
+    }
+    let address = person.address(channel);
+    if address.is_none() && channel != ChannelName::Push {
         return Err(Failure::refused(format!(
             "reviewer `{}` has no `{}` in the policy",
             person.id,
             channel.address_key()
         )));
-    };
+    }
     let notification = trial(&opened.gate, &opened.policy, &person, channel, address).await?;
     match send(&opened.gate, channel, settings, &notification).await? {
         SendOutcome::Delivered(_) => {
@@ -334,6 +338,7 @@ async fn send(
     Ok(match channel {
         ChannelName::Slack => Slack::new(keys, sender).send(notification).await,
         ChannelName::Telegram => Telegram::new(keys, sender).send(notification).await,
+        ChannelName::Push => Push::new(Arc::clone(gate), sender).send(notification).await,
         ChannelName::Webhook => ReviewerWebhook::new(Arc::clone(gate), sender).send(notification).await,
         ChannelName::Email => {
             let mailer = match (Mailer::from_environment()?, smtp) {
@@ -359,7 +364,7 @@ async fn trial(
     policy: &Policy,
     person: &Reviewer,
     channel: ChannelName,
-    address: &str,
+    address: Option<&str>,
 ) -> Result<Notification, Failure> {
     let inbox = gate.inbox_link(&person.id, policy).await.map_err(|error| Failure::fault(error.chain()))?;
     let url = format!("{}/inbox/{inbox}", gate.base_url(policy));
@@ -371,7 +376,7 @@ async fn trial(
         stage: 1,
         reviewer: ReviewerId::clone(&person.id),
         channel: channel.as_str().to_owned(),
-        address: Some(address.to_owned()),
+        address: address.map(str::to_owned),
         subject: line.to_owned(),
         text: format!("{line}. Nothing is asked of you.\n\nYour inbox:\n{url}\n"),
         html: format!(
@@ -506,7 +511,7 @@ pub(super) fn missing_channels(
         ChannelName::Email => has_mail || settings.has(channel),
         ChannelName::Sms => false,
         ChannelName::Slack | ChannelName::Telegram => settings.has(channel),
-        ChannelName::Webhook | ChannelName::Terminal => true,
+        ChannelName::Push | ChannelName::Webhook | ChannelName::Terminal => true,
     };
     let mut found = Vec::new();
     for reviewer in &policy.reviewers {

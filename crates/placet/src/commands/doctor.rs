@@ -143,8 +143,9 @@ async fn check_folder(globals: &Globals, found: &mut Findings) -> Result<Option<
     check_files(&folder, found);
     check_space(&folder, found);
     check_keyring(&folder, found);
-    let installed = match check_database(&folder, found) {
-        Some(parts) => check_records(&parts, found).await,
+    let parts = check_database(&folder, found);
+    let installed = match &parts {
+        Some(parts) => check_records(parts, found).await,
         None => None,
     };
     check_serving(&folder, found).await;
@@ -159,6 +160,9 @@ async fn check_folder(globals: &Globals, found: &mut Findings) -> Result<Option<
                 check_ways(policy, &settings, has_mail, found);
             }
             Err(failure) => found.fail(one_line(&failure)),
+        }
+        if let Some(parts) = &parts {
+            super::devices::check(parts, policy, found).await;
         }
         check_clients(policy, found);
     }

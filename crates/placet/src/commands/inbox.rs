@@ -18,10 +18,22 @@ use crate::text::{shorten, span, table};
 /// At most so many are shown.
 const LIMIT: usize = 200;
 
-/// Lists what waits: all of it, or what one reviewer is asked, with their links.
+/// Lists what waits: all of it, or what one reviewer is asked, with their links; or prints their inbox's link.
 pub(crate) async fn run(globals: &Globals, options: Inbox) -> Result<Exit, Failure> {
     let Opened { gate, policy, .. } = Opened::of(globals, &options.on).await?;
     match options.reviewer {
+        Some(reviewer) if options.link => {
+            let reviewer = known_reviewer(&reviewer, &policy)?;
+            let link =
+                gate.inbox_link(&reviewer, &policy).await.map_err(|error| Failure::fault(error.chain()))?;
+            let url = format!("{}/inbox/{link}", gate.base_url(&policy));
+            if globals.json {
+                print(&super::pretty(&json!({ "reviewer": reviewer.as_str(), "url": url })));
+            } else {
+                print(&format!("{url}\n"));
+            }
+            Ok(Exit::Done)
+        }
         Some(reviewer) => of_reviewer(globals, &gate, &policy, &known_reviewer(&reviewer, &policy)?).await,
         None => of_all(globals, &gate, &policy).await,
     }

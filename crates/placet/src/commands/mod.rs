@@ -15,6 +15,7 @@ mod backup;
 mod channel;
 mod client;
 mod demo;
+mod devices;
 mod doctor;
 mod inbox;
 mod init;
@@ -25,6 +26,7 @@ mod list;
 mod manual;
 mod mcp;
 mod policy;
+mod replay;
 mod report;
 mod request;
 mod run;
@@ -84,6 +86,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Policy(PolicyCommand::Explain { file, request }) => {
             policy::explain(globals, &file, &request)
         }
+        Command::Policy(PolicyCommand::Replay(options)) => replay::run(globals, options).await,
         Command::Policy(PolicyCommand::Push { file, on }) if on.aws => {
             aws::push(globals, file, &on.stack).await
         }

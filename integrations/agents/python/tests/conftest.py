@@ -63,11 +63,13 @@ class Desk:
 
     def __init__(self, gate):
         self.gate = gate
+        self.answering = []
 
-    def waiting(self, client, action, count=1):
+    def waiting(self, client, action, count=1, is_over=lambda: False):
         """A client's pending requests for an action, once there are so many."""
 
         def found():
+            assert not is_over(), "the test has ended"
             rows = [
                 row for row in client.list(status="pending", limit=100).json()["requests"] if row["action"] == action
             ]
@@ -77,12 +79,20 @@ class Desk:
 
     def decide(self, approval, decision="approve", reviewer="bob", reason=None):
         answer = self.gate.link(approval, reviewer, seconds=60).vote(decision, reason=reason)
-        assert answer.status == 200, answer
+        assert answer.status == 200, answer.body
         return answer.json()
 
     def answers(self, client, action, *decisions, reviewer="bob", reason=None):
         """Answers the next requests for the action, one a decision, from a thread; `done()` returns what was asked."""
-        return Answering(self, client, action, decisions, reviewer, reason)
+        self.answering.append(Answering(self, client, action, decisions, reviewer, reason))
+        return self.answering[-1]
+
+    def leave(self):
+        """Nobody answers any more: what another test asks is none of this one's."""
+        for answering in self.answering:
+            answering.is_over.set()
+        for answering in self.answering:
+            answering.join(60)
 
 
 class Answering(threading.Thread):
@@ -90,13 +100,13 @@ class Answering(threading.Thread):
         super().__init__(daemon=True)
         self.desk, self.client, self.action, self.decisions = desk, client, action, decisions
         self.reviewer, self.reason = reviewer, reason
-        self.asked, self.error = [], None
+        self.asked, self.error, self.is_over = [], None, threading.Event()
         self.start()
 
     def run(self):
         try:
             for decision in self.decisions:
-                approval = self.desk.waiting(self.client, self.action)[0]
+                approval = self.desk.waiting(self.client, self.action, is_over=self.is_over.is_set)[0]
                 self.asked.append(self.desk.decide(approval, decision, self.reviewer, self.reason))
         except BaseException as error:  # handed to the test
             self.error = error
@@ -119,9 +129,11 @@ def running(tmp_path_factory):
         gate.kill()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def desk(running):
-    return Desk(running)
+    desk = Desk(running)
+    yield desk
+    desk.leave()
 
 
 @pytest.fixture(scope="session")

@@ -79,6 +79,7 @@ macro_rules! store_contract {
             a_chain_ends_with_its_last_entry
             a_name_is_marked_by_one_until_its_time
             what_was_sent_is_found_by_its_approval
+            a_reviewers_devices_come_and_go
             a_tally_gives_each_a_number_of_its_own
             running_totals_add_up_and_are_taken_back
             what_was_judged_by_an_older_total_is_not_written

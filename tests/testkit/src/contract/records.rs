@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use placet_core::audit::{AuditEventKind, ChainHead};
-use placet_gate::ports::{Commit, Committed, SentMessage, SentState};
+use placet_gate::ports::{Commit, Committed, PushDevice, SentMessage, SentState};
 
 use super::{START, all, done};
 use crate::{Subject, sample};
@@ -102,6 +102,38 @@ pub async fn what_was_sent_is_found_by_its_approval(subject: &Subject) {
     let gone = SentMessage { state: SentState::Gone, ..sent(&other, "bob", "D1:1.3", 1) };
     subject.store.keep_sent(&gone).await.unwrap();
     assert_eq!(subject.store.sent(&other.approval_id).await.unwrap(), [gone]);
+}
+
+/// A device is one reviewer's, known by its address, and replaced by itself; another's stays when it goes.
+pub async fn a_reviewers_devices_come_and_go(subject: &Subject) {
+    let device = |reviewer: &str, endpoint: &str, generation| PushDevice {
+        reviewer: sample::reviewer(reviewer),
+        endpoint: endpoint.into(),
+        p256dh: "BAAA".into(),
+        auth: "c2VjcmV0".into(),
+        generation,
+        added_at: START,
+    };
+    let store = &subject.store;
+    let (bob, carol) = (sample::reviewer("bob"), sample::reviewer("carol"));
+    assert_eq!(store.push_devices(&bob).await.unwrap(), []);
+    let (phone, desk) =
+        (device("bob", "https://push.example/1", 1), device("bob", "https://push.example/2", 1));
+    // The same browser can be two people's.
+    let shared = device("carol", "https://push.example/1", 1);
+    for new in [&phone, &desk, &shared] {
+        store.keep_push_device(new).await.unwrap();
+    }
+    let newer = device("bob", "https://push.example/1", 2);
+    store.keep_push_device(&newer).await.unwrap();
+    let mut found = store.push_devices(&bob).await.unwrap();
+    found.sort_by(|a, b| a.endpoint.cmp(&b.endpoint));
+    assert_eq!(found, [newer.clone(), desk.clone()]);
+    assert!(store.remove_push_device(&bob, &newer.id()).await.unwrap());
+    assert!(!store.remove_push_device(&bob, &newer.id()).await.unwrap());
+    assert!(!store.remove_push_device(&bob, "").await.unwrap());
+    assert_eq!(store.push_devices(&bob).await.unwrap(), [desk]);
+    assert_eq!(store.push_devices(&carol).await.unwrap(), [shared]);
 }
 
 /// Of those who count at the same time, each gets a number of its own; after its time it begins anew.

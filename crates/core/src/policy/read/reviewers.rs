@@ -143,7 +143,7 @@ fn read_order(table: &Table<'_, '_>, reviewer: &mut Reviewer) {
         for item in items {
             let Some(word) = item.words() else { continue };
             let Some(channel) = ChannelName::parse(word) else {
-                let known = ChannelName::ADDRESSED.map(ChannelName::as_str);
+                let known = ChannelName::NAMED.map(ChannelName::as_str);
                 let meant = closest(word, known);
                 let message = format!("`{word}` is not a channel; expected one of {}", known.join(", "));
                 match meant {
@@ -152,7 +152,7 @@ fn read_order(table: &Table<'_, '_>, reviewer: &mut Reviewer) {
                 }
                 continue;
             };
-            if reviewer.address(channel).is_none() {
+            if channel != ChannelName::Push && reviewer.address(channel).is_none() {
                 item.fault(format!(
                     "`{}` has no `{}`, so `{channel}` cannot reach them",
                     reviewer.id,

@@ -27,7 +27,7 @@ pub(super) fn read_rule(
             Ok((condition, findings)) => Some((Some(condition), findings)),
             Err(faults) => {
                 for fault in faults {
-                    let span = place_in_text(&node, source, fault.span);
+                    let span = node.place_of(source, fault.span);
                     node.fault_at(span, fault.message, fault.help);
                 }
                 None
@@ -66,7 +66,16 @@ pub(super) fn read_rule(
             None
         }
     };
-    for key in ["approvals", "owner_may_approve", "urgent", "notify", "confirm", "editable", "alert_after"] {
+    for key in [
+        "approvals",
+        "owner_may_approve",
+        "urgent",
+        "preview",
+        "notify",
+        "confirm",
+        "editable",
+        "alert_after",
+    ] {
         // Read here in any case, so that a typo elsewhere in the rule lists every key that it could have been.
         let node = table.get(key);
         if let (Some(RuleAction::Decide(_)), Some(node)) = (&action, node) {
@@ -88,17 +97,6 @@ pub(super) fn read_rule(
     Some(Rule { name, when, action, valid_for_seconds, wording })
 }
 
-/// Where a part of a text is in the file: the part itself where the text is written as it is, else all of it.
-pub(super) fn place_in_text(node: &Node<'_, '_>, text: &str, part: Range<usize>) -> Range<usize> {
-    match node.raw().find(text).filter(|_| !text.is_empty()) {
-        Some(at) => {
-            let start = node.span().start + at;
-            start + part.start..start + part.end
-        }
-        None => node.span(),
-    }
-}
-
 fn warn_of_condition(
     node: &Node<'_, '_>,
     findings: &Findings,
@@ -106,7 +104,7 @@ fn warn_of_condition(
     warnings: &Diagnostics<'_>,
 ) {
     let source = node.text().unwrap_or_default();
-    let place = |span: &Range<usize>| place_in_text(node, source, span.clone());
+    let place = |span: &Range<usize>| node.place_of(source, span.clone());
     for warning in &findings.warnings {
         warnings.add_with_help(place(&warning.span), &*warning.message, warning.help.clone());
     }

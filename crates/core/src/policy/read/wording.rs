@@ -1,6 +1,5 @@
 //! How a rule puts its requests to people: `title`, `mask`, and the paths that it names.
 
-use super::rules::place_in_text;
 use crate::policy::diagnostic::closest;
 use crate::policy::toml_tree::{Node, Table};
 use crate::policy::{RuleAction, Wording};
@@ -12,7 +11,8 @@ pub(super) fn read_wording(table: &Table<'_, '_>) -> Option<Wording> {
         Some(node) => read_title(&node).map(Some),
     };
     let mask = read_paths(table, "mask");
-    Some(Wording { title: title?, mask: mask? })
+    let preview = table.get("preview").map_or(Some(false), |node| node.flag());
+    Some(Wording { title: title?, mask: mask?, preview: preview? })
 }
 
 fn read_title(node: &Node<'_, '_>) -> Option<TitleTemplate> {
@@ -20,7 +20,7 @@ fn read_title(node: &Node<'_, '_>) -> Option<TitleTemplate> {
     TitleTemplate::parse(source)
         .map_err(|faults| {
             for fault in faults {
-                node.fault_at(place_in_text(node, source, fault.span), fault.message, fault.help);
+                node.fault_at(node.place_of(source, fault.span), fault.message, fault.help);
             }
         })
         .ok()

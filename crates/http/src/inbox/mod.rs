@@ -1,0 +1,246 @@
+//! A reviewer's inbox: what waits, decisions in its rows, and news of it.
+
+mod answer;
+mod form;
+pub(crate) mod news;
+mod shown;
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use placet_core::Refusal;
+use placet_gate::{Error, Gate, are_alike};
+
+pub(crate) use self::answer::RowAnswers;
+use self::form::{AwaySaid, Pressed};
+pub(crate) use self::news::News;
+use self::shown::Shown;
+pub(crate) use self::shown::path_prefix;
+use crate::call::LinkText;
+use crate::pages;
+use crate::problem::Problem;
+use crate::reviewer::{Form, choice, page, refused, wants_json};
+use crate::wire::{AwayForm, InboxForm};
+
+/// The largest form that is read, in bytes: a hundred rows and a reason.
+const FORM_LIMIT: usize = 48 * 1024;
+
+/// Somebody at an inbox.
+struct Visit<'a> {
+    gate: &'a Gate,
+    news: &'a News,
+    link: &'a str,
+    headers: &'a HeaderMap,
+}
+
+/// Lists what waits for a reviewer, live.
+///
+/// Has an `ETag`: asked again with `If-None-Match`, it answers 304 while nothing has changed, which costs little.
+#[utoipa::path(get, path = "/inbox/{link}", operation_id = "show_inbox", tag = "reviewers", security(()),
+    params(("link" = String, Path, description = "the reviewer's own inbox link")),
+    responses(
+        (status = 200, description = "the inbox", content((String = "text/html"))),
+        (status = 304, description = "nothing has changed since the `ETag` of `If-None-Match`"),
+        (status = 404, description = "`not_found`: nobody's link", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 410, description = "`link_expired`", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 503, description = "`no_policy` or `unavailable`", content((String = "text/html"), (Problem = "application/problem+json")))))]
+pub(crate) async fn show(
+    State(gate): State<Arc<Gate>>,
+    Extension(news): Extension<News>,
+    LinkText(link): LinkText,
+    headers: HeaderMap,
+) -> Response {
+    let visit = Visit { gate: &gate, news: &news, link: &link, headers: &headers };
+    // The version first: what changes between the two is shown once too often, and never missed.
+    let version = match gate.inbox_version(&link).await {
+        Ok(version) => version,
+        Err(error) => return visit.refused(error),
+    };
+    let tag = format!("\"{version}\"");
+    if knows(&headers, &tag) {
+        return tagged(StatusCode::NOT_MODIFIED.into_response(), &tag);
+    }
+    match visit.inbox_of(version).await {
+        Ok(shown) => tagged(shown.page(StatusCode::OK), &tag),
+        Err(error) => visit.refused(error),
+    }
+}
+
+/// Takes a reviewer's decision on a row of their inbox, or on several rows that ask the very same.
+///
+/// Several need `confirmed=yes`; without it the answer asks, and nothing is recorded. Each row is its own vote.
+#[utoipa::path(post, path = "/inbox/{link}", operation_id = "decide_in_inbox", tag = "reviewers", security(()),
+    params(("link" = String, Path, description = "the reviewer's own inbox link")),
+    request_body(content = InboxForm, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "recorded, for one row at least; or the question whether all of them are meant. With `Accept: application/json`, what became of each row",
+            content((String = "text/html"), (RowAnswers = "application/json"))),
+        (status = 403, description = "`forbidden`: the asking client's owner does not approve", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 404, description = "`not_found`: nobody's link, or a row that is not of this inbox", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 409, description = "`already_decided`: every row had ended before", content((String = "text/html"), (RowAnswers = "application/json"))),
+        (status = 410, description = "`link_expired`", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 413, description = "`payload_too_large`", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 422, description = "`invalid_request`: nothing was recorded; the inbox again", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 503, description = "`no_policy` or `unavailable`", content((String = "text/html"), (Problem = "application/problem+json")))))]
+pub(crate) async fn decide(
+    State(gate): State<Arc<Gate>>,
+    Extension(news): Extension<News>,
+    LinkText(link): LinkText,
+    headers: HeaderMap,
+    Form(body): Form<FORM_LIMIT>,
+) -> Response {
+    let visit = Visit { gate: &gate, news: &news, link: &link, headers: &headers };
+    let pressed = match Pressed::read(&body) {
+        Ok(pressed) => pressed,
+        Err(refusal) => return visit.again(refusal).await,
+    };
+    let several = pressed.rows.len() > 1;
+    if several && !pressed.confirmed {
+        return visit.confirm(&pressed).await;
+    }
+    match gate.decide_rows(&link, pressed.rows, pressed.decision, pressed.reason).await {
+        Ok(results) => visit.answer(results, pressed.decision, several).await,
+        Err(Error::Refused(refusal @ Refusal::InvalidRequest(_))) => visit.again(refusal).await,
+        Err(error) => visit.refused(error),
+    }
+}
+
+/// Says that the reviewer is away for a while, or back.
+///
+/// Who is away is not asked; a stand-in is, if the policy allows them. It is in the audit trail, on the chain `policy`.
+#[utoipa::path(post, path = "/inbox/{link}/away", tag = "reviewers", security(()),
+    params(("link" = String, Path, description = "the reviewer's own inbox link")),
+    request_body(content = AwayForm, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "recorded: the inbox", content((String = "text/html"))),
+        (status = 404, description = "`not_found`: nobody's link", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 410, description = "`link_expired`", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 413, description = "`payload_too_large`", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 422, description = "`invalid_request`: nothing was recorded; the inbox again", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 429, description = "`rate_limited`: said too often today", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 503, description = "`no_policy` or `unavailable`", content((String = "text/html"), (Problem = "application/problem+json")))))]
+pub(crate) async fn away(
+    State(gate): State<Arc<Gate>>,
+    Extension(news): Extension<News>,
+    LinkText(link): LinkText,
+    headers: HeaderMap,
+    Form(body): Form<FORM_LIMIT>,
+) -> Response {
+    let visit = Visit { gate: &gate, news: &news, link: &link, headers: &headers };
+    let said = match AwaySaid::read(&body) {
+        Ok(AwaySaid { nonce, whereabouts }) => gate.say_whereabouts(&link, &nonce, whereabouts).await,
+        Err(refusal) => Err(refusal.into()),
+    };
+    match said {
+        Ok(()) => match visit.inbox().await {
+            Ok(shown) => shown.page(StatusCode::OK),
+            Err(error) => visit.refused(error),
+        },
+        Err(Error::Refused(refusal @ (Refusal::InvalidRequest(_) | Refusal::RateLimited { .. }))) => {
+            visit.again(refusal).await
+        }
+        Err(error) => visit.refused(error),
+    }
+}
+
+impl Visit<'_> {
+    async fn inbox(&self) -> Result<Shown, Error> {
+        let version = self.gate.inbox_version(self.link).await?;
+        self.inbox_of(version).await
+    }
+
+    async fn inbox_of(&self, version: String) -> Result<Shown, Error> {
+        Shown::load(self.gate, self.link, self.news, version).await
+    }
+
+    fn refused(&self, error: Error) -> Response {
+        refused(error.into(), self.headers)
+    }
+
+    /// Asks whether all of them are meant. Those that have ended meanwhile are left out.
+    async fn confirm(&self, pressed: &Pressed) -> Response {
+        let shown = match self.inbox().await {
+            Ok(shown) => shown,
+            Err(error) => return self.refused(error),
+        };
+        if wants_json(self.headers) {
+            let refusal = Refusal::field("confirmed", "must be `yes` where there are several rows");
+            return Problem::from(refusal).into_response();
+        }
+        let chosen: Vec<pages::InboxRequest> = shown
+            .view
+            .groups
+            .iter()
+            .flat_map(|group| &group.all)
+            .filter(|request| pressed.rows.iter().any(|row| row.link == request.link))
+            .cloned()
+            .collect();
+        let items =
+            || shown.inbox.items.iter().filter(|item| chosen.iter().any(|c| c.link == item.link.to_string()));
+        let alike =
+            items().next().is_some_and(|first| items().all(|item| are_alike(&first.request, &item.request)));
+        let Some(first) = chosen.first().cloned().filter(|_| alike) else {
+            let refusal = Refusal::field("row", "must ask the same as the others, and still wait");
+            return self.again(refusal).await;
+        };
+        let group = pages::InboxGroup { first, all: chosen };
+        let decision = choice(pressed.decision);
+        let markup = pages::confirm_together(&shown.view, &group, decision, pressed.reason.as_deref());
+        inbox_page(StatusCode::OK, &markup)
+    }
+
+    /// Nothing was recorded; the inbox again, saying why.
+    async fn again(&self, refusal: Refusal) -> Response {
+        let problem = Problem::from(refusal.clone());
+        let mut shown = match self.inbox().await {
+            Ok(_) if wants_json(self.headers) => return problem.into_response(),
+            Ok(shown) => shown,
+            Err(error) => return self.refused(error),
+        };
+        let why = match &refusal {
+            Refusal::InvalidRequest(errors) => {
+                errors.iter().map(|e| format!("{} {}", e.field, e.message)).collect::<Vec<_>>().join("; ")
+            }
+            other => other.to_string(),
+        };
+        shown.view.notice = Some(format!("Nothing was recorded: {why}."));
+        shown.page(problem.status())
+    }
+}
+
+fn inbox_page(status: StatusCode, markup: &maud::Markup) -> Response {
+    let mut response = page(status, markup);
+    let policy = HeaderValue::from_static(pages::inbox_content_security_policy());
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    response
+}
+
+fn tagged(mut response: Response, tag: &str) -> Response {
+    if let Ok(value) = HeaderValue::from_str(tag) {
+        response.headers_mut().insert(header::ETAG, value);
+    }
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Whether whoever asks has this version already (RFC 9110, section 13.1.2).
+fn knows(headers: &HeaderMap, tag: &str) -> bool {
+    let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    known.flat_map(|value| value.split(',')).any(|one| one.trim().trim_start_matches("W/") == tag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_known_by_its_text() {
+        let mut headers = HeaderMap::new();
+        assert!(!knows(&headers, "\"a\""));
+        headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static("\"b\", W/\"a\""));
+        assert!(knows(&headers, "\"a\"") && !knows(&headers, "\"c\""));
+    }
+}
