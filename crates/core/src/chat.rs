@@ -134,7 +134,7 @@ pub enum AlertSecret {
         /// Its address, which is all that it takes to post.
         url: SecretText,
     },
-    /// A service of PagerDuty.
+    /// A service of `PagerDuty`.
     Pagerduty {
         /// The integration's key: 32 letters and digits.
         routing_key: SecretText,

@@ -17,7 +17,7 @@ pub enum AlertState {
     Test,
 }
 
-/// How much it matters: the words of PagerDuty.
+/// How much it matters: the words of `PagerDuty`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
     /// Somebody cannot ask, be told or decide.

@@ -148,7 +148,7 @@ pub enum OutboxPayload {
         /// The way's name.
         way: String,
         /// Of what.
-        alert: Alert,
+        alert: Box<Alert>,
         /// Whether it is over.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         over: bool,

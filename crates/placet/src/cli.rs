@@ -587,7 +587,7 @@ pub(crate) struct AlertSet {
     /// What it is [default: what the policy says]
     #[arg(long, value_enum)]
     pub(crate) way: Option<SecretWay>,
-    /// PagerDuty: another address of its Events API, such as https://events.eu.pagerduty.com
+    /// Another address of the Events API, such as `https://events.eu.pagerduty.com`
     #[arg(long, value_name = "URL", value_parser = api_url)]
     pub(crate) api_url: Option<String>,
     #[command(flatten)]
@@ -598,7 +598,7 @@ pub(crate) struct AlertSet {
 pub(crate) enum SecretWay {
     /// An incoming webhook of Slack: its URL
     Slack,
-    /// PagerDuty, Events API v2: the integration's key
+    /// An integration of the Events API, version 2: its key
     Pagerduty,
     /// A webhook whose URL holds a token
     Webhook,

@@ -344,7 +344,10 @@ fn payloads_about_gate(client: ClientId) -> Vec<(&'static str, OutboxPayload)> {
             "alert_by_ops_1795392000000_way_not_reached_night",
             OutboxPayload::AlertBy {
                 way: "ops".into(),
-                alert: Alert::WayNotReached { way: "night".into(), reason: "PagerDuty answered 400".into() },
+                alert: Box::new(Alert::WayNotReached {
+                    way: "night".into(),
+                    reason: "PagerDuty answered 400".into(),
+                }),
                 over: false,
                 since: START,
             },
@@ -353,7 +356,11 @@ fn payloads_about_gate(client: ClientId) -> Vec<(&'static str, OutboxPayload)> {
             "over_by_ops_1795392000000_fast_approvals_498720_bob",
             OutboxPayload::AlertBy {
                 way: "ops".into(),
-                alert: Alert::FastApprovals { reviewer: sample::reviewer("bob"), count: 5, hour: 498_720 },
+                alert: Box::new(Alert::FastApprovals {
+                    reviewer: sample::reviewer("bob"),
+                    count: 5,
+                    hour: 498_720,
+                }),
                 over: true,
                 since: START,
             },

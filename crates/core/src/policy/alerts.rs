@@ -41,7 +41,7 @@ pub enum WayKind {
     Mail(Vec<String>),
     /// An incoming webhook of Slack.
     Slack,
-    /// The Events API of PagerDuty, version 2.
+    /// The Events API of `PagerDuty`, version 2.
     PagerDuty,
     /// A signed POST.
     Webhook {

@@ -8,6 +8,7 @@ mod posts;
 mod slack;
 mod webhook;
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -59,9 +60,9 @@ impl AlertLetter {
     pub fn of(notice: &AlertNotice) -> Self {
         let mut text = format!("{}\n\n{}\n", notice.happened, notice.since_line());
         if let Some(to_do) = &notice.to_do {
-            text.push_str(&format!("\nWhat to do: {to_do}\n"));
+            let _ = write!(text, "\nWhat to do: {to_do}\n");
         }
-        text.push_str(&format!("\nGate: {}\nAlert: {}\n", notice.gate, notice.kind));
+        let _ = write!(text, "\nGate: {}\nAlert: {}\n", notice.gate, notice.kind);
         Self { id: notice.id.clone(), subject: format!("[Placet] {}", notice.headline()), text }
     }
 }
@@ -170,7 +171,12 @@ impl Worker {
         let ways = self.ways().await?;
         let heard = ways.iter().filter(|way| way.hears(alert.kind()) && itself != Some(way.name.as_str()));
         let payloads: Vec<OutboxPayload> = heard
-            .map(|way| OutboxPayload::AlertBy { way: way.name.clone(), alert: alert.clone(), over, since })
+            .map(|way| OutboxPayload::AlertBy {
+                way: way.name.clone(),
+                alert: Box::new(alert.clone()),
+                over,
+                since,
+            })
             .collect();
         if payloads.is_empty() {
             return self.ack(message).await;

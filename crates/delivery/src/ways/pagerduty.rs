@@ -1,4 +1,4 @@
-//! PagerDuty: an incident is triggered, and resolved under the same key when its matter is over.
+//! `PagerDuty`: an incident is triggered, and resolved under the same key when its matter is over.
 //!
 //! Source: <https://developer.pagerduty.com/docs/send-alert-event>.
 

@@ -1,6 +1,7 @@
 //! `placet alert`: what ways of alerts are sent with, and a real test of each.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use placet_core::chat::{AlertSecret, ChannelSettings, SecretText};
@@ -46,17 +47,14 @@ async fn ways(globals: &Globals, on: &Deployment) -> Result<(AlertWays, Policy),
 }
 
 async fn policy(globals: &Globals, local: &LocalGate) -> Result<Policy, Failure> {
-    let (named, text) = match &globals.policy {
-        Some(file) => (file.clone(), read_policy_file(file)?),
-        None => {
-            let installed = local.store.policy().await?.map(|record| record.text);
-            (
-                "the installed policy".into(),
-                installed.ok_or_else(|| crate::local::no_policy(local.folder.path()))?,
-            )
-        }
-    };
-    Policy::read(&text).map_err(|diagnostics| broken_policy(&named, &diagnostics))
+    if let Some(file) = &globals.policy {
+        let text = read_policy_file(file)?;
+        return Policy::read(&text).map_err(|diagnostics| broken_policy(file, &diagnostics));
+    }
+    let installed = local.store.policy().await?;
+    let text = installed.ok_or_else(|| crate::local::no_policy(local.folder.path()))?.text;
+    let named = Path::new("the installed policy");
+    Policy::read(&text).map_err(|diagnostics| broken_policy(named, &diagnostics))
 }
 
 /// The way of that name.
@@ -75,9 +73,8 @@ async fn test(globals: &Globals, name: Option<&str>, on: &Deployment) -> Result<
     let (ways, policy) = ways(globals, on).await?;
     let topic = AlertWay { name: "sns".into(), kind: WayKind::Sns, kinds: Vec::new() };
     let tried: Vec<&AlertWay> = match name {
-        Some("sns") if on.aws && policy.alerts.is_empty() => vec![&topic],
+        None | Some("sns") if on.aws && policy.alerts.is_empty() => vec![&topic],
         Some(name) => vec![known(name, &policy)?],
-        None if on.aws && policy.alerts.is_empty() => vec![&topic],
         None => policy.alerts.iter().collect(),
     };
     if tried.is_empty() {

@@ -44,15 +44,14 @@ pub(super) fn read_way(table: &Table<'_, '_>) -> Option<AlertWay> {
         "sns" => WayKind::Sns,
         "slack" => WayKind::Slack,
         "pagerduty" => WayKind::PagerDuty,
-        "mail" => WayKind::Mail(match to {
-            Some(node) => addresses(&node),
-            None => {
-                table.fault_with_help(
-                    "a mail way needs the key `to`",
-                    "write the addresses that are mailed, such as `to = [\"ops@example.com\"]`",
-                );
-                Vec::new()
-            }
+        "mail" => WayKind::Mail(if let Some(node) = to {
+            addresses(&node)
+        } else {
+            table.fault_with_help(
+                "a mail way needs the key `to`",
+                "write the addresses that are mailed, such as `to = [\"ops@example.com\"]`",
+            );
+            Vec::new()
         }),
         _ => {
             let callback_hosts =
