@@ -296,6 +296,9 @@ impl<'p> Replay<'p> {
         rule.were_undecided += u32::from(then.asked() && !then.approved() && !then.rejected());
         rule.were_decided_by_policy += u32::from(!then.asked());
         rule.conditions_failed += u32::from(*condition_failed);
+        for observed in &new.observed {
+            self.rules.entry(Some(observed.rule.clone())).or_default().observed += 1;
+        }
     }
 
     /// The time that people, and the caller, spent on a request that nobody would be asked about.
@@ -337,13 +340,13 @@ impl<'p> Replay<'p> {
         ] {
             list.cut(self.listed);
         }
-        let names = self.policy.rules.iter().map(|rule| Some(rule.name.clone())).chain([None]);
-        for name in names {
+        let rules = self.policy.rules.iter().map(|rule| (Some(rule.name.clone()), rule.observes));
+        for (name, observes) in rules.chain([(None, false)]) {
             let counted = self.rules.remove(&name);
             // Where some rule always matches, nothing falls through: then there is nothing to say of it.
             if name.is_some() || counted.is_some() {
                 let name = name.unwrap_or_else(|| NO_RULE.to_owned());
-                found.rules.push(RuleReplay { name, ..counted.unwrap_or_default() });
+                found.rules.push(RuleReplay { name, observes, ..counted.unwrap_or_default() });
             }
         }
         found.not_replayed = self
