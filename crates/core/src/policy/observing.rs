@@ -42,11 +42,7 @@ impl Observed {
             Would::Ask => "would have asked",
             Would::Reject => "would have rejected",
         };
-        if self.unclear {
-            format!("{what}: its condition could not be evaluated")
-        } else {
-            what.to_owned()
-        }
+        if self.unclear { format!("{what}: its condition could not be evaluated") } else { what.to_owned() }
     }
 
     /// What the observing rules among those steps would have done.
@@ -105,11 +101,8 @@ mod tests {
         "true",
     ];
 
-    const ACTIONS: [&str; 3] = [
-        "decide = \"approve\"",
-        "decide = \"reject\"",
-        "stages = [{ ask = [\"a\"], within = \"1h\" }]",
-    ];
+    const ACTIONS: [&str; 3] =
+        ["decide = \"approve\"", "decide = \"reject\"", "stages = [{ ask = [\"a\"], within = \"1h\" }]"];
 
     fn policy(rules: &[(usize, usize, bool)], with_observing: bool) -> Policy {
         let mut text = PEOPLE.to_owned();
@@ -124,7 +117,11 @@ mod tests {
         Policy::load_trusted(&text, 1).unwrap()
     }
 
-    fn question<'q>(action: &'q str, payload: &'q Value, metadata: &'q BTreeMap<String, String>) -> Question<'q> {
+    fn question<'q>(
+        action: &'q str,
+        payload: &'q Value,
+        metadata: &'q BTreeMap<String, String>,
+    ) -> Question<'q> {
         Question { client: "n8n", action, summary: "", payload, metadata, now: Timestamp::from_millis(0) }
     }
 
@@ -170,7 +167,7 @@ mod tests {
             ("\"observe\"", n("pay", 2), None),
             ("\"enforce\"", n("pay", 2), None),
             ("\"watch\"", n("pay", 2), Some("expected \"enforce\" or \"observe\", not `watch`")),
-            ("true", n("pay", 2), Some("expected text, not true or false")),
+            ("true", n("pay", 2), Some("expected a string, but this is true or false")),
             (
                 "\"observe\"",
                 n("other", 2),

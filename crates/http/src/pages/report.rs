@@ -3,7 +3,9 @@
 //! Every chart is also a table. Nobody is ranked: people stand in the order of their names, with how often they were asked.
 
 use maud::{Markup, html};
-use placet_core::numbers::{Change, Counts, DayCounts, Doubt, ENOUGH, Estimate, Group, ObservedRule, Percentiles, Report};
+use placet_core::numbers::{
+    Change, Counts, DayCounts, Doubt, ENOUGH, Estimate, Group, ObservedRule, Percentiles, Report,
+};
 use placet_core::words::text::grouped;
 
 use super::layout::{exact_moment, moment, report_page};

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use placet_core::policy::{
-    Assignees, ClientRole, Decision, Diagnostic, Observed, Policy, Question, Report, RuleAction, RuleMatch, Verdict,
+    Assignees, ClientRole, Decision, Diagnostic, Observed, Policy, Question, Report, RuleAction, RuleMatch,
+    Verdict,
 };
 use placet_core::{Refusal, Timestamp};
 use placet_gate::{Installed, RequestFields};

@@ -127,11 +127,20 @@ fn text(report: &Value) -> String {
 
 /// Rules that only observe, beside how the same requests went.
 fn observed(report: &Value) -> String {
-    let names =
-        ["ONLY OBSERVES", "WOULD APPROVE", "ASK", "REJECT", "WERE APPROVED", "REJECTED", "EXPIRED", "BY PEOPLE"];
+    let names = [
+        "ONLY OBSERVES",
+        "WOULD APPROVE",
+        "ASK",
+        "REJECT",
+        "WERE APPROVED",
+        "REJECTED",
+        "EXPIRED",
+        "BY PEOPLE",
+    ];
     let mut rows = vec![names.map(str::to_owned).to_vec()];
     for rule in report["observed"].as_array().into_iter().flatten() {
-        let counts = ["would_approve", "would_ask", "would_reject", "approved", "rejected", "expired", "by_people"];
+        let counts =
+            ["would_approve", "would_ask", "would_reject", "approved", "rejected", "expired", "by_people"];
         let name = harmless(rule["name"].as_str().unwrap_or_default());
         let counts = counts.map(|key| rule[key].as_u64().unwrap_or(0).to_string());
         rows.push(std::iter::once(name).chain(counts).collect());
