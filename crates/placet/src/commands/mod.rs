@@ -30,6 +30,7 @@ mod request;
 mod run;
 mod serve;
 mod show;
+mod suggest;
 mod support;
 mod testgate;
 mod token;
@@ -85,6 +86,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
             policy::explain(globals, &file, &request)
         }
         Command::Policy(PolicyCommand::Replay(options)) => replay::run(globals, options).await,
+        Command::Policy(PolicyCommand::Suggest(options)) => suggest::run(globals, options).await,
         Command::Policy(PolicyCommand::Push { file, on }) if on.aws => {
             aws::push(globals, file, &on.stack).await
         }
