@@ -6,6 +6,7 @@
 //! elsewhere.
 
 mod report;
+mod suggest;
 #[cfg(test)]
 mod tests;
 mod totals;
@@ -16,11 +17,14 @@ pub use report::{
     Asks, Case, Left, Listed, NotReplayed, Now, Pair, ReplayReport, RuleReplay, Then, TimeSaved,
 };
 
+pub use suggest::{Nothing, Suggestion, Suggestions, Unsuggested};
+
 use crate::Timestamp;
 use crate::numbers::DecidedBy;
 use crate::policy::{Client, ClientRole, Gauge, Policy, Question};
 use crate::request::{CONDITION_FAILED, NewRequest, Opened, Phase, Request, Status};
 use report::{id_text, pairs};
+use suggest::Evidence;
 use totals::{Counts, Totals};
 
 /// How long a press may take that counts as reading, in milliseconds: a page that stays open longer is not being read.
@@ -58,6 +62,7 @@ pub struct Replay<'p> {
     left: BTreeMap<NotReplayed, u32>,
     reading_ms: i64,
     waiting_ms: i64,
+    evidence: Option<Evidence>,
 }
 
 /// What the policy at hand does with one request.
@@ -110,7 +115,19 @@ impl<'p> Replay<'p> {
             left: BTreeMap::new(),
             reading_ms: 0,
             waiting_ms: 0,
+            evidence: None,
         }
+    }
+
+    /// The same, which also keeps what people decided, for [`Replay::suggestions`].
+    #[must_use]
+    pub fn with_evidence(self) -> Self {
+        Self { evidence: Some(Evidence::default()), ..self }
+    }
+
+    /// What the history suggests, if it was to be kept.
+    pub fn suggestions(&mut self) -> Option<Suggestions> {
+        self.evidence.take().map(|evidence| evidence.suggestions(self.policy))
     }
 
     /// Whether a client's requests must come in the order of their time: a running total asks for it.
@@ -285,6 +302,11 @@ impl<'p> Replay<'p> {
         }
         if then.asked() && now != Now::Asks {
             self.save(request);
+        }
+        if let (Some(evidence), Some(rule), Now::Asks, false) =
+            (&mut self.evidence, &new.rule, now, condition_failed)
+        {
+            evidence.add(rule, request, then);
         }
         let rule = self.rules.entry(new.rule.clone()).or_default();
         rule.hits += 1;

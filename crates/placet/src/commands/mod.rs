@@ -31,6 +31,7 @@ mod request;
 mod run;
 mod serve;
 mod show;
+mod suggest;
 mod support;
 mod testgate;
 mod token;
@@ -86,6 +87,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
             policy::explain(globals, &file, &request)
         }
         Command::Policy(PolicyCommand::Replay(options)) => replay::run(globals, options).await,
+        Command::Policy(PolicyCommand::Suggest(options)) => suggest::run(globals, options).await,
         Command::Policy(PolicyCommand::Push { file, on }) if on.aws => {
             aws::push(globals, file, &on.stack).await
         }
