@@ -57,8 +57,12 @@ impl Nothing {
             Self::System => "a system answers for one of its stages",
             Self::NeedsPage => "whoever approves types a confirmation, or may change what is asked",
             Self::NeverDecided => "people have decided nothing under it in that time",
-            Self::NoAmount => "its requests do not have exactly one amount with a currency, so nothing bounds a rule",
-            Self::TooFew => "too few: fewer than 30 decisions of one client, action and currency below every doubt",
+            Self::NoAmount => {
+                "its requests do not have exactly one amount with a currency, so nothing bounds a rule"
+            }
+            Self::TooFew => {
+                "too few: fewer than 30 decisions of one client, action and currency below every doubt"
+            }
             Self::Rejected => "amounts as small were rejected, called a mistake later, or left undecided",
         }
     }
@@ -230,7 +234,8 @@ fn suggestion(rule: &Rule, kind: &Kind, decided: &Decided) -> Result<Suggestion,
     }
     let beside = field.rsplit_once('.').map_or("payload", |(beside, _)| beside);
     let text = |value: &str| Value::from(value).to_string();
-    let own = rule.when.as_ref().map_or_else(String::new, |condition| format!("({}) && ", condition.source()));
+    let own =
+        rule.when.as_ref().map_or_else(String::new, |condition| format!("({}) && ", condition.source()));
     // What lacks the fields, or has them in another form, does not match and so is asked about as before.
     let when = format!(
         "{own}client == {} && action == {} && has({beside}.currency) && {beside}.currency == {} && has({field}) && \
@@ -277,7 +282,8 @@ fn amounts(value: &Value, path: &str, found: &mut Vec<(String, Option<String>, f
                 match value.as_f64().filter(|_| is_amount) {
                     // Only a plain name can be written after a dot in a condition.
                     Some(amount) => {
-                        let plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(&byte));
+                        let plain =
+                            path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(&byte));
                         found.push((path, currency.filter(|_| plain).map(str::to_owned), amount));
                     }
                     None => amounts(value, &path, found),

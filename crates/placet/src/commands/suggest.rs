@@ -88,8 +88,7 @@ fn as_json(
     outcome: Option<&ReplayReport>,
     (from, until): Moments,
 ) -> Result<Value, Failure> {
-    let unwritable =
-        |error| Failure::fault(format!("the suggestions cannot be written as JSON: {error}"));
+    let unwritable = |error| Failure::fault(format!("the suggestions cannot be written as JSON: {error}"));
     Ok(json!({
         "from": from.to_string(),
         "until": until.to_string(),
@@ -239,13 +238,15 @@ fn rule_lines(one: &Suggestion, mode: Mode) -> Vec<String> {
 /// A unified diff that adds those lines.
 fn patch(file: &Path, text: &str, insertions: &[(usize, Vec<String>)]) -> String {
     let lines: Vec<&str> = text.strip_suffix('\n').unwrap_or(text).split('\n').collect();
-    let name = file.file_name().map_or_else(|| file.display().to_string(), |name| name.to_string_lossy().into());
+    let name =
+        file.file_name().map_or_else(|| file.display().to_string(), |name| name.to_string_lossy().into());
     let mut diff = format!("--- a/{name}\n+++ b/{name}\n");
     let (mut added, mut rest) = (0, insertions);
     while let Some((first, _)) = rest.first() {
         // Neighbours whose surroundings touch share a hunk.
         let mut together = 1;
-        while let (Some((one, _)), Some((next, _))) = (rest.get(together.saturating_sub(1)), rest.get(together))
+        while let (Some((one, _)), Some((next, _))) =
+            (rest.get(together.saturating_sub(1)), rest.get(together))
             && next.saturating_sub(*one) <= CONTEXT * 2
         {
             together += 1;
