@@ -1,6 +1,6 @@
 //! The weekly numbers: what was asked in a span of days, and in the four weeks before.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use placet_core::Timestamp;
 use placet_core::id::{ApprovalId, ClientId};
@@ -9,11 +9,12 @@ use placet_core::link::ReportLink;
 use placet_core::numbers::{Ask, Fact, Report, Tally, Told, Window};
 use placet_core::policy::ClientRole;
 use placet_core::refusal::Refusal;
+use placet_core::request::Request;
 use placet_core::time::DAY_MS;
 
 use crate::authenticate::Caller;
 use crate::outbox::{MessageEnd, OutboxPayload, PastMessage};
-use crate::ports::StoreQuery;
+use crate::ports::{Store, StoreQuery};
 use crate::{Error, Fault, Gate};
 
 /// How many requests are read at once.
@@ -41,24 +42,34 @@ impl Gate {
     /// The report of the days that end there.
     pub async fn report_until(&self, until: Timestamp, days: u32) -> Result<Report, Error> {
         let window = Window::ending(until, days);
-        let clients = self.all_clients().await?;
         let (mut tally, mut before) = (Tally::default(), Tally::default());
         let earlier = window.before();
-        let last_day = until.plus_millis(-1).day();
+        let mut clients: Vec<_> = self
+            .all_clients()
+            .await?
+            .into_iter()
+            .map(|client| NewestFirst::of(self.store.as_ref(), client, first_of(window.until.day() + 1)))
+            .collect();
         // Day by day: so little is held at once, whatever was asked.
-        for day in earlier.from.day()..=last_day {
+        for day in (earlier.from.day()..=window.until.plus_millis(-1).day()).rev() {
+            let mut asked = Vec::new();
+            for client in &mut clients {
+                while let Some(request) = client.next_from(&first_of(day)).await? {
+                    asked.push(request);
+                }
+            }
+            if asked.is_empty() {
+                continue;
+            }
             let mut told = told(self.store.past_messages(day).await?);
-            for client in &clients {
-                self.each_asked_on(client, day, |request| {
-                    let told = told.remove(&request.asked().approval_id).unwrap_or_default();
-                    let fact = Fact::of(request, told);
-                    if window.contains(fact.asked_at) {
-                        tally.add(&fact);
-                    } else if earlier.contains(fact.asked_at) {
-                        before.add(&fact);
-                    }
-                })
-                .await?;
+            for request in asked {
+                let told = told.remove(&request.asked().approval_id).unwrap_or_default();
+                let fact = Fact::of(&request, told);
+                if window.contains(fact.asked_at) {
+                    tally.add(&fact);
+                } else if earlier.contains(fact.asked_at) {
+                    before.add(&fact);
+                }
             }
         }
         Ok(Report::of(window, &tally, &before))
@@ -107,35 +118,38 @@ impl Gate {
     async fn all_clients(&self) -> Result<Vec<ClientId>, Error> {
         Ok(self.policy().await?.clients.iter().map(|client| client.id.clone()).collect())
     }
+}
 
-    /// Hands over each of a client's requests of that UTC day, as it is stored: a page's GET must not settle one.
-    pub(crate) async fn each_asked_on(
-        &self,
-        client: &ClientId,
-        day: i64,
-        mut take: impl FnMut(&placet_core::request::Request) + Send,
-    ) -> Result<(), Error> {
-        let bound = |day: i64| ApprovalId::from_parts(Timestamp::from_millis(day.saturating_mul(DAY_MS)), 0);
-        let first = bound(day);
-        let mut before = bound(day.saturating_add(1));
-        loop {
-            let query =
-                StoreQuery { client: Some(client.clone()), status: None, limit: PAGE, before: Some(before) };
-            let page = self.store.list(&query).await?;
-            let is_last = page.len() < PAGE;
-            let Some(last) = page.last().map(|last| last.asked().approval_id.clone()) else { return Ok(()) };
-            for request in page {
-                if request.asked().approval_id < first {
-                    return Ok(());
-                }
-                take(&request);
-            }
-            if is_last {
-                return Ok(());
-            }
-            before = last;
-        }
+/// A client's requests, the newest first and a page at a time, as they are stored: a page's GET must not settle one.
+struct NewestFirst<'s> {
+    store: &'s dyn Store,
+    query: StoreQuery,
+    page: VecDeque<Request>,
+    is_last: bool,
+}
+
+impl<'s> NewestFirst<'s> {
+    /// Those before that one.
+    fn of(store: &'s dyn Store, client: ClientId, before: ApprovalId) -> Self {
+        let query = StoreQuery { client: Some(client), status: None, limit: PAGE, before: Some(before) };
+        Self { store, query, page: VecDeque::new(), is_last: false }
     }
+
+    /// The next one that is not older than `first`.
+    async fn next_from(&mut self, first: &ApprovalId) -> Result<Option<Request>, Fault> {
+        if self.page.is_empty() && !self.is_last {
+            self.page = self.store.list(&self.query).await?.into();
+            self.is_last = self.page.len() < PAGE;
+            self.query.before = self.page.back().map(|last| last.asked().approval_id.clone());
+        }
+        let is_wanted = self.page.front().is_some_and(|next| next.asked().approval_id >= *first);
+        Ok(if is_wanted { self.page.pop_front() } else { None })
+    }
+}
+
+/// The first id that an approval of that day could have.
+fn first_of(day: i64) -> ApprovalId {
+    ApprovalId::from_parts(Timestamp::from_millis(day.saturating_mul(DAY_MS)), 0)
 }
 
 /// When a day begins that is counted from 1970-01-01.

@@ -14,7 +14,7 @@ use placet_core::policy::{Decision, Policy};
 use placet_core::refusal::FieldError;
 use placet_core::request::{ApprovalRequest, Change, Decider, Edit, Foreseen, Given, RequestState, Status};
 use placet_core::words::{self, FieldPath};
-use placet_gate::{ApprovalView, Error, Gate, Preview, Review, ReviewOptions};
+use placet_gate::{ApprovalView, Difference, Error, Gate, Novelty, Preview, Review, ReviewOptions};
 use serde_json::Value;
 
 use crate::app;
@@ -73,7 +73,7 @@ pub(crate) async fn show(
 ) -> Response {
     match gate.review(&link).await {
         Ok(review) if wants_json(&headers) => as_json(&gate, &review),
-        Ok(review) => page(StatusCode::OK, &pages::review(&view(&review, &Seen::Plain))),
+        Ok(review) => page(StatusCode::OK, &pages::review(&look(&gate, &review, &Seen::Plain).await)),
         Err(error) => refused(error.into(), &headers),
     }
 }
@@ -310,7 +310,7 @@ async fn again(gate: &Gate, link: &str, headers: &HeaderMap, refusal: Refusal) -
     let problem = Problem::from(refusal);
     match gate.review(link).await {
         Ok(_) if wants_json(headers) => problem.into_response(),
-        Ok(review) => page(problem.status(), &pages::review(&view(&review, &Seen::Refused(why)))),
+        Ok(review) => page(problem.status(), &pages::review(&look(gate, &review, &Seen::Refused(why)).await)),
         Err(error) => refused(error.into(), headers),
     }
 }
@@ -411,6 +411,37 @@ enum Seen {
     Previewed(Option<Change>, Vec<Edit>),
 }
 
+/// What the page shows, with what is new about it where it can be decided.
+///
+/// Not knowing that is no reason to hide what is asked.
+async fn look(gate: &Gate, review: &Review, seen: &Seen) -> pages::Review {
+    let shown = view(review, seen);
+    if !matches!(shown.state, pages::ReviewState::Open { .. }) {
+        return shown;
+    }
+    match gate.novelty(review).await {
+        Ok(new) => pages::Review { novelty: novelty(new), ..shown },
+        Err(error) => {
+            tracing::warn!(error = error.chain(), "what is new about a request could not be read");
+            shown
+        }
+    }
+}
+
+fn novelty(new: Novelty) -> pages::Novelty {
+    let field = |field: Difference| pages::FieldLine { key: field.key, from: field.from, to: field.to };
+    pages::Novelty {
+        is_first: new.is_first,
+        recipient: new.recipient,
+        since: new.since.map(|since| pages::SinceApproved {
+            at_ms: since.approved_at.millis(),
+            fields: since.fields.into_iter().map(field).collect(),
+            more: since.more,
+        }),
+        nth: new.nth,
+    }
+}
+
 /// What the page shows.
 fn view(review: &Review, seen: &Seen) -> pages::Review {
     let (pressed, late, next) = match seen {
@@ -480,6 +511,7 @@ fn view(review: &Review, seen: &Seen) -> pages::Review {
         hides_secrets: shown != payload.value() || summary != asked.summary,
         wants: wants(asked, current, seen),
         changes: changes(policy, asked, change, seen),
+        novelty: pages::Novelty::default(),
         summary,
         payload: shown,
         payload_sha256: change.map_or(&asked.payload_sha256, |change| &change.payload_sha256).clone(),

@@ -2,7 +2,7 @@
 //!
 //! Words and order only; how a payload is drawn is `payload`'s, what is safe to show is `text`'s.
 
-use super::layout::{Script, Sign, exact_moment, moment, moment_near, page};
+use super::layout::{Script, Sign, exact_moment, moment, moment_near, page, span};
 use super::payload::{attachments, facts, json, lines, needs_a_look, rows_beside, texts};
 use super::text::{LineEnds, hides_something, line, passage, revealed, titled};
 use super::{Choice, EditableField, Flagging, May, Next, Reader, Review, ReviewState, VoteLine};
@@ -167,6 +167,54 @@ fn changes(view: &Review) -> Markup {
     }
 }
 
+/// What is new about it: in few lines, above the facts.
+fn novelty(view: &Review) -> Markup {
+    let ReviewState::Open { now_ms, .. } = &view.state else { return html! {} };
+    let new = &view.novelty;
+    let client = line(&view.client);
+    let said = |text: &str| html! { bdi { (revealed(text, LineEnds::Theirs)) } };
+    let value = |text: &Option<String>| text.as_deref().map_or_else(|| html! { "(nothing)" }, said);
+    html! {
+        @if new.is_first || new.recipient.is_some() || new.since.is_some() || new.nth.is_some() {
+            div.changed.news role="note" aria-label="What is new" {
+                @if let Some(nth) = new.nth {
+                    p { b { (ordinal(nth)) " ask in 10 minutes" } " by " (client) "." }
+                }
+                @if new.is_first {
+                    p { b { "First time: " } "nothing of this kind was approved for " (client) " lately." }
+                }
+                @if let Some(recipient) = &new.recipient {
+                    p { b { "New: " } "nothing approved lately went to " b { (said(recipient)) } "." }
+                }
+                @if let Some(since) = &new.since {
+                    @if since.fields.is_empty() {
+                        p { "The same as the one that was approved " (span(now_ms.saturating_sub(since.at_ms))) " ago." }
+                    } @else {
+                        p { "Since the last approved one, " (span(now_ms.saturating_sub(since.at_ms))) " ago:" }
+                        ul {
+                            @for field in &since.fields {
+                                li { (super::payload::short_name(&field.key)) ": " del { (value(&field.from)) } " → " ins { (value(&field.to)) } }
+                            }
+                            @if since.more > 0 { li { "and " (since.more) " more" } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `4th`, `21st`.
+fn ordinal(number: usize) -> String {
+    let ending = match (number % 10, number % 100) {
+        (1, rest) if rest != 11 => "st",
+        (2, rest) if rest != 12 => "nd",
+        (3, rest) if rest != 13 => "rd",
+        _ => "th",
+    };
+    format!("{number}{ending}")
+}
+
 /// What opens a short sheet of reasons: one more tap, and the agent knows why. Without scripts, it is one tap more.
 fn reject(view: &Review, words: &str) -> Markup {
     let client = line(&view.client);
@@ -205,6 +253,7 @@ fn sheet(view: &Review) -> Markup {
             }
             (caution(view))
             (changes(view))
+            (novelty(view))
             (matters(view))
             (words(view))
             (edit(view))
@@ -540,7 +589,7 @@ mod tests {
     use placet_core::words::Title;
     use serde_json::json;
 
-    use super::super::Wants;
+    use super::super::{FieldLine, Novelty, SinceApproved, Wants};
 
     fn payment() -> Value {
         json!({"amount": 5000, "currency": "EUR", "to": "acme@example.com", "reference": "INV-7"})
@@ -563,6 +612,7 @@ mod tests {
             hides_secrets: false,
             wants: Wants::default(),
             changes: vec![],
+            novelty: Novelty::default(),
             votes: vec![],
             state,
             flagging: Flagging::No,
@@ -577,6 +627,55 @@ mod tests {
             may,
             notice: notice.map(str::to_owned),
         }
+    }
+
+    #[test]
+    fn what_is_new_is_said_above_the_facts_and_only_while_it_can_be_decided() {
+        let page = |novelty: Novelty, state| review(&Review { novelty, ..view(state) }).into_string();
+        assert!(!page(Novelty::default(), open(May::Both, None)).contains("What is new"));
+        let new = || Novelty {
+            is_first: true,
+            recipient: Some("<b>ACME</b>\u{202e}".to_owned()),
+            nth: Some(4),
+            since: Some(SinceApproved {
+                at_ms: 1_795_422_800_000,
+                fields: vec![
+                    FieldLine {
+                        key: "amount".into(),
+                        from: Some("4,000.00 EUR".into()),
+                        to: Some("5,000.00 EUR".into()),
+                    },
+                    FieldLine { key: "note".into(), from: None, to: Some("<i>".into()) },
+                ],
+                more: 2,
+            }),
+        };
+        let shown = page(new(), open(May::Both, None));
+        for words in [
+            "<b>4th ask in 10 minutes</b> by <bdi>n8n</bdi>.",
+            "<b>First time: </b>nothing of this kind was approved for <bdi>n8n</bdi> lately.",
+            "nothing approved lately went to <b><bdi>&lt;b&gt;ACME&lt;/b&gt;<mark>U+202E</mark></bdi></b>.",
+            "Since the last approved one, 2 h ago:",
+            "<del><bdi>4,000.00 EUR</bdi></del> → <ins><bdi>5,000.00 EUR</bdi></ins>",
+            "<del>(nothing)</del> → <ins><bdi>&lt;i&gt;</bdi></ins>",
+            "<li>and 2 more</li>",
+        ] {
+            assert!(shown.contains(words), "{words}\n{shown}");
+        }
+        assert!(!page(new(), ended(Status::Approved, None)).contains("What is new"));
+        let same = Novelty {
+            since: Some(SinceApproved { at_ms: 1_795_429_700_000, fields: vec![], more: 0 }),
+            ..Novelty::default()
+        };
+        assert!(
+            page(same, open(May::Both, None)).contains("The same as the one that was approved 5 min ago.")
+        );
+    }
+
+    #[test]
+    fn ordinals_end_as_they_are_said() {
+        let words: Vec<String> = [1, 2, 3, 4, 11, 12, 13, 21, 22, 51].map(ordinal).to_vec();
+        assert_eq!(words.join(" "), "1st 2nd 3rd 4th 11th 12th 13th 21st 22nd 51st");
     }
 
     fn ended(status: Status, late: Option<Choice>) -> ReviewState {

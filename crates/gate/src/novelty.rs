@@ -1,0 +1,187 @@
+//! What is new about a request: the first of its kind, another recipient, what differs from the last one that was
+//! approved, how often its client asks.
+//!
+//! It is told beside what is asked, and decides nothing. One look into the list of the client's requests, of bounded
+//! length: so all of it is about what was lately.
+
+use placet_core::Timestamp;
+use placet_core::request::{ApprovalRequest, Request, RequestState, Status};
+use placet_core::words::FieldPath;
+use placet_core::words::title::field_in_words;
+use serde_json::Value;
+
+use crate::ports::StoreQuery;
+use crate::{Error, Gate, Review};
+
+/// How many of the client's requests before this one are looked at.
+const LOOK_BACK: usize = 50;
+
+/// Within which time before it a request counts as one of many, in milliseconds.
+const OFTEN_MS: i64 = 10 * 60_000;
+
+/// From how many on that is told.
+const OFTEN: usize = 4;
+
+/// How many fields that differ are told.
+const MOST_FIELDS: usize = 4;
+
+/// How deep objects are compared field by field.
+const DEPTH: usize = 3;
+
+/// Where a payload says who gets something; the first that it has.
+const RECIPIENTS: [&str; 9] =
+    ["to", "recipient", "payee", "beneficiary", "iban", "account", "email", "destination", "customer"];
+
+/// What is new about a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Novelty {
+    /// Nothing of this action was approved for this client lately.
+    pub is_first: bool,
+    /// Whoever gets something, where nothing approved lately went there.
+    pub recipient: Option<String>,
+    /// What differs from the last one of this rule that was approved.
+    pub since: Option<Since>,
+    /// Which one it is of those that the client has asked people within ten minutes; none where these are few.
+    pub nth: Option<usize>,
+}
+
+/// The difference from an earlier request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Since {
+    /// When that one was approved.
+    pub approved_at: Timestamp,
+    /// The fields that differ; none where it asked the very same.
+    pub fields: Vec<Difference>,
+    /// How many more differ.
+    pub more: usize,
+}
+
+/// A field that differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Its last key.
+    pub key: String,
+    /// What was approved, as people read it; none where it was not there.
+    pub from: Option<String>,
+    /// What is asked now.
+    pub to: Option<String>,
+}
+
+impl Gate {
+    /// What is new about the request that a reviewer looks at. Reads one page of its client's list.
+    pub async fn novelty(&self, review: &Review) -> Result<Novelty, Error> {
+        let (asked, state) = (review.request.asked(), review.request.state());
+        let query = StoreQuery {
+            client: Some(asked.client.clone()),
+            status: None,
+            limit: LOOK_BACK,
+            before: Some(asked.approval_id.clone()),
+        };
+        Ok(novelty(asked, state, &self.store.list(&query).await?))
+    }
+}
+
+/// `earlier`: the client's requests before this one, newest first.
+fn novelty(asked: &ApprovalRequest, state: &RequestState, earlier: &[Request]) -> Novelty {
+    let often = earlier.iter().filter(|other| {
+        let other = other.asked();
+        other.terms.is_some() && asked.created_at.millis_since(other.created_at) <= OFTEN_MS
+    });
+    let nth = often.count().saturating_add(1);
+    let approved: Vec<&Request> = earlier
+        .iter()
+        .filter(|other| other.status() == Status::Approved && other.asked().action == asked.action)
+        .collect();
+    let now = state.payload(asked).value();
+    let recipient = recipient(&now).filter(|path| {
+        !approved.is_empty()
+            && approved
+                .iter()
+                .all(|other| path.find(&other.state().payload(other.asked()).value()) != path.find(&now))
+    });
+    // Another rule may have asked other people: what it was about is not this reader's to see.
+    let last = approved.iter().find(|other| other.asked().rule == asked.rule);
+    let since = last.and_then(|last| since(asked, &now, last, recipient.as_ref()));
+    Novelty {
+        is_first: approved.is_empty(),
+        recipient: recipient.map(|path| {
+            if is_hidden(&path, asked, &now) {
+                "a hidden place".to_owned()
+            } else {
+                in_words(&path, asked, state)
+            }
+        }),
+        since,
+        nth: (nth >= OFTEN).then_some(nth),
+    }
+}
+
+fn recipient(payload: &Value) -> Option<FieldPath> {
+    let is_told =
+        |path: &FieldPath| path.find(payload).is_some_and(|value| value.is_string() || value.is_number());
+    RECIPIENTS.iter().map(|key| FieldPath::from_keys(&[(*key).to_owned()])).find(is_told)
+}
+
+fn in_words(path: &FieldPath, asked: &ApprovalRequest, state: &RequestState) -> String {
+    field_in_words(path, &asked.shown(state.payload(asked)))
+}
+
+/// Whether a page shows something else there than what is asked: then not even that it differs is told by its values.
+fn is_hidden(path: &FieldPath, asked: &ApprovalRequest, payload: &Value) -> bool {
+    let shown =
+        placet_core::words::mask::masked(payload.clone(), &asked.wording.mask, asked.approval_id.as_str());
+    asked.wording.mask.iter().any(|mask| mask.overlaps(path)) || path.find(&shown) != path.find(payload)
+}
+
+fn since(asked: &ApprovalRequest, now: &Value, last: &Request, told: Option<&FieldPath>) -> Option<Since> {
+    let approved_at = last.outcome()?.decided_at;
+    let (then_asked, then) = (last.asked(), last.state().payload(last.asked()).value());
+    let mut paths = Vec::new();
+    differences(&then, now, &mut Vec::new(), &mut paths);
+    // A new recipient has a line of its own.
+    paths.retain(|path| told != Some(path));
+    let shown_now =
+        placet_core::words::mask::masked(now.clone(), &asked.wording.mask, asked.approval_id.as_str());
+    let shown_then = then_asked.shown(last.state().payload(then_asked));
+    let fields: Vec<Difference> = paths
+        .iter()
+        .take(MOST_FIELDS)
+        .map(|path| {
+            let hidden = is_hidden(path, asked, now)
+                || is_hidden(path, then_asked, &then)
+                || asked.wording.mask.iter().any(|mask| mask.overlaps(path));
+            let words = |shown: &Value| {
+                path.find(shown)?;
+                Some(if hidden { "(hidden)".to_owned() } else { field_in_words(path, shown) })
+            };
+            Difference { key: path.last().to_owned(), from: words(&shown_then), to: words(&shown_now) }
+        })
+        .collect();
+    let more = paths.len().saturating_sub(fields.len());
+    // All that differs is told already.
+    if fields.is_empty() && told.is_some() {
+        return None;
+    }
+    Some(Since { approved_at, fields, more })
+}
+
+/// The paths at which two payloads differ, the smallest parts that differ first found.
+fn differences(then: &Value, now: &Value, keys: &mut Vec<String>, found: &mut Vec<FieldPath>) {
+    if then == now {
+        return;
+    }
+    let (Value::Object(old), Value::Object(new), true) = (then, now, keys.len() < DEPTH) else {
+        found.push(FieldPath::from_keys(keys));
+        return;
+    };
+    let gone = old.keys().filter(|key| !new.contains_key(*key));
+    for key in new.keys().chain(gone) {
+        keys.push(key.clone());
+        match (old.get(key), new.get(key)) {
+            (Some(then), Some(now)) => differences(then, now, keys, found),
+            (None, None) => {}
+            (Some(_), None) | (None, Some(_)) => found.push(FieldPath::from_keys(keys)),
+        }
+        keys.pop();
+    }
+}
