@@ -101,7 +101,9 @@ def test_what_only_observes_is_recorded_and_decides_nothing(local_gate):
     assert explained["observed"] == [{"rule": "generous", "would": "approve"}, {"rule": "careful", "would": "ask"}]
     assert [step["result"] for step in explained["tested"]] == ["observes", "observes", "does not match", "matches"]
     words = gate.cli("policy", "explain", gate.policy, question).stdout
-    assert "`generous` only observes: it would have approved" in words and "asks; one approval is enough" in words, words
+    assert "`generous` only observes: it would have approved" in words and "asks; one approval is enough" in words, (
+        words
+    )
 
     replayed = json.loads(gate.cli("policy", "replay", gate.policy, "--json").stdout)
     assert (replayed["replayed"], replayed["changed"]) == (4, 0)

@@ -244,7 +244,7 @@ fn patch(file: &Path, text: &str, insertions: &[(usize, Vec<String>)]) -> String
     let (mut added, mut rest) = (0, insertions);
     while let Some((first, _)) = rest.first() {
         // Neighbours whose surroundings touch share a hunk.
-        let mut together = 1;
+        let mut together: usize = 1;
         while let (Some((one, _)), Some((next, _))) =
             (rest.get(together.saturating_sub(1)), rest.get(together))
             && next.saturating_sub(*one) <= CONTEXT * 2
