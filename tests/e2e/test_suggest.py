@@ -143,9 +143,9 @@ def test_a_hundred_of_a_hundred_below_an_amount_make_a_patch_that_applies_and_pa
     [
         ([], "never_decided"),
         (approved("payment.send", 29), "too_few"),
-        (approved("payment.send", 40) + [(("payment.send", 0.5, "people_rejected"), {})], "rejected"),
-        (approved("payment.send", 40) + [(("payment.send", 0.5, "people_approved"), {"flag": True})], "rejected"),
-        (approved("payment.send", 40) + [(("payment.send", 0.5, "expired"), {})], "rejected"),
+        ([*approved("payment.send", 40), (("payment.send", 0.5, "people_rejected"), {})], "rejected"),
+        ([*approved("payment.send", 40), (("payment.send", 0.5, "people_approved"), {"flag": True})], "rejected"),
+        ([*approved("payment.send", 40), (("payment.send", 0.5, "expired"), {})], "rejected"),
         ([(("payment.send", None, "people_approved"), {})] * 40, "no_amount"),
     ],
     ids=["nothing", "few", "rejected", "flagged", "expired", "no amount"],
