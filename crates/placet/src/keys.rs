@@ -148,7 +148,8 @@ impl FileKeys {
         if stamp == self.held.read().unwrap_or_else(PoisonError::into_inner).stamp {
             return Ok(false);
         }
-        self.reread()?;
+        let keyring = self.reread()?;
+        tracing::info!(epoch = keyring.current.number, "the keyring was changed, and read again");
         Ok(true)
     }
 
@@ -190,12 +191,15 @@ pub(crate) fn lost(folder: &Path) -> Failure {
 
 #[async_trait]
 impl Keys for FileKeys {
+    /// Costs one stat, unless the file is another one. What is minted after a rotation must not be of the epoch before:
+    /// the next rotation, which asks only what is older than the last one, would end it.
     async fn keyring(&self) -> Result<Arc<Keyring>, Fault> {
+        // `follow_files` tells of a trouble, once; the gate goes on with what it holds.
+        drop(self.reread_if_changed());
         Ok(self.held())
     }
 
     async fn refreshed(&self) -> Result<Arc<Keyring>, Fault> {
-        // Whoever sends forged signatures makes this run: unless the file is another one, it costs one stat.
         self.reread_if_changed()?;
         Ok(self.held())
     }
@@ -328,16 +332,20 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
     }
 
-    #[test]
-    fn a_rotation_by_another_process_is_noticed() {
+    #[tokio::test]
+    async fn a_rotation_by_another_process_is_noticed_by_whoever_mints_next() {
         let scratch = Scratch::new("keys").unwrap();
         let gate = FileKeys::open_or_make(scratch.path(), 1, NOW).unwrap();
         assert!(!gate.reread_if_changed().unwrap());
         let operator = FileKeys::open_or_make(scratch.path(), 1, NOW).unwrap();
         let rotated = operator.rotate(1, NOW.plus_millis(1)).unwrap();
-        assert!(gate.reread_if_changed().unwrap());
+        assert_eq!(gate.keyring().await.unwrap().current.number, 2);
+        assert!(!gate.reread_if_changed().unwrap());
         assert_eq!(gate.held().current.master.expose(), rotated.current.master.expose());
         assert_eq!(gate.held().epochs().map(|epoch| epoch.number).collect::<Vec<_>>(), [2, 1]);
+        fs::remove_file(scratch.path().join(KEYRING)).unwrap();
+        assert_eq!(gate.keyring().await.unwrap().current.number, 2, "it goes on with what it holds");
+        assert!(gate.refreshed().await.is_err());
     }
 
     #[test]

@@ -314,15 +314,7 @@ fn follow_files(local: &LocalGate, mut followed: Option<Followed>) -> impl Futur
                 tracing::error!(error = fault.chain(), "there is no key for push: nobody is told by it");
             }
             let trouble = match (policy, changed) {
-                (Ok(_), Ok(changed)) => {
-                    if changed {
-                        tracing::info!(
-                            epoch = keys.held().current.number,
-                            "the keyring was changed, and read again"
-                        );
-                    }
-                    None
-                }
+                (Ok(_), Ok(_)) => None,
                 (Err(fault), _) | (Ok(_), Err(fault)) => Some(fault),
             };
             if let Some(fault) = trouble.as_ref().filter(|_| !troubled) {
