@@ -84,7 +84,7 @@ def test_what_hides_stays_hidden(gate, pay):
 
 def test_who_asks_again_and_again_is_said_to_do_so(gate, pay):
     last = [pay(to="ACME", n=n) for n in range(5)][-1]
-    assert re.search(r"\d+(st|nd|rd|th) ask in 10 minutes", says(gate, last, "ask in 10 minutes"))
+    assert re.search(r"\d+[a-z]{2} ask in 10 minutes", says(gate, last, "ask in 10 minutes"))
 
 
 def test_an_ended_request_says_nothing_of_it(gate, pay):
