@@ -409,6 +409,8 @@ pub(crate) enum PolicyCommand {
     },
     /// Say what a policy would have done with what was asked, beside what people decided; installs nothing
     Replay(PolicyReplay),
+    /// Print a patch of rules that would pass what people have always approved, with its evidence; applies nothing
+    Suggest(PolicySuggest),
     /// Install a policy: in the data folder, where a serving gate takes it up within a second, or on AWS
     Push {
         /// The policy [default: --policy]
@@ -428,6 +430,17 @@ pub(crate) struct PolicyReplay {
     /// How many requests each list names, the newest first; the counts are whole in any case
     #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=10_000))]
     pub(crate) list: u32,
+    #[command(flatten)]
+    pub(crate) on: Deployment,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PolicySuggest {
+    /// The policy [default: --policy, or else the one in force]
+    pub(crate) file: Option<PathBuf>,
+    /// From when on: a time back from now such as 90d, or a date such as 2026-01-31
+    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = parse_since)]
+    pub(crate) since: Since,
     #[command(flatten)]
     pub(crate) on: Deployment,
 }

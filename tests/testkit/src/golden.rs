@@ -49,8 +49,18 @@ away = [{ from = 2026-11-01, until = 2026-12-31, backup = "erin" }]
 [[reviewers]]
 id = "erin"
 [[rules]]
+name = "watched"
+mode = "observe"
+when = 'action == "watched"'
+stages = [{ ask = ["owners"], within = "5m" }]
+[[rules]]
+name = "denied"
+mode = "observe"
+when = 'action == "watched" && payload.missing > 1'
+decide = "reject"
+[[rules]]
 name = "free"
-when = 'action == "free"'
+when = 'action == "free" || action == "watched"'
 decide = "approve"
 [[rules]]
 name = "payments"
@@ -173,6 +183,7 @@ pub fn requests() -> Vec<Story> {
         ask("rejected by a decider").time(600).time(4200).answer(Decision::Reject, 4300),
         Story::ask("rejected without a rule", "bot", "unheard.of"),
         ask("expired").time(90_600),
+        Story::ask("approved by policy, two rules only observed", "bot", "watched"),
         ask("cancelled by its client, three callbacks")
             .then(|request, _| request.join(Some("https://n8n.example.com/2"), at(1)).ok()?)
             .cancel(Canceller::Asker)
@@ -209,6 +220,7 @@ pub fn chains() -> Vec<(&'static str, Vec<AuditEntry>)> {
     };
     vec![
         ("request", trail()),
+        ("observed", Story::ask("observed", "bot", "watched").entries),
         chain("policy", AuditEventKind::PolicyInstalled),
         chain("keys", AuditEventKind::KeysRotated),
     ]

@@ -14,6 +14,7 @@ mod dead_ends;
 #[cfg(feature = "conditions")]
 mod diagnostic;
 mod hours;
+mod observing;
 #[cfg(feature = "conditions")]
 mod read;
 #[cfg(all(test, feature = "conditions"))]
@@ -40,6 +41,7 @@ pub use condition::{Condition, EvalError, Verdict};
 #[cfg(feature = "conditions")]
 pub use diagnostic::{Diagnostic, decode};
 pub use hours::Hours;
+pub use observing::{Observed, Would};
 #[cfg(feature = "conditions")]
 pub use read::Report;
 #[cfg(feature = "conditions")]
@@ -272,6 +274,8 @@ pub struct Rule {
     /// When it applies; without a condition, always.
     #[cfg(feature = "conditions")]
     pub when: Option<Condition>,
+    /// Whether it only observes: what it would have done is recorded, and the next rule that matches decides.
+    pub observes: bool,
     /// What it does.
     pub action: RuleAction,
     /// How long its approvals may be acted on, in seconds.
@@ -496,11 +500,7 @@ impl Policy {
     /// [`Policy::evaluate`], where earlier requests of this client add up to that.
     #[cfg(feature = "conditions")]
     pub fn evaluate_after(&self, question: &Question<'_>, earlier: &Earlier) -> Option<RuleMatch<'_>> {
-        self.trace_after(question, earlier).last().and_then(|(rule, verdict)| match verdict {
-            Verdict::True => Some(RuleMatch { rule, error: None }),
-            Verdict::Error(error) => Some(RuleMatch { rule, error: Some(*error) }),
-            Verdict::False => None,
-        })
+        RuleMatch::of(&self.trace_after(question, earlier))
     }
 
     /// What each rule says of a request, down to the one that it hits: the steps of [`Policy::evaluate`].
@@ -510,18 +510,22 @@ impl Policy {
     }
 
     /// [`Policy::trace`], where earlier requests of this client add up to that.
+    ///
+    /// Rules that only observe are among the steps, and decide nothing.
     #[cfg(feature = "conditions")]
     pub fn trace_after(&self, question: &Question<'_>, earlier: &Earlier) -> Vec<(&Rule, Verdict)> {
         // One budget for all conditions: a policy of many rules costs a request no more than one of few.
-        let budget = cel::Budget::of_one_request();
+        // What only observes has one of its own: it must not use up what rules that decide need.
+        let (deciding, observing) = (cel::Budget::of_one_request(), cel::Budget::of_one_request());
         let mut steps = Vec::new();
         for rule in &self.rules {
+            let budget = if rule.observes { &observing } else { &deciding };
             let verdict = rule
                 .when
                 .as_ref()
-                .map_or(Verdict::True, |condition| condition.test(question, earlier, &budget));
+                .map_or(Verdict::True, |condition| condition.test(question, earlier, budget));
             steps.push((rule, verdict));
-            if verdict != Verdict::False {
+            if verdict != Verdict::False && !rule.observes {
                 break;
             }
         }

@@ -29,7 +29,7 @@ use crate::audit::{ChainHead, RequestFacts};
 use crate::id::{ApprovalId, ClientId, RequestId, RequestKey, ReviewerId};
 use crate::keys::EpochNumber;
 use crate::payload::Payload;
-use crate::policy::{ApprovalTerms, Assignee, Assignees, Decision, Wording};
+use crate::policy::{ApprovalTerms, Assignee, Assignees, Decision, Observed, Wording};
 use crate::tally::Tally;
 use crate::token::{Claims, TokenKind};
 use crate::words::{Title, mask};
@@ -86,6 +86,8 @@ pub struct ApprovalRequest {
     pub valid_for_seconds: i64,
     /// Where it counts in running totals, from when it was asked for as long as it waits or is approved.
     pub tallies: Vec<Tally>,
+    /// What rules that only observe would have done with it.
+    pub observed: Vec<Observed>,
     /// How it is put to people: the wording of its rule.
     pub wording: Wording,
 }

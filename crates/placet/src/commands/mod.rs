@@ -32,6 +32,7 @@ mod request;
 mod run;
 mod serve;
 mod show;
+mod suggest;
 mod support;
 mod testgate;
 mod token;
@@ -87,6 +88,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
             policy::explain(globals, &file, &request)
         }
         Command::Policy(PolicyCommand::Replay(options)) => replay::run(globals, options).await,
+        Command::Policy(PolicyCommand::Suggest(options)) => suggest::run(globals, options).await,
         Command::Policy(PolicyCommand::Push { file, on }) if on.aws => {
             aws::push(globals, file, &on.stack).await
         }

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use placet_core::policy::{
-    Assignees, ClientRole, Decision, Diagnostic, Policy, Question, Report, RuleAction, RuleMatch, Verdict,
+    Assignees, ClientRole, Decision, Diagnostic, Observed, Policy, Question, Report, RuleAction, RuleMatch,
+    Verdict,
 };
 use placet_core::{Refusal, Timestamp};
 use placet_gate::{Installed, RequestFields};
@@ -187,16 +188,18 @@ pub(crate) fn explain(globals: &Globals, file: &Path, request: &Path) -> Result<
         now: placet_gate::ports::Clock::now(&SystemClock),
     };
     let steps = policy.trace(&question);
-    let hit = policy.evaluate(&question);
-    let what = match hit {
+    let (hit, observed) = (RuleMatch::of(&steps), Observed::of(&steps));
+    let mut what = match hit {
         Some(hit) => consequence(&hit, &policy, &client, question.now),
         None => vec!["no rule matches: the request is rejected".to_owned()],
     };
+    what.extend(observed.iter().map(|one| format!("`{}` only observes: it {}", one.rule, one.words())));
     if globals.json {
         let tested: Vec<Value> = steps
             .iter()
             .map(|(rule, verdict)| {
                 let (result, why) = match verdict {
+                    Verdict::True if rule.observes => ("observes", None),
                     Verdict::True => ("matches", None),
                     Verdict::False => ("does not match", None),
                     Verdict::Error(error) => ("cannot be evaluated", Some(error.to_string())),
@@ -213,6 +216,7 @@ pub(crate) fn explain(globals: &Globals, file: &Path, request: &Path) -> Result<
             "action": question.action,
             "client": question.client,
             "rule": hit.map(|hit| &hit.rule.name),
+            "observed": observed,
             "tested": tested,
             "consequence": what,
             "assumes": (!policy.gauges().is_empty()).then_some(NOTHING_BEFORE),
@@ -224,6 +228,7 @@ pub(crate) fn explain(globals: &Globals, file: &Path, request: &Path) -> Result<
         format!("{} asked by {}\n\n", style.bold(&revealed(question.action)), revealed(question.client));
     for (rule, verdict) in &steps {
         let (sign, why) = match verdict {
+            Verdict::True if rule.observes => (style.doubtful("observes"), String::new()),
             Verdict::True => (style.good("matches "), String::new()),
             Verdict::False => (style.dim("no      "), String::new()),
             Verdict::Error(error) => (style.doubtful("unclear "), format!("  ({error})")),

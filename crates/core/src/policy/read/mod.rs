@@ -21,6 +21,7 @@ use self::rules::read_rule;
 use super::cel::{ConditionFault, Findings};
 use super::dead_ends::Tables;
 use super::diagnostic::{Diagnostic, Diagnostics};
+use super::observing::MOST_OBSERVING;
 use super::toml_tree::{Node, Table, too_deep};
 use super::totals::{MOST_METERS, Meter};
 use super::{AlertWay, Client, Condition, Policy, Reviewer, Rule};
@@ -161,6 +162,13 @@ fn read_policy(
         root.fault_with_help(
             format!("the conditions add up {} different things, and {MOST_METERS} is the most", meters.len()),
             "the same total over another while is not another one",
+        );
+    }
+    let observing = policy.rules.iter().filter(|rule| rule.observes).count();
+    if observing > MOST_OBSERVING {
+        root.fault_with_help(
+            format!("{observing} rules only observe, and {MOST_OBSERVING} is the most"),
+            "remove those of which you have seen enough",
         );
     }
     // Where a rule could not be read, examples of later rules could hit the wrong one for that reason alone.
