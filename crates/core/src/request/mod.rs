@@ -273,7 +273,8 @@ impl ApprovalRequest {
 
     /// What people may see of the agent's own words.
     pub fn shown_summary(&self) -> String {
-        mask::masked_text(&self.summary, self.approval_id.as_str())
+        let (payload, mask) = (self.payload.value(), &self.wording.mask);
+        mask::masked_words(&self.summary, payload, mask, self.approval_id.as_str())
     }
 
     /// What audit entries say it is about.
