@@ -71,10 +71,16 @@ fn typed(asked: &Value, text: &str) -> Result<Value, &'static str> {
 
 /// A number as it is written: one that would read back as another is refused, so nobody approves what they did not type.
 fn number(text: &str) -> Result<Number, &'static str> {
+    /// 2^53 - 1.
+    const MOST: f64 = 9_007_199_254_740_991.0;
     const FAULT: &str = "must be a number such as `4500` or `19.90`, without signs between its digits";
     let plain = crate::words::money::decimal_text(&Value::String(text.to_owned())).ok_or(FAULT)?;
     let value = parse_strict(plain.as_bytes()).map_err(|_| FAULT)?;
     let Value::Number(number) = value else { return Err(FAULT) };
+    // The payload refuses it too, and says why; here it would be taken for a slip of the finger.
+    if number.as_f64().is_some_and(|number| number.fract() == 0.0 && number.abs() > MOST) {
+        return Err("is a whole number beyond ±(2^53-1), which not every program reads alike");
+    }
     let written = |text: &str| match text.split_once('.') {
         Some((whole, fraction)) => match fraction.trim_end_matches('0') {
             "" => whole.to_owned(),
@@ -95,6 +101,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_number_too_large_for_every_program_is_refused_for_that_reason() {
+        for large in ["9007199254740993", "9007199254740992", "-9007199254740992"] {
+            assert!(number(large).unwrap_err().contains("2^53-1"), "{large}");
+        }
+        assert_eq!(number("9007199254740991").unwrap(), Number::from(9_007_199_254_740_991_i64));
+        assert!(number("4500x").unwrap_err().contains("`4500`"));
+    }
 
     #[test]
     fn a_value_keeps_its_type() {
