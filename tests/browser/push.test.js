@@ -85,7 +85,7 @@ const playSubscription = (page) =>
         return own;
       };
     },
-    { endpoint: service.endpoint, p256dh: service.p256dh, auth: service.auth }
+    { endpoint: service.endpoint, p256dh: service.p256dh, auth: service.auth },
   );
 
 const box = (page) => page.locator('#push');
@@ -141,7 +141,7 @@ test('push is switched on at a press, the real worker shows what comes, and it i
     });
     assert.deepEqual(
       [shown.title, shown.body, shown.silent, shown.requireInteraction],
-      ['Placet', 'agent asks. Something waits for your approval.', false, false]
+      ['Placet', 'agent asks. Something waits for your approval.', false, false],
     );
     assert.match(shown.path, /^r\//);
     const opened = new URL(shown.path, `${gate.origin}/`).href;
@@ -189,7 +189,7 @@ test('an end whose question is not shown any more leaves nothing behind where th
     });
     assert.deepEqual(
       shown.map(({ title, body }) => [title, body]),
-      [['Placet', 'Something waits for your approval.']]
+      [['Placet', 'Something waits for your approval.']],
     );
     await off(page).click();
     await on(page).waitFor();

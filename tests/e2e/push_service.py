@@ -5,12 +5,14 @@ decryption is written from the RFCs over `cryptography`, and the token is checke
 """
 
 import base64
+import hmac
 import json
 import re
 import time
 
 import jwt
 from chats import Played
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -55,19 +57,12 @@ class Device:
         theirs = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
         info = b"WebPush: info\0" + self.point + point
         shared = HKDF(SHA256(), 32, self.auth, info).derive(self.key.exchange(ec.ECDH(), theirs))
-        extract = HKDF.extract if hasattr(HKDF, "extract") else None
-        pseudorandom = extract(SHA256(), salt, shared) if extract else hmac_sha256(salt, shared)
+        pseudorandom = hmac.digest(salt, shared, "sha256")
         key = HKDFExpand(SHA256(), 16, b"Content-Encoding: aes128gcm\0").derive(pseudorandom)
         nonce = HKDFExpand(SHA256(), 12, b"Content-Encoding: nonce\0").derive(pseudorandom)
         words = AESGCM(key).decrypt(nonce, record, None).rstrip(b"\0")
         assert words[-1] == 2, "the last record ends with the byte 2"
         return json.loads(words[:-1])
-
-
-def hmac_sha256(key, data):
-    import hmac
-
-    return hmac.digest(key, data, "sha256")
 
 
 class PushService(Played):
@@ -90,7 +85,7 @@ class PushService(Played):
             return chosen
         try:
             told = self.check(self.devices[name], headers, body)
-        except Exception as error:
+        except (AssertionError, AttributeError, KeyError, ValueError, InvalidTag, jwt.PyJWTError) as error:
             self.faults.append(repr(error))
             return 400, {}, {}
         self.devices[name].told.append(told)

@@ -22,6 +22,10 @@ id = "bob"
 roles = ["finance"]
 zzz = 1
 away = [{ from = 2026-12-20, until = 2027-01-04, zzz = 1 }]
+[[alerts]]
+name = "ops"
+way = "sns"
+zzz = 1
 [[rules]]
 name = "all"
 stages = [{ ask = ["finance"], within = "1h", zzz = 1 }]

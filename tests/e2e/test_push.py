@@ -126,7 +126,11 @@ def test_a_device_is_told_that_something_waits_and_the_end_takes_its_place(gate,
     first = service.wait(phone)[0]
     news = first["news"]
     assert (news["title"], news["body"]) == ("Placet", "Invoice flow asks. Something waits for your approval.")
-    assert "ACME" not in json.dumps(news) and "5,000" not in json.dumps(news) and asked["request_id"] not in json.dumps(news)
+    assert (
+        "ACME" not in json.dumps(news)
+        and "5,000" not in json.dumps(news)
+        and asked["request_id"] not in json.dumps(news)
+    )
     assert 590 < first["ttl"] <= 600 and first["urgency"] == "normal" and first["topic"] == news["tag"]
     assert first["sub"] == "https://gate.example.com/sub"
     assert (news["urgent"], news["settled"]) == (False, False)
@@ -142,7 +146,9 @@ def test_a_device_is_told_that_something_waits_and_the_end_takes_its_place(gate,
 
 def test_the_title_is_said_only_where_the_rule_allows_it_and_hides_what_is_masked(gate, service):
     phone = Switch(gate, "bob").on(service, "phone")
-    asked = gate.agent.asked("urgent.pay", payload={"to": "ACME GmbH", "amount": 5000, "currency": "EUR", "key": "sk-live-1234567890abcdef"})
+    asked = gate.agent.asked(
+        "urgent.pay", payload={"to": "ACME GmbH", "amount": 5000, "currency": "EUR", "key": "sk-live-1234567890abcdef"}
+    )
     told = service.wait(phone)[0]
     assert told["urgency"] == "high" and told["news"]["urgent"] is True
     assert "5,000" in told["news"]["title"] and "ACME GmbH" in told["news"]["title"]
@@ -362,7 +368,14 @@ def test_no_secret_no_address_and_no_link_is_in_the_log_or_the_trail(gate, servi
     wait_until(lambda: Switch(gate, "bob").data()["devices"] == "", 15, "the device forgotten")
     kept = json.loads((gate.data / "keyring.json").read_text())["push"]["private"]
     told = gate.logs() + json.dumps(gate.audit())
-    for secret in (phone.endpoint, f"/push/{phone.name}", b64(phone.auth), b64(phone.point), kept, link.removeprefix("r/")):
+    for secret in (
+        phone.endpoint,
+        f"/push/{phone.name}",
+        b64(phone.auth),
+        b64(phone.point),
+        kept,
+        link.removeprefix("r/"),
+    ):
         assert secret not in told, secret
 
 

@@ -351,7 +351,7 @@ def expected_of(truth, start, end):
         "conditions_failed": len(rules["strange"]),
         "rules": [
             {
-                "name": name or "default", "hits": len(hits),
+                "name": name or "default", "observes": False, "observed": 0, "hits": len(hits),
                 **{now: sum(entry[2] == now for entry in hits) for now in ("approves", "asks", "rejects")},
                 "were_approved": sum(one["then"] == "people_approved" for one, _, _ in hits),
                 "were_rejected": sum(one["then"] == "people_rejected" for one, _, _ in hits),

@@ -18,7 +18,9 @@ use lambda_runtime::service_fn;
 use placet_core::Refusal;
 use placet_core::keys::SharedSecret;
 #[cfg(feature = "deliver")]
-use placet_delivery::{Bodies, Channels, Parts, ReviewerWebhook, Webhooks, Worker};
+use placet_delivery::alert::LogAlerts;
+#[cfg(feature = "deliver")]
+use placet_delivery::{AlertWays, Bodies, Channels, Parts, ReviewerWebhook, Webhooks, Worker};
 use placet_dynamodb::{DynamoStore, Keep, Tables};
 use placet_gate::ports::{Clock, Dispatcher, Keys};
 use placet_gate::{Gate, Ports, Settings};
@@ -151,16 +153,20 @@ fn sweeper(config: SweepConfig, sdk: &SdkConfig) -> Sweeper {
     let gate = gate_over(&config.gate, sdk, Arc::clone(&dispatcher) as _);
     let sns = aws_sdk_sns::Client::new(sdk);
     let sender = Sender::new(Options::default());
+    let mail = Arc::new(EmailTopic { sns: sns.clone(), arn: config.email_topic_arn });
     let channels = Channels::default()
         .with(Arc::new(ReviewerWebhook::new(Arc::clone(&gate), sender.clone())))
-        .with(Arc::new(EmailTopic { sns: sns.clone(), arn: config.email_topic_arn }))
+        .with(Arc::clone(&mail) as _)
         .with(Arc::new(Sms { sns: sns.clone(), sender_id: config.sms_sender_id }));
-    let alerts = AlertTopic { sns, arn: config.alert_topic_arn, gate: config.gate.base.gate };
+    let topic = AlertTopic { sns, arn: config.alert_topic_arn, gate: config.gate.base.gate };
+    let ways =
+        AlertWays { gate: Arc::clone(&gate), sender: sender.clone(), mail, topic: Some(Arc::new(topic)) };
     let parts = Parts {
         channels,
         queues: Arc::new(SqsQueues { sqs: aws_sdk_sqs::Client::new(sdk), urls: config.queues }),
         webhooks: Webhooks::new(sender),
-        alerts: vec![Arc::new(alerts)],
+        alerts: vec![Arc::new(LogAlerts)],
+        ways,
         bodies: Bodies { event: wire::event, queue_item: wire::queue_item },
     };
     Sweeper { worker: Arc::new(Worker::new(gate, parts)), dispatcher }

@@ -8,8 +8,6 @@ use futures_util::future::join_all;
 use placet_core::Timestamp;
 use placet_core::request::Request;
 use placet_delivery::{Progress, Worker};
-use placet_gate::alert::Alert;
-use placet_gate::outbox::OutboxSubject;
 use placet_gate::ports::{Clock as _, Dispatch, Dispatcher, OutboxMessage};
 use placet_gate::{Error, Fault};
 use serde::{Deserialize, Serialize};
@@ -249,7 +247,7 @@ impl Sweeper {
                 Ok(gate.record_rotation(epoch, "rotation").await?)
             }
             Job::Rotation(RotationJob::Failed { step, reason }) => {
-                Ok(gate.alert(OutboxSubject::Gate, Alert::RotationFailed { step, reason }).await?)
+                Ok(gate.rotation_failed(step, reason).await?)
             }
             Job::Deliver { messages, .. } => {
                 let key = messages.first().and_then(|first| first.subject.key());

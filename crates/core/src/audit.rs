@@ -13,6 +13,9 @@ pub enum AuditEventKind {
     /// A request was taken.
     #[serde(rename = "request.asked")]
     Asked,
+    /// A rule that only observes says what it would have done. It decided nothing.
+    #[serde(rename = "rule.observed")]
+    RuleObserved,
     /// A stage began: its reviewers are asked, or its queue is written to.
     #[serde(rename = "stage.opened")]
     StageOpened,
@@ -79,6 +82,7 @@ impl AuditEventKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Asked => "request.asked",
+            Self::RuleObserved => "rule.observed",
             Self::StageOpened => "stage.opened",
             Self::VoteCast => "vote.cast",
             Self::PayloadChanged => "payload.changed",

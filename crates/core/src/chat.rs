@@ -3,6 +3,7 @@
 //! The secrets here are given by the operator and lie beside the keyring. None is printed by `Debug`, and none is
 //! compared but in constant time.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use base64::Engine as _;
@@ -68,6 +69,9 @@ pub struct ChannelSettings {
     /// A mail server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub smtp: Option<SmtpSettings>,
+    /// What ways of alerts are sent with, by their names in the policy.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub alerts: BTreeMap<String, AlertSecret>,
 }
 
 impl ChannelSettings {
@@ -119,6 +123,41 @@ pub struct SmtpSettings {
     pub url: SecretText,
     /// The sender: `Placet <gate@example.com>`.
     pub from: String,
+}
+
+/// What a way of alerts is sent with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertSecret {
+    /// An incoming webhook of Slack.
+    Slack {
+        /// Its address, which is all that it takes to post.
+        url: SecretText,
+    },
+    /// A service of `PagerDuty`.
+    Pagerduty {
+        /// The integration's key: 32 letters and digits.
+        routing_key: SecretText,
+        /// The Events API, where it is not that of pagerduty.com: `https://events.eu.pagerduty.com`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        api_url: Option<String>,
+    },
+    /// A webhook whose address holds a token.
+    Webhook {
+        /// The address.
+        url: SecretText,
+    },
+}
+
+impl AlertSecret {
+    /// The word of the ways that it is for.
+    pub const fn way(&self) -> &'static str {
+        match self {
+            Self::Slack { .. } => "slack",
+            Self::Pagerduty { .. } => "pagerduty",
+            Self::Webhook { .. } => "webhook",
+        }
+    }
 }
 
 /// What a button in a chat stands for.
@@ -291,6 +330,14 @@ mod tests {
                 api_url: None,
             }),
             smtp: Some(SmtpSettings { url: SecretText::new("smtps://hunter2"), from: "a@b.example".into() }),
+            alerts: [
+                ("ops".to_owned(), AlertSecret::Slack { url: SecretText::new("https://hunter2") }),
+                (
+                    "night".to_owned(),
+                    AlertSecret::Pagerduty { routing_key: SecretText::new("hunter2"), api_url: None },
+                ),
+            ]
+            .into(),
         };
         assert!(!format!("{settings:?}").contains("hunter2"));
         let text = serde_json::to_string(&settings).unwrap();

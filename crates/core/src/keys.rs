@@ -101,6 +101,12 @@ impl Epoch {
         ClientSecret(Zeroizing::new(format!("whsec_{}", hex(key.expose()))))
     }
 
+    /// The secret that alerts by the `webhook` of that way are signed with.
+    pub fn alert_secret(&self, way: &str) -> ClientSecret {
+        let key = self.derive("alert-webhook", way);
+        ClientSecret(Zeroizing::new(format!("whsec_{}", hex(key.expose()))))
+    }
+
     /// The key that reviewers' links, inbox links and form nonces are made with.
     pub fn link_key(&self) -> Secret {
         self.derive("link", "")

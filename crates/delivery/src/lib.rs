@@ -10,7 +10,8 @@
 //!   brought up to date. `card`: a message by its parts.
 //! - `slack`, `telegram`, `reviewer_webhook`: channels that need nothing but JSON over HTTPS.
 //! - `push`: encrypted news for a reviewer's devices.
-//! - `queue`, `callback`, `alert`: how a system, a caller and operators are told.
+//! - `queue`, `callback`: how a system and a caller are told. `alert`, `ways`: the words of alerts, and by which ways
+//!   operators are told.
 //! - `wording`: the texts.
 //! - `worker`: from a message to the channel, and what follows.
 
@@ -27,6 +28,7 @@ mod retry;
 mod reviewer_webhook;
 pub mod slack;
 pub mod telegram;
+pub mod ways;
 mod wording;
 mod worker;
 
@@ -39,4 +41,5 @@ pub use queue::Queues;
 pub use reviewer_webhook::ReviewerWebhook;
 pub use slack::Slack;
 pub use telegram::Telegram;
+pub use ways::{AlertLetter, AlertMail, AlertWays};
 pub use worker::{Bodies, Parts, Progress, Worker};

@@ -303,7 +303,7 @@ pub fn reference(channel: &str, ts: &str) -> String {
 
 /// What `& < >` become in mrkdwn; without it a text could mention people and make links.
 /// Source: <https://docs.slack.dev/messaging/formatting-message-text#escaping>.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 

@@ -11,12 +11,13 @@ use placet_gate::outbox::{MessageEnd, OutboxMessage, OutboxPayload, OutboxSubjec
 use placet_gate::ports::{Measurement, Store};
 use placet_gate::{ApprovalView, Error, Gate, QueueItem, WebhookEvent, secrets_of};
 
-use crate::alert::{AlertNotice, AlertSink};
+use crate::alert::{AlertSink, AlertState};
 use crate::callback::{DeliveryOutcome, WebhookDelivery, Webhooks};
 use crate::channel::Channels;
 use crate::notify::{Ask, Why};
 use crate::queue::Queues;
-use crate::retry::{ALERT_AFTER, Again, wait_ms};
+use crate::retry::Again;
+use crate::ways::AlertWays;
 
 /// How working off one message went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +45,10 @@ pub struct Parts {
     pub queues: Arc<dyn Queues>,
     /// How callers and subscribers are told.
     pub webhooks: Webhooks,
-    /// How operators are told.
+    /// Who hears every alert in this process, besides the ways: the log.
     pub alerts: Vec<Arc<dyn AlertSink>>,
+    /// How operators are told.
+    pub ways: AlertWays,
     /// How bodies are written.
     pub bodies: Bodies,
 }
@@ -88,6 +91,14 @@ impl Worker {
     pub async fn run(&self, message: &OutboxMessage, request: Option<&Request>) -> Result<Progress, Error> {
         match (&message.payload, &message.subject) {
             (OutboxPayload::Alert(alert), _) => self.alert(message, alert).await,
+            (OutboxPayload::AlertOver(alert), _) => self.alert_over(message, alert).await,
+            (OutboxPayload::AlertBy { way, alert, over, since }, _) => {
+                let state = if *over { AlertState::Over } else { AlertState::Open };
+                self.alert_by(message, way, alert, state, *since).await
+            }
+            (OutboxPayload::AlertSummary { way, minute }, _) => {
+                self.alert_summary(message, way, *minute).await
+            }
             (OutboxPayload::Reassign { policy }, _) => match self.gate.reassign_pending(*policy).await? {
                 Some(again_at) => self.put_off(message, message.attempt, again_at).await,
                 None => self.ack(message).await,
@@ -104,6 +115,7 @@ impl Worker {
                 | OutboxPayload::Remind { .. }
                 | OutboxPayload::Refresh { .. }
                 | OutboxPayload::Publish { .. }
+                | OutboxPayload::StillOpen
                 | OutboxPayload::Callback { .. }
                 | OutboxPayload::Hook { .. },
                 OutboxSubject::Gate,
@@ -114,6 +126,7 @@ impl Worker {
                 | OutboxPayload::Remind { .. }
                 | OutboxPayload::Refresh { .. }
                 | OutboxPayload::Publish { .. }
+                | OutboxPayload::StillOpen
                 | OutboxPayload::Callback { .. }
                 | OutboxPayload::Hook { .. },
                 OutboxSubject::Approval { key, approval_id },
@@ -169,7 +182,26 @@ impl Worker {
                 Some(hook) => self.post(message, request, *event, &hook.client, Some(&hook.url)).await,
                 None => self.ack(message).await,
             },
+            OutboxPayload::StillOpen if self.gate.now() < message.created_at => {
+                self.hold_until(message, message.created_at).await
+            }
+            OutboxPayload::StillOpen => match request.pending() {
+                Some(_) if !request.is_overdue(self.gate.now()) => {
+                    let asked = request.asked();
+                    let alert = Alert::OpenTooLong {
+                        client: asked.client.clone(),
+                        request_id: asked.request_id.clone(),
+                        asked_at: asked.created_at,
+                    };
+                    self.gate.replace_message(message, vec![OutboxPayload::Alert(alert)]).await?;
+                    Ok(Progress::Done)
+                }
+                Some(_) | None => self.ack(message).await,
+            },
             OutboxPayload::Alert(_)
+            | OutboxPayload::AlertOver(_)
+            | OutboxPayload::AlertBy { .. }
+            | OutboxPayload::AlertSummary { .. }
             | OutboxPayload::Reassign { .. }
             | OutboxPayload::Digest { .. }
             | OutboxPayload::ChatWord { .. } => self.ack(message).await,
@@ -251,19 +283,6 @@ impl Worker {
         }
     }
 
-    async fn alert(&self, message: &OutboxMessage, alert: &Alert) -> Result<Progress, Error> {
-        let notice = AlertNotice::of(alert);
-        for sink in &self.parts.alerts {
-            if let Err(fault) = sink.alert(&notice).await {
-                tracing::error!(alert = notice.kind, error = fault.chain(), "an alert was not taken");
-                let attempt = message.attempt.saturating_add(1);
-                let due_at = self.gate.now().plus_millis(wait_ms(attempt));
-                return self.put_off(message, attempt, due_at).await;
-            }
-        }
-        self.ack(message).await
-    }
-
     /// Somebody was told. How long it took counts only for what asks: what follows an ask is late on purpose.
     pub(crate) async fn told(&self, message: &OutboxMessage) -> Result<Progress, Error> {
         let channel = match &message.payload {
@@ -283,7 +302,7 @@ impl Worker {
         self.try_again(message, Again::after_failure(message.attempt), reason).await
     }
 
-    /// Then again. Operators hear of it once, when it has failed often enough.
+    /// Then again. Operators hear of it when it has failed often enough.
     pub(crate) async fn try_again(
         &self,
         message: &OutboxMessage,
@@ -299,7 +318,7 @@ impl Worker {
         );
         let due_at = self.gate.now().plus_millis(again.in_ms);
         let progress = self.put_off(message, again.attempt, due_at).await?;
-        if message.attempt < ALERT_AFTER && again.is_enough() {
+        if again.is_enough() {
             self.alert_not_told(message, again.attempt).await?;
         }
         Ok(progress)
@@ -308,16 +327,27 @@ impl Worker {
     /// Operators hear that a message does not get through.
     pub(crate) async fn alert_not_told(&self, message: &OutboxMessage, attempt: u32) -> Result<(), Error> {
         let id = message.id.clone();
+        let (reviewer, channel) = match &message.payload {
+            OutboxPayload::Notify { reviewer, channel, .. }
+            | OutboxPayload::Nudge { reviewer, channel, .. }
+            | OutboxPayload::Remind { reviewer, channel, .. }
+            | OutboxPayload::Digest { reviewer, channel, .. } => {
+                (Some(reviewer.clone()), Some(channel.clone()))
+            }
+            OutboxPayload::Publish { queue, .. } => (None, Some(queue.clone())),
+            _ => (None, None),
+        };
         let alert = match (&message.subject, &message.payload) {
             (OutboxSubject::Approval { approval_id, .. }, _) => {
-                Alert::NotTold { approval_id: approval_id.clone(), message: id, attempt }
+                let approval_id = approval_id.clone();
+                Alert::NotTold { reviewer, channel, approval_id, message: id, attempt }
             }
             (OutboxSubject::Gate, OutboxPayload::Digest { reviewer, .. }) => {
-                Alert::DigestNotTold { reviewer: reviewer.clone(), message: id, attempt }
+                Alert::DigestNotTold { reviewer: reviewer.clone(), channel, message: id, attempt }
             }
             (OutboxSubject::Gate, _) => return Ok(()),
         };
-        self.gate.alert(message.subject.clone(), alert).await?;
+        self.gate.saw_again(message.subject.clone(), alert).await?;
         Ok(())
     }
 

@@ -6,15 +6,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use placet_core::id::RequestId;
 use placet_core::policy::Decision;
 use placet_delivery::{
-    AlertNotice, AlertSink, Bodies, Channel, Channels, Notification, Parts, Progress, Queues, SendOutcome,
-    Webhooks, Worker,
+    AlertLetter, AlertMail, AlertNotice, AlertSink, AlertWays, Bodies, Channel, Channels, Notification,
+    Parts, Progress, Queues, SendOutcome, Webhooks, Worker,
 };
-use placet_gate::outbox::OutboxPayload;
+use placet_gate::alert::Alert;
+use placet_gate::outbox::{OutboxPayload, OutboxSubject};
 use placet_gate::ports::{Clock, NoopMetrics, OutboxMessage, Store};
 use placet_gate::{Credentials, Fault, Gate, Ports, Settings};
-use placet_testkit::{FixedClock, HandKeys, MemoryStore, RecordingDispatcher, question};
+use placet_testkit::{FixedClock, HandKeys, MemoryStore, RecordingDispatcher, question, sample};
 use placet_webhook::{Options, Sender};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -44,6 +46,8 @@ struct Played {
     notified: Mutex<Vec<Notification>>,
     published: Mutex<Vec<(String, String)>>,
     alerts: Mutex<Vec<AlertNotice>>,
+    letters: Mutex<Vec<(String, AlertLetter)>>,
+    mute: AtomicBool,
 }
 
 impl Played {
@@ -103,6 +107,17 @@ impl AlertSink for Shared {
     }
 }
 
+#[async_trait]
+impl AlertMail for Shared {
+    async fn mail(&self, way: &str, _to: &[String], letter: &AlertLetter) -> SendOutcome {
+        if self.0.mute.load(Ordering::SeqCst) && way == "night" {
+            return SendOutcome::Retry("the server is down".into());
+        }
+        self.0.letters.lock().unwrap().push((way.to_owned(), letter.clone()));
+        SendOutcome::Delivered(None)
+    }
+}
+
 struct Scene {
     gate: Arc<Gate>,
     worker: Worker,
@@ -134,6 +149,12 @@ impl Scene {
             queues: Arc::new(Shared(Arc::clone(&played))),
             webhooks: Webhooks::new(Sender::new(Options::default())),
             alerts: vec![Arc::new(Shared(Arc::clone(&played)))],
+            ways: AlertWays {
+                gate: Arc::clone(&gate),
+                sender: Sender::new(Options::default()),
+                mail: Arc::new(Shared(Arc::clone(&played))),
+                topic: None,
+            },
             bodies: Bodies {
                 event: |event| {
                     json!({
@@ -261,7 +282,11 @@ async fn what_fails_is_retried_and_operators_hear_of_it_once() {
     scene.work_off().await;
     assert_eq!(scene.played.alert_kinds(), ["not_told"]);
     assert_eq!(*scene.played.published.lock().unwrap(), [("backup".to_owned(), "r1".to_owned())]);
-    assert_eq!(scene.waiting().await, []);
+    let left = scene.waiting().await;
+    assert!(
+        matches!(left.as_slice(), [OutboxMessage { payload: OutboxPayload::AlertOver(_), .. }]),
+        "{left:?}"
+    );
 }
 
 #[tokio::test]
@@ -361,4 +386,81 @@ async fn a_new_policy_asks_whoever_is_new_and_comes_back_when_somebody_goes_away
     scene.install(POLICY).await;
     let left = scene.work_off().await;
     assert!(left.iter().all(|progress| *progress == Progress::Done), "{left:?}");
+}
+
+const WAYS: &str = r#"
+[[alerts]]
+name = "ops"
+way = "mail"
+to = ["ops@example.com"]
+[[alerts]]
+name = "night"
+way = "mail"
+to = ["night@example.com"]
+kinds = ["expired", "open_too_long", "not_told"]
+"#;
+
+impl Scene {
+    /// An alert becomes a message for each way, and those are sent.
+    async fn work_off_twice(&self) {
+        self.work_off().await;
+        self.work_off().await;
+    }
+
+    /// What was mailed since the last look: the way and the subject.
+    fn letters(&self) -> Vec<String> {
+        let letters = std::mem::take(&mut *self.played.letters.lock().unwrap());
+        let mut said: Vec<String> = letters
+            .into_iter()
+            .map(|(way, letter)| format!("{way}: {}", letter.subject.trim_start_matches("[Placet] ")))
+            .collect();
+        said.sort();
+        said
+    }
+}
+
+#[tokio::test]
+async fn each_way_hears_of_each_matter_once_and_a_way_that_fails_holds_up_no_other() {
+    let scene = Scene::new().await;
+    scene.install(&format!("{POLICY}{WAYS}")).await;
+    let alert = |client: &str| Alert::OldSecret { client: sample::client(client), epoch: 1 };
+    for _ in 0..3 {
+        scene.gate.saw_again(OutboxSubject::Gate, alert("n8n")).await.unwrap();
+    }
+    scene.work_off_twice().await;
+    assert_eq!(scene.letters(), ["ops: A client uses an old secret"], "`night` does not hear of this kind");
+
+    scene.played.mute.store(true, Ordering::SeqCst);
+    let expired =
+        Alert::Expired { client: sample::client("n8n"), request_id: RequestId::parse("r1").unwrap() };
+    scene.gate.alert(OutboxSubject::Gate, expired).await.unwrap();
+    for _ in 0..6 {
+        scene.work_off().await;
+        scene.clock.advance(60_000);
+    }
+    assert_eq!(scene.letters(), ["ops: A request has expired", "ops: A way of alerts fails"]);
+    scene.played.mute.store(false, Ordering::SeqCst);
+    scene.work_off().await;
+    assert_eq!(scene.letters(), ["night: A request has expired"]);
+    // A whole span without a failure: it is over, said to whoever heard of it.
+    scene.clock.advance(41 * 60_000);
+    scene.work_off_twice().await;
+    assert_eq!(scene.letters(), ["ops: Over: A way of alerts fails"]);
+}
+
+#[tokio::test]
+async fn a_storm_is_ten_messages_and_one_that_counts_the_rest() {
+    let scene = Scene::new().await;
+    scene.install(&format!("{POLICY}{WAYS}")).await;
+    for number in 0..25 {
+        let client = sample::client(&format!("c{number}"));
+        scene.gate.saw_again(OutboxSubject::Gate, Alert::OldSecret { client, epoch: 1 }).await.unwrap();
+    }
+    scene.work_off_twice().await;
+    assert_eq!(scene.letters().len(), 10);
+    scene.clock.advance(60_000);
+    scene.work_off().await;
+    let letters = scene.played.letters.lock().unwrap().clone();
+    assert_eq!(letters.len(), 1);
+    assert!(letters[0].1.text.starts_with("15 more messages"), "{}", letters[0].1.text);
 }

@@ -1,8 +1,13 @@
 //! What operators must hear of. The words are delivery's.
 
+use placet_core::Timestamp;
 use placet_core::id::{ApprovalId, ClientId, RequestId, ReviewerId};
 use placet_core::keys::EpochNumber;
 use serde::{Deserialize, Serialize};
+
+use crate::outbox::OutboxSubject;
+
+const MINUTE_MS: i64 = 60_000;
 
 /// Something that operators must hear of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +19,15 @@ pub enum Alert {
         client: ClientId,
         /// Its name.
         request_id: RequestId,
+    },
+    /// A request waits longer than its rule's `alert_after`.
+    OpenTooLong {
+        /// Whose request.
+        client: ClientId,
+        /// Its name.
+        request_id: RequestId,
+        /// When it was asked.
+        asked_at: Timestamp,
     },
     /// Nobody who may approve a stage is left.
     NobodyLeft {
@@ -47,6 +61,13 @@ pub enum Alert {
         /// Why.
         reason: String,
     },
+    /// The keys are older than a rotation makes them.
+    RotationDue {
+        /// Their epoch.
+        epoch: EpochNumber,
+        /// Since when they are in force.
+        since: Timestamp,
+    },
     /// A client still signs with the secret from before the rotation.
     OldSecret {
         /// Which.
@@ -56,6 +77,9 @@ pub enum Alert {
     },
     /// Somebody is trying keys of known clients.
     BadSignatures {
+        /// Whom they claim to be; none in what an earlier version wrote.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client: Option<ClientId>,
         /// How many within a minute, so far.
         count: u32,
         /// The minute, counted from the epoch.
@@ -63,6 +87,12 @@ pub enum Alert {
     },
     /// A reviewer or a queue could not be told, and will be tried again.
     NotTold {
+        /// Who; none for a queue.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reviewer: Option<ReviewerId>,
+        /// By which channel, or the name of the queue; none in what an earlier version wrote.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        channel: Option<String>,
         /// The approval.
         approval_id: ApprovalId,
         /// The message that does not get through.
@@ -75,11 +105,39 @@ pub enum Alert {
     DigestNotTold {
         /// Who.
         reviewer: ReviewerId,
+        /// By which channel; none in what an earlier version wrote.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        channel: Option<String>,
         /// The message that does not get through.
         message: String,
         /// How often it was tried.
         attempt: u32,
     },
+    /// A way of alerts does not get through. The other ways say so.
+    WayNotReached {
+        /// Its name.
+        way: String,
+        /// Why.
+        reason: String,
+    },
+    /// A reviewer approves faster than the pages can be read, again and again.
+    FastApprovals {
+        /// Who.
+        reviewer: ReviewerId,
+        /// How often within an hour, so far.
+        count: u32,
+        /// The hour, counted from the epoch.
+        hour: i64,
+    },
+}
+
+/// How it is known that something is over that only shows while it goes on: nothing is seen of it for a whole span.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Recurring {
+    /// What goes on.
+    pub(crate) name: String,
+    /// The span, in milliseconds.
+    pub(crate) span_ms: i64,
 }
 
 impl Alert {
@@ -87,13 +145,17 @@ impl Alert {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Expired { .. } => "expired",
+            Self::OpenTooLong { .. } => "open_too_long",
             Self::NobodyLeft { .. } => "nobody_left",
             Self::CallbackGivenUp { .. } => "callback_given_up",
             Self::KeysRotated { .. } => "keys_rotated",
             Self::RotationFailed { .. } => "rotation_failed",
+            Self::RotationDue { .. } => "rotation_due",
             Self::OldSecret { .. } => "old_secret",
             Self::BadSignatures { .. } => "bad_signatures",
             Self::NotTold { .. } | Self::DigestNotTold { .. } => "not_told",
+            Self::WayNotReached { .. } => "way_not_reached",
+            Self::FastApprovals { .. } => "fast_approvals",
         }
     }
 
@@ -101,7 +163,7 @@ impl Alert {
     pub(crate) fn cause(&self) -> String {
         let kind = self.kind();
         match self {
-            Self::Expired { .. } => kind.to_owned(),
+            Self::Expired { .. } | Self::OpenTooLong { .. } => kind.to_owned(),
             Self::NobodyLeft { stage, .. } => format!("{kind}_{stage}"),
             Self::CallbackGivenUp { message, .. }
             | Self::NotTold { message, .. }
@@ -109,10 +171,63 @@ impl Alert {
                 let named = message.split('_').skip(2).collect::<Vec<_>>().join("_");
                 format!("{kind}_{named}")
             }
-            Self::KeysRotated { epoch } => format!("{kind}_{epoch}"),
+            Self::KeysRotated { epoch } | Self::RotationDue { epoch, .. } => format!("{kind}_{epoch}"),
             Self::RotationFailed { step, .. } => format!("{kind}_{step}"),
             Self::OldSecret { client, epoch } => format!("{kind}_{epoch}_{client}"),
-            Self::BadSignatures { minute, .. } => format!("{kind}_{minute}"),
+            Self::BadSignatures { minute, client: None, .. } => format!("{kind}_{minute}"),
+            Self::BadSignatures { minute, client: Some(client), .. } => format!("{kind}_{minute}_{client}"),
+            Self::WayNotReached { way, .. } => format!("{kind}_{way}"),
+            Self::FastApprovals { reviewer, hour, .. } => format!("{kind}_{hour}_{reviewer}"),
         }
+    }
+
+    /// Names what is the matter, whichever message says it: `kind:subject`. What says that it is over has the same.
+    pub fn matter(&self, subject: &OutboxSubject) -> String {
+        let about = || match subject {
+            OutboxSubject::Approval { approval_id, .. } => approval_id.as_str().to_owned(),
+            OutboxSubject::Gate => "gate".to_owned(),
+        };
+        let whom = |reviewer: Option<&ReviewerId>, channel: Option<&str>| match (reviewer, channel) {
+            (Some(reviewer), Some(channel)) => format!("{reviewer}:{channel}"),
+            (None, Some(queue)) => format!("queue:{queue}"),
+            (Some(_) | None, None) => about(),
+        };
+        let what = match self {
+            Self::Expired { .. } | Self::OpenTooLong { .. } => about(),
+            Self::NobodyLeft { stage, .. } => format!("{}:{stage}", about()),
+            Self::CallbackGivenUp { message, .. } => message.trim_start_matches("msg_").to_owned(),
+            Self::KeysRotated { epoch } | Self::RotationDue { epoch, .. } => epoch.to_string(),
+            Self::RotationFailed { .. } => "keys".to_owned(),
+            Self::OldSecret { client, epoch } => format!("{client}:{epoch}"),
+            Self::BadSignatures { client, minute, .. } => {
+                client.as_ref().map_or_else(|| minute.to_string(), ToString::to_string)
+            }
+            Self::NotTold { reviewer, channel, .. } => whom(reviewer.as_ref(), channel.as_deref()),
+            Self::DigestNotTold { reviewer, channel, .. } => whom(Some(reviewer), channel.as_deref()),
+            Self::WayNotReached { way, .. } => way.clone(),
+            Self::FastApprovals { reviewer, .. } => reviewer.to_string(),
+        };
+        format!("{}:{what}", self.kind())
+    }
+
+    /// How it is known to be over, where it is something that goes on.
+    pub(crate) fn recurring(&self, subject: &OutboxSubject) -> Option<Recurring> {
+        let span_ms = match self {
+            Self::Expired { .. }
+            | Self::OpenTooLong { .. }
+            | Self::NobodyLeft { .. }
+            | Self::CallbackGivenUp { .. }
+            | Self::KeysRotated { .. }
+            | Self::RotationFailed { .. }
+            | Self::RotationDue { .. } => return None,
+            Self::OldSecret { .. } => placet_core::time::DAY_MS,
+            Self::FastApprovals { .. } => 60 * MINUTE_MS,
+            // Longer than the longest wait before a next try.
+            Self::BadSignatures { .. }
+            | Self::NotTold { .. }
+            | Self::DigestNotTold { .. }
+            | Self::WayNotReached { .. } => 20 * MINUTE_MS,
+        };
+        Some(Recurring { name: format!("alert/{}", self.matter(subject)), span_ms })
     }
 }

@@ -105,7 +105,7 @@ impl Gate {
         }
         // A scanner without a key is no attack on keys: only who claims to be a known client counts.
         if matches!(result, Err(Refusal::InvalidSignature)) {
-            self.saw_bad_signature(self.clock.now()).await;
+            self.saw_bad_signature(&client.id, self.clock.now()).await;
         }
         Ok((client.clone(), result?))
     }

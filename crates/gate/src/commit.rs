@@ -11,6 +11,7 @@ use placet_core::policy::Policy;
 use placet_core::request::{ApprovalRequest, Opened, Request, RequestState, Status, Transition};
 use placet_core::{Refusal, Timestamp};
 
+use crate::alert::Alert;
 use crate::outbox::{OutboxMessage, OutboxPayload, OutboxSubject};
 use crate::ports::{
     Closing, Commit, Committed, Dispatch, Measurement, PolicyRecord, Quota, RequestWrite, TallyWrite,
@@ -116,6 +117,7 @@ impl Gate {
         let ended_unapproved = transition.ends() && transition.next().status() != Status::Approved;
         let cast = transition.next().votes();
         let voted = cast.last().filter(|_| cast != request.state().votes()).map(|vote| vote.reviewer.clone());
+        let over = over(request, transition.next(), self.clock.now());
         let mut prepared = self
             .prepared(asked, transition, policy, None, |asked, state| {
                 let next = request.committed(state.clone());
@@ -125,6 +127,10 @@ impl Gate {
         if refresh {
             let look = i64::try_from(prepared.next.version()).unwrap_or(i64::MAX);
             let message = self.about(&prepared.next, OutboxPayload::Refresh { look });
+            prepared.commit.outbox.push(message);
+        }
+        for alert in over {
+            let message = self.about(&prepared.next, OutboxPayload::AlertOver(alert));
             prepared.commit.outbox.push(message);
         }
         prepared.commit.voted = voted;
@@ -157,6 +163,12 @@ impl Gate {
             })
             .await?;
         prepared.commit.tallies = TallyWrite { seen, add, remove: Vec::new() };
+        let alert_after = prepared.next.asked().terms.as_ref().and_then(|terms| terms.alert_after_ms);
+        if let (Some(ms), Some(_)) = (alert_after, prepared.next.pending()) {
+            let at = prepared.next.asked().created_at.plus_millis(ms);
+            let look = self.about(&prepared.next, OutboxPayload::StillOpen);
+            prepared.commit.outbox.push(OutboxMessage { created_at: at, due_at: at, ..look });
+        }
         Ok(prepared)
     }
 
@@ -261,6 +273,23 @@ impl Gate {
         }
         Ok(true)
     }
+}
+
+/// What operators were alerted of about a request, and what a change ends: nobody was left, it waited too long.
+fn over(before: &Request, after: &RequestState, now: Timestamp) -> Vec<Alert> {
+    let asked = before.asked();
+    let (client, request_id) = (asked.client.clone(), asked.request_id.clone());
+    let mut over = Vec::new();
+    let Some(pending) = before.pending() else { return over };
+    if pending.deserted && !after.pending().is_some_and(|next| next.deserted) {
+        let (client, request_id) = (client.clone(), request_id.clone());
+        over.push(Alert::NobodyLeft { client, request_id, stage: pending.stage.saturating_add(1) });
+    }
+    let alert_after = asked.terms.as_ref().and_then(|terms| terms.alert_after_ms);
+    if after.pending().is_none() && alert_after.is_some_and(|ms| asked.created_at.plus_millis(ms) <= now) {
+        over.push(Alert::OpenTooLong { client, request_id, asked_at: asked.created_at });
+    }
+    over
 }
 
 /// Whether a message about a request says something else after a change: a vote, another stage, other people, the end.

@@ -1,17 +1,68 @@
 //! What a rotation of the keys leaves behind: an audit entry and an alert. The keys themselves are the port's.
 
+use placet_core::Timestamp;
 use placet_core::audit::{AuditEventKind, Channel};
 use placet_core::keys::EpochNumber;
+use placet_core::time::DAY_MS;
 
 use crate::alert::Alert;
 use crate::commit::GateAct;
-use crate::outbox::OutboxPayload;
+use crate::outbox::{OutboxPayload, OutboxSubject};
 use crate::{Fault, Gate, MAX_RACES};
 
 /// The chain of rotations in the audit trail.
 const SUBJECT: &str = "keys";
 
+/// After how long the keys should have been rotated, in milliseconds: every 90 days, with some days for a schedule.
+const ROTATION_DUE_MS: i64 = 95 * DAY_MS;
+
+/// For how long it is remembered that a rotation was due, or failed, in milliseconds.
+const REMEMBERED_MS: i64 = 400 * DAY_MS;
+
 impl Gate {
+    /// The keys could not be rotated. Said once for each step of a rotation, however often it is tried.
+    pub async fn rotation_failed(&self, step: String, reason: String) -> Result<(), Fault> {
+        let epoch = self.keys.keyring().await?.current.number;
+        let until = self.clock.now().plus_millis(REMEMBERED_MS);
+        let is_first = self.store.mark(&failed_mark(epoch), until).await?;
+        let is_new = self.store.mark(&format!("{}/{step}", failed_mark(epoch)), until).await?;
+        if is_first || is_new {
+            self.alert(OutboxSubject::Gate, Alert::RotationFailed { step, reason }).await?;
+        }
+        Ok(())
+    }
+
+    /// Operators hear, once for each epoch, that its keys are old.
+    pub(crate) async fn look_at_keys(&self, now: Timestamp) -> Result<(), Fault> {
+        let keyring = self.keys.keyring().await?;
+        let (epoch, since) = (keyring.current.number, keyring.current.created_at);
+        if now.millis_since(since) < ROTATION_DUE_MS || self.alert_throttle.knows_due(epoch) {
+            return Ok(());
+        }
+        if self.store.mark(&due_mark(epoch), now.plus_millis(REMEMBERED_MS)).await? {
+            self.alert(OutboxSubject::Gate, Alert::RotationDue { epoch, since }).await?;
+        }
+        self.alert_throttle.remember_due(epoch);
+        Ok(())
+    }
+
+    /// What is over now that this epoch has begun, of what operators were alerted of.
+    async fn over_by_rotation(&self, epoch: EpochNumber) -> Result<Vec<OutboxPayload>, Fault> {
+        let before = epoch.saturating_sub(1);
+        // Whoever finds these names forgotten has remembered them: only an alert makes them earlier.
+        let soon = self.clock.now().plus_millis(1000);
+        let mut over = Vec::new();
+        if !self.store.mark(&failed_mark(before), soon).await? {
+            let (step, reason) = (String::new(), String::new());
+            over.push(OutboxPayload::AlertOver(Alert::RotationFailed { step, reason }));
+        }
+        if !self.store.mark(&due_mark(before), soon).await? {
+            let since = self.clock.now();
+            over.push(OutboxPayload::AlertOver(Alert::RotationDue { epoch: before, since }));
+        }
+        Ok(over)
+    }
+
     /// Writes into the trail that an epoch began, and alerts operators. An epoch is recorded once.
     pub async fn record_rotation(&self, epoch: EpochNumber, actor: &str) -> Result<(), Fault> {
         for _ in 0..MAX_RACES {
@@ -27,7 +78,10 @@ impl Gate {
                 channel: Channel::Operator,
                 detail: format!("epoch {epoch} is current"),
                 policy: None,
-                messages: vec![OutboxPayload::Alert(Alert::KeysRotated { epoch })],
+                messages: [OutboxPayload::Alert(Alert::KeysRotated { epoch })]
+                    .into_iter()
+                    .chain(self.over_by_rotation(epoch).await?)
+                    .collect(),
             };
             if self.append(SUBJECT, chain, act, self.clock.now()).await? {
                 return Ok(());
@@ -35,4 +89,12 @@ impl Gate {
         }
         Err(Fault::bare("the rotation could not be recorded: too many others are doing the same"))
     }
+}
+
+fn failed_mark(epoch: EpochNumber) -> String {
+    format!("rotation-failed/{epoch}")
+}
+
+fn due_mark(epoch: EpochNumber) -> String {
+    format!("rotation-due/{epoch}")
 }

@@ -139,8 +139,31 @@ pub enum OutboxPayload {
         /// What happened.
         event: HookEvent,
     },
-    /// Operators are alerted.
+    /// Operators are alerted: by each of the policy's ways.
     Alert(Alert),
+    /// What operators were alerted of is over, or may be.
+    AlertOver(Alert),
+    /// One way tells operators of something, or that it is over.
+    AlertBy {
+        /// The way's name.
+        way: String,
+        /// Of what.
+        alert: Box<Alert>,
+        /// Whether it is over.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        over: bool,
+        /// Since when it is the matter, or over.
+        since: Timestamp,
+    },
+    /// A way had more to say in one minute than anybody reads: one message says how many.
+    AlertSummary {
+        /// The way's name.
+        way: String,
+        /// The minute, counted from the epoch.
+        minute: i64,
+    },
+    /// It is looked whether a request waits for longer than its rule's `alert_after`.
+    StillOpen,
     /// What is open is looked at again under this version of the policy.
     Reassign {
         /// The version.
@@ -209,6 +232,14 @@ impl OutboxPayload {
                 HookEvent::Decided => format!("decided_{hook}"),
             },
             Self::Alert(alert) => format!("alert_{}", alert.cause()),
+            Self::AlertOver(alert) => format!("over_{}", alert.cause()),
+            // The same may begin anew, and is another message then.
+            Self::AlertBy { way, alert, over, since } => {
+                let word = if *over { "over" } else { "alert" };
+                format!("{word}_by_{way}_{}_{}", since.millis(), alert.cause())
+            }
+            Self::AlertSummary { way, minute } => format!("alerts_{minute}_{way}"),
+            Self::StillOpen => "still_open".to_owned(),
             Self::Reassign { policy } => format!("reassign_{policy}"),
         }
     }

@@ -8,7 +8,7 @@ use placet_core::Timestamp;
 use placet_core::audit::AuditEventKind;
 use placet_core::id::{ApprovalId, ClientId};
 use placet_core::policy::Policy;
-use placet_core::replay::{Replay, ReplayReport};
+use placet_core::replay::{Replay, ReplayReport, Suggestions};
 use placet_core::request::Request;
 use placet_core::time::DAY_MS;
 use serde_json::Value;
@@ -39,6 +39,30 @@ impl Gate {
         listed: usize,
     ) -> Result<ReplayReport, Error> {
         let mut replay = Replay::new(policy, from, until, listed);
+        self.replay_all(&mut replay, policy, from, until).await?;
+        Ok(replay.report())
+    }
+
+    /// What was decided in that time under that policy suggests for it.
+    pub async fn suggest(
+        &self,
+        policy: &Policy,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<Suggestions, Error> {
+        let mut replay = Replay::new(policy, from, until, 0).with_evidence();
+        self.replay_all(&mut replay, policy, from, until).await?;
+        let none = Suggestions { suggestions: Vec::new(), nothing: Vec::new() };
+        Ok(replay.suggestions().unwrap_or(none))
+    }
+
+    async fn replay_all(
+        &self,
+        replay: &mut Replay<'_>,
+        policy: &Policy,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<(), Error> {
         let begin = replay.begins_at();
         let traced = self.traced(begin, from, until).await?;
         let in_force = self.policy().await?;
@@ -47,7 +71,7 @@ impl Gate {
         for client in &clients {
             let traced = traced.get(client).cloned().unwrap_or_default();
             let gone = if replay.needs_order() {
-                self.replay_in_order(&mut replay, client, (begin, from, until), &traced).await?
+                self.replay_in_order(replay, client, (begin, from, until), &traced).await?
             } else {
                 let mut found = ByDay::new();
                 let mut pages = Pages::of(client, begin, until);
@@ -62,7 +86,7 @@ impl Gate {
             let in_time = gone.iter().filter(|((_, is_meant), _)| *is_meant);
             replay.add_gone(in_time.map(|(_, count)| *count).sum());
         }
-        Ok(replay.report())
+        Ok(())
     }
 
     /// The same, the oldest first, and twice through the list: stores read it from its newest end.

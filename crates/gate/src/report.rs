@@ -185,6 +185,10 @@ fn told(past: Vec<PastMessage>) -> HashMap<ApprovalId, Told> {
                 | OutboxPayload::ChatWord { .. }
                 | OutboxPayload::Publish { .. }
                 | OutboxPayload::Alert(_)
+                | OutboxPayload::AlertOver(_)
+                | OutboxPayload::AlertBy { .. }
+                | OutboxPayload::AlertSummary { .. }
+                | OutboxPayload::StillOpen
                 | OutboxPayload::Reassign { .. },
                 MessageEnd::Delivered | MessageEnd::GivenUp,
             ) => {}

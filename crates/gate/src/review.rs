@@ -7,6 +7,7 @@ use placet_core::audit::Channel;
 use placet_core::id::{ApprovalId, ReviewerId};
 use placet_core::keys::Epoch;
 use placet_core::link::Link;
+use placet_core::numbers::shortest_reading_ms;
 use placet_core::policy::{Decision, Policy};
 use placet_core::refusal::Refusal;
 use placet_core::request::{
@@ -149,6 +150,13 @@ impl Gate {
             })
             .await?;
         if let (true, Some(opened_at)) = (is_new, opened_at) {
+            let took_ms = self.clock.now().millis_since(opened_at);
+            let asked = request.asked();
+            if decision == Decision::Approve
+                && took_ms < shortest_reading_ms(&asked.summary, asked.payload.as_str())
+            {
+                self.saw_fast_approval(&reviewer).await;
+            }
             let after_ms = opened_at.millis_since(request.asked().created_at).max(0);
             self.metrics.record(&Measurement::Opened { after_ms });
         }

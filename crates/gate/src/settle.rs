@@ -89,6 +89,9 @@ impl Gate {
                 Err(fault) => first_error = first_error.or(Some(fault.into())),
             }
         }
+        if let Err(fault) = self.look_at_keys(now).await {
+            first_error = first_error.or(Some(fault.into()));
+        }
         first_error.map_or(Ok(swept), Err)
     }
 

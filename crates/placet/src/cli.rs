@@ -82,6 +82,9 @@ pub(crate) enum Command {
     /// How reviewers are told: Slack, Telegram, a mail server
     #[command(subcommand)]
     Channel(ChannelCommand),
+    /// How operators are alerted: the secrets of the policy's `[[alerts]]`, and a test of each
+    #[command(subcommand)]
+    Alert(AlertCommand),
     /// Ask for an approval, from a shell or a CI job
     Request(Request),
     /// Run a command once a person has approved exactly this run of it
@@ -406,6 +409,8 @@ pub(crate) enum PolicyCommand {
     },
     /// Say what a policy would have done with what was asked, beside what people decided; installs nothing
     Replay(PolicyReplay),
+    /// Print a patch of rules that would pass what people have always approved, with its evidence; applies nothing
+    Suggest(PolicySuggest),
     /// Install a policy: in the data folder, where a serving gate takes it up within a second, or on AWS
     Push {
         /// The policy [default: --policy]
@@ -425,6 +430,17 @@ pub(crate) struct PolicyReplay {
     /// How many requests each list names, the newest first; the counts are whole in any case
     #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=10_000))]
     pub(crate) list: u32,
+    #[command(flatten)]
+    pub(crate) on: Deployment,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PolicySuggest {
+    /// The policy [default: --policy, or else the one in force]
+    pub(crate) file: Option<PathBuf>,
+    /// From when on: a time back from now such as 90d, or a date such as 2026-01-31
+    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = parse_since)]
+    pub(crate) since: Since,
     #[command(flatten)]
     pub(crate) on: Deployment,
 }
@@ -543,6 +559,62 @@ pub(crate) struct ChannelTest {
     pub(crate) reviewer: String,
     #[command(flatten)]
     pub(crate) on: Deployment,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AlertCommand {
+    /// Send a test by every way of alerts, or by one, and say what came of it; exit code 1 if one failed
+    Test {
+        /// The way's name in the policy [default: all of them]
+        name: Option<String>,
+        #[command(flatten)]
+        on: Deployment,
+    },
+    /// Set what a way is sent with, from a prompt or from standard input; counts at once
+    Set(AlertSet),
+    /// Say which ways the policy names, and whether their secrets are set
+    List {
+        #[command(flatten)]
+        on: Deployment,
+    },
+    /// Take a way's secret away
+    Remove {
+        /// The way's name
+        name: String,
+        #[command(flatten)]
+        on: Deployment,
+    },
+    /// Print the secret that a webhook way is signed with, alone on the last line
+    Secret {
+        /// The way's name
+        name: String,
+        #[command(flatten)]
+        on: Deployment,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct AlertSet {
+    /// The way's name in the policy
+    pub(crate) name: String,
+    /// What it is [default: what the policy says]
+    #[arg(long, value_enum)]
+    pub(crate) way: Option<SecretWay>,
+    /// Another address of the Events API, such as `https://events.eu.pagerduty.com`
+    #[arg(long, value_name = "URL", value_parser = api_url)]
+    pub(crate) api_url: Option<String>,
+    #[command(flatten)]
+    pub(crate) on: Deployment,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SecretWay {
+    /// An incoming webhook of Slack: its URL
+    Slack,
+    /// An integration of the Events API, version 2: its key
+    Pagerduty,
+    /// A webhook whose URL holds a token
+    Webhook,
 }
 
 #[derive(Debug, Subcommand)]

@@ -85,7 +85,7 @@ impl Channel for Events {
 #[async_trait]
 impl AlertSink for Events {
     async fn alert(&self, notice: &AlertNotice) -> Result<(), Fault> {
-        self.say(json!({ "event": "alert", "kind": notice.kind, "text": notice.text }));
+        self.say(json!({ "event": "alert", "kind": notice.kind, "text": notice.text() }));
         Ok(())
     }
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use placet_core::Timestamp;
 use placet_core::policy::{Diagnostic, Policy, decode};
 use placet_delivery::alert::LogAlerts;
-use placet_delivery::{Channels, Push, ReviewerWebhook, Slack, Telegram, Webhooks, Worker};
+use placet_delivery::{
+    AlertMail, AlertWays, Channels, Push, ReviewerWebhook, Slack, Telegram, Webhooks, Worker,
+};
 use placet_gate::ports::{Clock, Dispatcher, Metrics, NoopMetrics, Store};
 use placet_gate::{Gate, Installed, Ports, Settings};
 use placet_http::wire;
@@ -115,9 +117,10 @@ impl LocalGate {
         let files = || Arc::new(OutboxFiles(self.folder.outbox()));
         let keys = || Arc::clone(&self.keys) as Arc<dyn placet_gate::ports::Keys>;
         let to_reviewers = ReviewerWebhook::new(Arc::clone(&self.gate), sender.clone());
+        let mail = Arc::new(MailChannel::new(voices.mailer, keys()));
         let mut channels = Channels::default()
             .with_name("email", files())
-            .with(Arc::new(MailChannel::new(voices.mailer, keys())))
+            .with(Arc::clone(&mail) as _)
             .with_name("sms", files())
             .with_name("terminal", files())
             .with(Arc::new(Terminal(voices.terminal.clone())))
@@ -143,11 +146,17 @@ impl LocalGate {
         let parts = placet_delivery::Parts {
             channels,
             queues,
+            ways: self.ways(mail, sender.clone()),
             webhooks: Webhooks::new(sender),
             alerts,
             bodies: placet_delivery::Bodies { event: wire::event, queue_item: wire::queue_item },
         };
         Worker::new(Arc::clone(&self.gate), parts)
+    }
+
+    /// The ways by which this gate can tell operators.
+    pub(crate) fn ways(&self, mail: Arc<dyn AlertMail>, sender: Sender) -> AlertWays {
+        AlertWays { gate: Arc::clone(&self.gate), sender, mail, topic: None }
     }
 
     /// Puts the policy file, if one is given, in force.
@@ -205,6 +214,17 @@ pub(crate) fn broken_policy(file: &Path, diagnostics: &[Diagnostic]) -> Failure 
     Failure::refused(format!("the policy `{}` has {count}", file.display()))
         .with_code("policy_faults")
         .advise(lines.join("\n"))
+}
+
+/// Refuses a policy that names a way of alerts which a gate on one machine has not got.
+pub(crate) fn refuse_ways(file: &Path, policy: &Policy) -> Result<(), Failure> {
+    match policy.alerts.iter().find_map(placet_core::policy::AlertWay::fault_on_one_machine) {
+        None => Ok(()),
+        Some(fault) => Err(Failure::refused(fault).with_code("policy_faults").advise(format!(
+            "it is named in `{}`; `placet policy push --aws` installs it on AWS",
+            file.display()
+        ))),
+    }
 }
 
 /// There is nothing to decide by.

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lettre::message::header::{HeaderName, HeaderValue};
-use lettre::message::{Mailbox, MultiPart};
+use lettre::message::{Mailbox, MessageBuilder, MultiPart};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
-use placet_delivery::{Channel, Notification, SendOutcome};
+use placet_delivery::{AlertLetter, Channel, Notification, SendOutcome};
 use placet_gate::Fault;
 use tokio::sync::Semaphore;
 use url::{Host, Url};
@@ -76,7 +76,23 @@ impl Mailer {
 
     /// Mails a letter. A second try has the same `Message-ID`.
     async fn mail(&self, letter: &Notification, to: &str) -> Result<(), Fault> {
-        let mail = self.compose(letter, to)?;
+        self.post(self.compose(letter, to)?).await
+    }
+
+    /// Mails a text to all of those, as one mail. A second try has the same `Message-ID`.
+    pub(crate) async fn mail_alert(&self, letter: &AlertLetter, to: &[String]) -> Result<(), Fault> {
+        let mut builder = self.begin(&letter.id, &letter.subject);
+        for address in to {
+            builder = builder.to(mailbox(address)?);
+        }
+        let mail = builder
+            .header(lettre::message::header::ContentType::TEXT_PLAIN)
+            .body(letter.text.clone())
+            .map_err(|error| Fault::new("an alert cannot be written as mail", error))?;
+        self.post(mail).await
+    }
+
+    async fn post(&self, mail: Message) -> Result<(), Fault> {
         let _turn = tokio::time::timeout(PATIENCE, self.turns.acquire())
             .await
             .map_err(|error| Fault::new("the mail server is too slow for the letters that wait", error))?;
@@ -87,26 +103,32 @@ impl Mailer {
             .map_err(|error| Fault::new("the mail server did not take a letter", error))
     }
 
-    fn compose(&self, letter: &Notification, to: &str) -> Result<Message, Fault> {
-        let to: Mailbox = to
-            .parse()
-            .map(|address| Mailbox::new(None, address))
-            .map_err(|error| Fault::new("a reviewer's mail address is not one", error))?;
+    fn begin(&self, id: &str, subject: &str) -> MessageBuilder {
         let host = self.from.email.domain();
         let header =
             |name, value: &str| HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned());
-        let builder = Message::builder()
+        Message::builder()
             .from(self.from.clone())
-            .to(to)
-            .subject(letter.subject.clone())
-            .message_id(Some(format!("<{}@{host}>", letter.id)))
+            .subject(subject)
+            .message_id(Some(format!("<{id}@{host}>")))
             // RFC 3834: no absence notice and no other program answers.
             .raw_header(header("Auto-Submitted", "auto-generated"))
             // The same for Exchange, which asks for a header of its own.
-            .raw_header(header("X-Auto-Response-Suppress", "All"));
+            .raw_header(header("X-Auto-Response-Suppress", "All"))
+    }
+
+    fn compose(&self, letter: &Notification, to: &str) -> Result<Message, Fault> {
+        let builder = self.begin(&letter.id, &letter.subject).to(mailbox(to)?);
         let both = MultiPart::alternative_plain_html(letter.text.clone(), letter.html.clone());
         builder.multipart(both).map_err(|error| Fault::new("a letter cannot be written as mail", error))
     }
+}
+
+fn mailbox(address: &str) -> Result<Mailbox, Fault> {
+    address
+        .parse()
+        .map(|address| Mailbox::new(None, address))
+        .map_err(|error| Fault::new("a mail address is not one", error))
 }
 
 /// A password, and a link that decides, go over the network encrypted or not at all.

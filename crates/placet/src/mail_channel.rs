@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use placet_core::chat::SmtpSettings;
-use placet_delivery::{Channel, Notification, SendOutcome};
+use placet_delivery::{AlertLetter, AlertMail, Channel, Notification, SendOutcome};
 use placet_gate::ports::Keys;
 use tokio::sync::Mutex;
 
@@ -65,6 +65,31 @@ impl Channel for MailChannel {
             Ok(Some(mailer)) => mailer.send(notification).await,
             Ok(None) => SendOutcome::Delivered(None),
             Err(outcome) => outcome,
+        }
+    }
+}
+
+#[async_trait]
+impl AlertMail for MailChannel {
+    async fn mail(&self, _way: &str, to: &[String], letter: &AlertLetter) -> SendOutcome {
+        let named;
+        let mailer = match &self.of_the_environment {
+            Some(mailer) => mailer,
+            None => match self.of_the_settings().await {
+                Ok(Some(mailer)) => {
+                    named = mailer;
+                    &*named
+                }
+                Ok(None) => {
+                    let reason = "no mail server is set: `placet channel set smtp`, or PLACET_SMTP_URL";
+                    return SendOutcome::Retry(reason.into());
+                }
+                Err(outcome) => return outcome,
+            },
+        };
+        match mailer.mail_alert(letter, to).await {
+            Ok(()) => SendOutcome::Delivered(None),
+            Err(fault) => SendOutcome::Retry(fault.chain()),
         }
     }
 }

@@ -100,6 +100,10 @@ impl LocalDispatcher {
             OutboxPayload::Callback { .. }
             | OutboxPayload::Hook { .. }
             | OutboxPayload::Alert(_)
+            | OutboxPayload::AlertOver(_)
+            | OutboxPayload::AlertBy { .. }
+            | OutboxPayload::AlertSummary { .. }
+            | OutboxPayload::StillOpen
             | OutboxPayload::Reassign { .. } => &self.others,
         };
         let _ = queue.send(QueuedMessage { message, request, _in_flight: in_flight });

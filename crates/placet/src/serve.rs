@@ -15,7 +15,7 @@ use crate::clock::SystemClock;
 use crate::failure::Failure;
 use crate::files::prune;
 use crate::folder::{Folder, Serving};
-use crate::local::{LocalGate, Parts, Voices, broken_policy, no_policy, read_policy_file};
+use crate::local::{LocalGate, Parts, Voices, broken_policy, no_policy, read_policy_file, refuse_ways};
 use crate::scheduler::{LocalDispatcher, Scheduler};
 use crate::server;
 
@@ -119,6 +119,9 @@ pub(crate) async fn start(options: Options) -> Result<Running, Failure> {
         })?;
     if let Some(text) = &text {
         let named = file.as_deref().unwrap_or(Path::new("built in"));
+        if let Ok(policy) = Policy::read(text) {
+            refuse_ways(named, &policy)?;
+        }
         match local.gate.install_policy(text, "operator").await? {
             Ok(installed) => say_installed(&installed, text),
             Err(diagnostics) => return Err(broken_policy(named, &diagnostics)),

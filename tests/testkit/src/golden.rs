@@ -49,8 +49,18 @@ away = [{ from = 2026-11-01, until = 2026-12-31, backup = "erin" }]
 [[reviewers]]
 id = "erin"
 [[rules]]
+name = "watched"
+mode = "observe"
+when = 'action == "watched"'
+stages = [{ ask = ["owners"], within = "5m" }]
+[[rules]]
+name = "denied"
+mode = "observe"
+when = 'action == "watched" && payload.missing > 1'
+decide = "reject"
+[[rules]]
 name = "free"
-when = 'action == "free"'
+when = 'action == "free" || action == "watched"'
 decide = "approve"
 [[rules]]
 name = "payments"
@@ -66,6 +76,7 @@ valid_for = "2h"
 name = "own"
 when = 'action == "own"'
 owner_may_approve = true
+alert_after = "2m"
 stages = [{ ask = ["ops"], within = "5m" }]
 "#;
 
@@ -172,6 +183,7 @@ pub fn requests() -> Vec<Story> {
         ask("rejected by a decider").time(600).time(4200).answer(Decision::Reject, 4300),
         Story::ask("rejected without a rule", "bot", "unheard.of"),
         ask("expired").time(90_600),
+        Story::ask("approved by policy, two rules only observed", "bot", "watched"),
         ask("cancelled by its client, three callbacks")
             .then(|request, _| request.join(Some("https://n8n.example.com/2"), at(1)).ok()?)
             .cancel(Canceller::Asker)
@@ -208,6 +220,7 @@ pub fn chains() -> Vec<(&'static str, Vec<AuditEntry>)> {
     };
     vec![
         ("request", trail()),
+        ("observed", Story::ask("observed", "bot", "watched").entries),
         chain("policy", AuditEventKind::PolicyInstalled),
         chain("keys", AuditEventKind::KeysRotated),
     ]
@@ -239,6 +252,23 @@ pub fn messages() -> Vec<OutboxMessage> {
             "remind_0_slack_bob",
             OutboxPayload::Remind { stage: 0, reviewer: sample::reviewer("bob"), channel: "slack".into() },
         ),
+        (
+            "alert_open_too_long",
+            OutboxPayload::Alert(Alert::OpenTooLong {
+                client: client.clone(),
+                request_id: request_id.clone(),
+                asked_at: START,
+            }),
+        ),
+        (
+            "over_open_too_long",
+            OutboxPayload::AlertOver(Alert::OpenTooLong {
+                client: client.clone(),
+                request_id: request_id.clone(),
+                asked_at: START,
+            }),
+        ),
+        ("still_open", OutboxPayload::StillOpen),
         ("refresh_3", OutboxPayload::Refresh { look: 3 }),
         ("publish_1", OutboxPayload::Publish { stage: 1, queue: "backup".into() }),
         ("callback_3", OutboxPayload::Callback { number: 3 }),
@@ -264,6 +294,8 @@ pub fn messages() -> Vec<OutboxMessage> {
         (
             "alert_not_told",
             OutboxPayload::Alert(Alert::NotTold {
+                reviewer: Some(sample::reviewer("bob")),
+                channel: Some("slack".into()),
                 approval_id: asked.approval_id.clone(),
                 message: callback,
                 attempt: 4,
@@ -300,16 +332,52 @@ fn payloads_about_gate(client: ClientId) -> Vec<(&'static str, OutboxPayload)> {
         ("alert_old_secret_1_n8n", OutboxPayload::Alert(Alert::OldSecret { client, epoch: 1 })),
         (
             "alert_bad_signatures_29923200",
-            OutboxPayload::Alert(Alert::BadSignatures { count: 20, minute: 29_923_200 }),
+            OutboxPayload::Alert(Alert::BadSignatures { client: None, count: 20, minute: 29_923_200 }),
         ),
         (
             "alert_not_told_29923200_slack_bob",
             OutboxPayload::Alert(Alert::DigestNotTold {
                 reviewer: sample::reviewer("bob"),
+                channel: Some("slack".into()),
                 message: "msg_gate_digest_29923200_slack_bob".into(),
                 attempt: 3,
             }),
         ),
+        (
+            "alert_bad_signatures_29923200_n8n",
+            OutboxPayload::Alert(Alert::BadSignatures {
+                client: Some(sample::client("n8n")),
+                count: 20,
+                minute: 29_923_200,
+            }),
+        ),
+        ("alert_rotation_due_2", OutboxPayload::Alert(Alert::RotationDue { epoch: 2, since: START })),
+        (
+            "alert_by_ops_1795392000000_way_not_reached_night",
+            OutboxPayload::AlertBy {
+                way: "ops".into(),
+                alert: Box::new(Alert::WayNotReached {
+                    way: "night".into(),
+                    reason: "PagerDuty answered 400".into(),
+                }),
+                over: false,
+                since: START,
+            },
+        ),
+        (
+            "over_by_ops_1795392000000_fast_approvals_498720_bob",
+            OutboxPayload::AlertBy {
+                way: "ops".into(),
+                alert: Box::new(Alert::FastApprovals {
+                    reviewer: sample::reviewer("bob"),
+                    count: 5,
+                    hour: 498_720,
+                }),
+                over: true,
+                since: START,
+            },
+        ),
+        ("alerts_29923200_ops", OutboxPayload::AlertSummary { way: "ops".into(), minute: 29_923_200 }),
         ("reassign_3", OutboxPayload::Reassign { policy: 3 }),
         (
             "digest_29923200_slack_bob",

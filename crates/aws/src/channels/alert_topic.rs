@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use placet_core::Fault;
+use placet_delivery::alert::AlertState;
 use placet_delivery::{AlertNotice, AlertSink};
 
 use super::{attribute, subject};
@@ -20,13 +21,13 @@ pub(crate) struct AlertTopic {
 #[async_trait]
 impl AlertSink for AlertTopic {
     async fn alert(&self, notice: &AlertNotice) -> Result<(), Fault> {
-        let AlertNotice { kind, text } = notice;
-        tracing::warn!(alert = kind, "{text}");
+        let (kind, text) = (notice.kind, notice.text());
+        let over = if notice.state == AlertState::Over { "over: " } else { "" };
         self.sns
             .publish()
             .topic_arn(&self.arn)
-            .subject(subject(&format!("[Placet {}] {}", self.gate, kind.replace('_', " "))))
-            .message(format!("{text}\n\nGate: {}\nAlert: {kind}\n", self.gate))
+            .subject(subject(&format!("[Placet {}] {over}{}", self.gate, kind.replace('_', " "))))
+            .message(format!("{text}\n\n{}\nGate: {}\nAlert: {kind}\n", notice.since_line(), self.gate))
             .message_attributes(KIND, attribute(kind)?)
             .send()
             .await

@@ -2,12 +2,17 @@
 
 use async_trait::async_trait;
 use placet_core::Fault;
-use placet_delivery::{Channel, Notification, SendOutcome};
+use placet_delivery::{AlertLetter, AlertMail, Channel, Notification, SendOutcome};
 
 use super::{attribute, subject};
 
 /// The message attribute by which a reviewer's subscription to the topic of mails is filtered.
 pub(crate) const REVIEWER: &str = "reviewer";
+
+/// How the filter of an address names a way of alerts: no reviewer's name has a slash.
+pub(crate) fn way_name(way: &str) -> String {
+    format!("alerts/{way}")
+}
 
 /// The topic of reviewers' mails.
 pub(crate) struct EmailTopic {
@@ -22,7 +27,19 @@ impl Channel for EmailTopic {
     }
 
     async fn send(&self, notification: &Notification) -> SendOutcome {
-        match self.publish(notification).await {
+        let whose = notification.reviewer.as_str();
+        match self.publish(whose, &notification.subject, &notification.text).await {
+            Ok(()) => SendOutcome::Delivered(None),
+            Err(fault) => SendOutcome::Retry(fault.chain()),
+        }
+    }
+}
+
+/// The addresses of a way are subscribed as those of reviewers are, under a name of the way's own.
+#[async_trait]
+impl AlertMail for EmailTopic {
+    async fn mail(&self, way: &str, _to: &[String], letter: &AlertLetter) -> SendOutcome {
+        match self.publish(&way_name(way), &letter.subject, &letter.text).await {
             Ok(()) => SendOutcome::Delivered(None),
             Err(fault) => SendOutcome::Retry(fault.chain()),
         }
@@ -30,13 +47,13 @@ impl Channel for EmailTopic {
 }
 
 impl EmailTopic {
-    async fn publish(&self, notification: &Notification) -> Result<(), Fault> {
+    async fn publish(&self, whose: &str, line: &str, text: &str) -> Result<(), Fault> {
         self.sns
             .publish()
             .topic_arn(&self.arn)
-            .subject(subject(&notification.subject))
-            .message(&notification.text)
-            .message_attributes(REVIEWER, attribute(notification.reviewer.as_str())?)
+            .subject(subject(line))
+            .message(text)
+            .message_attributes(REVIEWER, attribute(whose)?)
             .send()
             .await
             .map(drop)

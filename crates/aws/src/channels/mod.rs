@@ -11,7 +11,7 @@ use placet_core::Fault;
 pub(crate) use alert_topic::AlertTopic;
 pub(crate) use email::EmailTopic;
 #[cfg(feature = "operator")]
-pub(crate) use email::REVIEWER;
+pub(crate) use email::{REVIEWER, way_name};
 pub(crate) use queues::SqsQueues;
 pub(crate) use sms::Sms;
 

@@ -160,8 +160,8 @@ impl Stack {
     ) -> Result<(), Fault> {
         let wanted = reviewers::addresses(policy);
         let present = reviewers::mailboxes(sns, self.output("EmailTopicArn")).await?;
-        for (address, reviewer) in &wanted {
-            let who = format!("reviewer `{reviewer}`");
+        for (address, ids) in &wanted {
+            let who = names(ids);
             match present.iter().find(|mailbox| mailbox.address == *address) {
                 None => found.push(Finding::Fail(format!(
                     "{who} cannot get mail: the address is not subscribed; `placet policy push placet.toml --aws`"
@@ -170,7 +170,7 @@ impl Stack {
                     None => found.push(Finding::Fail(format!(
                         "{who} cannot get mail yet: they must confirm the subscription in the mail that AWS sent"
                     ))),
-                    Some(arn) if reviewers::filter_of(sns, arn).await? != Some(reviewers::filter(reviewer)) => {
+                    Some(arn) if reviewers::filter_of(sns, arn).await? != Some(reviewers::filter(ids)) => {
                         found.push(Finding::Fail(format!(
                             "{who} gets the wrong mails: the subscription's filter is not theirs; `placet policy push placet.toml --aws`"
                         )));
@@ -226,4 +226,13 @@ impl Stack {
             }
         }
     }
+}
+
+fn names(ids: &BTreeSet<String>) -> String {
+    let named = |id: &String| match id.strip_prefix("alerts/") {
+        Some(way) => format!("the way of alerts `{way}`"),
+        None => format!("reviewer `{id}`"),
+    };
+    let all: Vec<String> = ids.iter().map(named).collect();
+    all.join(" and ")
 }

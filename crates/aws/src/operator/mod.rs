@@ -8,13 +8,16 @@ use std::sync::Arc;
 
 use aws_config::{BehaviorVersion, SdkConfig};
 use placet_core::keys::Keyring;
+use placet_delivery::AlertWays;
 use placet_dynamodb::DynamoStore;
 use placet_gate::ports::Keys as _;
 use placet_gate::{Fault, Gate};
+use placet_webhook::{Options, Sender};
 
 pub use checks::Finding;
 pub use reviewers::Synced;
 
+use crate::channels::{AlertTopic, EmailTopic};
 use crate::config::{Access, Base, GateConfig, Roots};
 use crate::connect::{http_client, timeouts};
 use crate::functions;
@@ -91,6 +94,22 @@ impl Stack {
     /// The gate's address.
     pub fn url(&self) -> &str {
         self.output("ApiUrl").trim_end_matches('/')
+    }
+
+    /// The ways by which the stack can tell operators, with the operator's own credentials.
+    pub fn ways(&self) -> AlertWays {
+        let sns = aws_sdk_sns::Client::new(&self.sdk);
+        let topic = AlertTopic {
+            sns: sns.clone(),
+            arn: self.output("AlertTopicArn").to_owned(),
+            gate: self.config.base.gate.clone(),
+        };
+        AlertWays {
+            gate: self.gate(),
+            sender: Sender::new(Options::default()),
+            mail: Arc::new(EmailTopic { sns, arn: self.output("EmailTopicArn").to_owned() }),
+            topic: Some(Arc::new(topic)),
+        }
     }
 
     fn output(&self, name: &str) -> &str {

@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_sns::Client;
 use aws_sdk_sns::types::Subscription;
-use placet_core::policy::Policy;
+use placet_core::policy::{Policy, WayKind};
 use placet_gate::Fault;
 use serde_json::{Value, json};
 
 use super::Stack;
-use crate::channels::REVIEWER;
+use crate::channels::{REVIEWER, way_name};
 
 const UNSUBSCRIBED: &str = "a subscription to the topic of mails could not be changed";
 const FILTER: &str = "FilterPolicy";
@@ -35,8 +35,8 @@ pub struct Synced {
     pub refiltered: usize,
 }
 
-/// Addresses, in lower case, and whose each is: a policy gives no two reviewers the same.
-type Addresses = BTreeMap<String, String>;
+/// Addresses, in lower case, and the reviewers that each belongs to.
+type Addresses = BTreeMap<String, BTreeSet<String>>;
 
 /// One subscription to the topic, as it stands.
 pub(super) struct Mailbox {
@@ -55,13 +55,13 @@ impl Stack {
         let mut synced = Synced::default();
         for mailbox in mailboxes(&sns, topic).await? {
             match (wanted.get(&mailbox.address), &mailbox.arn) {
-                (Some(reviewer), Some(arn)) => {
-                    if filter_of(&sns, arn).await? != Some(filter(reviewer)) {
-                        set_filter(&sns, arn, reviewer).await?;
+                (Some(reviewers), Some(arn)) => {
+                    if filter_of(&sns, arn).await? != Some(filter(reviewers)) {
+                        set_filter(&sns, arn, reviewers).await?;
                         synced.refiltered += 1;
                     }
                 }
-                (Some(reviewer), None) => synced.unconfirmed.push(reviewer.clone()),
+                (Some(reviewers), None) => synced.unconfirmed.extend(reviewers.iter().cloned()),
                 (None, Some(arn)) => {
                     let removed = sns.unsubscribe().subscription_arn(arn).send().await;
                     removed.map_err(|error| Fault::new(UNSUBSCRIBED, error))?;
@@ -71,16 +71,16 @@ impl Stack {
             }
             present.insert(mailbox.address);
         }
-        for (address, reviewer) in wanted.iter().filter(|(address, _)| !present.contains(*address)) {
+        for (address, reviewers) in wanted.iter().filter(|(address, _)| !present.contains(*address)) {
             sns.subscribe()
                 .topic_arn(topic)
                 .protocol("email")
                 .endpoint(address)
-                .attributes(FILTER, filter(reviewer).to_string())
+                .attributes(FILTER, filter(reviewers).to_string())
                 .send()
                 .await
                 .map_err(|error| Fault::new("a reviewer's address could not be subscribed", error))?;
-            synced.subscribed.push(reviewer.clone());
+            synced.subscribed.extend(reviewers.iter().cloned());
         }
         Ok(synced)
     }
@@ -112,27 +112,38 @@ pub(super) async fn filter_of(sns: &Client, arn: &str) -> Result<Option<Value>, 
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
-async fn set_filter(sns: &Client, arn: &str, reviewer: &str) -> Result<(), Fault> {
+async fn set_filter(sns: &Client, arn: &str, reviewers: &BTreeSet<String>) -> Result<(), Fault> {
     sns.set_subscription_attributes()
         .subscription_arn(arn)
         .attribute_name(FILTER)
-        .attribute_value(filter(reviewer).to_string())
+        .attribute_value(filter(reviewers).to_string())
         .send()
         .await
         .map(drop)
         .map_err(|error| Fault::new(UNSUBSCRIBED, error))
 }
 
-/// Only messages to this reviewer.
-pub(super) fn filter(reviewer: &str) -> Value {
-    json!({ REVIEWER: [reviewer] })
+/// Only messages to these reviewers.
+pub(super) fn filter(reviewers: &BTreeSet<String>) -> Value {
+    json!({ REVIEWER: reviewers })
 }
 
 /// Who has which address.
 pub(super) fn addresses(policy: &Policy) -> Addresses {
-    let with_address =
-        policy.reviewers.iter().filter_map(|reviewer| Some((reviewer.email.as_ref()?, reviewer)));
-    with_address.map(|(email, reviewer)| (email.to_lowercase(), reviewer.id.to_string())).collect()
+    let mut all = Addresses::new();
+    for reviewer in &policy.reviewers {
+        if let Some(email) = &reviewer.email {
+            all.entry(email.to_lowercase()).or_default().insert(reviewer.id.to_string());
+        }
+    }
+    for way in &policy.alerts {
+        if let WayKind::Mail(to) = &way.kind {
+            for email in to {
+                all.entry(email.to_lowercase()).or_default().insert(way_name(&way.name));
+            }
+        }
+    }
+    all
 }
 
 #[cfg(test)]
@@ -140,29 +151,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_hears_of_its_reviewer_alone() {
+    fn two_reviewers_of_one_address_share_a_subscription_that_hears_of_both() {
         let policy = Policy::read(
             r#"
             [[reviewers]]
             id = "bob"
             name = "Bob"
-            email = "Bob@Example.com"
+            email = "Team@example.com"
             roles = ["finance"]
             [[reviewers]]
             id = "ann"
             name = "Ann"
-            email = "ann@example.com"
+            email = "team@example.com"
             roles = ["finance"]
             [[reviewers]]
             id = "carol"
             name = "Carol"
             phone = "+15550100"
             roles = ["finance"]
+            [[alerts]]
+            name = "ops"
+            way = "mail"
+            to = ["team@example.com", "ops@example.com"]
             "#,
         )
         .unwrap();
         let all = addresses(&policy);
-        assert_eq!(all.keys().collect::<Vec<_>>(), ["ann@example.com", "bob@example.com"]);
-        assert_eq!(filter(all.get("bob@example.com").unwrap()), json!({"reviewer": ["bob"]}));
+        assert_eq!(all.keys().collect::<Vec<_>>(), ["ops@example.com", "team@example.com"]);
+        let filter_of = |address: &str| filter(all.get(address).unwrap());
+        assert_eq!(filter_of("team@example.com"), json!({"reviewer": ["alerts/ops", "ann", "bob"]}));
+        assert_eq!(filter_of("ops@example.com"), json!({"reviewer": ["alerts/ops"]}));
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::Timestamp;
 use crate::id::{ApprovalId, ClientId, RequestId, ReviewerId};
+use crate::policy::Observed;
 use crate::request::{CONDITION_FAILED, Decider, Request, Status};
 
 /// How many milliseconds one word of a page takes at the least: 600 words a minute, more than twice as fast as people
@@ -102,6 +103,8 @@ pub struct Fact {
     pub redeemed_at: Option<Timestamp>,
     /// Whether its stages ask people or a queue.
     pub asks_somebody: bool,
+    /// What rules that only observe would have done with it.
+    pub observed: Vec<Observed>,
     /// Messages about it.
     pub told: Told,
 }
@@ -140,6 +143,7 @@ impl Fact {
             }),
             redeemed_at: state.redemption().map(|redemption| redemption.redeemed_at),
             asks_somebody: asked.terms.is_some(),
+            observed: asked.observed.clone(),
             told,
         }
     }
@@ -163,7 +167,7 @@ impl Fact {
 }
 
 /// The least time in which somebody can have read a page with those texts, in milliseconds.
-fn shortest_reading_ms(summary: &str, payload: &str) -> i64 {
+pub fn shortest_reading_ms(summary: &str, payload: &str) -> i64 {
     let words = |text: &str| {
         let words =
             text.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty());

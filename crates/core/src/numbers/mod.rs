@@ -8,9 +8,9 @@ mod report;
 mod tally;
 
 pub use estimate::{ENOUGH, Estimate};
-pub use fact::{Ask, DecidedBy, Fact, Told};
+pub use fact::{Ask, DecidedBy, Fact, Told, shortest_reading_ms};
 pub use report::{
-    Before, Change, Counts, DayCounts, Doubt, Errors, FalseApprovals, Group, Load, Percentiles, Report,
-    ReviewerLoad, Share, Times, Window,
+    Before, Change, Counts, DayCounts, Doubt, Errors, FalseApprovals, Group, Load, ObservedRule, Percentiles,
+    Report, ReviewerLoad, Share, Times, Window,
 };
 pub use tally::Tally;

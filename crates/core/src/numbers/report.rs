@@ -145,6 +145,24 @@ pub struct Group {
     pub decide: Percentiles,
 }
 
+/// A rule that only observes: what it would have done, beside how the same requests went.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ObservedRule {
+    /// The rule's name.
+    pub name: String,
+    /// How many requests it would have approved alone.
+    pub would_approve: u32,
+    /// How many it would have asked somebody about.
+    pub would_ask: u32,
+    /// How many it would have rejected at once.
+    pub would_reject: u32,
+    /// How many of all those its condition could not be evaluated for.
+    pub unclear: u32,
+    /// How the requests that it matched ended.
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
 /// How often people were asked. It says nothing of how they answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Load {
@@ -304,6 +322,8 @@ pub struct Report {
     pub times: Times,
     /// By rule, by name.
     pub rules: Vec<Group>,
+    /// Rules that only observe, by name.
+    pub observed: Vec<ObservedRule>,
     /// By client, by name.
     pub clients: Vec<Group>,
     /// What went wrong.
@@ -336,6 +356,7 @@ impl Report {
             by_day: by_day(window, tally),
             times: tally.times(),
             rules: tally.rules(),
+            observed: tally.observed(),
             clients: tally.clients(),
             errors: Errors {
                 timeouts: tally.counts.expired,

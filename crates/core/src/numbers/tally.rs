@@ -4,9 +4,10 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::fact::{DecidedBy, Fact};
-use super::report::{Counts, Doubt, Group, Load, Percentiles, ReviewerLoad, Times};
+use super::report::{Counts, Doubt, Group, Load, ObservedRule, Percentiles, ReviewerLoad, Times};
 use crate::Timestamp;
 use crate::id::ReviewerId;
+use crate::policy::Would;
 use crate::request::Status;
 
 /// How many of the slowest decisions are listed.
@@ -42,6 +43,7 @@ pub struct Tally {
     release: Vec<i64>,
     rules: BTreeMap<String, GroupTally>,
     clients: BTreeMap<String, GroupTally>,
+    observed: BTreeMap<String, ObservedRule>,
     by_hour: [u32; 24],
     reviewers: BTreeMap<ReviewerId, Asked>,
     slowest: Vec<Doubt>,
@@ -69,6 +71,7 @@ impl Tally {
             group.counts.add(fact);
             group.decide.extend(fact.decided_in_ms());
         }
+        self.add_observed(fact);
         self.decide.extend(fact.decided_in_ms());
         let told_at = fact.told_at();
         self.notify.extend(told_at.map(|told| told.millis_since(fact.asked_at)));
@@ -82,6 +85,21 @@ impl Tally {
         self.add_false(fact);
         self.add_load(fact);
         self.list(fact);
+    }
+
+    fn add_observed(&mut self, fact: &Fact) {
+        for observed in &fact.observed {
+            let rule = self.observed.entry(observed.rule.clone()).or_default();
+            rule.name.clone_from(&observed.rule);
+            let would = match observed.would {
+                Would::Approve => &mut rule.would_approve,
+                Would::Ask => &mut rule.would_ask,
+                Would::Reject => &mut rule.would_reject,
+            };
+            *would += 1;
+            rule.unclear += u32::from(observed.unclear);
+            rule.counts.add(fact);
+        }
     }
 
     fn add_troubles(&mut self, fact: &Fact, told_at: Option<Timestamp>) {
@@ -151,6 +169,10 @@ impl Tally {
 
     pub(super) fn rules(&self) -> Vec<Group> {
         groups(&self.rules)
+    }
+
+    pub(super) fn observed(&self) -> Vec<ObservedRule> {
+        self.observed.values().cloned().collect()
     }
 
     pub(super) fn clients(&self) -> Vec<Group> {

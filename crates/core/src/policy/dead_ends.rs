@@ -114,7 +114,8 @@ fn people(tables: &Tables<'_, '_, '_>, policy: &Policy, warnings: &Diagnostics<'
 
 fn unreachable_rules(tables: &Tables<'_, '_, '_>, policy: &Policy, warnings: &Diagnostics<'_>) {
     for (index, (table, rule)) in tables.rules.iter().zip(&policy.rules).enumerate() {
-        let earlier = policy.rules.iter().take(index);
+        // What only observes keeps nothing from the rules after it.
+        let earlier = policy.rules.iter().take(index).filter(|before| !before.observes);
         let source = |rule: &'_ Rule| rule.when.as_ref().map(|condition| words(condition.source()));
         let own = source(rule);
         for before in earlier {

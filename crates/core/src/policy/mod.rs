@@ -4,6 +4,7 @@
 //! feature `conditions`; a program that only looks things up does without its dependencies.
 
 mod absence;
+mod alerts;
 #[cfg(feature = "conditions")]
 mod cel;
 #[cfg(feature = "conditions")]
@@ -13,6 +14,7 @@ mod dead_ends;
 #[cfg(feature = "conditions")]
 mod diagnostic;
 mod hours;
+mod observing;
 #[cfg(feature = "conditions")]
 mod read;
 #[cfg(all(test, feature = "conditions"))]
@@ -33,11 +35,13 @@ use serde_json::Value;
 
 use absence::Presence;
 pub use absence::{LONGEST_ABSENCE_MS, OwnAbsence, said_away};
+pub use alerts::{ALERT_KINDS, AlertWay, WayKind};
 #[cfg(feature = "conditions")]
 pub use condition::{Condition, EvalError, Verdict};
 #[cfg(feature = "conditions")]
 pub use diagnostic::{Diagnostic, decode};
 pub use hours::Hours;
+pub use observing::{Observed, Would};
 #[cfg(feature = "conditions")]
 pub use read::Report;
 #[cfg(feature = "conditions")]
@@ -63,6 +67,8 @@ pub struct Policy {
     pub reviewers: Vec<Reviewer>,
     /// The rules, in order: the first that matches decides.
     pub rules: Vec<Rule>,
+    /// By which ways operators are told; none: as the gate does by itself.
+    pub alerts: Vec<AlertWay>,
     /// Lower-case hex SHA-256 of the text it was read from.
     pub sha256: String,
     /// Counts the policies that were installed, from 1; 0 until this one is.
@@ -268,6 +274,8 @@ pub struct Rule {
     /// When it applies; without a condition, always.
     #[cfg(feature = "conditions")]
     pub when: Option<Condition>,
+    /// Whether it only observes: what it would have done is recorded, and the next rule that matches decides.
+    pub observes: bool,
     /// What it does.
     pub action: RuleAction,
     /// How long its approvals may be acted on, in seconds.
@@ -349,6 +357,9 @@ pub struct ApprovalTerms {
     /// The fields of the payload that who approves may change.
     #[serde(default)]
     pub editable: Vec<FieldPath>,
+    /// After how long operators hear that it still waits, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alert_after_ms: Option<i64>,
 }
 
 impl ApprovalTerms {
@@ -489,11 +500,7 @@ impl Policy {
     /// [`Policy::evaluate`], where earlier requests of this client add up to that.
     #[cfg(feature = "conditions")]
     pub fn evaluate_after(&self, question: &Question<'_>, earlier: &Earlier) -> Option<RuleMatch<'_>> {
-        self.trace_after(question, earlier).last().and_then(|(rule, verdict)| match verdict {
-            Verdict::True => Some(RuleMatch { rule, error: None }),
-            Verdict::Error(error) => Some(RuleMatch { rule, error: Some(*error) }),
-            Verdict::False => None,
-        })
+        RuleMatch::of(&self.trace_after(question, earlier))
     }
 
     /// What each rule says of a request, down to the one that it hits: the steps of [`Policy::evaluate`].
@@ -503,18 +510,22 @@ impl Policy {
     }
 
     /// [`Policy::trace`], where earlier requests of this client add up to that.
+    ///
+    /// Rules that only observe are among the steps, and decide nothing.
     #[cfg(feature = "conditions")]
     pub fn trace_after(&self, question: &Question<'_>, earlier: &Earlier) -> Vec<(&Rule, Verdict)> {
         // One budget for all conditions: a policy of many rules costs a request no more than one of few.
-        let budget = cel::Budget::of_one_request();
+        // What only observes has one of its own: it must not use up what rules that decide need.
+        let (deciding, observing) = (cel::Budget::of_one_request(), cel::Budget::of_one_request());
         let mut steps = Vec::new();
         for rule in &self.rules {
+            let budget = if rule.observes { &observing } else { &deciding };
             let verdict = rule
                 .when
                 .as_ref()
-                .map_or(Verdict::True, |condition| condition.test(question, earlier, &budget));
+                .map_or(Verdict::True, |condition| condition.test(question, earlier, budget));
             steps.push((rule, verdict));
-            if verdict != Verdict::False {
+            if verdict != Verdict::False && !rule.observes {
                 break;
             }
         }

@@ -6,6 +6,7 @@
 //! elsewhere.
 
 mod report;
+mod suggest;
 #[cfg(test)]
 mod tests;
 mod totals;
@@ -16,11 +17,14 @@ pub use report::{
     Asks, Case, Left, Listed, NotReplayed, Now, Pair, ReplayReport, RuleReplay, Then, TimeSaved,
 };
 
+pub use suggest::{Nothing, Suggestion, Suggestions, Unsuggested};
+
 use crate::Timestamp;
 use crate::numbers::DecidedBy;
 use crate::policy::{Client, ClientRole, Gauge, Policy, Question};
 use crate::request::{CONDITION_FAILED, NewRequest, Opened, Phase, Request, Status};
 use report::{id_text, pairs};
+use suggest::Evidence;
 use totals::{Counts, Totals};
 
 /// How long a press may take that counts as reading, in milliseconds: a page that stays open longer is not being read.
@@ -58,6 +62,7 @@ pub struct Replay<'p> {
     left: BTreeMap<NotReplayed, u32>,
     reading_ms: i64,
     waiting_ms: i64,
+    evidence: Option<Evidence>,
 }
 
 /// What the policy at hand does with one request.
@@ -110,7 +115,19 @@ impl<'p> Replay<'p> {
             left: BTreeMap::new(),
             reading_ms: 0,
             waiting_ms: 0,
+            evidence: None,
         }
+    }
+
+    /// The same, which also keeps what people decided, for [`Replay::suggestions`].
+    #[must_use]
+    pub fn with_evidence(self) -> Self {
+        Self { evidence: Some(Evidence::default()), ..self }
+    }
+
+    /// What the history suggests, if it was to be kept.
+    pub fn suggestions(&mut self) -> Option<Suggestions> {
+        self.evidence.take().map(|evidence| evidence.suggestions(self.policy))
     }
 
     /// Whether a client's requests must come in the order of their time: a running total asks for it.
@@ -286,6 +303,11 @@ impl<'p> Replay<'p> {
         if then.asked() && now != Now::Asks {
             self.save(request);
         }
+        if let (Some(evidence), Some(rule), Now::Asks, false) =
+            (&mut self.evidence, &new.rule, now, condition_failed)
+        {
+            evidence.add(rule, request, then);
+        }
         let rule = self.rules.entry(new.rule.clone()).or_default();
         rule.hits += 1;
         rule.approves += u32::from(now == Now::Approves);
@@ -296,6 +318,9 @@ impl<'p> Replay<'p> {
         rule.were_undecided += u32::from(then.asked() && !then.approved() && !then.rejected());
         rule.were_decided_by_policy += u32::from(!then.asked());
         rule.conditions_failed += u32::from(*condition_failed);
+        for observed in &new.observed {
+            self.rules.entry(Some(observed.rule.clone())).or_default().observed += 1;
+        }
     }
 
     /// The time that people, and the caller, spent on a request that nobody would be asked about.
@@ -337,13 +362,13 @@ impl<'p> Replay<'p> {
         ] {
             list.cut(self.listed);
         }
-        let names = self.policy.rules.iter().map(|rule| Some(rule.name.clone())).chain([None]);
-        for name in names {
+        let rules = self.policy.rules.iter().map(|rule| (Some(rule.name.clone()), rule.observes));
+        for (name, observes) in rules.chain([(None, false)]) {
             let counted = self.rules.remove(&name);
             // Where some rule always matches, nothing falls through: then there is nothing to say of it.
             if name.is_some() || counted.is_some() {
                 let name = name.unwrap_or_else(|| NO_RULE.to_owned());
-                found.rules.push(RuleReplay { name, ..counted.unwrap_or_default() });
+                found.rules.push(RuleReplay { name, observes, ..counted.unwrap_or_default() });
             }
         }
         found.not_replayed = self

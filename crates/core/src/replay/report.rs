@@ -189,6 +189,10 @@ pub struct TimeSaved {
 pub struct RuleReplay {
     /// Its name; `default` where no rule matches.
     pub name: String,
+    /// It only observes: it decides nothing, and has no hits.
+    pub observes: bool,
+    /// How many requests it would have decided or asked about, where it only observes.
+    pub observed: u32,
     /// How many requests hit it.
     pub hits: u32,
     /// Of those, which it would approve alone,

@@ -29,7 +29,7 @@ use crate::audit::{ChainHead, RequestFacts};
 use crate::id::{ApprovalId, ClientId, RequestId, RequestKey, ReviewerId};
 use crate::keys::EpochNumber;
 use crate::payload::Payload;
-use crate::policy::{ApprovalTerms, Assignee, Assignees, Decision, Wording};
+use crate::policy::{ApprovalTerms, Assignee, Assignees, Decision, Observed, Wording};
 use crate::tally::Tally;
 use crate::token::{Claims, TokenKind};
 use crate::words::{Title, mask};
@@ -86,6 +86,8 @@ pub struct ApprovalRequest {
     pub valid_for_seconds: i64,
     /// Where it counts in running totals, from when it was asked for as long as it waits or is approved.
     pub tallies: Vec<Tally>,
+    /// What rules that only observe would have done with it.
+    pub observed: Vec<Observed>,
     /// How it is put to people: the wording of its rule.
     pub wording: Wording,
 }
@@ -271,7 +273,8 @@ impl ApprovalRequest {
 
     /// What people may see of the agent's own words.
     pub fn shown_summary(&self) -> String {
-        mask::masked_text(&self.summary, self.approval_id.as_str())
+        let (payload, mask) = (self.payload.value(), &self.wording.mask);
+        mask::masked_words(&self.summary, payload, mask, self.approval_id.as_str())
     }
 
     /// What audit entries say it is about.

@@ -17,7 +17,7 @@ use crate::Timestamp;
 use crate::audit::ChainHead;
 use crate::id::{ApprovalId, ClientId, RequestId, ReviewerId};
 use crate::payload::Payload;
-use crate::policy::{ApprovalTerms, Assignee, Assignees, Decision, Hours, Notify, Stage, Wording};
+use crate::policy::{ApprovalTerms, Assignee, Assignees, Decision, Hours, Notify, Observed, Stage, Wording};
 use crate::tally::Tally;
 use crate::token::TokenKind;
 use crate::words::{FieldPath, TitleTemplate};
@@ -68,6 +68,7 @@ pub fn write_question(asked: &ApprovalRequest) -> Result<String, serde_json::Err
         first_stage: asked.first_stage,
         valid_for: asked.valid_for_seconds,
         tallies: asked.tallies.clone(),
+        observed: asked.observed.clone(),
         title: asked.wording.title.as_ref().map(|title| title.source().into()),
         mask: asked.wording.mask.clone(),
         preview: asked.wording.preview,
@@ -137,6 +138,7 @@ fn read_question(text: &str) -> Result<ApprovalRequest, Unreadable> {
         first_stage: stored.first_stage,
         valid_for_seconds: stored.valid_for,
         tallies: stored.tallies,
+        observed: stored.observed,
         wording: Wording {
             title: stored
                 .title
@@ -248,6 +250,8 @@ struct StoredQuestion<'t> {
     valid_for: i64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     tallies: Vec<Tally>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    observed: Vec<Observed>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     title: Option<Text<'t>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -267,6 +271,8 @@ struct StoredTerms {
     confirm: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     editable: Vec<FieldPath>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    alert_after_ms: Option<i64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -398,6 +404,7 @@ impl StoredTerms {
             urgent: terms.urgent,
             confirm: terms.confirm,
             editable: terms.editable.clone(),
+            alert_after_ms: terms.alert_after_ms,
         }
     }
 
@@ -419,6 +426,7 @@ impl StoredTerms {
             urgent: self.urgent,
             confirm: self.confirm,
             editable: self.editable,
+            alert_after_ms: self.alert_after_ms,
         })
     }
 }

@@ -353,6 +353,22 @@ fn what_is_open_is_looked_at_again() {
     ]);
 }
 
+#[test]
+fn who_has_approved_is_asked_once_more_where_the_votes_have_become_enough() {
+    let acts = ["1 bob approves", "2 policy bob-lost-finance", "3 reassign", "4 carol approves"];
+    let (_, request, _) = play("two", &acts);
+    let has_approved =
+        |request: &Request, id: &str, in_force: &str| request.has_approved(&reviewer(id), &policy(in_force));
+    assert!(has_approved(&request, "carol", "bob-lost-finance"));
+    assert!(!has_approved(&request, "bob", "bob-lost-finance"));
+    // Bob is back: both count, nobody's word has ended it, and either may say it once more.
+    assert_eq!(request.approvals_counted(&policy("unchanged")), 2);
+    assert!(!has_approved(&request, "carol", "unchanged") && !has_approved(&request, "bob", "unchanged"));
+    let again = [&acts[..], &["5 policy unchanged", "6 reassign", "7 carol approves"]].concat();
+    let (_, request, _) = play("two", &again);
+    assert_eq!(end(&request), "approved by bob+carol at 7");
+}
+
 #[rustfmt::skip]
 #[test]
 fn a_stage_outside_its_hours_is_passed_over() {

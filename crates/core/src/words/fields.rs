@@ -255,17 +255,62 @@ pub fn label_is_the_key(label: &str, key: &str) -> bool {
     label.to_ascii_lowercase() == key
 }
 
-/// Characters of an address that pass for plain ones: `а` in Cyrillic is not `a`.
+/// Characters that pass for plain ones: `а` in Cyrillic is not `a`.
 ///
-/// Only where the two are mixed: an address all in Greek is honest, and so is `müller@example.de`.
+/// Only where the two are mixed: an address all in Greek is honest, and so is `müller@example.de`. In an address that is
+/// all of it, because its parts are read as one; in a name, a word: `Москва, ACME` is two honest ones. A word that is read
+/// as plain letters from its first to its last (`АСМЕ`) passes for one beside others that are plain.
 pub fn lookalikes(text: &str) -> Vec<char> {
     if !text.bytes().any(|byte| byte.is_ascii_alphanumeric()) {
         return Vec::new();
     }
-    let mut found: Vec<char> = text.chars().filter(|&character| is_lookalike(character)).collect();
+    let mut found = Vec::new();
+    for token in text.split_whitespace() {
+        let is_address = token.contains('@')
+            || token.trim_matches(|character: char| !character.is_alphanumeric()).contains(['.', '/', '\\']);
+        let is_plain = token.bytes().any(|byte| byte.is_ascii_alphanumeric());
+        let letters =
+            |text: &str| text.chars().filter(|character| is_lookalike(*character)).collect::<Vec<_>>();
+        if is_address && is_plain {
+            found.extend(letters(token));
+            continue;
+        }
+        found.extend(token.chars().filter(|character| {
+            is_lookalike(*character) && !is_letter_of_a_script(*character) && *character != '\u{3002}'
+        }));
+        for word in token.split(|character: char| !character.is_alphanumeric()) {
+            let is_mixed = word.bytes().any(|byte| byte.is_ascii_alphanumeric());
+            let passes = word.chars().count() > 1
+                && word.chars().all(is_read_as_latin)
+                && !COMPANY_FORMS.contains(&word);
+            if is_mixed || passes {
+                found.extend(letters(word));
+            }
+        }
+        // A full stop that a browser takes for a dot, between what would be a host.
+        let near: Vec<char> = token.chars().collect();
+        let is_dot = near.windows(3).any(|three| match three {
+            [before, '\u{3002}', after] => before.is_ascii_alphanumeric() && after.is_ascii_alphanumeric(),
+            _ => false,
+        });
+        found.extend(is_dot.then_some('\u{3002}'));
+    }
     found.sort_unstable();
     found.dedup();
     found
+}
+
+/// Russian forms of companies stand before many names, and name nobody themselves.
+const COMPANY_FORMS: [&str; 5] = ["АО", "ЗАО", "НАО", "ОАО", "ООО"];
+
+/// Letters of scripts that people write whole words in.
+fn is_letter_of_a_script(character: char) -> bool {
+    matches!(u32::from(character), 0x0370..=0x058f | 0x13a0..=0x13ff | 0x1c80..=0x1c8f | 0xa640..=0xa69f)
+}
+
+/// Letters of Greek and Cyrillic that nobody tells from plain ones (Unicode's confusables).
+fn is_read_as_latin(character: char) -> bool {
+    "АВЕЅІЈКМНОРСТХҮЗаеѕіјорсухԁԛԝһАΑΒΕΖΗΙΚΜΝΟΡΤΥΧοναρυικχγ".contains(character)
 }
 
 /// Scripts and signs with shapes like those of ASCII (compare Unicode's confusables).
@@ -320,6 +365,25 @@ pub(super) fn key_words(key: &str) -> Vec<&str> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn only_what_passes_for_plain_letters_is_a_lookalike() {
+        for (text, found) in [
+            ("Москва, ACME", ""),
+            ("АО «Ромашка», ACME GmbH", ""),
+            ("Договор с ACME 5", ""),
+            ("東京。ACME", ""),
+            ("müller@example.de", ""),
+            ("АСМЕ GmbH", "АЕМС"),
+            ("Аcme", "А"),
+            ("pаypal.com", "а"),
+            ("рауре.com", "аеру"),
+            ("paypal。com", "。"),
+            ("АСМЕ", ""),
+        ] {
+            assert_eq!(lookalikes(text).into_iter().collect::<String>(), found, "{text}");
+        }
+    }
 
     #[test]
     fn keys_become_labels() {

@@ -2,7 +2,7 @@
 //!
 //! Nothing before the link can become one, so it stays the only link of the text.
 
-use super::text::{elided, unlinked};
+use super::text::{elided_in_ascii, unlinked};
 use super::{LetterFacts, May, Title};
 
 /// Septets of one text in the GSM alphabet, and of each part of a longer one (3GPP TS 23.038 and 23.040).
@@ -28,8 +28,10 @@ pub fn sms(facts: &LetterFacts<'_>) -> String {
         May::Decide => "asks:",
         May::RejectOnly => "asks (you can only reject):",
     };
-    let client = unlinked(&elided(facts.client, 24));
-    let with = |title: &str| format!("{title}\n{client} {purpose}\n{}", facts.url);
+    let client = elided_in_ascii(&unlinked(facts.client), 24);
+    // The sign of what was cut out is not in the GSM alphabet.
+    let with =
+        |title: &str| format!("{}\n{client} {purpose}\n{}", title.replace('\u{2026}', "..."), facts.url);
     // Whether the words need UCS-2 shows only when they are chosen; fewer words may need it less.
     let title = Title::that_fits(facts.title, facts.action, facts.payload, |title| fits(facts, &with(title)));
     let line = title.line();
@@ -41,7 +43,7 @@ pub fn sms(facts: &LetterFacts<'_>) -> String {
     let longest = line.chars().count();
     (0..longest)
         .rev()
-        .map(|most| with(&elided(&line, most)))
+        .map(|most| with(&elided_in_ascii(&line, most)))
         .find(|text| fits(facts, text))
         .unwrap_or_else(|| with(""))
 }

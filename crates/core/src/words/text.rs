@@ -160,15 +160,38 @@ pub fn escaped_json(json: &str) -> String {
 }
 
 /// Cuts the middle out of a plain line, so that it has at most `most` characters.
+///
+/// A character that is named (`<U+200B>`) is kept whole or left out: half a name would say something else.
 pub fn elided(text: &str, most: usize) -> String {
+    elided_by(text, most, "\u{2026}")
+}
+
+/// The same in characters that every alphabet has.
+pub fn elided_in_ascii(text: &str, most: usize) -> String {
+    elided_by(text, most, "...")
+}
+
+fn elided_by(text: &str, most: usize, sign: &str) -> String {
+    const NAME: &str = "<U+";
     let length = text.chars().count();
     if length <= most {
         return text.to_owned();
     }
-    let kept = most.saturating_sub(3);
+    let kept = most.saturating_sub(sign.chars().count());
     let tail = kept / 3;
-    let head = kept - tail;
-    text.chars().take(head).chain("...".chars()).chain(text.chars().skip(length - tail)).collect()
+    let byte_at = |count: usize| text.char_indices().nth(count).map_or(text.len(), |(at, _)| at);
+    let (head_end, tail_start) = (byte_at(kept - tail), byte_at(length - tail));
+    let (head, tail) = (text.get(..head_end).unwrap_or_default(), text.get(tail_start..).unwrap_or_default());
+    let is_open = |before: &str| {
+        before.rfind(NAME).is_some_and(|name| !before.get(name..).is_some_and(|cut| cut.contains('>')))
+    };
+    let head = if is_open(head) { head.rsplit_once(NAME).map_or(head, |(whole, _)| whole) } else { head };
+    let before_tail = text.get(..tail_start).unwrap_or_default();
+    let tail =
+        if is_open(before_tail) { tail.split_once('>').map_or(tail, |(_, whole)| whole) } else { tail };
+    // The cut can fall within the `<U+` itself.
+    let head = ["<U", "<"].iter().find_map(|start| head.strip_suffix(start)).unwrap_or(head);
+    format!("{head}{sign}{tail}")
 }
 
 /// A count with its thousands set apart.
@@ -233,7 +256,10 @@ mod tests {
 
     #[test]
     fn a_plain_line_is_cut_in_the_middle() {
-        assert_eq!(elided("abcdefghijklmnop", 12), "abcdef...nop");
+        assert_eq!(elided("abcdefghijklmnop", 12), "abcdefgh…nop");
+        assert_eq!(elided_in_ascii("abcdefghijklmnop", 12), "abcdef...nop");
+        assert_eq!(elided("abcd<U+200B>efghijklmnop", 12), "abcd…nop");
+        assert_eq!(elided("abcdefghijklmnopqrst<U+200B>", 12), "abcdefgh…");
         assert_eq!(elided("abc", 12), "abc");
     }
 }

@@ -333,7 +333,7 @@ mod tests {
         let line = titled(PAY, &payload);
         assert!(line.chars().count() <= TITLE_CHARS, "{line}");
         assert!(
-            line.starts_with("Pay 9,007,199,254,740,991.00 EUR to xxx") && line.contains("xx...xx"),
+            line.starts_with("Pay 9,007,199,254,740,991.00 EUR to xxx") && line.contains("xx…xx"),
             "{line}"
         );
     }

@@ -9,7 +9,7 @@ use placet_gate::{Credentials, Installed};
 use super::{POLICY, alerts, another, approve, asked, calling_back, code, names, of_action, stored, world};
 
 #[tokio::test]
-async fn a_burst_of_wrong_keys_of_a_known_client_is_one_alert_a_minute() {
+async fn bursts_of_wrong_keys_of_a_known_client_are_one_alert_until_they_are_over() {
     let (world, _) = world().await;
     let knock = async |key: &str| code(world.gate.authenticate(Credentials::Bearer(key)).await);
     // A scanner names nobody.
@@ -29,11 +29,64 @@ async fn a_burst_of_wrong_keys_of_a_known_client_is_one_alert_a_minute() {
     let said = world.deliver_all().await;
     assert_eq!(alerts(&said), ["bad_signatures"]);
     assert_eq!(said[0].subject, OutboxSubject::Gate);
-    world.clock.advance(60_000);
+    let (alert, subject) = match &said[0].payload {
+        OutboxPayload::Alert(alert) => (alert.clone(), said[0].subject.clone()),
+        other => panic!("{other:?}"),
+    };
+    // It goes on: nobody is told again, whichever span it falls into.
+    for minutes in [1, 20, 20] {
+        world.clock.advance(minutes * 60_000);
+        for _ in 0..20 {
+            knock("n8n.wrong").await;
+        }
+        assert_eq!(alerts(&world.deliver_all().await), Vec::<&str>::new(), "{minutes}");
+    }
+    world.clock.advance(20 * 60_000);
+    assert!(
+        world.gate.look_whether_over(&subject, &alert).await.unwrap().is_some(),
+        "the last span had some"
+    );
+    world.clock.advance(20 * 60_000);
+    assert_eq!(world.gate.look_whether_over(&subject, &alert).await.unwrap(), None, "a whole span had none");
+    // Anew, and of another client.
     for _ in 0..20 {
         knock("n8n.wrong").await;
+        knock("zapier.wrong").await;
     }
-    assert_eq!(alerts(&world.deliver_all().await), ["bad_signatures"]);
+    assert_eq!(alerts(&world.deliver_all().await), ["bad_signatures", "bad_signatures"]);
+}
+
+#[tokio::test]
+async fn keys_that_should_be_rotated_are_an_alert_once_and_a_rotation_ends_it() {
+    let (world, _) = world().await;
+    world.gate.sweep().await.unwrap();
+    assert_eq!(alerts(&world.deliver_all().await), Vec::<&str>::new());
+    world.clock.advance(96 * 24 * 60 * 60_000);
+    for gate in [&world.gate, &another(&world, None).gate] {
+        gate.sweep().await.unwrap();
+        gate.sweep().await.unwrap();
+    }
+    assert_eq!(alerts(&world.deliver_all().await), ["rotation_due"]);
+    for _ in 0..2 {
+        world.gate.rotation_failed("testSecret".into(), "no".into()).await.unwrap();
+    }
+    assert_eq!(alerts(&world.deliver_all().await), ["rotation_failed"]);
+    let epoch = world.keys.rotate(world.gate.now()).current.number;
+    world.gate.record_rotation(epoch, "operator").await.unwrap();
+    let said = names(&world.deliver_all().await);
+    assert_eq!(said, ["alert_keys_rotated_2", "over_rotation_due_1", "over_rotation_failed_"]);
+}
+
+#[test]
+fn every_kind_of_alert_can_be_named_in_the_policy() {
+    for message in placet_testkit::golden::messages() {
+        let alert = match &message.payload {
+            OutboxPayload::Alert(alert) => alert,
+            OutboxPayload::AlertBy { alert, .. } => alert,
+            _ => continue,
+        };
+        assert!(placet_core::policy::ALERT_KINDS.contains(&alert.kind()), "{}", alert.kind());
+    }
 }
 
 #[tokio::test]

@@ -199,6 +199,10 @@ fn alerts(messages: &[OutboxMessage]) -> Vec<&'static str> {
             | OutboxPayload::Publish { .. }
             | OutboxPayload::Callback { .. }
             | OutboxPayload::Hook { .. }
+            | OutboxPayload::AlertOver(_)
+            | OutboxPayload::AlertBy { .. }
+            | OutboxPayload::AlertSummary { .. }
+            | OutboxPayload::StillOpen
             | OutboxPayload::Reassign { .. } => None,
         })
         .collect()

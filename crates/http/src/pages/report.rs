@@ -3,7 +3,9 @@
 //! Every chart is also a table. Nobody is ranked: people stand in the order of their names, with how often they were asked.
 
 use maud::{Markup, html};
-use placet_core::numbers::{Change, Counts, DayCounts, Doubt, ENOUGH, Estimate, Group, Percentiles, Report};
+use placet_core::numbers::{
+    Change, Counts, DayCounts, Doubt, ENOUGH, Estimate, Group, ObservedRule, Percentiles, Report,
+};
 use placet_core::words::text::grouped;
 
 use super::layout::{exact_moment, moment, report_page};
@@ -36,6 +38,7 @@ pub fn report(view: &ReportView<'_>) -> Markup {
         (days(&report.by_day))
         (times(report))
         (groups("Rules", "rules", "Rule", &report.rules))
+        (observed(&report.observed))
         (groups("Clients", "clients", "Client", &report.clients))
         (troubles(report))
         (load(report))
@@ -270,6 +273,32 @@ fn load(report: &Report) -> Markup {
                     tbody { @for one in &report.load.reviewers {
                         tr { th scope="row" { (line(&one.reviewer)) } td { (number(one.asks)) } td { (number(one.hours)) } td { (number(one.busiest_hour)) } }
                     } }
+                } }
+            }
+        }
+    }
+}
+
+/// Rules that only observe; nothing where the policy has none.
+fn observed(rules: &[ObservedRule]) -> Markup {
+    html! {
+        @if !rules.is_empty() {
+            article.card aria-labelledby="observed" {
+                h2 #observed { "Rules that only observe" }
+                p.hint { "What each would have done, beside how the same requests ended. It decided none of them." }
+                div.scroll tabindex="0" role="group" aria-label="Table" { table {
+                    thead { tr {
+                        th { "Rule" } th { "Would approve" } th { "Would ask" } th { "Would reject" }
+                        th { "Were approved" } th { "Rejected" } th { "Expired" } th { "By people" }
+                    } }
+                    tbody { @for rule in rules { tr {
+                        th scope="row" { (line(&rule.name)) }
+                        @for count in [rule.would_approve, rule.would_ask, rule.would_reject] { td { (number(count)) } }
+                        @let counts = &rule.counts;
+                        @for count in [counts.approved, counts.rejected, counts.expired, counts.by_people] {
+                            td { (number(count)) }
+                        }
+                    } } }
                 } }
             }
         }

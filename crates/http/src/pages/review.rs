@@ -424,7 +424,8 @@ fn still_needed(view: &Review) -> Markup {
     let missing = view.approvals_needed.saturating_sub(view.approvals);
     html! {
         @match missing {
-            0 => "It waits for the others.",
+            // Since the policy has changed.
+            0 => "Enough people have approved it; one more press of Approve ends it.",
             1 => "It waits for one more approval.",
             _ => { "It waits for " (missing) " more approvals." }
         }

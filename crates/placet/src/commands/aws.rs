@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use placet_aws::operator::{Finding, Stack, Synced};
-use placet_core::policy::Policy;
+use placet_core::policy::{AlertWay, Policy};
+use placet_delivery::AlertWays;
 use placet_gate::ports::Store as _;
 use serde_json::json;
 
@@ -22,6 +23,9 @@ pub(super) async fn push(globals: &Globals, file: Option<PathBuf>, stack: &str) 
     let text = read_policy_file(&file)?;
     let report = Policy::check(&text);
     let policy = report.policy.map_err(|diagnostics| broken_policy(&file, &diagnostics))?;
+    if let Some(fault) = policy.alerts.iter().find_map(AlertWay::fault_on_aws) {
+        return Err(Failure::refused(fault).with_code("policy_faults").advise("nothing was installed"));
+    }
     refuse_push(&policy)?;
     let found = find(stack).await?;
     let gate = found.gate();
@@ -130,6 +134,15 @@ pub(super) async fn open(stack: &str) -> Result<Opened, Failure> {
             .advise("placet policy push placet.toml --aws")
     })?;
     Ok(Opened { gate: found.gate(), store: Arc::new(found.store()), policy: Arc::new(policy) })
+}
+
+/// A stack's ways of alerts, with its policy.
+pub(super) async fn ways(stack: &str) -> Result<(AlertWays, Policy), Failure> {
+    let found = find(stack).await?;
+    let policy = installed(&found).await?.ok_or_else(|| {
+        Failure::refused("no policy is installed").advise("placet policy push placet.toml --aws")
+    })?;
+    Ok((found.ways(), policy))
 }
 
 async fn find(stack: &str) -> Result<Stack, Failure> {

@@ -3,6 +3,9 @@
 use std::future::{Ready, ready};
 use std::path::PathBuf;
 
+use placet_core::policy::Policy;
+use placet_delivery::AlertWays;
+
 use super::Opened;
 use crate::cli::Globals;
 use crate::failure::{Exit, Failure};
@@ -32,5 +35,9 @@ pub(super) fn doctor(_: &Globals, _: &str) -> Absent<Exit> {
 }
 
 pub(super) fn open(_: &str) -> Absent<Opened> {
+    absent()
+}
+
+pub(super) fn ways(_: &str) -> Absent<(AlertWays, Policy)> {
     absent()
 }

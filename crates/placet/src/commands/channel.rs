@@ -49,13 +49,13 @@ impl Keys for Tried {
 }
 
 /// Where settings are kept: the data folder.
-struct Kept {
+pub(super) struct Kept {
     parts: Parts,
     public_url: Option<String>,
 }
 
 impl Kept {
-    fn open(globals: &Globals, on: &crate::cli::Deployment) -> Result<Self, Failure> {
+    pub(super) fn open(globals: &Globals, on: &crate::cli::Deployment) -> Result<Self, Failure> {
         if on.aws {
             return Err(Failure::usage("a gate on AWS has no Slack, Telegram or mail server yet").advise(
                 "there, reviewers are told by mail and text (SNS), and by their `webhook`, which needs no setting up",
@@ -67,11 +67,11 @@ impl Kept {
         Ok(Self { parts: Parts::open(folder)?, public_url })
     }
 
-    fn read(&self) -> Result<ChannelSettings, Failure> {
+    pub(super) fn read(&self) -> Result<ChannelSettings, Failure> {
         Ok(ChannelSettings::clone(&*self.parts.keys().channel_file().read()?))
     }
 
-    fn change(&self, change: impl FnOnce(&mut ChannelSettings)) -> Result<(), Failure> {
+    pub(super) fn change(&self, change: impl FnOnce(&mut ChannelSettings)) -> Result<(), Failure> {
         Ok(self.parts.keys().channel_file().change(change)?)
     }
 
@@ -419,14 +419,14 @@ pub(super) fn known_reviewer<'p>(id: &str, policy: &'p Policy) -> Result<&'p Rev
 }
 
 /// A secret that is asked for.
-struct Wanted {
-    name: &'static str,
-    prompt: &'static str,
+pub(super) struct Wanted {
+    pub(super) name: &'static str,
+    pub(super) prompt: &'static str,
 }
 
 /// Reads secrets: one after the other from a terminal that does not show them, or all from standard input, one a line,
 /// as `name=value` or in their order.
-fn read_secrets<const N: usize>(wanted: &[Wanted; N]) -> Result<[Zeroizing<String>; N], Failure> {
+pub(super) fn read_secrets<const N: usize>(wanted: &[Wanted; N]) -> Result<[Zeroizing<String>; N], Failure> {
     let stdin = std::io::stdin();
     let unreadable =
         |error: std::io::Error| Failure::fault(format!("standard input cannot be read: {error}"));

@@ -157,6 +157,7 @@ async fn check_folder(globals: &Globals, found: &mut Findings) -> Result<Option<
             Ok(settings) => {
                 check_chats(&settings, found).await;
                 check_people(policy, &settings, has_mail, found);
+                check_ways(policy, &settings, has_mail, found);
             }
             Err(failure) => found.fail(one_line(&failure)),
         }
@@ -595,6 +596,21 @@ fn check_people(policy: &Policy, settings: &ChannelSettings, has_mail: bool, fou
                 if is_all { found.fail(text) } else { found.warn(text) }
             }
         }
+    }
+}
+
+/// By which ways operators hear nothing.
+fn check_ways(policy: &Policy, settings: &ChannelSettings, has_mail: bool, found: &mut Findings) {
+    if policy.alerts.is_empty() {
+        found.warn("alerts go to the log only: name who hears them with `[[alerts]]` in the policy");
+        return;
+    }
+    let unset = super::alert::unset(policy, settings, has_mail);
+    if unset.is_empty() {
+        found.ok(format!("alerts go by {} way(s); `placet alert test` tries them", policy.alerts.len()));
+    }
+    for text in unset {
+        found.fail(text);
     }
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "a client's secret may come from the environment")]
 
 mod admin;
+mod alert;
 mod asking;
 mod audit;
 #[cfg(feature = "aws")]
@@ -31,6 +32,7 @@ mod request;
 mod run;
 mod serve;
 mod show;
+mod suggest;
 mod support;
 mod testgate;
 mod token;
@@ -86,6 +88,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
             policy::explain(globals, &file, &request)
         }
         Command::Policy(PolicyCommand::Replay(options)) => replay::run(globals, options).await,
+        Command::Policy(PolicyCommand::Suggest(options)) => suggest::run(globals, options).await,
         Command::Policy(PolicyCommand::Push { file, on }) if on.aws => {
             aws::push(globals, file, &on.stack).await
         }
@@ -105,6 +108,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Channel(ChannelCommand::Secret { reviewer, on }) => {
             channel::secret(globals, &reviewer, &on).await
         }
+        Command::Alert(command) => alert::run(globals, command).await,
         Command::Request(options) => request::run(globals, options).await,
         Command::Run(options) => run::run(globals, options).await,
         Command::Inbox(options) => inbox::run(globals, options).await,

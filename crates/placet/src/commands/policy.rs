@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use placet_core::policy::{
-    Assignees, ClientRole, Decision, Diagnostic, Policy, Question, Report, RuleAction, RuleMatch, Verdict,
+    Assignees, ClientRole, Decision, Diagnostic, Observed, Policy, Question, Report, RuleAction, RuleMatch,
+    Verdict,
 };
 use placet_core::{Refusal, Timestamp};
 use placet_gate::{Installed, RequestFields};
@@ -15,7 +16,7 @@ use crate::clock::SystemClock;
 use crate::console::{Style, print, revealed};
 use crate::failure::{Exit, Failure};
 use crate::folder::Folder;
-use crate::local::{LocalGate, broken_policy, decode_policy_file, read_policy_file};
+use crate::local::{LocalGate, broken_policy, decode_policy_file, read_policy_file, refuse_ways};
 use crate::text::span;
 
 /// Finds every fault.
@@ -86,10 +87,11 @@ fn unreached(globals: &Globals, report: &Report) -> Vec<String> {
     let folder = Folder::at(globals.data());
     let Ok(settings) = super::channel::settings_of(&folder) else { return Vec::new() };
     // Which mail server a gate is started with, its environment says, and that is not known here.
-    super::channel::missing_channels(policy, &settings, true)
+    let people = super::channel::missing_channels(policy, &settings, true);
+    let people = people
         .into_iter()
-        .map(|(reviewer, missing, is_all)| super::channel::unreachable_words(&reviewer, &missing, is_all))
-        .collect()
+        .map(|(reviewer, missing, is_all)| super::channel::unreachable_words(&reviewer, &missing, is_all));
+    people.chain(super::alert::unset(policy, &settings, true)).collect()
 }
 
 /// How much of a long line is shown, in characters.
@@ -186,16 +188,18 @@ pub(crate) fn explain(globals: &Globals, file: &Path, request: &Path) -> Result<
         now: placet_gate::ports::Clock::now(&SystemClock),
     };
     let steps = policy.trace(&question);
-    let hit = policy.evaluate(&question);
-    let what = match hit {
+    let (hit, observed) = (RuleMatch::of(&steps), Observed::of(&steps));
+    let mut what = match hit {
         Some(hit) => consequence(&hit, &policy, &client, question.now),
         None => vec!["no rule matches: the request is rejected".to_owned()],
     };
+    what.extend(observed.iter().map(|one| format!("`{}` only observes: it {}", one.rule, one.words())));
     if globals.json {
         let tested: Vec<Value> = steps
             .iter()
             .map(|(rule, verdict)| {
                 let (result, why) = match verdict {
+                    Verdict::True if rule.observes => ("observes", None),
                     Verdict::True => ("matches", None),
                     Verdict::False => ("does not match", None),
                     Verdict::Error(error) => ("cannot be evaluated", Some(error.to_string())),
@@ -212,6 +216,7 @@ pub(crate) fn explain(globals: &Globals, file: &Path, request: &Path) -> Result<
             "action": question.action,
             "client": question.client,
             "rule": hit.map(|hit| &hit.rule.name),
+            "observed": observed,
             "tested": tested,
             "consequence": what,
             "assumes": (!policy.gauges().is_empty()).then_some(NOTHING_BEFORE),
@@ -223,6 +228,7 @@ pub(crate) fn explain(globals: &Globals, file: &Path, request: &Path) -> Result<
         format!("{} asked by {}\n\n", style.bold(&revealed(question.action)), revealed(question.client));
     for (rule, verdict) in &steps {
         let (sign, why) = match verdict {
+            Verdict::True if rule.observes => (style.doubtful("observes"), String::new()),
             Verdict::True => (style.good("matches "), String::new()),
             Verdict::False => (style.dim("no      "), String::new()),
             Verdict::Error(error) => (style.doubtful("unclear "), format!("  ({error})")),
@@ -248,7 +254,8 @@ pub(crate) async fn push(globals: &Globals, file: Option<PathBuf>) -> Result<Exi
     let file = super::policy_file(file, globals)?;
     let text = read_policy_file(&file)?;
     let report = Policy::check(&text);
-    report.policy.map_err(|diagnostics| broken_policy(&file, &diagnostics))?;
+    let policy = report.policy.map_err(|diagnostics| broken_policy(&file, &diagnostics))?;
+    refuse_ways(&file, &policy)?;
     let folder = Folder::open(globals.data())?;
     let served_at = folder.served_at();
     let local = LocalGate::for_command(folder)?;

@@ -140,7 +140,8 @@ fn rules(report: &ReplayReport) -> String {
             rule.were_undecided,
             rule.were_decided_by_policy,
         ];
-        let name = shorten(&harmless(&rule.name), 40);
+        let observes = if rule.observes { format!(" (observes: {})", rule.observed) } else { String::new() };
+        let name = shorten(&harmless(&rule.name), 40) + &observes;
         rows.push(std::iter::once(name).chain(counts.map(|count| count.to_string())).collect());
     }
     if rows.len() > 1 { format!("\n{}", table(&rows)) } else { String::new() }

@@ -104,6 +104,7 @@ fn text(report: &Value) -> String {
             let _ = write!(text, "\n{}", table(&rows));
         }
     }
+    text.push_str(&observed(report));
     text.push_str(&troubles(report, style));
     text.push_str(&mistakes(report, style));
     let doubtful = report["doubtful"].as_array().map_or(0, Vec::len);
@@ -122,6 +123,29 @@ fn text(report: &Value) -> String {
         }
     }
     text
+}
+
+/// Rules that only observe, beside how the same requests went.
+fn observed(report: &Value) -> String {
+    let names = [
+        "ONLY OBSERVES",
+        "WOULD APPROVE",
+        "ASK",
+        "REJECT",
+        "WERE APPROVED",
+        "REJECTED",
+        "EXPIRED",
+        "BY PEOPLE",
+    ];
+    let mut rows = vec![names.map(str::to_owned).to_vec()];
+    for rule in report["observed"].as_array().into_iter().flatten() {
+        let counts =
+            ["would_approve", "would_ask", "would_reject", "approved", "rejected", "expired", "by_people"];
+        let name = harmless(rule["name"].as_str().unwrap_or_default());
+        let counts = counts.map(|key| rule[key].as_u64().unwrap_or(0).to_string());
+        rows.push(std::iter::once(name).chain(counts).collect());
+    }
+    if rows.len() > 1 { format!("\n{}", table(&rows)) } else { String::new() }
 }
 
 /// What lies at that JSON pointer; null where nothing does.

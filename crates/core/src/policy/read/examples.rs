@@ -11,7 +11,7 @@ use crate::payload::Payload;
 use crate::policy::dead_ends::{self, Tables};
 use crate::policy::diagnostic::{Diagnostics, closest};
 use crate::policy::toml_tree::Table;
-use crate::policy::{ClientRole, Policy, Question, Rule, RuleAction};
+use crate::policy::{ClientRole, Policy, Question, Rule, RuleAction, RuleMatch, Verdict};
 use crate::refusal::Refusal;
 use crate::words::TitleTemplate;
 
@@ -49,7 +49,13 @@ fn check_examples(rule_table: &Table<'_, '_>, rule: &Rule, policy: &Policy, warn
             metadata: &example.metadata,
             now: example.now,
         };
-        match policy.evaluate(&question) {
+        let steps = policy.trace(&question);
+        if rule.observes {
+            check_observed(&table, rule, &steps);
+            warn_of_missing_fields(&table, rule, &example.payload, warnings);
+            continue;
+        }
+        match RuleMatch::of(&steps) {
             Some(hit) if hit.rule.name == rule.name && hit.error.is_none() => {
                 warn_of_missing_fields(&table, rule, &example.payload, warnings);
             }
@@ -63,6 +69,24 @@ fn check_examples(rule_table: &Table<'_, '_>, rule: &Rule, policy: &Policy, warn
                 ));
             }
             None => table.fault(format!("this example of rule `{}` hits no rule", rule.name)),
+        }
+    }
+}
+
+/// An example of a rule that only observes must reach it and match it; another rule decides.
+fn check_observed(table: &Table<'_, '_>, rule: &Rule, steps: &[(&Rule, Verdict)]) {
+    let name = &rule.name;
+    match steps.iter().find(|(step, _)| step.name == *name) {
+        Some((_, Verdict::True)) => {}
+        Some((_, Verdict::False)) => {
+            table.fault(format!("this example of rule `{name}`, which only observes, does not match it"));
+        }
+        Some((_, Verdict::Error(error))) => {
+            table.fault(format!("rule `{name}` cannot be evaluated for this example of it: {error}"));
+        }
+        None => {
+            let before = steps.last().map_or("", |(step, _)| step.name.as_str());
+            table.fault(format!("this example of rule `{name}` hits rule `{before}` before it is reached"));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Reading `placet.toml`: the whole file is checked, and all faults are reported together with their places.
 
+mod alerts;
 mod clients;
 mod examples;
 mod reviewers;
@@ -12,6 +13,7 @@ use std::ops::Range;
 
 use toml::de::DeTable;
 
+use self::alerts::{check_ways, read_way};
 use self::clients::{check_clients, read_client};
 use self::examples::review;
 use self::reviewers::{check_reviewers, read_reviewer};
@@ -19,9 +21,10 @@ use self::rules::read_rule;
 use super::cel::{ConditionFault, Findings};
 use super::dead_ends::Tables;
 use super::diagnostic::{Diagnostic, Diagnostics};
+use super::observing::MOST_OBSERVING;
 use super::toml_tree::{Node, Table, too_deep};
 use super::totals::{MOST_METERS, Meter};
-use super::{Client, Condition, Policy, Reviewer, Rule};
+use super::{AlertWay, Client, Condition, Policy, Reviewer, Rule};
 use crate::grammar::base_url;
 use crate::id::NotAnId;
 use crate::payload::sha256_hex;
@@ -115,6 +118,10 @@ fn read_policy(
     let client_tables = root.tables("clients", "a client");
     let clients: Vec<(&Table<'_, '_>, Client)> =
         client_tables.iter().filter_map(|table| Some((table, read_client(table)?))).collect();
+    let way_tables = root.tables("alerts", "a way of alerts");
+    let alerts: Vec<(&Table<'_, '_>, AlertWay)> =
+        way_tables.iter().filter_map(|table| Some((table, read_way(table)?))).collect();
+    check_ways(&alerts);
     check_reviewers(&reviewers);
     check_clients(&clients, &reviewers);
 
@@ -144,6 +151,7 @@ fn read_policy(
         clients,
         reviewers,
         rules,
+        alerts: alerts.into_iter().map(|(_, way)| way).collect(),
         sha256: sha256_hex(text.as_bytes()),
         version: 0,
         own_absences: Vec::new(),
@@ -154,6 +162,13 @@ fn read_policy(
         root.fault_with_help(
             format!("the conditions add up {} different things, and {MOST_METERS} is the most", meters.len()),
             "the same total over another while is not another one",
+        );
+    }
+    let observing = policy.rules.iter().filter(|rule| rule.observes).count();
+    if observing > MOST_OBSERVING {
+        root.fault_with_help(
+            format!("{observing} rules only observe, and {MOST_OBSERVING} is the most"),
+            "remove those of which you have seen enough",
         );
     }
     // Where a rule could not be read, examples of later rules could hit the wrong one for that reason alone.

@@ -179,7 +179,7 @@ fn read_order(table: &Table<'_, '_>, reviewer: &mut Reviewer) {
 const MIN_NUDGE_MS: i64 = 1000;
 
 /// https, or a host that `callback_hosts` names. What the name leads to is looked at when something is sent.
-fn webhook_url(text: &str, callback_hosts: &[HostPattern]) -> Result<(), String> {
+pub(super) fn webhook_url(text: &str, callback_hosts: &[HostPattern]) -> Result<(), String> {
     let url = Url::parse(text)
         .map_err(|_| format!("`{text}` is not a URL, such as \"https://hooks.example.com/bob\""))?;
     let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
@@ -194,15 +194,13 @@ fn webhook_url(text: &str, callback_hosts: &[HostPattern]) -> Result<(), String>
     let host = host.to_owned();
     let is_named = callback_hosts.iter().any(|pattern| pattern.covers(&host, port));
     if url.scheme() == "http" && !is_named {
-        return Err(
-            "plain http is only for hosts named in this reviewer's `callback_hosts`: use https".to_owned()
-        );
+        return Err("plain http is only for hosts named in `callback_hosts` beside it: use https".to_owned());
     }
     Ok(())
 }
 
 /// A local part and a host, without what would end a header or hide a second address.
-fn is_email(text: &str) -> bool {
+pub(super) fn is_email(text: &str) -> bool {
     let Some((local, host)) = text.rsplit_once('@') else { return false };
     let odd = |c: char| c.is_whitespace() || c.is_control() || ",;:<>()[]\\\"@".contains(c);
     (1..=64).contains(&local.len()) && !local.contains(odd) && !host.contains(odd) && host_only(host)

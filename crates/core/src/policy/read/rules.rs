@@ -48,6 +48,7 @@ pub(super) fn read_rule(
         "remove it; if a program should answer when people do not, put a queue as the last stage and let that program \
          answer under its own name",
     );
+    let observes = table.get("mode").map_or(Some(false), |node| observes(&node));
     let wording = read_wording(table);
     let decide = table.get("decide").map(|node| decision(&node));
     let stages = table.get("stages");
@@ -66,7 +67,16 @@ pub(super) fn read_rule(
             None
         }
     };
-    for key in ["approvals", "owner_may_approve", "urgent", "preview", "notify", "confirm", "editable"] {
+    for key in [
+        "approvals",
+        "owner_may_approve",
+        "urgent",
+        "preview",
+        "notify",
+        "confirm",
+        "editable",
+        "alert_after",
+    ] {
         // Read here in any case, so that a typo elsewhere in the rule lists every key that it could have been.
         let node = table.get(key);
         if let (Some(RuleAction::Decide(_)), Some(node)) = (&action, node) {
@@ -76,16 +86,21 @@ pub(super) fn read_rule(
     // Looked at when all rules are known.
     let _ = table.get("examples");
     let (name, (when, findings), action) = (name?, when?, action?);
-    let (valid_for_seconds, wording) = (valid_for_seconds?, wording?);
+    let (valid_for_seconds, wording, observes) = (valid_for_seconds?, wording?, observes?);
     check_paths(table, &wording, &action);
     if let Some(node) = table.get("when") {
         warn_of_condition(&node, &findings, &action, warnings);
     }
-    if when.is_none() && matches!(action, RuleAction::Decide(Decision::Approve)) {
+    if observes {
+        let message = format!("rule `{name}` only observes: what it matches, the rules after it decide");
+        let place = table.get("mode").map_or_else(|| table.span(), |node| node.span());
+        warnings.add_with_help(place, message, Some("remove `mode` to put it in force".into()));
+    }
+    if when.is_none() && !observes && matches!(action, RuleAction::Decide(Decision::Approve)) {
         let message = format!("rule `{name}` approves everything that reaches it");
         warnings.add_with_help(table.span(), message, Some("add `when` with a condition".into()));
     }
-    Some(Rule { name, when, action, valid_for_seconds, wording })
+    Some(Rule { name, when, observes, action, valid_for_seconds, wording })
 }
 
 fn warn_of_condition(
@@ -135,6 +150,18 @@ fn is_money(path: &str) -> bool {
     const WORDS: [&str; 9] = ["amount", "total", "price", "sum", "cost", "fee", "value", "balance", "refund"];
     let name = path.rsplit('.').next().unwrap_or(path).to_lowercase();
     WORDS.iter().any(|word| name.contains(word))
+}
+
+/// Whether a rule's `mode` says that it only observes.
+fn observes(node: &Node<'_, '_>) -> Option<bool> {
+    match node.text()? {
+        "enforce" => Some(false),
+        "observe" => Some(true),
+        other => {
+            node.fault(format!("expected \"enforce\" or \"observe\", not `{other}`"));
+            None
+        }
+    }
 }
 
 fn decision(node: &Node<'_, '_>) -> Option<Decision> {

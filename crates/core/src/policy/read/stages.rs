@@ -20,6 +20,7 @@ pub(super) fn read_terms(
     let notify = table.get("notify").map_or(Some(Notify::All), |node| read_notify(&node))?;
     let confirm = table.get("confirm").map_or(Some(false), |node| node.flag());
     let editable = read_paths(table, "editable");
+    let alert_after = table.get("alert_after");
     let items = stages.items();
     if items.is_empty() {
         stages.fault("a rule that asks needs at least one stage");
@@ -34,6 +35,20 @@ pub(super) fn read_terms(
     {
         stages.fault("the stages together may take at most 30 days");
     }
+    let total_ms: i64 = read.iter().map(|stage| stage.within_ms).fold(0, i64::saturating_add);
+    let alert_after_ms = match alert_after {
+        None => None,
+        Some(node) => {
+            let ms = node.duration_ms()?;
+            if read.len() == items.len() && ms >= total_ms {
+                node.fault_with_help(
+                    "`alert_after` is not shorter than the stages together, so it would never be heard of",
+                    "an expired request is an alert in any case",
+                );
+            }
+            Some(ms)
+        }
+    };
     let approvals = approvals?;
     (read.len() == items.len()).then_some(())?;
     let asks = |reviewer: &&Reviewer| {
@@ -53,6 +68,7 @@ pub(super) fn read_terms(
         urgent: urgent?,
         confirm: confirm?,
         editable: editable?,
+        alert_after_ms,
     })
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::Timestamp;
 use crate::id::ReviewerId;
 use crate::policy::{Assignee, Assignees, Client, ClientRole, Decision, Policy};
-use crate::request::{ApprovalRequest, Request, RequestState, Vote};
+use crate::request::{ApprovalRequest, Change, Decider, Request, RequestState, Vote};
 
 /// What a reviewer may do with a request, by the policy in force at that moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,12 +101,16 @@ fn has_approved(
     policy: &Policy,
 ) -> bool {
     let digest = state.change.as_ref().map(|change| change.payload_sha256.as_str());
-    state.votes.iter().any(|vote| {
-        vote.reviewer == *reviewer
-            && vote.decision == Decision::Approve
-            && vote.payload_sha256.as_deref() == digest
-            && counts(asked, vote, policy)
-    })
+    // Since the policy changed, enough of them count: one more word ends it, whoever's.
+    let is_enough = enough_approvers(asked, &state.votes, state.change.as_ref(), policy).is_some();
+    let is_open = state.pending().is_some();
+    !(is_open && is_enough)
+        && state.votes.iter().any(|vote| {
+            vote.reviewer == *reviewer
+                && vote.decision == Decision::Approve
+                && vote.payload_sha256.as_deref() == digest
+                && counts(asked, vote, policy)
+        })
 }
 
 /// What a reviewer may do, by their roles, or by standing in for somebody who is away at that time.
@@ -182,6 +186,20 @@ pub(super) fn approvers<'v>(
             && seat(asked.stage_roles(vote.stage), &vote.reviewer, policy, vote.voted_at)
                 .is_some_and(|seat| seats.insert(seat))
     })
+}
+
+/// Who has approved what is asked by now, if they are as many as it takes.
+pub(super) fn enough_approvers(
+    asked: &ApprovalRequest,
+    votes: &[Vote],
+    change: Option<&Change>,
+    policy: &Policy,
+) -> Option<Vec<Decider>> {
+    let digest = change.map(|change| change.payload_sha256.as_str());
+    let approvers: Vec<Decider> = approvers(asked, votes, digest, policy)
+        .map(|vote| Decider::Reviewer(vote.reviewer.clone()))
+        .collect();
+    (approvers.len() >= asked.approvals_needed() as usize).then_some(approvers)
 }
 
 impl ApprovalRequest {

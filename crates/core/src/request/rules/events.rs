@@ -3,7 +3,7 @@
 use crate::Timestamp;
 use crate::audit::{AuditEvent, AuditEventKind, Channel};
 use crate::id::ReviewerId;
-use crate::policy::Assignee;
+use crate::policy::{Assignee, Observed};
 use crate::request::{ApprovalRequest, Change, Outcome, Pending, RequestState, Status};
 
 pub(super) fn event(
@@ -41,6 +41,14 @@ pub(super) fn change_event(
     AuditEvent {
         detail: Some(format!("{}: payload_sha256 {from} became {to}", fields.join(", "))),
         ..event(at, AuditEventKind::PayloadChanged, by.to_string(), channel)
+    }
+}
+
+pub(super) fn observed_event(observed: &Observed, at: Timestamp) -> AuditEvent {
+    let actor = format!("policy:{}", observed.rule);
+    AuditEvent {
+        detail: Some(observed.words()),
+        ..event(at, AuditEventKind::RuleObserved, actor, Channel::Policy)
     }
 }
 

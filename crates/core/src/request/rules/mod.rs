@@ -154,6 +154,9 @@ impl Request {
 
     /// The policy, or who is away, has changed: whoever is new is asked, and whoever has left is no longer waited for.
     ///
+    /// It decides nothing, even where the votes would now be enough: the next word does, and who has approved is asked for it
+    /// once more.
+    ///
     /// Where nobody who may approve is left, the next stage opens; without one, the request waits for its deadline, and
     /// operators are alerted. `None` where nothing changes.
     pub fn reassign(&self, policy: &Policy, now: Timestamp) -> Option<Transition> {

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::events::{end_event, event, stage_event};
+use super::events::{end_event, event, observed_event, stage_event};
 use crate::Timestamp;
 use crate::audit::{AuditEvent, AuditEventKind, Channel};
 use crate::id::{ApprovalId, RequestId};
 use crate::keys::EpochNumber;
 use crate::payload::Payload;
 use crate::policy::{
-    Client, Decision, Earlier, Meter, Policy, Question, RuleAction, VALID_FOR_SECONDS, tallies,
+    Client, Decision, Earlier, Meter, Observed, Policy, Question, RuleAction, RuleMatch, VALID_FOR_SECONDS,
+    tallies,
 };
 use crate::request::{
     ApprovalRequest, CONDITION_FAILED, Decider, Effect, Outcome, Phase, Request, RequestState, Status,
@@ -77,7 +78,8 @@ impl Request {
             metadata: &new.metadata,
             now,
         };
-        let rule_match = policy.evaluate_after(&question, earlier);
+        let steps = policy.trace_after(&question, earlier);
+        let (rule_match, observed) = (RuleMatch::of(&steps), Observed::of(&steps));
         let meters: BTreeSet<&Meter> = policy.gauges().iter().map(|gauge| &gauge.meter).collect();
         let tallies = tallies(meters, &client.id, &question);
         let rule = rule_match.as_ref().map(|matched| matched.rule.name.clone());
@@ -116,6 +118,7 @@ impl Request {
             first_stage: 0,
             valid_for_seconds,
             tallies,
+            observed,
             wording,
         };
         let opened = asked.open_stage_from(0, policy, now);
@@ -126,6 +129,7 @@ impl Request {
             detail: error.as_ref().map(|why| format!("{CONDITION_FAILED}: {why}")),
             ..event(now, AuditEventKind::Asked, format!("client:{}", client.id), Channel::Api)
         }];
+        events.extend(asked.observed.iter().map(|observed| observed_event(observed, now)));
         let (phase, effects) = match (action, opened) {
             (Some(RuleAction::Ask(_)), Some(pending)) => {
                 let mut effects = asked.opening_effects(&pending, policy, turn, now);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::authority::{Standing, approvers, counts};
+use super::authority::{Standing, approvers, counts, enough_approvers};
 use super::editing::edited;
 use super::events::{change_event, end_event, event, with_reason};
 use crate::Timestamp;
@@ -86,13 +86,9 @@ impl Request {
                 && vote.payload_sha256 == digest
                 && counts(&self.asked, vote, policy)
         });
-        let enough = |votes: &[Vote]| {
-            let approvers: Vec<Decider> = approvers(&self.asked, votes, digest.as_deref(), policy)
-                .map(|vote| Decider::Reviewer(vote.reviewer.clone()))
-                .collect();
-            (approvers.len() >= self.asked.approvals_needed() as usize).then_some(approvers)
-        };
-        if repeats && enough(&self.state.votes).is_none() {
+        let enough =
+            |votes: &[Vote], change: Option<&Change>| enough_approvers(&self.asked, votes, change, policy);
+        if repeats && enough(&self.state.votes, change.as_ref()).is_none() {
             return Ok(VoteOutcome::Unchanged);
         }
         let changed = (change != self.state.change).then(|| {
@@ -120,7 +116,9 @@ impl Request {
         });
         let end = match input.decision {
             Decision::Reject => Some((Status::Rejected, vec![Decider::Reviewer(input.reviewer.clone())])),
-            Decision::Approve => enough(&state.votes).map(|approvers| (Status::Approved, approvers)),
+            Decision::Approve => {
+                enough(&state.votes, state.change.as_ref()).map(|approvers| (Status::Approved, approvers))
+            }
         };
         let mut effects = Vec::new();
         if let Some((status, decided_by)) = end {

@@ -8,9 +8,14 @@ use std::ops::Range;
 
 use serde_json::{Map, Value};
 
-use super::fields::key_words;
+use self::named::{assigned, names_a_secret, names_a_token};
 use super::path::FieldPath;
 use crate::payload::{canonical_text, sha256_hex};
+
+mod named;
+
+/// A masked value that is shorter may stand in the agent's words by chance.
+const ECHO_CHARS: usize = 4;
 
 /// Shorter runs after `Bearer` are words.
 const BEARER_CHARS: usize = 8;
@@ -58,21 +63,26 @@ const AWS_PREFIXES: [&str; 4] = ["AKIA", "ASIA", "ABIA", "ACCA"];
 
 /// The payload as people may see it. `salt` is the request's own: the same secret looks different in another request.
 pub fn masked(payload: Value, mask: &[FieldPath], salt: &str) -> Value {
-    let mut keys = Vec::new();
-    seen(payload, &mut keys, mask, salt)
+    Masker { mask, salt, hidden: Vec::new() }.seen(payload, &mut Vec::new())
 }
 
 /// A text as people may see it: what looks like a secret in it is masked, the rest is as it was.
 pub fn masked_text(text: &str, salt: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    let mut at = 0;
-    for secret in secrets(text) {
-        shown.push_str(text.get(at..secret.start).unwrap_or_default());
-        shown.push_str(&stand_in(text.get(secret.clone()).unwrap_or_default(), salt));
-        at = secret.end;
-    }
-    shown.push_str(text.get(at..).unwrap_or_default());
-    shown
+    Masker { mask: &[], salt, hidden: Vec::new() }.text(text)
+}
+
+/// The agent's words about a payload, as people may see them: neither what looks like a secret, nor a value that is masked
+/// in the payload and repeated here.
+pub fn masked_words(words: &str, payload: Value, mask: &[FieldPath], salt: &str) -> String {
+    let mut masker = Masker { mask, salt, hidden: Vec::new() };
+    masker.seen(payload, &mut Vec::new());
+    let mut echoes = std::mem::take(&mut masker.hidden);
+    echoes.retain(|secret| secret.chars().count() >= ECHO_CHARS);
+    // A longer one first: it may hold a shorter one.
+    echoes.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
+    echoes.dedup();
+    let shown = echoes.iter().fold(words.to_owned(), |words, secret| without(&words, secret, salt));
+    masker.text(&shown)
 }
 
 /// Whether something in a payload is not shown.
@@ -80,117 +90,151 @@ pub fn hides(payload: &Value, mask: &[FieldPath]) -> bool {
     masked(payload.clone(), mask, "") != *payload
 }
 
-fn seen(value: Value, keys: &mut Vec<String>, mask: &[FieldPath], salt: &str) -> Value {
-    let is_masked = |keys: &[String]| {
-        mask.iter().any(|path| {
+/// A text with a secret's stand-in wherever that secret stands as a word of its own.
+fn without(text: &str, secret: &str, salt: &str) -> String {
+    let is_part = |character: Option<char>, edge: Option<char>| {
+        character.is_some_and(char::is_alphanumeric) && edge.is_some_and(char::is_alphanumeric)
+    };
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(secret) {
+        shown.push_str(before);
+        let is_word = !is_part(shown.chars().next_back(), secret.chars().next())
+            && !is_part(after.chars().next(), secret.chars().next_back());
+        shown.push_str(&if is_word { stand_in(secret, salt) } else { secret.to_owned() });
+        rest = after;
+    }
+    shown.push_str(rest);
+    shown
+}
+
+/// Masks, and remembers what it hid.
+struct Masker<'a> {
+    mask: &'a [FieldPath],
+    salt: &'a str,
+    hidden: Vec<String>,
+}
+
+impl Masker<'_> {
+    fn hide(&mut self, secret: &str) -> String {
+        self.hidden.push(secret.to_owned());
+        stand_in(secret, self.salt)
+    }
+
+    fn text(&mut self, text: &str) -> String {
+        let mut shown = String::with_capacity(text.len());
+        let mut at = 0;
+        for secret in secrets(text) {
+            shown.push_str(text.get(at..secret.start).unwrap_or_default());
+            shown.push_str(&self.hide(text.get(secret.clone()).unwrap_or_default()));
+            at = secret.end;
+        }
+        shown.push_str(text.get(at..).unwrap_or_default());
+        shown
+    }
+
+    fn is_masked(&self, keys: &[String]) -> bool {
+        self.mask.iter().any(|path| {
             // Names of headers and the like differ in case only by chance.
             path.keys().len() == keys.len()
                 && path.keys().iter().zip(keys).all(|(one, other)| one.eq_ignore_ascii_case(other))
         })
-    };
-    if !keys.is_empty() && is_masked(keys) {
-        let text = match &value {
-            Value::String(text) => text.clone(),
-            other => canonical_text(other),
-        };
-        return Value::String(stand_in(&text, salt));
     }
-    match value {
-        Value::Object(fields) => {
-            let mut shown = Map::new();
-            for (key, value) in fields {
-                keys.push(key.clone());
-                if is_masked(keys) {
-                    let value = seen(value, keys, mask, salt);
+
+    fn seen(&mut self, value: Value, keys: &mut Vec<String>) -> Value {
+        if !keys.is_empty() && self.is_masked(keys) {
+            let text = match &value {
+                Value::String(text) => text.clone(),
+                other => canonical_text(other),
+            };
+            return Value::String(self.hide(&text));
+        }
+        match value {
+            Value::Object(fields) => {
+                // `{"name": "X-Api-Key", "value": "…"}`
+                let named = ["name", "key", "header"].iter().find_map(|key| fields.get(*key)?.as_str());
+                let value_is_secret = named.is_some_and(names_a_secret);
+                let mut shown = Map::new();
+                for (key, value) in fields {
+                    keys.push(key.clone());
+                    let is_secret = names_a_secret(&key) || (value_is_secret && key == "value");
+                    let value = match value {
+                        value if self.is_masked(keys) => self.seen(value, keys),
+                        value if is_secret => self.all_of(value),
+                        Value::String(text) if names_a_token(&key) && looks_random(&text) => {
+                            Value::String(self.hide(&text))
+                        }
+                        Value::String(text) if named::names_a_pin(&key) && named::is_pin(&text) => {
+                            Value::String(self.hide(&text))
+                        }
+                        Value::Number(number)
+                            if named::names_a_pin(&key) && named::is_pin(&number.to_string()) =>
+                        {
+                            Value::String(self.hide(&number.to_string()))
+                        }
+                        value => self.seen(value, keys),
+                    };
                     keys.pop();
-                    shown.insert(masked_text(&key, salt), value);
-                    continue;
+                    shown.insert(masked_text(&key, self.salt), value);
                 }
-                let names_secret = names_a_secret(&key);
-                let value = match value {
-                    Value::String(text) if names_secret && !text.is_empty() => {
-                        Value::String(keep_scheme(&text, salt))
-                    }
-                    Value::Number(number) if names_secret => {
-                        Value::String(stand_in(&number.to_string(), salt))
-                    }
-                    Value::String(text) if names_a_token(&key) && looks_random(&text) => {
-                        Value::String(stand_in(&text, salt))
-                    }
-                    value => seen(value, keys, mask, salt),
-                };
-                keys.pop();
-                shown.insert(masked_text(&key, salt), value);
+                Value::Object(shown)
             }
-            Value::Object(shown)
+            Value::Array(items) => {
+                let mut is_secret = false;
+                let mut shown = Vec::with_capacity(items.len());
+                for (index, item) in items.into_iter().enumerate() {
+                    // `["--password", "…"]`
+                    let follows = std::mem::replace(&mut is_secret, item.as_str().is_some_and(is_option));
+                    keys.push(index.to_string());
+                    shown.push(match item {
+                        Value::String(text) if follows && !text.is_empty() && !text.starts_with('-') => {
+                            Value::String(self.hide(&text))
+                        }
+                        item => self.seen(item, keys),
+                    });
+                    keys.pop();
+                }
+                Value::Array(shown)
+            }
+            Value::String(text) => Value::String(self.text(&text)),
+            other => other,
         }
-        Value::Array(items) => {
-            let items = items.into_iter().enumerate().map(|(index, item)| {
-                keys.push(index.to_string());
-                let item = seen(item, keys, mask, salt);
-                keys.pop();
-                item
-            });
-            Value::Array(items.collect())
+    }
+
+    /// Whatever stands under the name of a secret, in it and in all below.
+    fn all_of(&mut self, value: Value) -> Value {
+        match value {
+            Value::String(text) if !text.is_empty() => Value::String(self.keep_scheme(&text)),
+            Value::Number(number) => Value::String(self.hide(&number.to_string())),
+            Value::Array(items) => items.into_iter().map(|item| self.all_of(item)).collect(),
+            Value::Object(fields) => fields
+                .into_iter()
+                .map(|(key, value)| (masked_text(&key, self.salt), self.all_of(value)))
+                .collect(),
+            other => other,
         }
-        Value::String(text) => Value::String(masked_text(&text, salt)),
-        other => other,
+    }
+
+    /// `Bearer …` keeps its first word.
+    fn keep_scheme(&mut self, text: &str) -> String {
+        match text.split_once(' ') {
+            Some((scheme @ ("Bearer" | "Basic" | "bearer" | "basic" | "Token" | "token"), rest)) => {
+                format!("{scheme} {}", self.hide(rest))
+            }
+            _ => self.hide(text),
+        }
     }
 }
 
-/// `Bearer …` keeps its first word.
-fn keep_scheme(text: &str, salt: &str) -> String {
-    match text.split_once(' ') {
-        Some((scheme @ ("Bearer" | "Basic" | "bearer" | "basic" | "Token" | "token"), rest)) => {
-            format!("{scheme} {}", stand_in(rest, salt))
-        }
-        _ => stand_in(text, salt),
-    }
+/// An option of a command whose value follows as the next word.
+fn is_option(word: &str) -> bool {
+    word.starts_with('-') && !word.contains(['=', ' ']) && names_a_secret(word)
 }
 
 /// What stands in a secret's place.
 fn stand_in(secret: &str, salt: &str) -> String {
     let digest = sha256_hex(format!("placet-mask-v1\n{salt}\n{secret}").as_bytes());
     format!("[hidden {}]", digest.get(..8).unwrap_or_default())
-}
-
-/// Whether a key says that its value is a secret, whatever that looks like.
-fn names_a_secret(key: &str) -> bool {
-    const ALONE: [&str; 9] = [
-        "password",
-        "passwd",
-        "pwd",
-        "passphrase",
-        "secret",
-        "authorization",
-        "cookie",
-        "apikey",
-        "credentials",
-    ];
-    const PAIRS: [(&str, &str); 9] = [
-        ("api", "key"),
-        ("access", "token"),
-        ("refresh", "token"),
-        ("auth", "token"),
-        ("id", "token"),
-        ("bearer", "token"),
-        ("private", "key"),
-        ("secret", "key"),
-        ("session", "token"),
-    ];
-    let words: Vec<String> = key_words(key).iter().map(|word| word.to_ascii_lowercase()).collect();
-    let Some(last) = words.last() else { return false };
-    let is_pair = words.windows(2).any(|pair| match pair {
-        [one, other] => PAIRS.contains(&(one.as_str(), other.as_str())),
-        _ => false,
-    });
-    // `secret_name` and `password_policy` say something of a secret; `client_secret` is one.
-    ALONE.contains(&last.as_str()) || (is_pair && matches!(last.as_str(), "key" | "token"))
-}
-
-/// `token` alone can be the name of many things; with random letters in it, it is a key.
-fn names_a_token(key: &str) -> bool {
-    key_words(key).last().is_some_and(|word| word.eq_ignore_ascii_case("token"))
 }
 
 fn looks_random(text: &str) -> bool {
@@ -200,6 +244,7 @@ fn looks_random(text: &str) -> bool {
 /// Where secrets are in a text, in order, none in another.
 fn secrets(text: &str) -> Vec<Range<usize>> {
     let mut found = private_keys(text);
+    found.extend(assigned(text));
     let bytes = text.as_bytes();
     let mut at = 0;
     while at < bytes.len() {
@@ -394,6 +439,44 @@ mod tests {
 
     fn hidden(text: &str) -> String {
         stand_in(text, "salt")
+    }
+
+    #[test]
+    fn what_is_masked_is_not_told_in_the_agents_words() {
+        let words = |payload: Value, words: &str| {
+            masked_words(words, payload, &[FieldPath::parse("payload.pin").unwrap()], "salt")
+        };
+        let pin = json!({"pin": "sekret4711", "to": "Ann"});
+        assert_eq!(words(pin.clone(), "PIN is sekret4711."), format!("PIN is {}.", hidden("sekret4711")));
+        assert_eq!(words(pin, "for Ann: sekret47110"), "for Ann: sekret47110", "another word");
+        let nested = json!({"password": {"value": ["hunter2secret"]}});
+        assert_eq!(words(nested, "hunter2secret"), hidden("hunter2secret"));
+        assert_eq!(words(json!({"pin": "no"}), "no news"), "no news", "too short to be one");
+    }
+
+    #[test]
+    fn whatever_stands_under_the_name_of_a_secret_is_masked() {
+        for payload in [
+            json!({"password": ["hunter2"]}),
+            json!({"password": {"value": "hunter2"}}),
+            json!({"argv": ["psql", "--password=hunter2"]}),
+            json!({"argv": ["psql", "--password", "hunter2"]}),
+            json!({"env": ["DB_PASSWORD=hunter2"]}),
+            json!({"env": {"DB_PASS": "hunter2", "HOME": "/root"}}),
+            json!({"headers": [{"name": "X-Api-Key", "value": "hunter2"}]}),
+            json!({"url": "https://user:hunter2@db.example.com/x"}),
+            json!({"body": "{\"password\":\"hunter2\"}"}),
+        ] {
+            let shown = masked(payload.clone(), &[], "salt").to_string();
+            assert!(!shown.contains("hunter2") && shown.contains(&hidden("hunter2")), "{payload}: {shown}");
+        }
+        for payload in [
+            json!({"pass": "Gold", "pin": "left", "argv": ["--password", "--host", "db"]}),
+            json!({"name": "api", "value": "hunter2"}),
+        ] {
+            assert_eq!(masked(payload.clone(), &[], "salt"), payload);
+        }
+        assert_eq!(masked(json!({"pin": 4711}), &[], "salt"), json!({"pin": hidden("4711")}));
     }
 
     #[test]

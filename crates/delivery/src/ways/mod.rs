@@ -1,0 +1,313 @@
+//! How operators are told: by each way of the policy, apart from the others, paced, and again until it gets through.
+//!
+//! One alert becomes one outbox message for each way, so a way that is down holds up no other one and nothing is said
+//! twice by those that work.
+
+mod pagerduty;
+mod posts;
+mod slack;
+mod webhook;
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use placet_core::Timestamp;
+use placet_core::chat::AlertSecret;
+use placet_core::policy::{AlertWay, WayKind};
+use placet_core::refusal::Refusal;
+use placet_gate::alert::Alert;
+use placet_gate::outbox::{OutboxMessage, OutboxPayload, OutboxSubject};
+use placet_gate::{Error, Gate};
+use placet_webhook::Sender;
+
+use crate::alert::{AlertNotice, AlertSink, AlertState};
+use crate::channel::SendOutcome;
+use crate::retry::{ALERT_AFTER, Again};
+use crate::worker::{Progress, Worker};
+
+/// How many messages one way gets in a minute; then one that says how many more there were.
+const PER_MINUTE: u32 = 10;
+
+/// For how long a message is tried, in milliseconds.
+const TRIED_FOR_MS: i64 = placet_core::time::DAY_MS;
+
+const MINUTE_MS: i64 = 60_000;
+
+/// The way that a gate on AWS has by itself, where its policy names none.
+const TOPIC: &str = "sns";
+
+/// Mails to operators.
+#[async_trait]
+pub trait AlertMail: Send + Sync + 'static {
+    /// Mails one text to all addresses of that way, as one mail.
+    async fn mail(&self, way: &str, to: &[String], letter: &AlertLetter) -> SendOutcome;
+}
+
+/// A mail to operators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlertLetter {
+    /// The same on every try.
+    pub id: String,
+    /// One line.
+    pub subject: String,
+    /// The words.
+    pub text: String,
+}
+
+impl AlertLetter {
+    /// That notice as a mail.
+    pub fn of(notice: &AlertNotice) -> Self {
+        let mut text = format!("{}\n\n{}\n", notice.happened, notice.since_line());
+        if let Some(to_do) = &notice.to_do {
+            let _ = write!(text, "\nWhat to do: {to_do}\n");
+        }
+        let _ = write!(text, "\nGate: {}\nAlert: {}\n", notice.gate, notice.kind);
+        Self { id: notice.id.clone(), subject: format!("[Placet] {}", notice.headline()), text }
+    }
+}
+
+/// What ways of alerts are sent by.
+pub struct AlertWays {
+    /// The gate whose secrets and keys they need.
+    pub gate: Arc<Gate>,
+    /// Sends posts.
+    pub sender: Sender,
+    /// Sends mail.
+    pub mail: Arc<dyn AlertMail>,
+    /// The topic of a gate on AWS.
+    pub topic: Option<Arc<dyn AlertSink>>,
+}
+
+impl AlertWays {
+    /// Says one notice by one way, once.
+    pub async fn send(&self, way: &AlertWay, notice: &AlertNotice) -> SendOutcome {
+        match &way.kind {
+            WayKind::Sns => match &self.topic {
+                Some(topic) => match topic.alert(notice).await {
+                    Ok(()) => SendOutcome::Delivered(None),
+                    Err(fault) => SendOutcome::Retry(fault.chain()),
+                },
+                None => SendOutcome::Unreachable("this gate has no SNS topic".into()),
+            },
+            WayKind::Mail(to) => self.mail.mail(&way.name, to, &AlertLetter::of(notice)).await,
+            WayKind::Slack => match self.secret(way).await {
+                Ok(AlertSecret::Slack { url }) => slack::send(&self.sender, &url, notice).await,
+                Ok(_) => other_secret(way),
+                Err(reason) => SendOutcome::Retry(reason),
+            },
+            WayKind::PagerDuty => match self.secret(way).await {
+                Ok(AlertSecret::Pagerduty { routing_key, api_url }) => {
+                    pagerduty::send(&self.sender, &routing_key, api_url.as_deref(), notice).await
+                }
+                Ok(_) => other_secret(way),
+                Err(reason) => SendOutcome::Retry(reason),
+            },
+            WayKind::Webhook { url: Some(url), callback_hosts } => {
+                webhook::send(&self.gate, &self.sender, way, url, callback_hosts, notice).await
+            }
+            WayKind::Webhook { url: None, callback_hosts } => match self.secret(way).await {
+                Ok(AlertSecret::Webhook { url }) => {
+                    webhook::send(&self.gate, &self.sender, way, url.expose(), callback_hosts, notice).await
+                }
+                Ok(_) => other_secret(way),
+                Err(reason) => SendOutcome::Retry(reason),
+            },
+        }
+    }
+
+    async fn secret(&self, way: &AlertWay) -> Result<AlertSecret, String> {
+        let channels = self.gate.channel_settings().await.map_err(|fault| fault.chain())?;
+        let secret = channels.alerts.get(&way.name).cloned();
+        secret.ok_or_else(|| format!("its secret is not set: `placet alert set {}`", way.name))
+    }
+}
+
+fn other_secret(way: &AlertWay) -> SendOutcome {
+    SendOutcome::Retry(format!("its secret is that of something else: `placet alert set {}`", way.name))
+}
+
+impl Worker {
+    /// Operators are alerted: the log at once, each way by a message of its own.
+    pub(crate) async fn alert(&self, message: &OutboxMessage, alert: &Alert) -> Result<Progress, Error> {
+        let gate = self.gate_name().await?;
+        let notice = AlertNotice::of(alert, &message.subject, &message.id, message.created_at, &gate);
+        for sink in &self.parts.alerts {
+            if let Err(fault) = sink.alert(&notice).await {
+                tracing::error!(alert = notice.kind, error = fault.chain(), "an alert was not taken");
+                let again = Again::after_failure(message.attempt);
+                let due_at = self.gate.now().plus_millis(again.in_ms);
+                return self.put_off(message, again.attempt, due_at).await;
+            }
+        }
+        self.by_each_way(message, alert, AlertState::Open, message.created_at).await
+    }
+
+    /// What operators were alerted of is over, unless it goes on.
+    pub(crate) async fn alert_over(&self, message: &OutboxMessage, alert: &Alert) -> Result<Progress, Error> {
+        // When it is first due: a span is looked at when it is over.
+        if self.gate.now() < message.created_at {
+            return self.hold_until(message, message.created_at).await;
+        }
+        if let Some(next) = self.gate.look_whether_over(&message.subject, alert).await? {
+            return self.hold_until(message, next).await;
+        }
+        tracing::info!(alert = alert.kind(), "what was alerted is over");
+        self.by_each_way(message, alert, AlertState::Over, self.gate.now()).await
+    }
+
+    async fn by_each_way(
+        &self,
+        message: &OutboxMessage,
+        alert: &Alert,
+        state: AlertState,
+        since: Timestamp,
+    ) -> Result<Progress, Error> {
+        let itself = match alert {
+            Alert::WayNotReached { way, .. } => Some(way.as_str()),
+            _ => None,
+        };
+        let over = state == AlertState::Over;
+        let ways = self.ways().await?;
+        let heard = ways.iter().filter(|way| way.hears(alert.kind()) && itself != Some(way.name.as_str()));
+        let payloads: Vec<OutboxPayload> = heard
+            .map(|way| OutboxPayload::AlertBy {
+                way: way.name.clone(),
+                alert: Box::new(alert.clone()),
+                over,
+                since,
+            })
+            .collect();
+        if payloads.is_empty() {
+            return self.ack(message).await;
+        }
+        self.gate.replace_message(message, payloads).await?;
+        Ok(Progress::Done)
+    }
+
+    /// Says an alert, or that it is over, by one way.
+    pub(crate) async fn alert_by(
+        &self,
+        message: &OutboxMessage,
+        way: &str,
+        alert: &Alert,
+        state: AlertState,
+        since: Timestamp,
+    ) -> Result<Progress, Error> {
+        let ways = self.ways().await?;
+        let Some(way) = ways.iter().find(|known| known.name == way) else { return self.ack(message).await };
+        let gate = self.gate_name().await?;
+        let over = state == AlertState::Over;
+        let notice = if over {
+            AlertNotice::over(alert, &message.subject, &message.id, since, &gate)
+        } else {
+            AlertNotice::of(alert, &message.subject, &message.id, since, &gate)
+        };
+        // What closes an incident makes no noise, and one that is not closed does.
+        let is_silent = over && way.kind == WayKind::PagerDuty;
+        if message.attempt == 0 && !is_silent {
+            let now = self.gate.now();
+            let minute = now.millis().div_euclid(MINUTE_MS);
+            if self.count(&way.name, minute).await? > PER_MINUTE {
+                let end = minute_start(minute.saturating_add(1));
+                let payload = OutboxPayload::AlertSummary { way: way.name.clone(), minute };
+                let summary = OutboxMessage::of_the_gate(payload, end, end);
+                self.store().replace(&message.id, std::slice::from_ref(&summary)).await?;
+                return Ok(Progress::RetryAt(summary));
+            }
+        }
+        let is_about_a_way = matches!(alert, Alert::WayNotReached { .. });
+        self.say(message, way, &notice, is_about_a_way).await
+    }
+
+    /// Says how many messages of a minute were left out.
+    pub(crate) async fn alert_summary(
+        &self,
+        message: &OutboxMessage,
+        way: &str,
+        minute: i64,
+    ) -> Result<Progress, Error> {
+        let ways = self.ways().await?;
+        let Some(way) = ways.iter().find(|known| known.name == way) else { return self.ack(message).await };
+        if message.attempt == 0 {
+            // Others of the same minute may still be on their way.
+            let end = minute_start(minute.saturating_add(1));
+            if self.gate.now() < end {
+                return self.hold_until(message, end).await;
+            }
+        }
+        let counted = self.count(&way.name, minute).await?;
+        // What was counted here: this very look, once for each try.
+        let looks = message.attempt.saturating_add(1);
+        let more = counted.saturating_sub(PER_MINUTE).saturating_sub(looks).max(1);
+        let notice = AlertNotice::summary(&way.name, more, minute, &message.id, &self.gate_name().await?);
+        self.say(message, way, &notice, false).await
+    }
+
+    async fn count(&self, way: &str, minute: i64) -> Result<u32, Error> {
+        let until = minute_start(minute).plus_millis(TRIED_FOR_MS);
+        Ok(self.store().tally(&format!("alerts/{way}/{minute}"), until).await?)
+    }
+
+    async fn say(
+        &self,
+        message: &OutboxMessage,
+        way: &AlertWay,
+        notice: &AlertNotice,
+        is_about_a_way: bool,
+    ) -> Result<Progress, Error> {
+        let (again, reason) = match self.parts.ways.send(way, notice).await {
+            SendOutcome::Delivered(_) => return self.ack(message).await,
+            SendOutcome::Wait { in_ms, reason } => {
+                (Some(Again::as_asked(message.attempt, in_ms, None)), reason)
+            }
+            SendOutcome::Retry(reason) => (Some(Again::after_failure(message.attempt)), reason),
+            SendOutcome::Unreachable(reason) => (None, reason),
+        };
+        let now = self.gate.now();
+        let is_late = now.millis_since(message.created_at) >= TRIED_FOR_MS;
+        let again = again.filter(|_| !is_late);
+        tracing::error!(
+            alert = notice.kind,
+            way = way.name,
+            attempt = message.attempt,
+            retried = again.is_some(),
+            error = reason,
+            "an alert did not get through"
+        );
+        let fails = again.is_none_or(|again| again.attempt >= ALERT_AFTER);
+        if fails && !is_about_a_way {
+            let alert = Alert::WayNotReached { way: way.name.clone(), reason };
+            self.gate.saw_again(OutboxSubject::Gate, alert).await?;
+        }
+        match again {
+            Some(again) => self.put_off(message, again.attempt, now.plus_millis(again.in_ms)).await,
+            None => self.ack(message).await,
+        }
+    }
+
+    /// The ways of the policy in force; the topic of a gate on AWS whose policy names none, or that has none.
+    async fn ways(&self) -> Result<Vec<AlertWay>, Error> {
+        let named = match self.gate.policy().await {
+            Ok(policy) => policy.alerts.clone(),
+            Err(Error::Refused(Refusal::NoPolicy)) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        if !named.is_empty() || self.parts.ways.topic.is_none() {
+            return Ok(named);
+        }
+        Ok(vec![AlertWay { name: TOPIC.to_owned(), kind: WayKind::Sns, kinds: Vec::new() }])
+    }
+
+    async fn gate_name(&self) -> Result<String, Error> {
+        match self.gate.policy().await {
+            Ok(policy) => Ok(self.gate.base_url(&policy)),
+            Err(Error::Refused(Refusal::NoPolicy)) => Ok(String::new()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn minute_start(minute: i64) -> Timestamp {
+    Timestamp::from_millis(minute.saturating_mul(MINUTE_MS))
+}

@@ -1,0 +1,228 @@
+"""How operators are alerted: ways of the policy against servers that play Slack's webhook, PagerDuty and a receiver."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from placet_client import wait_until
+from receiver import free_port
+from standardwebhooks import Webhook
+
+KEY = "0123456789abcdefABCDEF0123456789"
+
+POLICY = """
+issuer = "https://gate.example.com"
+
+[[clients]]
+id = "agent"
+owner = "olga"
+rate_per_minute = 6000
+
+[[reviewers]]
+id = "bob"
+roles = ["finance"]
+
+[[rules]]
+name = "short"
+when = 'action == "short.pay"'
+stages = [{ ask = ["finance"], within = "2s" }]
+
+[[rules]]
+name = "slow"
+alert_after = "1s"
+stages = [{ ask = ["finance"], within = "10m" }]
+
+[[reviewers]]
+id = "olga"
+
+[[alerts]]
+name = "chat"
+way = "slack"
+
+[[alerts]]
+name = "night"
+way = "pagerduty"
+
+[[alerts]]
+name = "own"
+way = "webhook"
+url = "HOOK"
+callback_hosts = ["127.0.0.1"]
+"""
+
+
+class PlayedWays:
+    """A server that answers as Slack's incoming webhooks and PagerDuty's Events API do, by their documents."""
+
+    def __init__(self):
+        self.lock, self.calls, self.next = threading.Lock(), [], {}
+        played = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_):
+                pass
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["content-length"]))
+                with played.lock:
+                    played.calls.append((self.path, dict(self.headers), body))
+                    chosen = played.next.get(self.path, [])
+                    status, headers = chosen.pop(0) if chosen else played.right(self.path, body)
+                if status == 0:  # taken, and the answer is lost
+                    self.close_connection = True
+                    self.connection.close()
+                    return
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"ok")
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def right(self, path, body):
+        event = json.loads(body)
+        if path == "/v2/enqueue":
+            assert event["routing_key"] == KEY and len(event["dedup_key"]) <= 255
+            assert event["event_action"] in ("trigger", "resolve")
+            if event["event_action"] == "trigger":
+                payload = event["payload"]
+                assert 1 <= len(payload["summary"]) <= 1024 and payload["source"]
+                assert payload["severity"] in ("critical", "error", "warning", "info")
+            return 202, {}
+        if path == "/services/T0/B0/x":
+            assert set(event) <= {"text", "blocks"} and event["text"]
+        return 200, {}
+
+    def at(self, path):
+        with self.lock:
+            return [(headers, json.loads(body)) for called, headers, body in self.calls if called == path]
+
+    def texts(self):
+        return [body["text"] for _, body in self.at("/services/T0/B0/x")]
+
+    def events(self):
+        return [body for _, body in self.at("/v2/enqueue")]
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def played():
+    played = PlayedWays()
+    yield played
+    played.close()
+
+
+@pytest.fixture
+def gate(local_gate, played):
+    gate = local_gate(POLICY.replace("HOOK", f"{played.url}/hook"), port=free_port()).start()
+    for name, secret, *more in [
+        ("chat", f"{played.url}/services/T0/B0/x"),
+        ("night", KEY, "--api-url", played.url),
+    ]:
+        ran = gate.cli("alert", "set", name, *more, stdin=f"{secret}\n")
+        assert ran.returncode == 0 and secret not in ran.stdout + ran.stderr, ran
+    return gate
+
+
+def test_a_request_that_waits_too_long_is_said_once_by_each_way_and_resolved_when_it_ends(gate, played):
+    agent = gate.client("agent")
+    asked = agent.asked("slow.pay")
+    wait_until(lambda: len(played.events()) == 1 and played.texts() and played.at("/hook"), 15, "the alert")
+    trigger = played.events()[0]
+    assert trigger["event_action"] == "trigger" and trigger["payload"]["severity"] == "warning"
+    assert asked["request_id"] in trigger["payload"]["summary"] and trigger["payload"]["class"] == "open_too_long"
+    assert asked["request_id"] in played.texts()[0] and "Since " in played.texts()[0]
+    gate.link(asked, "bob").approve()
+    wait_until(lambda: len(played.events()) == 2 and len(played.texts()) == 2, 15, "that it is over")
+    resolve = played.events()[1]
+    assert (resolve["event_action"], resolve["dedup_key"]) == ("resolve", trigger["dedup_key"])
+    assert "Over:" in played.texts()[1]
+    wait_until(lambda: len(played.at("/hook")) == 2, 15, "the webhook's second post")
+    secret = gate.cli("alert", "secret", "own").stdout.split()[-1]
+    with played.lock:
+        posts = [(headers, body) for path, headers, body in played.calls if path == "/hook"]
+    for headers, body in posts:
+        Webhook(secret).verify(body, {name.lower(): value for name, value in headers.items()})
+    types = [body["type"] for _, body in played.at("/hook")]
+    assert types == ["alert.opened", "alert.over"]
+    assert len({headers["webhook-id"] for headers, _ in posts}) == 2
+
+
+def test_a_request_that_is_answered_in_time_is_no_alert(gate, played):
+    agent = gate.client("agent")
+    fine, late = agent.asked("slow.pay"), agent.asked("short.pay")
+    gate.link(fine, "bob").approve()
+    wait_until(lambda: played.texts(), 15, "the alert of the other one")
+    assert all(late["request_id"] in text and fine["request_id"] not in text for text in played.texts())
+
+
+def test_a_limit_a_fault_and_a_lost_answer_are_tried_again_under_one_key(gate, played):
+    played.next["/v2/enqueue"] = [(429, {"Retry-After": "1"}), (500, {}), (0, {})]
+    asked = gate.client("agent").asked("short.pay")
+    wait_until(lambda: len(played.events()) == 4, 60, "four tries")
+    assert len({event["dedup_key"] for event in played.events()}) == 1
+    assert all(asked["request_id"] in event["payload"]["summary"] for event in played.events())
+    first, second = played.texts()
+    assert "has expired" in first and "`night`" in second, "the way that works says it once, and which one fails"
+
+
+def test_what_pagerduty_refuses_is_not_repeated_and_the_other_ways_say_so(gate, played):
+    played.next["/v2/enqueue"] = [(400, {})]
+    gate.client("agent").asked("short.pay")
+    said = wait_until(lambda: [text for text in played.texts() if "`night`" in text], 15, "that `night` fails")
+    assert "400" in said[0]
+    assert len(played.events()) == 1
+
+
+def test_an_alert_survives_a_killed_gate(gate, played):
+    played.next["/services/T0/B0/x"] = [(503, {}), (503, {})]
+    asked = gate.client("agent").asked("short.pay")
+    wait_until(lambda: len(played.texts()) == 1, 15, "the first try")
+    gate.kill()
+    gate.start()
+    wait_until(lambda: len(played.texts()) == 3, 60, "the retries of the restarted gate")
+    assert all(asked["request_id"] in text for text in played.texts())
+
+
+def test_a_test_says_what_came_of_it_by_each_way(gate, played):
+    ran = gate.cli("alert", "test")
+    assert ran.returncode == 0, ran
+    assert [line.split()[:2] for line in ran.stdout.splitlines()] == [["ok", "chat"], ["ok", "night"], ["ok", "own"]]
+    assert [event["event_action"] for event in played.events()] == ["trigger", "resolve"], "nothing is left open"
+    played.next["/services/T0/B0/x"] = [(404, {})]
+    ran = gate.cli("alert", "test", "--json")
+    assert ran.returncode == 1
+    ways = {way["name"]: way for way in json.loads(ran.stdout)["ways"]}
+    assert [way["sent"] for way in ways.values()] == [False, True, True] and "404" in ways["chat"]["problem"]
+    assert gate.cli("alert", "test", "night").returncode == 0
+    assert gate.cli("alert", "test", "nowhere").returncode == 1
+
+
+def test_a_way_without_its_secret_is_named(gate):
+    assert gate.cli("alert", "remove", "chat").returncode == 0
+    for words in (["doctor"], ["alert", "test"], ["policy", "check", str(gate.policy)]):
+        out = gate.cli(*words).stdout
+        assert "placet alert set chat" in out, out
+    for secret in ("not a url", "http://hooks.example.com/x", "https://user:pass@hooks.example.com/x"):
+        ran = gate.cli("alert", "set", "chat", stdin=f"{secret}\n")
+        assert ran.returncode == 1 and secret not in ran.stdout + ran.stderr, ran
+    assert gate.cli("alert", "set", "night", stdin="short\n").returncode == 1
+    assert gate.cli("alert", "set", "own", stdin="https://a.example/\n").returncode == 1
+
+
+def test_a_gate_on_one_machine_refuses_a_topic_and_one_without_ways_says_so(local_gate):
+    gate = local_gate().start()
+    text = gate.policy.read_text()
+    assert "no way of alerts" in gate.cli("alert", "test").stderr
+    gate.policy.write_text(text + '\n[[alerts]]\nname = "ops"\nway = "sns"\n')
+    ran = gate.cli("policy", "push", str(gate.policy))
+    assert ran.returncode == 1 and "no SNS topic" in ran.stderr, ran
