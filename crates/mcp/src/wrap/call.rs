@@ -69,7 +69,7 @@ impl ToolCall {
             }
         };
         let mut task = None;
-        let outcome = match self.asked(&session, tool, definition).await {
+        let outcome = match self.asked(&session, tool, definition) {
             Ok(asked) => self.decided(&session, &asked, &mut task).await,
             Err(why) => Err(told(&why)),
         };
@@ -112,7 +112,7 @@ impl ToolCall {
     }
 
     /// What the gate is asked.
-    async fn asked(
+    fn asked(
         &self,
         session: &Session,
         tool: String,
