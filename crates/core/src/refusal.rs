@@ -37,7 +37,7 @@ pub enum Refusal {
     #[error("{0}")]
     Forbidden(&'static str),
     /// Nothing of that name is visible to the caller.
-    #[error("there is nothing of this name here")]
+    #[error("not found")]
     NotFound,
     /// The same `request_id` was used for another question.
     #[error("this request_id was used before, with a different body")]

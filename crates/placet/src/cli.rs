@@ -38,7 +38,7 @@ pub(crate) struct Globals {
     /// The policy file
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
-    /// The address of a running gate; without a data folder here, `PLACET_SECRET` is the client's secret
+    /// The address of a running gate, which is asked as a client; `PLACET_SECRET` is that client's secret
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) url: Option<String>,
     /// Print results as JSON, errors included, on standard output

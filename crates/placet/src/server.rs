@@ -102,9 +102,12 @@ pub(crate) async fn listen(address: &str) -> Result<TcpListener, Failure> {
             std::io::ErrorKind::InvalidInput => "write it as ADDRESS:PORT, such as --listen 127.0.0.1:8484",
             _ => "the address must be one of this machine: --listen 127.0.0.1:8484",
         };
-        Failure::fault(format!("cannot listen at `{address}`: {error}"))
-            .with_code("cannot_listen")
-            .advise(advice)
+        let message = format!("cannot listen at `{address}`: {error}");
+        let failure = match error.kind() {
+            std::io::ErrorKind::InvalidInput => Failure::usage(message),
+            _ => Failure::fault(message),
+        };
+        failure.with_code("cannot_listen").advise(advice)
     })
 }
 

@@ -417,3 +417,82 @@ fn exchange(host: &str, request: &str) -> String {
     stream.read_to_string(&mut answer).unwrap();
     answer
 }
+
+#[test]
+fn an_address_that_is_given_is_never_passed_over_for_the_folder() {
+    let place = Place::new("address");
+    let ask = [
+        "request",
+        "--policy",
+        "placet.toml",
+        "--action",
+        "deploy.web",
+        "--summary",
+        "s",
+        "--request-id",
+        "r1",
+    ];
+    let asked = place.run(&[&ask[..], &["--json"]].concat());
+    let status = |output: &Output| {
+        serde_json::from_slice::<Value>(&output.stdout).unwrap_or_default().get("status").cloned()
+    };
+    assert_eq!(status(&asked), Some(json!("pending")), "{asked:?}");
+    let elsewhere = ["--url", "https://prod.invalid"];
+    let asks_as_a_client: [&[&str]; 5] =
+        [&["cancel", "r1"], &["show", "r1"], &["list"], &["report"], &["audit", "receipt", "r1"]];
+    for command in asks_as_a_client {
+        let output = place.run(&[&elsewhere[..], command].concat());
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{command:?} {output:?}");
+        assert!(told.contains("PLACET_SECRET is not set") && told.contains("placet client secret"), "{told}");
+        // With a secret, somebody must be named whose secret it is.
+        let unnamed = place.command(&[&elsewhere[..], command].concat()).env("PLACET_SECRET", "x").output();
+        let told = unnamed.unwrap();
+        assert_eq!(told.status.code(), Some(2), "{command:?} {told:?}");
+        assert!(
+            String::from_utf8_lossy(&told.stderr).contains("--client ID, or in PLACET_CLIENT"),
+            "{told:?}"
+        );
+    }
+    let is_for_the_operator: [&[&str]; 7] = [
+        &["inbox"],
+        &["link", "r1"],
+        &["backup", "x.tar"],
+        &["keys", "rotate"],
+        &["policy", "push", "placet.toml"],
+        &["channel", "list"],
+        &["audit", "prune", "--older-than", "1d"],
+    ];
+    for command in is_for_the_operator {
+        let output = place.run(&[&elsewhere[..], command].concat());
+        assert_eq!(output.status.code(), Some(2), "{command:?} {output:?}");
+    }
+    let shown = place.run(&["show", "r1", "--json"]);
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(shown.pointer("/approval/status"), Some(&json!("pending")), "{shown}");
+}
+
+#[test]
+fn what_cannot_be_a_request_is_wrong_usage_and_not_a_rejection() {
+    let place = Place::new("usage");
+    let ask = |action: &str, summary: &str, timeout: &str| {
+        place.run(&[
+            "request",
+            "--policy",
+            "placet.toml",
+            "--action",
+            action,
+            "--summary",
+            summary,
+            "--timeout",
+            timeout,
+        ])
+    };
+    for wrong in [ask("a b", "s", "60s"), ask("a.b", "", "60s"), ask("a.b", "s", "0")] {
+        assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
+    }
+    for listen in ["foo", "127.0.0.1:notaport", "127.0.0.1:99999"] {
+        let served = place.run(&["serve", "--policy", "placet.toml", "--listen", listen]);
+        assert_eq!(served.status.code(), Some(2), "{served:?}");
+    }
+}

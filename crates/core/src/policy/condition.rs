@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use super::Question;
-use super::cel::{Budget, Compiled, ConditionFault, Findings, compile};
+use super::cel::{Budget, Compiled, ConditionFault, Findings, compile, compile_checked_before};
 use super::totals::{Earlier, Gauge};
 
 /// A condition.
@@ -75,9 +75,9 @@ impl Condition {
     }
 
     fn compiled(&self) -> Result<&Compiled, EvalError> {
-        let compiled = self.compiled.get_or_init(|| {
-            compile(&self.source).map(|(compiled, _)| compiled).map_err(|_| EvalError::NotCompiled)
-        });
+        let compiled = self
+            .compiled
+            .get_or_init(|| compile_checked_before(&self.source).map_err(|_| EvalError::NotCompiled));
         compiled.as_ref().map_err(|error| *error)
     }
 

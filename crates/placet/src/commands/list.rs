@@ -15,7 +15,7 @@ use crate::text::{clock_time, shorten, table};
 pub(crate) async fn run(globals: &Globals, options: List) -> Result<Exit, Failure> {
     let status = options.status.map(ListedStatus::as_str);
     let limit = usize::try_from(options.limit).unwrap_or(usize::MAX);
-    if let Some(url) = super::address(globals).filter(|_| !options.on.aws) {
+    if let Some(url) = super::address(globals, options.on.aws)? {
         let (api, _) = super::api_at(url, globals, options.client.as_deref()).await?;
         return Ok(show(globals, &api.list(status, limit).await?));
     }

@@ -61,6 +61,9 @@ use crate::local::{LocalGate, broken_policy, read_policy_file};
 /// A client's secret, for a gate that is reached by its address.
 const SECRET_VARIABLE: &str = "PLACET_SECRET";
 
+/// The client whose secret that is, where `--client` does not name it.
+const CLIENT_VARIABLE: &str = "PLACET_CLIENT";
+
 pub(crate) use self::mcp::in_folder as gate_in_folder;
 
 /// Runs what was typed.
@@ -90,14 +93,17 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Policy(PolicyCommand::Replay(options)) => replay::run(globals, options).await,
         Command::Policy(PolicyCommand::Suggest(options)) => suggest::run(globals, options).await,
         Command::Policy(PolicyCommand::Push { file, on }) if on.aws => {
+            not_at_a_url(globals)?;
             aws::push(globals, file, &on.stack).await
         }
         Command::Policy(PolicyCommand::Push { file, .. }) => policy::push(globals, file).await,
         Command::Client(ClientCommand::Secret { id, on }) if on.aws => {
+            not_at_a_url(globals)?;
             aws::secret(globals, &id, &on.stack).await
         }
         Command::Client(ClientCommand::Secret { id, .. }) => client::secret(globals, &id).await,
         Command::Keys(KeysCommand::Rotate { force, on }) if on.aws => {
+            not_at_a_url(globals)?;
             aws::rotate(globals, &on.stack, force).await
         }
         Command::Keys(KeysCommand::Rotate { force, .. }) => keys::rotate(globals, force).await,
@@ -131,7 +137,10 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Restore { file } => backup::restore(globals, &file),
         Command::Completions { shell } => Ok(manual::completions(shell)),
         Command::Man { command, all } => manual::pages(globals, &command, all.as_deref()),
-        Command::Doctor { on, .. } if on.aws => aws::doctor(globals, &on.stack).await,
+        Command::Doctor { on, .. } if on.aws => {
+            not_at_a_url(globals)?;
+            aws::doctor(globals, &on.stack).await
+        }
         Command::Doctor { report, .. } => doctor::run(globals, report.as_deref()).await,
     }
 }
@@ -153,6 +162,7 @@ struct Opened {
 impl Opened {
     async fn of(globals: &Globals, on: &Deployment) -> Result<Self, Failure> {
         if on.aws {
+            not_at_a_url(globals)?;
             return aws::open(&on.stack).await;
         }
         no_url(globals)?;
@@ -172,13 +182,22 @@ fn say_who_will_tell(folder: &Folder) {
     }
 }
 
-/// Commands that only the operator of the folder can do.
+/// Commands that only the operator of the folder can do. An address that is given is never passed over: whoever names
+/// one gate must not change another.
 fn no_url(globals: &Globals) -> Result<(), Failure> {
-    if globals.url.is_none() || globals.data().is_dir() {
+    if globals.url.is_none() {
         return Ok(());
     }
     Err(Failure::usage("this needs the gate's data folder, not its --url")
-        .advise("name the folder with --data DIR"))
+        .advise("leave --url out, and name the folder with --data DIR"))
+}
+
+/// `--aws` and `--url` name two gates.
+fn not_at_a_url(globals: &Globals) -> Result<(), Failure> {
+    if globals.url.is_none() {
+        return Ok(());
+    }
+    Err(Failure::usage("--aws and --url name two gates").advise("leave one of them out"))
 }
 
 /// A file's content; `-` is standard input.
@@ -233,11 +252,28 @@ fn known_client<'p>(id: &str, policy: &'p Policy) -> Result<&'p Client, Failure>
     })
 }
 
-/// The gate at `--url`, where a client's own secret is given for it or no data folder is here: what an operator's folder
-/// shows, it shows in full.
-fn address(globals: &Globals) -> Option<&str> {
-    let has_secret = std::env::var_os(SECRET_VARIABLE).is_some_and(|secret| !secret.is_empty());
-    globals.url.as_deref().filter(|_| has_secret || !globals.data().is_dir())
+/// The gate at `--url`, if one is given. Beside a data folder, the client's own secret must be given too: the folder's
+/// operator sees and does more than a client at an address, so that neither may stand in for the other.
+fn address(globals: &Globals, on_aws: bool) -> Result<Option<&str>, Failure> {
+    let Some(url) = globals.url.as_deref() else { return Ok(None) };
+    if on_aws {
+        not_at_a_url(globals)?;
+    }
+    if secret_of_environment().is_none() && globals.data().is_dir() {
+        return Err(Failure::usage(format!(
+            "{SECRET_VARIABLE} is not set: the gate at --url is asked with a client's secret"
+        ))
+        .with_code("secret_missing")
+        .advise(format!(
+            "set it to what `placet client secret ID` prints on its last line; or leave --url out, to use the folder `{}`",
+            globals.data().display()
+        )));
+    }
+    Ok(Some(url))
+}
+
+fn secret_of_environment() -> Option<String> {
+    std::env::var(SECRET_VARIABLE).ok().filter(|secret| !secret.is_empty())
 }
 
 /// The API of the gate at `--url`, as that client: with the secret of the environment, or else of the data folder.
@@ -247,11 +283,12 @@ async fn api_at(
     client: Option<&str>,
 ) -> Result<(Api, Option<LocalGate>), Failure> {
     let transport = Transport::network(url)?;
-    let secret = std::env::var(SECRET_VARIABLE).ok().filter(|secret| !secret.is_empty());
-    if let Some(secret) = secret {
-        let client = client.ok_or_else(|| {
-            Failure::usage("nobody is said to ask")
-                .advise("say who with --client ID, whose secret PLACET_SECRET is")
+    if let Some(secret) = secret_of_environment() {
+        // Beside the secret, the name of the client that it belongs to.
+        let named = std::env::var(CLIENT_VARIABLE).ok().filter(|client| !client.is_empty());
+        let client = client.or(named.as_deref()).ok_or_else(|| {
+            Failure::usage(format!("{SECRET_VARIABLE} is set, but not whose secret it is"))
+                .advise(format!("name the client with --client ID, or in {CLIENT_VARIABLE}"))
         })?;
         return Ok((Api::new(transport, client, &secret), None));
     }

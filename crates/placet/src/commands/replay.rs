@@ -16,7 +16,7 @@ use crate::text::{clock_time, shorten, table};
 
 /// Replays the history of the gate in the folder, or on AWS. Nothing is written.
 pub(crate) async fn run(globals: &Globals, options: PolicyReplay) -> Result<Exit, Failure> {
-    if !options.on.aws && super::address(globals).is_some() {
+    if !options.on.aws && globals.url.is_some() {
         return Err(Failure::usage(
             "a replay needs what was asked, with its payloads, and no client's route gives those of all clients",
         )

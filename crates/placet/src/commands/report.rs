@@ -15,7 +15,7 @@ use crate::text::table;
 
 /// Shows the report of the gate in the folder, on AWS, or at an address.
 pub(crate) async fn run(globals: &Globals, options: Report) -> Result<Exit, Failure> {
-    if let Some(url) = super::address(globals).filter(|_| !options.on.aws) {
+    if let Some(url) = super::address(globals, options.on.aws)? {
         if options.html.is_some() || options.link {
             return Err(Failure::usage("the page is made from the gate's own records, not at its --url")
                 .advise("name the gate's folder with --data DIR, or the stack with --aws"));

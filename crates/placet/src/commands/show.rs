@@ -108,7 +108,7 @@ fn parse(text: &str) -> Result<RequestId, Failure> {
 
 /// The gate at an address, if one is meant.
 async fn at_an_address(globals: &Globals, options: &OneRequest) -> Result<Option<Api>, Failure> {
-    match super::address(globals) {
+    match super::address(globals, false)? {
         Some(url) => Ok(Some(super::api_at(url, globals, options.client.as_deref()).await?.0)),
         None => Ok(None),
     }

@@ -21,7 +21,7 @@ const CONTEXT: usize = 3;
 
 /// Prints what the history of the gate in the folder, or on AWS, suggests. Nothing is written.
 pub(crate) async fn run(globals: &Globals, options: PolicySuggest) -> Result<Exit, Failure> {
-    if !options.on.aws && super::address(globals).is_some() {
+    if !options.on.aws && globals.url.is_some() {
         return Err(Failure::usage(
             "a suggestion needs what was asked, with its payloads, and no client's route gives those of all clients",
         )

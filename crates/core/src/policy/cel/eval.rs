@@ -341,7 +341,7 @@ impl<'a, 'b> Evaluation<'a, 'b> {
     }
 }
 
-fn literal_value(literal: &Literal) -> Value<'_> {
+pub(super) fn literal_value(literal: &Literal) -> Value<'_> {
     match literal {
         Literal::Null => Value::Null,
         Literal::Bool(flag) => Value::Bool(*flag),

@@ -23,7 +23,7 @@ use value::Value;
 use super::totals::Earlier;
 use super::{EvalError, Question};
 
-pub(super) use compile::{Compiled, Findings, compile};
+pub(super) use compile::{Compiled, Findings, compile, compile_checked_before};
 pub(super) use syntax::ConditionFault;
 
 /// The steps that one request's conditions may still take, all together.

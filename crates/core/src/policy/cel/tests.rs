@@ -25,6 +25,10 @@ const NOW: &str = "2026-11-26T18:11:22.250Z";
 
 fn test(source: &str, payload: &Json) -> Verdict {
     let (condition, _) = Condition::compile(source).unwrap_or_else(|faults| panic!("{source}: {faults:?}"));
+    evaluate(&condition, payload)
+}
+
+fn evaluate(condition: &Condition, payload: &Json) -> Verdict {
     let metadata = BTreeMap::from([("run".to_owned(), "7".to_owned())]);
     let question = Question {
         client: "n8n",
@@ -39,7 +43,12 @@ fn test(source: &str, payload: &Json) -> Verdict {
 
 fn check(rows: &[(&str, Json, Verdict)]) {
     for (source, payload, expected) in rows {
-        assert_eq!(test(source, payload), *expected, "{source} {payload}");
+        // What fails for its constants is a fault of a new policy; in an installed one it is found out by a request.
+        let verdict = match expected {
+            Verdict::Error(_) => evaluate(&Condition::unchecked(source), payload),
+            True | False => test(source, payload),
+        };
+        assert_eq!(verdict, *expected, "{source} {payload}");
     }
 }
 
@@ -675,4 +684,41 @@ fn no_text_panics() {
             let _ = condition.test(&question, &Earlier::new(), &Budget::of_one_request());
         }
     });
+}
+
+#[test]
+fn a_constant_that_can_never_be_read_is_a_fault_at_its_place() {
+    #[rustfmt::skip]
+    let rows = [
+        ("now.getHours(\"Europe/Berln\") >= 0", "\"Europe/Berln\"", "did you mean `Europe/Berlin`?"),
+        ("now.getHours('nowhere at all') >= 0", "'nowhere at all'", "such as `Europe/Berlin`"),
+        ("timestamp(payload.t).getDate('') > 1", "''", "such as `Europe/Berlin`"),
+        ("now > timestamp(\"2026-01-01\")", "\"2026-01-01\"", "did you mean `2026-01-01T00:00:00Z`?"),
+        ("now > timestamp('soon')", "'soon'", "date, time and zone"),
+        ("now - duration(\"1 day\") > now", "\"1 day\"", "a day is `24h`"),
+        ("int(\"abc\") > 0", "\"abc\"", "such as `42`"),
+        ("true || uint('-1') > 0u", "'-1'", "such as `42u`"),
+        ("double('a lot') > 0.0", "'a lot'", "such as `4.5`"),
+        ("bool('yes')", "'yes'", "`true` or `false`"),
+        ("payload.to.substring(5, 2) == 'a'", "payload.to.substring(5, 2", "counted from 0"),
+        ("payload.to.charAt(-1) == 'a'", "payload.to.charAt(-1", "counted from 0"),
+    ];
+    for (source, part, help) in rows {
+        let (message, found, told) = fault(source);
+        assert_eq!(found, part, "{source}: {message}");
+        assert!(told.contains(help), "{source}: {told}");
+    }
+    let fine = [
+        "now.getHours('+02:00') == 20 && timestamp('2026-01-01T00:00:00Z') < now && int('42') == 42",
+        "duration('24h') > duration('90m') && double('4.5') > 4.0 && payload.to.substring(0, 2) == 'ab'",
+        "payload.to.charAt(2) == 'c' && payload.to.indexOf('c', 1) == 2",
+    ];
+    holds(&fine, &json!({"to": "abc"}));
+}
+
+#[test]
+fn an_installed_condition_keeps_its_meaning_beside_a_constant_that_fails() {
+    let source = "action == 'x' && int('abc') > 0";
+    assert!(Condition::compile(source).is_err());
+    assert_eq!(evaluate(&Condition::unchecked(source), &json!({})), False);
 }

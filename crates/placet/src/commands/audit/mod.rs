@@ -42,7 +42,7 @@ async fn receipt(
 ) -> Result<Exit, Failure> {
     let id = RequestId::parse(request_id)
         .map_err(|error| Failure::usage(format!("`{request_id}`: a request id {error}")))?;
-    if let Some(url) = super::address(globals).filter(|_| !on.aws) {
+    if let Some(url) = super::address(globals, on.aws)? {
         let (api, _) = super::api_at(url, globals, client).await?;
         let answer = api.call(http::Method::GET, &format!("/v1/requests/{id}/receipt"), None).await?;
         print(&super::pretty(&answer.accept()?));

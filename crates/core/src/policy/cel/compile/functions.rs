@@ -12,7 +12,7 @@ use crate::policy::cel::syntax::ConditionFault;
 use crate::policy::diagnostic::closest;
 use crate::policy::totals::{Gauge, LONGEST_WINDOW_MS, Meter, is_path};
 
-use super::{BROKEN, Compiler, MACROS, Typed};
+use super::{BROKEN, Compiler, MACROS, Typed, constants};
 use crate::policy::cel::types::Ty;
 
 /// Running totals: their arguments are written in the policy, because what they add up must be known before anybody asks.
@@ -23,6 +23,7 @@ impl Compiler<'_> {
         let name = call.func_name.as_str();
         let is_method = call.target.is_some();
         let first = self.cursor;
+        let faults_before = self.faults.len();
         if MACROS.contains(&name) {
             // With the right number of arguments, the parser would have made a loop of it.
             let span = self.meet(name);
@@ -96,6 +97,13 @@ impl Compiler<'_> {
                 }
                 self.faults.push(fault);
             }
+        }
+        if self.tries_constants
+            && self.faults.len() == faults_before
+            && let Some(fault) = constants::fault_of(signature, &arguments)
+        {
+            self.faults.push(fault);
+            return BROKEN;
         }
         let result = signature.result;
         let node =

@@ -3,6 +3,7 @@
 //! What could never be evaluated, whatever is asked, is a fault here, at its place; what is probably not meant, a
 //! warning.
 
+mod constants;
 mod functions;
 mod operations;
 mod places;
@@ -79,6 +80,16 @@ pub(in super::super) struct Bound {
 
 /// Compiles a condition, and returns what was noticed. `Err` holds every fault that was found.
 pub(in super::super) fn compile(source: &str) -> Result<(Compiled, Findings), Vec<ConditionFault>> {
+    compile_with(source, true)
+}
+
+/// Compiles a condition that was checked when its policy was installed, maybe by a version that overlooked what its
+/// constants come to: those keep failing when they are evaluated, and what stands beside them keeps its meaning.
+pub(in super::super) fn compile_checked_before(source: &str) -> Result<Compiled, Vec<ConditionFault>> {
+    compile_with(source, false).map(|(compiled, _)| compiled)
+}
+
+fn compile_with(source: &str, tries_constants: bool) -> Result<(Compiled, Findings), Vec<ConditionFault>> {
     let Syntax { tree, tokens } = parse(source)?;
     let mut compiler = Compiler {
         source,
@@ -89,6 +100,7 @@ pub(in super::super) fn compile(source: &str) -> Result<(Compiled, Findings), Ve
         findings: Findings::default(),
         gauges: Vec::new(),
         negated: false,
+        tries_constants,
     };
     let (root, ty) = compiler.expression(&tree);
     if compiler.faults.is_empty() && !ty.may_be(Ty::Bool) {
@@ -125,6 +137,8 @@ struct Compiler<'s> {
     gauges: Vec<Gauge>,
     /// Whether what is compiled stands under an odd number of `!`.
     negated: bool,
+    /// Whether a call that fails for its constants is a fault.
+    tries_constants: bool,
 }
 
 type Typed = (Node, Ty);
