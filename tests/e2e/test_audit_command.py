@@ -178,6 +178,12 @@ def test_a_receipt_and_a_trail_are_verified_as_files(exported, tmp_path):
     proven = verdict(receipt, "--key", key, "--seen", exported.exports / "old")
     assert (proven["status"], proven["decided_by"], proven["pinned"]) == ("approved", "bob", True)
     text = receipt.read_text()
+    assert proven["has_token"] is True
+    receipt.write_text(json.dumps(json.loads(text) | {"token": None}))
+    assert verdict(receipt)["has_token"] is False
+    assert "holds no token" in run("audit", "verify", receipt)
+    receipt.write_text(json.dumps(json.loads(text) | {"approved_by": "mallory"}))
+    assert verdict(receipt, code=1)["problem"] == "malformed"
     receipt.write_text(text.replace('"approved_by": "bob"', '"approved_by": "eve"'))
     assert verdict(receipt, code=1)["problem"] == "entry_changed"
     trail = tmp_path / "trail.jsonl"

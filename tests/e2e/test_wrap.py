@@ -309,6 +309,38 @@ def test_arguments_of_another_shape_are_asked_as_they_are(gate, wrap, asked):
     assert server.answer(id)["result"]["structuredContent"]
 
 
+@pytest.mark.parametrize("arguments", ['{"amount":1,"amount":2}', '{"amount":1e400}'])
+def test_arguments_that_cannot_be_read_are_answered_by_the_calls_id(wrap, arguments):
+    server = wrap("pay")
+    server.send('{"jsonrpc":"2.0","id":10,"method":"tools/call","params":{"name":"pay","arguments":%s}}' % arguments)
+    error = server.answer(10)["error"]
+    assert error["code"] == -32602 and "`params.arguments.amount`" in error["message"], error
+
+
+@pytest.mark.parametrize(
+    "params, word",
+    [
+        ({"name": "nope", "arguments": {}}, "nope"),
+        ({"name": "pay", "arguments": []}, "params.arguments"),
+        ({"name": "pay", "arguments": "x"}, "params.arguments"),
+    ],
+)
+def test_a_call_that_the_server_could_not_do_asks_nobody(gate, wrap, name, params, word):
+    server = wrap("pay", "look")
+    error = server.answer(server.request("tools/call", params))["error"]
+    assert error["code"] == -32602 and word in error["message"], error
+    rows = gate.client("agent").list(status="pending", limit=100).json()["requests"]
+    assert not [row for row in rows if row["action"].startswith(f"mcp.{name}.")] and server.arrived() == []
+
+
+def test_arguments_of_null_are_none(gate, wrap, asked):
+    server = wrap("pay")
+    id = server.request("tools/call", {"name": "pay", "arguments": None})
+    gate.link(asked("pay")[0], "bob").approve()
+    server.answer(id)
+    assert [one["params"]["arguments"] for one in server.arrived()] == [{}]
+
+
 def test_an_approval_is_for_one_call(gate, wrap, asked):
     server = wrap("pay")
     first = server.call("pay", {"n": 1})

@@ -81,6 +81,8 @@ REFUSALS = [
     ("POST", REQUESTS, "payload over 64 KiB", lambda s: s.agent.call("POST", REQUESTS, body(payload={"x": "y" * 65536})), 413, "payload_too_large"),
     ("POST", REQUESTS, "body of a megabyte", lambda s: s.agent.call("POST", REQUESTS, body(payload={"x": "y" * 2**20})), 413, "payload_too_large"),
     ("POST", REQUESTS, "no body", lambda s: s.agent.call("POST", REQUESTS), 422, "invalid_request"),
+    ("POST", REQUESTS, "a name that URLs fold away", lambda s: s.agent.call("POST", REQUESTS, body(request_id="..")), 422, "invalid_request"),
+    ("POST", REQUESTS, "a summary of blanks", lambda s: s.agent.call("POST", REQUESTS, body(summary=" \u200b\u0007")), 422, "invalid_request"),
     ("POST", REQUESTS, "wrong method", lambda s: s.agent.call("PUT", REQUESTS, body()), 405, None),
     ("GET", REQUESTS, "not signed", lambda s: s.http.send("GET", REQUESTS), 401, None),
     ("GET", REQUESTS, "wrong signature", lambda s: wrongly_signed(s.agent).list(), 401, "invalid_signature"),

@@ -27,7 +27,10 @@ const ENDS: [(&str, &str); 4] = [
 ];
 
 /// A receipt, of which nothing is believed before it is verified.
+///
+/// A field that it does not have is refused: what stands beside the entries is not proven by them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Receipt {
     /// `placet-receipt/v1`.
     #[serde(rename = "type")]
@@ -66,6 +69,8 @@ pub struct VerifiedReceipt {
     pub index: u64,
     /// The head of the log that it was proven under.
     pub checkpoint: Checkpoint,
+    /// Whether it holds the token. An auditor's does not: it proves the outcome, and nothing can be redeemed with it.
+    pub has_token: bool,
     /// Whether the log's key came from elsewhere, and not from the receipt itself.
     pub is_pinned: bool,
 }
@@ -136,7 +141,7 @@ impl Receipt {
         let value =
             placet_core::payload::parse_strict(bytes).map_err(|_| ReceiptProblem::Malformed("not JSON"))?;
         let receipt: Self = serde_json::from_value(value)
-            .map_err(|_| ReceiptProblem::Malformed("a field is missing or wrong"))?;
+            .map_err(|_| ReceiptProblem::Malformed("a field is missing, wrong or unknown"))?;
         if receipt.kind == TYPE { Ok(receipt) } else { Err(ReceiptProblem::Malformed("another type")) }
     }
 
@@ -176,6 +181,7 @@ impl Receipt {
             end: end.clone(),
             index: proof.index,
             checkpoint,
+            has_token: self.token.is_some(),
             is_pinned: trust.log_key.is_some(),
         })
     }

@@ -85,6 +85,16 @@ text_id! {
         .is_some_and(|rest| rest.len() == 26 && ulid::Ulid::from_string(rest).is_ok())
 }
 
+impl RequestId {
+    /// The name of a new request. `.` and `..` are refused: URL libraries fold `/v1/requests/..` into another path.
+    pub fn chosen(text: &str) -> Result<Self, NotAnId> {
+        if matches!(text, "." | "..") {
+            return Err(NotAnId("neither `.` nor `..`: in a URL they stand for another path"));
+        }
+        Self::parse(text)
+    }
+}
+
 impl ApprovalId {
     /// A ULID of that time and those random bits (80 of them are used).
     pub fn from_parts(at: Timestamp, random: u128) -> Self {
@@ -167,6 +177,12 @@ mod tests {
         assert!(RequestId::parse("wf.1:run-2_3").is_ok());
         for bad in ["", "a/b", "a\n", &"a".repeat(129)] {
             assert!(RequestId::parse(bad).is_err(), "{bad}");
+        }
+        for bad in [".", "..", "", "a/b"] {
+            assert!(RequestId::chosen(bad).is_err(), "{bad}");
+        }
+        for good in ["...", ".a", "a.", "..-"] {
+            assert!(RequestId::chosen(good).is_ok(), "{good}");
         }
         let id = ApprovalId::from_parts(Timestamp::from_millis(1_700_000_000_000), 7);
         assert_eq!(id.drawn_at(), Timestamp::from_millis(1_700_000_000_000));

@@ -13,14 +13,16 @@ const METADATA_BYTES: usize = 8 * 1024;
 pub(crate) struct Fields {
     left: Map<String, Value>,
     errors: Vec<FieldError>,
+    is_empty: bool,
 }
 
 impl Fields {
     /// Reads a JSON object. An empty body is an empty object.
     pub(crate) fn read(body: &[u8]) -> Result<Self, Refusal> {
-        let body = if body.is_empty() { b"{}" } else { body };
+        let is_empty = body.is_empty();
+        let body = if is_empty { b"{}" } else { body };
         match parse_strict(body) {
-            Ok(Value::Object(left)) => Ok(Self { left, errors: Vec::new() }),
+            Ok(Value::Object(left)) => Ok(Self { left, errors: Vec::new(), is_empty }),
             Ok(_) => Err(Refusal::field("body", "must be a JSON object")),
             Err(error) => Err(Refusal::field("body", json_fault(body, &error))),
         }
@@ -169,6 +171,9 @@ impl Fields {
         for key in self.left.keys() {
             self.errors.push(FieldError::new(key.clone(), "is not a field of this request"));
         }
+        if self.is_empty && !self.errors.is_empty() {
+            return Err(Refusal::field("body", "is empty; it must be a JSON object"));
+        }
         if self.errors.is_empty() { Ok(()) } else { Err(Refusal::InvalidRequest(self.errors)) }
     }
 }
@@ -245,6 +250,14 @@ mod tests {
         let Err(Refusal::InvalidRequest(errors)) = fields.finish() else { panic!("taken") };
         let named: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
         assert_eq!(named, ["a", "b", "n", "m.k", "z"]);
+    }
+
+    #[test]
+    fn an_empty_body_is_called_empty_where_something_is_missing() {
+        let mut fields = Fields::read(b"").unwrap();
+        fields.required_text("a", 1, 3);
+        assert_eq!(fields.finish(), Err(Refusal::field("body", "is empty; it must be a JSON object")));
+        assert_eq!(Fields::read(b"").unwrap().finish(), Ok(()));
     }
 
     #[test]

@@ -218,7 +218,12 @@ pub(crate) struct ApprovalList {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewRequest {
     /// The client's own name for it, and its idempotency key.
-    #[schema(min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9._:-]+$", example = "invoice-4711")]
+    #[schema(
+        min_length = 1,
+        max_length = 128,
+        pattern = r"^(\.{0,2}[A-Za-z0-9_:-]|\.{3})[A-Za-z0-9._:-]*$",
+        example = "invoice-4711"
+    )]
     request_id: String,
     /// What the agent says it wants to do, for the reviewer: quoted, and marked as the agent's.
     #[schema(min_length = 1, max_length = 500, example = "Pay invoice 4711 of ACME")]

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 #[serde(deny_unknown_fields)]
 #[schemars(transform = without_defaults)]
 pub(crate) struct RequestApproval {
-    /// Leave it out, or name the request yourself with 1 to 128 of `A-Za-z0-9._:-`: the same question again under the same
+    /// Leave it out, or name the request yourself with 1 to 128 of `A-Za-z0-9._:-` (not `.` or `..`): the same question again under the same
     /// name asks nobody twice.
     #[serde(default)]
     #[schemars(with = "String", title = "Request id")]

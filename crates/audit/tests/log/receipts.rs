@@ -91,7 +91,12 @@ fn a_receipt_proves_how_a_request_ended() {
     );
     assert_eq!(proven.end["approved_by"], "bob");
     let without = Receipt { token: None, ..read.clone() };
-    assert!(!without.verify(&Trust::default()).unwrap().is_pinned);
+    let proven = without.verify(&Trust::default()).unwrap();
+    assert!(!proven.is_pinned && !proven.has_token);
+    // What stands beside the entries is proven by nothing.
+    let mut beside = serde_json::to_value(&read).unwrap();
+    beside["approved_by"] = json!("mallory");
+    assert_eq!(Receipt::read(beside.to_string().as_bytes()).unwrap_err().code(), "malformed");
     assert!(text.len() < 6000, "{} bytes", text.len());
     let other = LogKey::from_key(ed25519_dalek::SigningKey::from_bytes(&[9; 32])).verifier();
     let wrong = |trust| read.verify(&trust).unwrap_err();

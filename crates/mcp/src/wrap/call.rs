@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::message::{self, error, is_modern, meta, not_done, own_meta, takes_tasks};
-use super::session::{Definition, Session};
+use super::session::{Definition, Listed, Session};
 use crate::gate::{Denied, Question, is_pending, text, unique};
 use crate::names::{action_within, digest};
 
@@ -57,13 +57,19 @@ impl ToolCall {
     }
 
     /// Does it, or says why not.
-    pub(super) async fn run(self, session: Arc<Session>) {
-        let Some(tool) = self.params.get("name").and_then(Value::as_str).map(str::to_owned) else {
-            session.release(&self.id);
-            return session.tell(&error(&self.id, -32602, "`params.name` is the tool's name")).await;
+    pub(super) async fn run(mut self, session: Arc<Session>) {
+        let (tool, definition) = match self.checked(&session).await {
+            Ok(checked) => checked,
+            Err(why) => {
+                // Whoever has cancelled it hears no more of it.
+                if session.release(&self.id) {
+                    session.tell(&error(&self.id, -32602, &why)).await;
+                }
+                return;
+            }
         };
         let mut task = None;
-        let outcome = match self.asked(&session, tool).await {
+        let outcome = match self.asked(&session, tool, definition) {
             Ok(asked) => self.decided(&session, &asked, &mut task).await,
             Err(why) => Err(told(&why)),
         };
@@ -85,9 +91,33 @@ impl ToolCall {
         }
     }
 
+    /// The tool, where this is a call that the server could do at all: nobody is asked about another one.
+    async fn checked(&mut self, session: &Session) -> Result<(String, Option<Definition>), String> {
+        let Some(tool) = self.params.get("name").and_then(Value::as_str).map(str::to_owned) else {
+            return Err("`params.name` must be the tool's name".to_owned());
+        };
+        match self.params.get("arguments") {
+            None | Some(Value::Object(_)) => {}
+            // The server is sent what people are shown.
+            Some(Value::Null) => {
+                self.params.insert("arguments".into(), json!({}));
+            }
+            Some(_) => return Err("`params.arguments` must be a JSON object".to_owned()),
+        }
+        match session.definition(&tool, &self.params).await {
+            Listed::As(definition) => Ok((tool, Some(definition))),
+            Listed::Unknown => Ok((tool, None)),
+            Listed::Not => Err(format!("unknown tool `{tool}`: the MCP server does not list it")),
+        }
+    }
+
     /// What the gate is asked.
-    async fn asked(&self, session: &Session, tool: String) -> Result<Asked, String> {
-        let definition = session.definition(&tool, &self.params).await;
+    fn asked(
+        &self,
+        session: &Session,
+        tool: String,
+        definition: Option<Definition>,
+    ) -> Result<Asked, String> {
         let now = definition.as_ref().map(|definition| definition.digest.clone());
         let approved = session.wrap.pins.of(&tool)?;
         let changed = approved.is_some() && approved != now;
@@ -95,7 +125,7 @@ impl ToolCall {
         let mut payload = json!({
             "server": name,
             "tool": tool,
-            "arguments": self.params.get("arguments").filter(|arguments| !arguments.is_null()).unwrap_or(&json!({})),
+            "arguments": self.params.get("arguments").unwrap_or(&json!({})),
             "definition_sha256": now,
         });
         let more: Map<String, Value> = self

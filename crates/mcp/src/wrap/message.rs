@@ -1,6 +1,10 @@
 //! JSON-RPC lines: how they are read, and the answers that the wrapper gives by itself.
 
+use std::cell::RefCell;
+use std::fmt;
+
 use placet_core::payload::parse_strict;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value, json};
 
 /// The longest line that is read of the client, in bytes. The gate takes much smaller payloads.
@@ -28,8 +32,7 @@ pub(super) fn read(line: &[u8]) -> Result<Map<String, Value>, Unreadable> {
     if line.len() > CLIENT_LINE_BYTES {
         return Err(Unreadable(error(&Value::Null, -32600, "the message is too long")));
     }
-    let value = parse_strict(line)
-        .map_err(|why| Unreadable(error(&Value::Null, -32700, &format!("the message is not JSON: {why}"))))?;
+    let value = parse_strict(line).map_err(|why| unreadable(line, &why))?;
     let Value::Object(message) = value else {
         return Err(Unreadable(error(&Value::Null, -32600, "one message a line, as an object")));
     };
@@ -42,6 +45,128 @@ pub(super) fn read(line: &[u8]) -> Result<Map<String, Value>, Unreadable> {
         return Err(Unreadable(error(&Value::Null, -32600, "`id` is neither a text nor a number")));
     }
     Ok(message)
+}
+
+/// The answer to a line that cannot be read as one value.
+///
+/// Where the line is a request all the same, and only what is in it has no single reading, the answer names the request:
+/// whoever sent it would wait for one in vain.
+fn unreadable(line: &[u8], why: &serde_json::Error) -> Unreadable {
+    let Some(id) = id_of_request(line) else {
+        return Unreadable(error(&Value::Null, -32700, &format!("the message is not JSON: {why}")));
+    };
+    let place = RefCell::new(Vec::new());
+    let mut reader = serde_json::Deserializer::from_slice(line);
+    let _ = Walk(&place).deserialize(&mut reader);
+    let place = place.into_inner();
+    let code = if place.first().is_some_and(|first| first == "params") { -32602 } else { -32600 };
+    let said = why.to_string();
+    let said = said.split(" at line ").next().unwrap_or_default();
+    let said = if said.starts_with("number out of range") {
+        "holds a number that is larger than a double can hold; send it as a text".to_owned()
+    } else {
+        format!("cannot be read: {said}")
+    };
+    Unreadable(error(&id, code, &format!("`{}` {said}", place.join("."))))
+}
+
+/// The id of a line that is one request, whatever its other members hold. None where it is named twice.
+fn id_of_request(line: &[u8]) -> Option<Value> {
+    struct Outline;
+    impl<'de> Visitor<'de> for Outline {
+        type Value = Option<Value>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a message")
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Option<Value>, A::Error> {
+            let (mut ids, mut has_method) = (Vec::new(), false);
+            while let Some(name) = members.next_key::<String>()? {
+                if name == "id" {
+                    ids.push(members.next_value::<Value>()?);
+                } else {
+                    has_method |= name == "method";
+                    members.next_value::<IgnoredAny>()?;
+                }
+            }
+            let only = if ids.len() == 1 { ids.pop() } else { None };
+            Ok(only.filter(|id| has_method && matches!(id, Value::String(_) | Value::Number(_))))
+        }
+    }
+    let mut reader = serde_json::Deserializer::from_slice(line);
+    let id = reader.deserialize_map(Outline).ok()?;
+    reader.end().ok()?;
+    id
+}
+
+/// Reads JSON up to its first fault; the names that lead there are left in the list.
+#[derive(Clone, Copy)]
+struct Walk<'p>(&'p RefCell<Vec<String>>);
+
+impl Walk<'_> {
+    fn enter(self, name: String) {
+        self.0.borrow_mut().push(name);
+    }
+
+    fn leave(self) {
+        self.0.borrow_mut().pop();
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Walk<'_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Walk<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let mut index = 0_usize;
+        loop {
+            self.enter(index.to_string());
+            let item = items.next_element_seed(self)?;
+            self.leave();
+            if item.is_none() {
+                return Ok(());
+            }
+            index += 1;
+        }
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        let mut names = std::collections::HashSet::new();
+        while let Some(name) = members.next_key::<String>()? {
+            self.enter(name.clone());
+            if !names.insert(name) {
+                return Err(serde::de::Error::custom("twice"));
+            }
+            members.next_value_seed(self)?;
+            self.leave();
+        }
+        Ok(())
+    }
 }
 
 /// A message as one line.
@@ -116,9 +241,9 @@ mod tests {
         };
         assert_eq!(code(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#), None);
         for bad in [
-            r#"{"method":"ping","method":"tools/call","id":1}"#,
-            r#"{"method":"ping","\u006dethod":"tools/call","id":1}"#,
-            r#"{"id":1,"method":"tools/call","params":{"name":"a","name":"b"}}"#,
+            r#"{"id":1,"id":2,"method":"tools/call"}"#,
+            r#"{"id":1,"\u0069d":1,"method":"tools/call"}"#,
+            r#"{"id":1,"result":{"a":1,"a":2}}"#,
             "{} {}",
             "{\"a\":\"\u{1}\"}",
             r#"{"a":NaN}"#,
@@ -139,6 +264,38 @@ mod tests {
             assert_eq!(code(bad), Some(-32600), "{bad}");
         }
         assert_eq!(read(&vec![b' '; CLIENT_LINE_BYTES + 1]).err().unwrap().0["error"]["code"], -32600);
+    }
+
+    #[test]
+    fn a_request_whose_content_cannot_be_read_is_answered_by_its_id() {
+        for (line, id, code, field) in [
+            (
+                r#"{"id":10,"method":"tools/call","params":{"arguments":{"amount":1,"amount":2}}}"#,
+                json!(10),
+                -32602,
+                "`params.arguments.amount` ",
+            ),
+            (
+                r#"{"id":"x","method":"tools/call","params":{"arguments":{"l":[1,{"n":1e400}]}}}"#,
+                json!("x"),
+                -32602,
+                "`params.arguments.l.1.n` ",
+            ),
+            (
+                r#"{"id":1,"method":"tools/call","params":{"name":"a","name":"b"}}"#,
+                json!(1),
+                -32602,
+                "`params.name` ",
+            ),
+            (r#"{"params":{"s":"\ud800"},"id":1,"method":"tools/call"}"#, json!(1), -32602, "`params.s` "),
+            (r#"{"method":"ping","method":"tools/call","id":1}"#, json!(1), -32600, "`method` "),
+            (r#"{"method":"ping","\u006dethod":"tools/call","id":1}"#, json!(1), -32600, "`method` "),
+        ] {
+            let answer = read(line.as_bytes()).unwrap_err().0;
+            assert_eq!((&answer["id"], &answer["error"]["code"]), (&id, &json!(code)), "{line}");
+            let said = answer["error"]["message"].as_str().unwrap();
+            assert!(said.starts_with(field), "{line}: {said}");
+        }
     }
 
     #[test]

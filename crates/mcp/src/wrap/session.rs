@@ -33,6 +33,17 @@ pub(super) struct Definition {
     pub(super) digest: String,
 }
 
+/// What is known of a tool when it is called.
+#[derive(Debug)]
+pub(super) enum Listed {
+    /// The server lists it.
+    As(Definition),
+    /// The server has listed its tools, and this is none of them.
+    Not,
+    /// The server has not said which tools it has.
+    Unknown,
+}
+
 /// What an answer of the server is looked at for, before it passes.
 #[derive(Clone, Copy, Debug)]
 enum Look {
@@ -195,12 +206,22 @@ impl Session {
         }
     }
 
-    /// A tool's definition: as it was listed last, or by asking the server now. None where the server lists no such tool.
-    pub(super) async fn definition(&self, tool: &str, params: &Map<String, Value>) -> Option<Definition> {
+    /// A tool's definition: as it was listed last, or by asking the server now.
+    pub(super) async fn definition(&self, tool: &str, params: &Map<String, Value>) -> Listed {
         let known = self.state().definitions.get(tool).cloned();
-        if known.is_some() {
-            return known;
+        if let Some(known) = known {
+            return Listed::As(known);
         }
+        let is_whole = self.list(params).await.is_some();
+        match self.state().definitions.get(tool).cloned() {
+            Some(definition) => Listed::As(definition),
+            None if is_whole => Listed::Not,
+            None => Listed::Unknown,
+        }
+    }
+
+    /// Learns all tools of the server. None where it did not list them to the end.
+    async fn list(&self, params: &Map<String, Value>) -> Option<()> {
         let mut cursor: Option<Value> = None;
         for _ in 0..MOST_PAGES {
             let mut asked = Map::new();
@@ -212,13 +233,14 @@ impl Session {
             }
             let (_, answer) = self.ask_server("tools/list", Value::Object(asked)).await?;
             let answer = tokio::time::timeout(LIST_TIMEOUT, answer).await.ok()?.ok()?;
+            answer.get("result").and_then(|result| result.get("tools")).and_then(Value::as_array)?;
             learn(&mut self.state().definitions, &answer);
             cursor = answer.get("result").and_then(|result| result.get("nextCursor")).cloned();
             if !matches!(cursor, Some(Value::String(_))) {
-                break;
+                return Some(());
             }
         }
-        self.state().definitions.get(tool).cloned()
+        None
     }
 
     /// Sends the server a request of the wrapper's own: its id, and what will be answered.

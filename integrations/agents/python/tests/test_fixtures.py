@@ -151,3 +151,4 @@ def test_a_receipt_is_judged_as_the_gate_judges_it(row):
         assert row["problem"] is None
         assert (proven.request_id, proven.index, proven.size) == ("run:17.a_b-c", 303, 345)
         assert proven.pinned is (row["log_key"] is not None)
+        assert proven.has_token is (json.loads(row["receipt"])["token"] is not None)

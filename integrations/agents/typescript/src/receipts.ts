@@ -38,6 +38,8 @@ export interface VerifiedReceipt {
   size: bigint;
   /** The log's name. */
   log: string;
+  /** Whether it holds the token. An auditor's receipt does not: it proves the outcome, and nobody can act on it. */
+  has_token: boolean;
   /** Whether the log's key came from the caller, and not from the receipt itself. */
   pinned: boolean;
 }
@@ -78,6 +80,7 @@ export function verifyReceipt(receipt: unknown, options: ReceiptOptions = {}): V
     index,
     size: head.size,
     log: head.log,
+    has_token: fields.token !== null,
     pinned: options.logKey !== undefined,
   };
 }
@@ -94,7 +97,9 @@ interface Fields {
 function read(receipt: unknown): Fields {
   const fields = typeof receipt === 'string' ? parsed(receipt) : receipt;
   if (!isObject(fields) || fields['type'] !== TYPE) throw new InvalidReceipt('malformed');
-  const { request_id, client, token = null, entries, proof, log_key } = fields;
+  const { type: _, request_id, client, token = null, entries, proof, log_key, ...unknown } = fields;
+  // What stands beside the entries is not proven by them.
+  if (Object.keys(unknown).length > 0) throw new InvalidReceipt('malformed');
   const texts = [request_id, client, proof, log_key].every((text) => typeof text === 'string');
   if (!texts || !Array.isArray(entries) || (token !== null && typeof token !== 'string')) throw new InvalidReceipt('malformed');
   return { request_id, client, token, entries, proof, log_key } as Fields;

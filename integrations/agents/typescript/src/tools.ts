@@ -47,7 +47,7 @@ export async function answer(gate: Placet, given: unknown, waitSeconds?: number,
     if (typeof label !== 'string' || typeof summary !== 'string' || typeof action !== 'string') {
       throw new PlacetError('request_id, summary and action are texts');
     }
-    if (!/^[A-Za-z0-9._:-]{1,128}$/.test(label)) throw new PlacetError('request_id is 1 to 128 of A-Za-z0-9._:-');
+    if (!/^(?!\.{1,2}$)[A-Za-z0-9._:-]{1,128}$/.test(label)) throw new PlacetError('request_id is 1 to 128 of A-Za-z0-9._:-, and neither . nor ..');
     const text = canonical(asked['payload']);
     const parts = JSON.stringify([gate.client, conversation ?? null, label, action, sha256(text)]);
     const name = `${label.slice(0, 60)}-${sha256(parts).slice(0, 24)}`;

@@ -131,6 +131,7 @@ for (const row of read('receipts').receipts) {
         const proven = verifyReceipt(row.receipt, options);
         assert.deepEqual([proven.request_id, proven.index, proven.size], ['run:17.a_b-c', 303n, 345n]);
         assert.equal(proven.pinned, row.log_key !== null);
+        assert.equal(proven.has_token, (JSON.parse(row.receipt) as { token: unknown }).token !== null);
         return null;
       } catch (error) {
         if (error instanceof InvalidReceipt) return error.problem;

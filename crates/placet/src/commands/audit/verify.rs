@@ -181,6 +181,11 @@ fn receipt(path: &Path, options: &AuditVerify) -> Result<Verdict, Failure> {
         proven.checkpoint.origin,
         verify::shown(&proven.checkpoint.root)
     );
+    if !proven.has_token {
+        text.push_str(
+            "  it holds no token, as an auditor's receipt: the entries alone prove the outcome, and nobody can act on it\n",
+        );
+    }
     if !proven.is_pinned {
         let _ = writeln!(
             text,
@@ -191,7 +196,7 @@ fn receipt(path: &Path, options: &AuditVerify) -> Result<Verdict, Failure> {
     let json = json!({
         "valid": true, "status": proven.status, "request_id": receipt.request_id, "client": receipt.client,
         "approved": proven.status == "approved", "decided_by": by, "timestamp": of("timestamp"),
-        "payload_sha256": of("payload_sha256"), "index": proven.index, "size": proven.checkpoint.size,
+        "payload_sha256": of("payload_sha256"), "has_token": proven.has_token, "index": proven.index, "size": proven.checkpoint.size,
         "origin": proven.checkpoint.origin, "log_key": receipt.log_key, "pinned": proven.is_pinned,
     });
     Ok(Verdict { valid: true, text, json })

@@ -49,6 +49,8 @@ class VerifiedReceipt:
     """How many entries the log had."""
     log: str
     """The log's name."""
+    has_token: bool
+    """Whether it holds the token. An auditor's receipt does not: it proves the outcome, and nobody can act on it."""
     pinned: bool
     """Whether the log's key came from the caller, and not from the receipt itself."""
 
@@ -91,6 +93,7 @@ def verify_receipt(
         index=index,
         size=size,
         log=log,
+        has_token=fields["token"] is not None,
         pinned=log_key is not None,
     )
 
@@ -107,6 +110,8 @@ def _read(receipt: str | bytes | Mapping[str, Any]) -> dict[str, Any]:
     texts = ("request_id", "client", "proof", "log_key")
     is_one = (
         fields.get("type") == TYPE
+        # What stands beside the entries is not proven by them.
+        and fields.keys() <= {"type", "token", "entries", *texts}
         and all(isinstance(fields.get(name), str) for name in texts)
         and isinstance(fields.get("entries"), list)
         and isinstance(fields.get("token"), str | None)

@@ -20,7 +20,7 @@ from .errors import PlacetError
 from .flows import Flow, Settings
 
 NAME = "request_approval"
-LABEL = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+LABEL = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._:-]{1,128}")
 DESCRIPTION = (
     "Ask a person to approve something before you do it, and wait for the answer. `payload` is exactly what will be "
     "done. If `status` is still `pending`, call this again with the same arguments and the `request_id` you were told. Only `approved: true` with an "
@@ -69,7 +69,7 @@ def answer(
         if not all(isinstance(one, str) for one in (label, action, asked["summary"])):
             raise PlacetError("request_id, summary and action are texts")
         if not LABEL.fullmatch(label):
-            raise PlacetError("request_id is 1 to 128 of A-Za-z0-9._:-")
+            raise PlacetError("request_id is 1 to 128 of A-Za-z0-9._:-, and neither . nor ..")
         text = canonical(asked["payload"])
         name = _name(settings.client, conversation, label, action, text)
         approval = yield from flows.ask(
