@@ -547,7 +547,7 @@ def test_with_json_an_error_is_json_on_standard_output_too(tmp_path, arguments, 
 def test_with_json_the_gates_own_code_is_told(gate):
     ran = gate.cli("request", "--client", "agent", "--action", "not dotted !", "--summary", "s", "--json")
     error = json.loads(ran.stdout)["error"]
-    assert ran.returncode == 2 and error["code"] == "invalid_request", ran
+    assert ran.returncode == 1 and error["code"] == "invalid_request", ran
 
 
 def test_without_json_an_error_is_text_on_standard_error(tmp_path):

@@ -327,12 +327,7 @@ impl Answer {
                 .with_code("not_a_gate");
         };
         let message = format!("{} ({code})", word("detail").or(word("title")).unwrap_or("refused"));
-        let failure = match code {
-            // Nobody has refused anything yet: what was typed is not a request.
-            "invalid_request" => Failure::usage(message),
-            _ if self.status >= 500 => Failure::fault(message),
-            _ => Failure::refused(message),
-        };
+        let failure = if self.status >= 500 { Failure::fault(message) } else { Failure::refused(message) };
         let failure = failure.with_code(code);
         let fields: Vec<String> = problem
             .get("errors")
@@ -427,7 +422,7 @@ mod tests {
             failure.to_string(),
             "placet: the request is not valid (invalid_request)\n  action: must be dotted"
         );
-        assert_eq!(failure.code(), 2);
+        assert_eq!(failure.code(), 1);
         assert_eq!(Answer { status: 404, body: "<html>".into(), retry_after: None }.refusal().code(), 3);
         assert_eq!(
             Answer { status: 200, body: "<html>".into(), retry_after: None }.accept().unwrap_err().code(),

@@ -151,7 +151,9 @@ impl From<Error> for Failure {
             Error::Refused(Refusal::InvalidRequest(faults)) => {
                 let lines: Vec<String> =
                     faults.iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect();
-                Self::usage("the request is not valid").with_code("invalid_request").advise(lines.join("\n"))
+                Self::refused("the request is not valid")
+                    .with_code("invalid_request")
+                    .advise(lines.join("\n"))
             }
             Error::Refused(refusal) => Self::refused(refusal.to_string()).with_code(refusal.code()),
             Error::Ended(request) => {

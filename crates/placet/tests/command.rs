@@ -473,24 +473,8 @@ fn an_address_that_is_given_is_never_passed_over_for_the_folder() {
 }
 
 #[test]
-fn what_cannot_be_a_request_is_wrong_usage_and_not_a_rejection() {
+fn an_address_that_is_none_is_wrong_usage() {
     let place = Place::new("usage");
-    let ask = |action: &str, summary: &str, timeout: &str| {
-        place.run(&[
-            "request",
-            "--policy",
-            "placet.toml",
-            "--action",
-            action,
-            "--summary",
-            summary,
-            "--timeout",
-            timeout,
-        ])
-    };
-    for wrong in [ask("a b", "s", "60s"), ask("a.b", "", "60s"), ask("a.b", "s", "0")] {
-        assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
-    }
     for listen in ["foo", "127.0.0.1:notaport", "127.0.0.1:99999"] {
         let served = place.run(&["serve", "--policy", "placet.toml", "--listen", listen]);
         assert_eq!(served.status.code(), Some(2), "{served:?}");
