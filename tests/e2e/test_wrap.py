@@ -312,13 +312,14 @@ def test_arguments_of_another_shape_are_asked_as_they_are(gate, wrap, asked):
 @pytest.mark.parametrize("arguments", ['{"amount":1,"amount":2}', '{"amount":1e400}'])
 def test_arguments_that_cannot_be_read_are_answered_by_the_calls_id(wrap, arguments):
     server = wrap("pay")
-    server.send('{"jsonrpc":"2.0","id":10,"method":"tools/call","params":{"name":"pay","arguments":%s}}' % arguments)
+    call = '{"jsonrpc":"2.0","id":10,"method":"tools/call","params":{"name":"pay","arguments":ARGUMENTS}}'
+    server.send(call.replace("ARGUMENTS", arguments))
     error = server.answer(10)["error"]
     assert error["code"] == -32602 and "`params.arguments.amount`" in error["message"], error
 
 
 @pytest.mark.parametrize(
-    "params, word",
+    ("params", "word"),
     [
         ({"name": "nope", "arguments": {}}, "nope"),
         ({"name": "pay", "arguments": []}, "params.arguments"),
