@@ -136,7 +136,7 @@ async fn nothing_but_the_named_fields_can_be_changed_and_only_to_what_they_are()
         ("payload.amount.x", "1", "not a field that this rule lets a reviewer change"),
         ("payload.amount", "4,500", "must be a number"),
         ("payload.amount", "\"4500\"", "must be a number"),
-        ("payload.amount", "9007199254740993", "must be a number"),
+        ("payload.amount", "9007199254740993", "beyond ±(2^53-1)"),
         ("payload.amount", "1e3", "must be a number"),
         ("payload.urgent", "perhaps", "must be `yes` or `no`"),
         ("payload.amount", "20000", "another rule of the policy would decide"),
