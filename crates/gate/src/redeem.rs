@@ -163,6 +163,6 @@ fn refusal(problem: TokenProblem) -> Refusal {
         | TokenProblem::WrongIssuer
         | TokenProblem::WrongAudience
         | TokenProblem::NotYetValid
-        | TokenProblem::UnknownApproval => Refusal::field("token", problem.to_string()),
+        | TokenProblem::UnknownApproval => Refusal::field("token", format!("cannot be used: {problem}")),
     }
 }

@@ -27,6 +27,9 @@ const MANIFEST: &str = "placet-backup.json";
 /// The version of this layout.
 const FORMAT: u32 = 1;
 
+/// A tar is of such blocks, and ends with two empty ones (POSIX.1, `ustar`).
+const BLOCK_BYTES: u64 = 512;
+
 /// The most that is read of a manifest, in bytes.
 const MANIFEST_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -303,9 +306,10 @@ fn damaged(what: impl std::fmt::Display) -> Failure {
 fn unpack(work: &Path, from: impl Read) -> Result<Manifest, Failure> {
     let not_one =
         || Failure::refused("this is not a backup of placet's").advise("`placet backup FILE` makes one");
-    let mut archive = tar::Archive::new(from);
+    let mut archive = tar::Archive::new(Counted { from, bytes: 0 });
     let mut entries = archive.entries().map_err(|_| not_one())?;
     let first = entries.next().and_then(Result::ok).ok_or_else(not_one)?;
+    let mut end = first.raw_file_position().saturating_add(first.size());
     if first.path().map_err(|_| not_one())?.as_ref() != Path::new(MANIFEST) {
         return Err(not_one());
     }
@@ -315,6 +319,7 @@ fn unpack(work: &Path, from: impl Read) -> Result<Manifest, Failure> {
     let mut missing = manifest.files.clone();
     for entry in entries {
         let mut entry = entry.map_err(damaged)?;
+        end = entry.raw_file_position().saturating_add(entry.size());
         let path = entry.path().map_err(damaged)?.into_owned();
         let name = path.to_str().unwrap_or_default().to_owned();
         let stays_inside = path.components().all(|part| matches!(part, Component::Normal(_)));
@@ -343,9 +348,28 @@ fn unpack(work: &Path, from: impl Read) -> Result<Manifest, Failure> {
             return Err(damaged(format!("`{name}` is not as it was written")));
         }
     }
-    match missing.keys().next() {
-        Some(name) => Err(damaged(format!("`{name}` is missing"))),
-        None => Ok(manifest),
+    if let Some(name) = missing.keys().next() {
+        return Err(damaged(format!("`{name}` is missing")));
+    }
+    let mut rest = archive.into_inner();
+    io::copy(&mut rest, &mut io::sink()).map_err(damaged)?;
+    if rest.bytes != end.next_multiple_of(BLOCK_BYTES).saturating_add(2 * BLOCK_BYTES) {
+        return Err(damaged("it does not end where it was written to end"));
+    }
+    Ok(manifest)
+}
+
+/// Counts what is read.
+struct Counted<R> {
+    from: R,
+    bytes: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.from.read(buffer)?;
+        self.bytes = self.bytes.saturating_add(count as u64);
+        Ok(count)
     }
 }
 
@@ -466,8 +490,12 @@ mod tests {
         };
         assert!(refused(b"").contains("not a backup"));
         assert!(refused(&[b'x'; 4096]).contains("not a backup"));
-        for cut in [bytes.len() / 4, bytes.len() / 2, bytes.len() - 2048] {
+        for cut in [bytes.len() / 4, bytes.len() / 2, bytes.len() - 2048, bytes.len() - 512, bytes.len() - 1]
+        {
             refused(&bytes[..cut]);
+        }
+        for more in [&[0_u8][..], b"x", &[0; 512], &[0; 1024]] {
+            refused(&[&bytes[..], more].concat());
         }
         let letter = bytes.windows(10).position(|part| part == b"{\"slack\": ").unwrap();
         let mut changed = bytes.clone();

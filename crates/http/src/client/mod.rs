@@ -67,7 +67,8 @@ fn check_callback_url(url: &str, caller: &Caller) -> Result<(), String> {
 
 /// Whether callbacks may ever go to that address, where these hosts are exempt; the reason if not.
 pub(crate) fn check_url(url: &str, callback_hosts: &[HostPattern]) -> Result<(), String> {
-    Target::parse(url, callback_hosts).map(drop).map_err(|problem| problem.to_string())
+    let parsed = Target::parse(url, callback_hosts);
+    parsed.map(drop).map_err(|problem| format!("cannot be called: {problem}"))
 }
 
 /// A JSON answer that nobody may store.
