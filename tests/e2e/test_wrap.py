@@ -253,7 +253,7 @@ def test_another_call_overtakes_one_that_waits(gate, wrap, asked):
 def test_policy_may_decide_alone(local_gate, wrap, name, rule):
     text = f'[[clients]]\nid = "agent"\nroles = ["requester"]\n\n[[rules]]\nname = "r"\nwhen = \'action == "mcp.{name}.read" && payload.arguments.path.startsWith("/tmp/")\'\ndecide = "{rule}"\n'
     running = local_gate(text).start()
-    server = wrap("read", "write", running=running)
+    server = wrap("read", "write", "edit", running=running)
     good = server.done("read", {"path": "/tmp/x"})
     assert refused(good) if rule == "reject" else json.loads(said(good))["did"] == "read"
     for tool_name, path in (("read", "/etc/shadow"), ("write", "/tmp/x"), ("edit", "/tmp/x")):
