@@ -219,8 +219,8 @@ class AwsGate(Backend):
     def idle(self):
         """Nothing is in the deadline queue for now, and nothing waits to be told.
 
-        The later looks of a policy (when its predecessor is forgotten everywhere, when somebody comes back) are not for
-        now; one that is being taken is in the queue.
+        Later looks (of a policy, when its predecessor is forgotten everywhere or somebody comes back; at an alert, whether
+        it is over) are not for now; one that is being taken is in the queue.
         """
         attributes = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         queue = self.aws.client("sqs").get_queue_attributes(
@@ -228,7 +228,12 @@ class AwsGate(Backend):
         )["Attributes"]
         now = time.time() * 1000
         items = (item for item in self.items("RequestsTable") if item["pk"].startswith("m#"))
-        waiting = [item for item in items if not ("reassign" in item["payload"] and item["due_at"] > now)]
+        later = ("reassign", "alert_over")
+        waiting = [
+            item
+            for item in items
+            if not (item["due_at"] > now and any(f'"{kind}"' in item["payload"] for kind in later))
+        ]
         return not waiting and not any(map(int, queue.values()))
 
     def audit(self):

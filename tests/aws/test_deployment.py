@@ -186,8 +186,8 @@ def test_whoever_tries_keys_is_alerted(gate):
     named = lambda: [alert for alert in gate.alerts() if "bad signatures" in alert["Subject"]]  # noqa: E731
     alert = wait_until(named, 60, "the alert of the bad signatures")[0]
     assert alert["Message"].splitlines()[0] == (
-        "20 requests within a minute claimed to be a known client, with a wrong signature or key. "
-        "Somebody may be guessing keys, or a client has a wrong secret."
+        "20 requests within a minute claimed to be agent, with a wrong signature or key. Somebody may be guessing keys, "
+        "or the client has a wrong secret: give it the right one, or raise its `generation`."
     )
     assert alert["MessageAttributes"]["alert"]["Value"] == "bad_signatures"
 

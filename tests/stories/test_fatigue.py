@@ -46,13 +46,22 @@ def test_a_reviewer_goes_away_and_comes_back(gate, agent):
     answer = inbox.say("text/html", nonce=inbox.nonce(), hours=1, backup="ava")
     assert answer.status == 200 and "You are away" in answer.text, answer
     wait_until(lambda: gate.told(before) == {"amy", "ann", "ava"}, what="the stand-in to be told of what is open")
-    during = agent.asked("gone.pay")
-    wait_until(lambda: gate.told(during) == {"ann", "ava"}, what="the stand-in to be told")
+
+    def asked_of(*people):
+        """Asks until those are told: on AWS another function keeps the policy from before for ten seconds."""
+
+        def asked():
+            question = agent.asked("gone.pay")
+            wait_until(lambda: len(gate.told(question)) >= len(people), what="as many to be told")
+            return question if gate.told(question) == set(people) else None
+
+        return wait_until(asked, 20, f"{people} to be told")
+
+    during = asked_of("ann", "ava")
     assert gate.link(during, "ava").approve()["decided_by"] == ["ava"]
     answer = inbox.say("text/html", nonce=inbox.nonce(), hours=0)
     assert answer.status == 200 and "You are away" not in answer.text, answer
-    after = agent.asked("gone.pay")
-    wait_until(lambda: gate.told(after) == {"amy", "ann"}, what="both to be told again")
+    asked_of("amy", "ann")
     kinds = [(entry["event"], entry["actor"]) for entry in gate.audit() if entry["subject"] == "policy"]
     assert kinds[-2:] == [("reviewer.away", "amy"), ("reviewer.back", "amy")]
 
