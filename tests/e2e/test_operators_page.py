@@ -31,8 +31,8 @@ def admin_link(gate, *options):
 
 
 def records(gate):
-    """All that is stored but messages, which leave in their own time."""
-    return {name: rows for name, rows in gate.dump().items() if not name.endswith(":outbox")}
+    """All that is stored, once everybody has been told and the log holds what was written."""
+    return gate.settled_dump()
 
 
 def test_it_shows_what_waits_and_what_has_ended(local_gate):
