@@ -382,11 +382,11 @@ def test_no_secret_no_address_and_no_link_is_in_the_log_or_the_trail(gate, servi
 def test_a_get_of_the_inbox_changes_nothing(gate, service):
     switch = Switch(gate, "bob")
     switch.on(service, "phone")
-    before = gate.dump()
+    before = gate.settled_dump()
     for _ in range(3):
         assert switch.inbox.page().status == 200
         assert gate.http.send("GET", f"{switch.inbox.path}/push").status == 405
-    assert gate.dump() == before
+    assert gate.settled_dump() == before
 
 
 FAULTS = {
