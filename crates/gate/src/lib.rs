@@ -49,7 +49,7 @@ pub use error::{Error, Fault};
 pub use inbox::{INBOX_LIMIT, Inbox, InboxItem, LateDecision, RowResult, UnverifiedRow, are_alike};
 pub use list::ListQuery;
 pub use log::{Selection, TrailEntries};
-pub use novelty::{Difference, Novelty, Since};
+pub use novelty::{Difference, First, LOOK_BACK, Novelty, Since};
 pub use policy::Installed;
 pub use redeem::{Redeemed, Verified};
 pub use report::LinkedReport;

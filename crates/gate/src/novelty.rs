@@ -6,15 +6,15 @@
 
 use placet_core::Timestamp;
 use placet_core::request::{ApprovalRequest, Request, RequestState, Status};
-use placet_core::words::FieldPath;
 use placet_core::words::title::field_in_words;
+use placet_core::words::{FieldPath, mask};
 use serde_json::Value;
 
 use crate::ports::StoreQuery;
 use crate::{Error, Gate, Review};
 
 /// How many of the client's requests before this one are looked at.
-const LOOK_BACK: usize = 50;
+pub const LOOK_BACK: usize = 50;
 
 /// Within which time before it a request counts as one of many, in milliseconds.
 const OFTEN_MS: i64 = 10 * 60_000;
@@ -35,14 +35,24 @@ const RECIPIENTS: [&str; 9] =
 /// What is new about a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Novelty {
-    /// Nothing of this action was approved for this client lately.
-    pub is_first: bool,
+    /// Nothing of this action was approved for this client, as far back as was looked.
+    pub first: Option<First>,
     /// Whoever gets something, where nothing approved lately went there.
     pub recipient: Option<String>,
     /// What differs from the last one of this rule that was approved.
     pub since: Option<Since>,
-    /// Which one it is of those that the client has asked people within ten minutes; none where these are few.
+    /// Which one it is of those that the client has asked people within ten minutes; none where these are few. More than
+    /// [`LOOK_BACK`] are not counted.
     pub nth: Option<usize>,
+}
+
+/// As far back as was looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// To the first request that is kept.
+    Ever,
+    /// The client has asked more than that since.
+    Lately,
 }
 
 /// The difference from an earlier request.
@@ -59,9 +69,9 @@ pub struct Since {
 /// A field that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// Its last key.
+    /// Its last key, as people may see it.
     pub key: String,
-    /// What was approved, as people read it; none where it was not there.
+    /// What was approved, as people may see it; none where it was not there.
     pub from: Option<String>,
     /// What is asked now.
     pub to: Option<String>,
@@ -102,14 +112,13 @@ fn novelty(asked: &ApprovalRequest, state: &RequestState, earlier: &[Request]) -
     // Another rule may have asked other people: what it was about is not this reader's to see.
     let last = approved.iter().find(|other| other.asked().rule == asked.rule);
     let since = last.and_then(|last| since(asked, &now, last, recipient.as_ref()));
+    let reach = if earlier.len() < LOOK_BACK { First::Ever } else { First::Lately };
+    let shown = asked.shown(state.payload(asked));
     Novelty {
-        is_first: approved.is_empty(),
+        first: approved.is_empty().then_some(reach),
         recipient: recipient.map(|path| {
-            if is_hidden(&path, asked, &now) {
-                "a hidden place".to_owned()
-            } else {
-                in_words(&path, asked, state)
-            }
+            let is_hidden = path.find(&shown) != path.find(&now);
+            if is_hidden { "a hidden place".to_owned() } else { field_in_words(&path, &shown) }
         }),
         since,
         nth: (nth >= OFTEN).then_some(nth),
@@ -122,39 +131,25 @@ fn recipient(payload: &Value) -> Option<FieldPath> {
     RECIPIENTS.iter().map(|key| FieldPath::from_keys(&[(*key).to_owned()])).find(is_told)
 }
 
-fn in_words(path: &FieldPath, asked: &ApprovalRequest, state: &RequestState) -> String {
-    field_in_words(path, &asked.shown(state.payload(asked)))
-}
-
-/// Whether a page shows something else there than what is asked: then not even that it differs is told by its values.
-fn is_hidden(path: &FieldPath, asked: &ApprovalRequest, payload: &Value) -> bool {
-    let shown =
-        placet_core::words::mask::masked(payload.clone(), &asked.wording.mask, asked.approval_id.as_str());
-    asked.wording.mask.iter().any(|mask| mask.overlaps(path)) || path.find(&shown) != path.find(payload)
-}
-
 fn since(asked: &ApprovalRequest, now: &Value, last: &Request, told: Option<&FieldPath>) -> Option<Since> {
     let approved_at = last.outcome()?.decided_at;
-    let (then_asked, then) = (last.asked(), last.state().payload(last.asked()).value());
+    let then = last.asked();
+    // What either of the two hides is hidden in both, and looks the same in both where it is the same.
+    let masks = [asked.wording.mask.as_slice(), &then.wording.mask].concat();
+    let shown = |payload: Value| mask::masked(payload, &masks, asked.approval_id.as_str());
+    let (then, now) = (shown(last.state().payload(then).value()), shown(now.clone()));
     let mut paths = Vec::new();
-    differences(&then, now, &mut Vec::new(), &mut paths);
+    differences(&then, &now, &mut Vec::new(), &mut paths);
     // A new recipient has a line of its own.
     paths.retain(|path| told != Some(path));
-    let shown_now =
-        placet_core::words::mask::masked(now.clone(), &asked.wording.mask, asked.approval_id.as_str());
-    let shown_then = then_asked.shown(last.state().payload(then_asked));
+    let words = |path: &FieldPath, shown: &Value| path.find(shown).map(|_| field_in_words(path, shown));
     let fields: Vec<Difference> = paths
         .iter()
         .take(MOST_FIELDS)
-        .map(|path| {
-            let hidden = is_hidden(path, asked, now)
-                || is_hidden(path, then_asked, &then)
-                || asked.wording.mask.iter().any(|mask| mask.overlaps(path));
-            let words = |shown: &Value| {
-                path.find(shown)?;
-                Some(if hidden { "(hidden)".to_owned() } else { field_in_words(path, shown) })
-            };
-            Difference { key: path.last().to_owned(), from: words(&shown_then), to: words(&shown_now) }
+        .map(|path| Difference {
+            key: path.last().to_owned(),
+            from: words(path, &then),
+            to: words(path, &now),
         })
         .collect();
     let more = paths.len().saturating_sub(fields.len());

@@ -14,7 +14,7 @@ use placet_core::policy::{Decision, Policy};
 use placet_core::refusal::FieldError;
 use placet_core::request::{ApprovalRequest, Change, Decider, Edit, Foreseen, Given, RequestState, Status};
 use placet_core::words::{self, FieldPath};
-use placet_gate::{ApprovalView, Difference, Error, Gate, Novelty, Preview, Review, ReviewOptions};
+use placet_gate::{ApprovalView, Error, Gate, Novelty, Preview, Review, ReviewOptions};
 use serde_json::Value;
 
 use crate::app;
@@ -420,25 +420,11 @@ async fn look(gate: &Gate, review: &Review, seen: &Seen) -> pages::Review {
         return shown;
     }
     match gate.novelty(review).await {
-        Ok(new) => pages::Review { novelty: novelty(new), ..shown },
+        Ok(novelty) => pages::Review { novelty, ..shown },
         Err(error) => {
             tracing::warn!(error = error.chain(), "what is new about a request could not be read");
             shown
         }
-    }
-}
-
-fn novelty(new: Novelty) -> pages::Novelty {
-    let field = |field: Difference| pages::FieldLine { key: field.key, from: field.from, to: field.to };
-    pages::Novelty {
-        is_first: new.is_first,
-        recipient: new.recipient,
-        since: new.since.map(|since| pages::SinceApproved {
-            at_ms: since.approved_at.millis(),
-            fields: since.fields.into_iter().map(field).collect(),
-            more: since.more,
-        }),
-        nth: new.nth,
     }
 }
 
@@ -511,7 +497,7 @@ fn view(review: &Review, seen: &Seen) -> pages::Review {
         hides_secrets: shown != payload.value() || summary != asked.summary,
         wants: wants(asked, current, seen),
         changes: changes(policy, asked, change, seen),
-        novelty: pages::Novelty::default(),
+        novelty: Novelty::default(),
         summary,
         payload: shown,
         payload_sha256: change.map_or(&asked.payload_sha256, |change| &change.payload_sha256).clone(),

@@ -36,7 +36,7 @@ struct RowAnswer {
     code: Option<String>,
 }
 
-impl Visit<'_> {
+impl Visit {
     /// Says what became of the rows.
     pub(super) async fn answer(&self, results: Vec<RowResult>, pressed: Decision, several: bool) -> Response {
         let status = status_of(&results);
@@ -44,7 +44,7 @@ impl Visit<'_> {
             Ok(policy) => policy,
             Err(error) => return self.refused(error),
         };
-        if wants_json(self.headers) {
+        if wants_json(&self.headers) {
             if !several
                 && let [RowResult { outcome: Err(Error::Refused(_) | Error::Fault(_)), .. }] = &results[..]
             {
@@ -60,7 +60,7 @@ impl Visit<'_> {
             Err(error) => return self.refused(error),
         };
         for row in &results {
-            let said = said_row(self.gate, &policy, row, pressed, &shown.view.prefix).await;
+            let said = said_row(&self.gate, &policy, row, pressed, &shown.view.prefix).await;
             shown.view.said.push(said);
         }
         shown.page(status)

@@ -7,8 +7,8 @@ mod shown;
 
 use std::sync::Arc;
 
-use axum::Extension;
-use axum::extract::State;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use placet_core::Refusal;
@@ -29,11 +29,21 @@ use crate::wire::{AwayForm, InboxForm};
 const FORM_LIMIT: usize = 48 * 1024;
 
 /// Somebody at an inbox.
-struct Visit<'a> {
-    gate: &'a Gate,
-    news: &'a News,
-    link: &'a str,
-    headers: &'a HeaderMap,
+pub(crate) struct Visit {
+    gate: Arc<Gate>,
+    news: News,
+    link: String,
+    headers: HeaderMap,
+}
+
+impl FromRequestParts<Arc<Gate>> for Visit {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, gate: &Arc<Gate>) -> Result<Self, Response> {
+        let Ok(LinkText(link)) = LinkText::from_request_parts(parts, gate).await;
+        let news = parts.extensions.get::<News>().cloned().unwrap_or_default();
+        Ok(Self { gate: Arc::clone(gate), news, link, headers: parts.headers.clone() })
+    }
 }
 
 /// Lists what waits for a reviewer, live.
@@ -47,20 +57,14 @@ struct Visit<'a> {
         (status = 404, description = "`not_found`: nobody's link", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 410, description = "`link_expired`", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 503, description = "`no_policy` or `unavailable`", content((String = "text/html"), (Problem = "application/problem+json")))))]
-pub(crate) async fn show(
-    State(gate): State<Arc<Gate>>,
-    Extension(news): Extension<News>,
-    LinkText(link): LinkText,
-    headers: HeaderMap,
-) -> Response {
-    let visit = Visit { gate: &gate, news: &news, link: &link, headers: &headers };
+pub(crate) async fn show(visit: Visit) -> Response {
     // The version first: what changes between the two is shown once too often, and never missed.
-    let version = match gate.inbox_version(&link).await {
+    let version = match visit.gate.inbox_version(&visit.link).await {
         Ok(version) => version,
         Err(error) => return visit.refused(error),
     };
     let tag = format!("\"{version}\"");
-    if knows(&headers, &tag) {
+    if knows(&visit.headers, &tag) {
         return tagged(StatusCode::NOT_MODIFIED.into_response(), &tag);
     }
     match visit.inbox_of(version).await {
@@ -85,14 +89,7 @@ pub(crate) async fn show(
         (status = 413, description = "`payload_too_large`", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 422, description = "`invalid_request`: nothing was recorded; the inbox again", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 503, description = "`no_policy` or `unavailable`", content((String = "text/html"), (Problem = "application/problem+json")))))]
-pub(crate) async fn decide(
-    State(gate): State<Arc<Gate>>,
-    Extension(news): Extension<News>,
-    LinkText(link): LinkText,
-    headers: HeaderMap,
-    Form(body): Form<FORM_LIMIT>,
-) -> Response {
-    let visit = Visit { gate: &gate, news: &news, link: &link, headers: &headers };
+pub(crate) async fn decide(visit: Visit, Form(body): Form<FORM_LIMIT>) -> Response {
     let pressed = match Pressed::read(&body) {
         Ok(pressed) => pressed,
         Err(refusal) => return visit.again(refusal).await,
@@ -101,7 +98,7 @@ pub(crate) async fn decide(
     if several && !pressed.confirmed {
         return visit.confirm(&pressed).await;
     }
-    match gate.decide_rows(&link, pressed.rows, pressed.decision, pressed.reason).await {
+    match visit.gate.decide_rows(&visit.link, pressed.rows, pressed.decision, pressed.reason).await {
         Ok(results) => visit.answer(results, pressed.decision, several).await,
         Err(Error::Refused(refusal @ Refusal::InvalidRequest(_))) => visit.again(refusal).await,
         Err(error) => visit.refused(error),
@@ -122,16 +119,11 @@ pub(crate) async fn decide(
         (status = 422, description = "`invalid_request`: nothing was recorded; the inbox again", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 429, description = "`rate_limited`: said too often today", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 503, description = "`no_policy` or `unavailable`", content((String = "text/html"), (Problem = "application/problem+json")))))]
-pub(crate) async fn away(
-    State(gate): State<Arc<Gate>>,
-    Extension(news): Extension<News>,
-    LinkText(link): LinkText,
-    headers: HeaderMap,
-    Form(body): Form<FORM_LIMIT>,
-) -> Response {
-    let visit = Visit { gate: &gate, news: &news, link: &link, headers: &headers };
+pub(crate) async fn away(visit: Visit, Form(body): Form<FORM_LIMIT>) -> Response {
     let said = match AwaySaid::read(&body) {
-        Ok(AwaySaid { nonce, whereabouts }) => gate.say_whereabouts(&link, &nonce, whereabouts).await,
+        Ok(AwaySaid { nonce, whereabouts }) => {
+            visit.gate.say_whereabouts(&visit.link, &nonce, whereabouts).await
+        }
         Err(refusal) => Err(refusal.into()),
     };
     match said {
@@ -146,18 +138,18 @@ pub(crate) async fn away(
     }
 }
 
-impl Visit<'_> {
+impl Visit {
     async fn inbox(&self) -> Result<Shown, Error> {
-        let version = self.gate.inbox_version(self.link).await?;
+        let version = self.gate.inbox_version(&self.link).await?;
         self.inbox_of(version).await
     }
 
     async fn inbox_of(&self, version: String) -> Result<Shown, Error> {
-        Shown::load(self.gate, self.link, self.news, version).await
+        Shown::load(&self.gate, &self.link, &self.news, version).await
     }
 
     fn refused(&self, error: Error) -> Response {
-        refused(error.into(), self.headers)
+        refused(error.into(), &self.headers)
     }
 
     /// Asks whether all of them are meant. Those that have ended meanwhile are left out.
@@ -166,7 +158,7 @@ impl Visit<'_> {
             Ok(shown) => shown,
             Err(error) => return self.refused(error),
         };
-        if wants_json(self.headers) {
+        if wants_json(&self.headers) {
             let refusal = Refusal::field("confirmed", "must be `yes` where there are several rows");
             return Problem::from(refusal).into_response();
         }
@@ -196,7 +188,7 @@ impl Visit<'_> {
     async fn again(&self, refusal: Refusal) -> Response {
         let problem = Problem::from(refusal.clone());
         let mut shown = match self.inbox().await {
-            Ok(_) if wants_json(self.headers) => return problem.into_response(),
+            Ok(_) if wants_json(&self.headers) => return problem.into_response(),
             Ok(shown) => shown,
             Err(error) => return self.refused(error),
         };

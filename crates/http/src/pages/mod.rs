@@ -19,6 +19,7 @@ pub use review::review;
 use maud::{Markup, html};
 use placet_core::request::Status;
 use placet_core::words::Title;
+use placet_gate::Novelty;
 use serde_json::Value;
 
 /// One reviewer's view of one request.
@@ -61,39 +62,6 @@ pub struct Review {
     pub state: ReviewState,
     /// Whether the reader may say, or somebody has said, that its approval was a mistake.
     pub flagging: Flagging,
-}
-
-/// What is new about a request, beside what is asked.
-#[derive(Default)]
-pub struct Novelty {
-    /// Nothing of this kind was approved for this client lately.
-    pub is_first: bool,
-    /// Who gets something, where nothing approved lately went there.
-    pub recipient: Option<String>,
-    /// When the last one of this rule was approved, in Unix milliseconds, and what differs from it.
-    pub since: Option<SinceApproved>,
-    /// Which one it is within ten minutes; none where these are few.
-    pub nth: Option<usize>,
-}
-
-/// The difference from the last one that was approved.
-pub struct SinceApproved {
-    /// When that was, in Unix milliseconds.
-    pub at_ms: i64,
-    /// The fields that differ; none where it was the very same.
-    pub fields: Vec<FieldLine>,
-    /// How many more differ.
-    pub more: usize,
-}
-
-/// A field that differs from what was approved the last time.
-pub struct FieldLine {
-    /// Its last key.
-    pub key: String,
-    /// What was approved; none where it was not there.
-    pub from: Option<String>,
-    /// What is asked now.
-    pub to: Option<String>,
 }
 
 /// "This approval was a mistake."

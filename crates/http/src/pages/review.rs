@@ -11,6 +11,7 @@ use placet_core::payload::canonical_text;
 use placet_core::request::Status;
 use placet_core::words::text::elided;
 use placet_core::words::{FieldPath, top_facts};
+use placet_gate::{First, LOOK_BACK};
 use serde_json::Value;
 
 const TAB_CHARS: usize = 80;
@@ -175,22 +176,32 @@ fn novelty(view: &Review) -> Markup {
     let said = |text: &str| html! { bdi { (revealed(text, LineEnds::Theirs)) } };
     let value = |text: &Option<String>| text.as_deref().map_or_else(|| html! { "(nothing)" }, said);
     html! {
-        @if new.is_first || new.recipient.is_some() || new.since.is_some() || new.nth.is_some() {
+        @if new.first.is_some() || new.recipient.is_some() || new.since.is_some() || new.nth.is_some() {
             div.changed.news role="note" aria-label="What is new" {
                 @if let Some(nth) = new.nth {
-                    p { b { (ordinal(nth)) " ask in 10 minutes" } " by " (client) "." }
+                    p {
+                        b {
+                            @if nth > LOOK_BACK { "More than " (LOOK_BACK) " asks in 10 minutes" }
+                            @else { (ordinal(nth)) " ask in 10 minutes" }
+                        }
+                        " by " (client) "."
+                    }
                 }
-                @if new.is_first {
-                    p { b { "First time: " } "nothing of this kind was approved for " (client) " lately." }
+                @match new.first {
+                    Some(First::Ever) => p { b { "First time: " } "nothing of this kind was approved for " (client) " lately." },
+                    Some(First::Lately) => {
+                        p { "Of the last " (LOOK_BACK) " requests of " (client) ", none of this kind was approved." }
+                    }
+                    None => {}
                 }
                 @if let Some(recipient) = &new.recipient {
                     p { b { "New: " } "nothing approved lately went to " b { (said(recipient)) } "." }
                 }
                 @if let Some(since) = &new.since {
                     @if since.fields.is_empty() {
-                        p { "The same as the one that was approved " (span(now_ms.saturating_sub(since.at_ms))) " ago." }
+                        p { "The same as the one that was approved " (span(now_ms.saturating_sub(since.approved_at.millis()))) " ago." }
                     } @else {
-                        p { "Since the last approved one, " (span(now_ms.saturating_sub(since.at_ms))) " ago:" }
+                        p { "Since the last approved one, " (span(now_ms.saturating_sub(since.approved_at.millis()))) " ago:" }
                         ul {
                             @for field in &since.fields {
                                 li { (super::payload::short_name(&field.key)) ": " del { (value(&field.from)) } " → " ins { (value(&field.to)) } }
@@ -590,7 +601,10 @@ mod tests {
     use placet_core::words::Title;
     use serde_json::json;
 
-    use super::super::{FieldLine, Novelty, SinceApproved, Wants};
+    use placet_core::Timestamp;
+    use placet_gate::{Difference, Novelty, Since};
+
+    use super::super::Wants;
 
     fn payment() -> Value {
         json!({"amount": 5000, "currency": "EUR", "to": "acme@example.com", "reference": "INV-7"})
@@ -635,18 +649,18 @@ mod tests {
         let page = |novelty: Novelty, state| review(&Review { novelty, ..view(state) }).into_string();
         assert!(!page(Novelty::default(), open(May::Both, None)).contains("What is new"));
         let new = || Novelty {
-            is_first: true,
+            first: Some(First::Ever),
             recipient: Some("<b>ACME</b>\u{202e}".to_owned()),
             nth: Some(4),
-            since: Some(SinceApproved {
-                at_ms: 1_795_422_800_000,
+            since: Some(Since {
+                approved_at: Timestamp::from_millis(1_795_422_800_000),
                 fields: vec![
-                    FieldLine {
+                    Difference {
                         key: "amount".into(),
                         from: Some("4,000.00 EUR".into()),
                         to: Some("5,000.00 EUR".into()),
                     },
-                    FieldLine { key: "note".into(), from: None, to: Some("<i>".into()) },
+                    Difference { key: "note".into(), from: None, to: Some("<i>".into()) },
                 ],
                 more: 2,
             }),
@@ -663,9 +677,17 @@ mod tests {
         ] {
             assert!(shown.contains(words), "{words}\n{shown}");
         }
+        let many = Novelty { first: Some(First::Lately), nth: Some(51), ..Novelty::default() };
+        let shown = page(many, open(May::Both, None));
+        assert!(shown.contains("<b>More than 50 asks in 10 minutes</b>") && !shown.contains("First time"));
+        assert!(shown.contains("Of the last 50 requests of <bdi>n8n</bdi>, none of this kind was approved."));
         assert!(!page(new(), ended(Status::Approved, None)).contains("What is new"));
         let same = Novelty {
-            since: Some(SinceApproved { at_ms: 1_795_429_700_000, fields: vec![], more: 0 }),
+            since: Some(Since {
+                approved_at: Timestamp::from_millis(1_795_429_700_000),
+                fields: vec![],
+                more: 0,
+            }),
             ..Novelty::default()
         };
         assert!(
