@@ -21,7 +21,10 @@ TELEGRAM_TOKEN = "123456:ABC-DEF1234ghIkl-zyx57W2v1u123ew11"
 
 
 class Played:
-    """A server whose next answers a test may choose: `(status, headers, body)`, for one method or for all."""
+    """A server whose next answers a test may choose: `(status, headers, body)`, for one method or for all.
+
+    Status 0: the call is taken, and its answer is lost.
+    """
 
     def __init__(self):
         self.lock = threading.RLock()
@@ -38,6 +41,9 @@ class Played:
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 with played.lock:
                     status, headers, answer = played.answer(self.path, self.headers, body)
+                if status == 0:
+                    self.close_connection = True
+                    return
                 content = json.dumps(answer).encode()
                 self.send_response(status)
                 for name, value in {"Content-Type": "application/json", **headers}.items():

@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use placet_core::Timestamp;
-use placet_gate::Fault;
 use placet_gate::alert::Alert;
 use placet_gate::outbox::OutboxSubject;
 
@@ -67,8 +66,8 @@ pub struct AlertNotice {
 /// Where alerts go.
 #[async_trait]
 pub trait AlertSink: Send + Sync + 'static {
-    /// Takes one.
-    async fn alert(&self, notice: &AlertNotice) -> Result<(), Fault>;
+    /// Takes one, or says why not: in constant words and codes, without an address.
+    async fn alert(&self, notice: &AlertNotice) -> Result<(), String>;
 }
 
 /// The log of the process.
@@ -76,13 +75,13 @@ pub struct LogAlerts;
 
 #[async_trait]
 impl AlertSink for LogAlerts {
-    async fn alert(&self, notice: &AlertNotice) -> Result<(), Fault> {
-        tracing::warn!(alert = notice.kind, "{}", notice.text());
+    async fn alert(&self, notice: &AlertNotice) -> Result<(), String> {
+        tracing::warn!(alert = notice.kind, matter = notice.matter, "{}", notice.text());
         Ok(())
     }
 }
 
-/// The kind of what sums up others.
+/// The kind of what sums up others. No policy names it: each way gets it for what was left out there.
 pub const TOO_MANY: &str = "too_many";
 
 impl AlertNotice {

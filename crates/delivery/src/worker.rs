@@ -11,7 +11,7 @@ use placet_gate::outbox::{MessageEnd, OutboxMessage, OutboxPayload, OutboxSubjec
 use placet_gate::ports::{Measurement, Store};
 use placet_gate::{ApprovalView, Error, Gate, QueueItem, WebhookEvent, secrets_of};
 
-use crate::alert::{AlertSink, AlertState};
+use crate::alert::AlertSink;
 use crate::callback::{DeliveryOutcome, WebhookDelivery, Webhooks};
 use crate::channel::Channels;
 use crate::notify::{Ask, Why};
@@ -92,9 +92,11 @@ impl Worker {
         match (&message.payload, &message.subject) {
             (OutboxPayload::Alert(alert), _) => self.alert(message, alert).await,
             (OutboxPayload::AlertOver(alert), _) => self.alert_over(message, alert).await,
-            (OutboxPayload::AlertBy { way, alert, over, since }, _) => {
-                let state = if *over { AlertState::Over } else { AlertState::Open };
-                self.alert_by(message, way, alert, state, *since).await
+            (OutboxPayload::AlertBy { way, alert, over: false, since, .. }, _) => {
+                self.alert_by(message, way, alert, *since).await
+            }
+            (OutboxPayload::AlertBy { way, alert, over: true, since, opened }, _) => {
+                self.over_by(message, way, alert, *since, *opened).await
             }
             (OutboxPayload::AlertSummary { way, minute }, _) => {
                 self.alert_summary(message, way, *minute).await
@@ -185,19 +187,12 @@ impl Worker {
             OutboxPayload::StillOpen if self.gate.now() < message.created_at => {
                 self.hold_until(message, message.created_at).await
             }
-            OutboxPayload::StillOpen => match request.pending() {
-                Some(_) if !request.is_overdue(self.gate.now()) => {
-                    let asked = request.asked();
-                    let alert = Alert::OpenTooLong {
-                        client: asked.client.clone(),
-                        request_id: asked.request_id.clone(),
-                        asked_at: asked.created_at,
-                    };
-                    self.gate.replace_message(message, vec![OutboxPayload::Alert(alert)]).await?;
-                    Ok(Progress::Done)
+            OutboxPayload::StillOpen => {
+                if self.gate.alert_if_open(message, request).await? {
+                    return Ok(Progress::Done);
                 }
-                Some(_) | None => self.ack(message).await,
-            },
+                self.ack(message).await
+            }
             OutboxPayload::Alert(_)
             | OutboxPayload::AlertOver(_)
             | OutboxPayload::AlertBy { .. }

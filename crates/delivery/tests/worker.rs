@@ -101,7 +101,7 @@ impl Queues for Shared {
 
 #[async_trait]
 impl AlertSink for Shared {
-    async fn alert(&self, notice: &AlertNotice) -> Result<(), Fault> {
+    async fn alert(&self, notice: &AlertNotice) -> Result<(), String> {
         self.0.alerts.lock().unwrap().push(notice.clone());
         Ok(())
     }
@@ -463,4 +463,128 @@ async fn a_storm_is_ten_messages_and_one_that_counts_the_rest() {
     let letters = scene.played.letters.lock().unwrap().clone();
     assert_eq!(letters.len(), 1);
     assert!(letters[0].1.text.starts_with("15 more messages"), "{}", letters[0].1.text);
+}
+
+/// What the worker's messages are, after their subject, in order.
+fn named(messages: &[OutboxMessage]) -> Vec<String> {
+    let mut names: Vec<String> = messages
+        .iter()
+        .map(|message| message.id.strip_prefix(&message.subject.prefix()).unwrap().to_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+const LATE: &str = r#"
+issuer = "https://gate.example.com"
+clients = [{ id = "agent", bearer = true }]
+reviewers = [{ id = "bob", roles = ["finance"] }, { id = "carol", roles = ["chief"] }]
+rules = [
+  { name = "pay", alert_after = "20m", stages = [
+    { ask = ["finance"], within = "10m" }, { ask = ["chief"], within = "60m" },
+  ] },
+]
+"#;
+
+impl Scene {
+    /// Works off only what is due, as the sweep does, until nothing more is.
+    async fn work_off_due(&self) {
+        for _ in 0..4 {
+            for message in self.store.due_messages(self.clock.now(), 1000).await.unwrap() {
+                self.worker.claim_and_run(&message, None).await.unwrap();
+            }
+            // What was put into the outbox is leased to whoever did.
+            self.clock.advance(placet_gate::LEASE_MS);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stage_that_has_closed_unseen_does_not_take_the_alert_that_its_request_waits() {
+    let scene = Scene::new().await;
+    scene.install(&format!("{LATE}{WAYS}")).await;
+    scene.ask("r1", "pay", None).await;
+    // Nobody has swept: the first stage is over by its time, the second has not been opened.
+    scene.clock.advance(21 * 60_000);
+    let look = scene.waiting().await.into_iter().find(|one| matches!(one.payload, OutboxPayload::StillOpen));
+    scene.worker.run(&look.unwrap(), None).await.unwrap();
+    assert_eq!(scene.stored("r1").await.pending().unwrap().stage, 1, "it was settled first");
+    scene.work_off_twice().await;
+    assert_eq!(scene.played.alert_kinds(), ["open_too_long"]);
+    scene.letters();
+    scene.vote("r1", "carol", Decision::Approve).await;
+    scene.work_off_twice().await;
+    assert_eq!(
+        scene.letters(),
+        ["night: Over: A request waits too long", "ops: Over: A request waits too long"]
+    );
+}
+
+#[tokio::test]
+async fn what_nobody_was_alerted_of_is_not_over() {
+    let scene = Scene::new().await;
+    scene.install(&format!("{LATE}{WAYS}")).await;
+    scene.ask("r1", "pay", None).await;
+    scene.clock.advance(9 * 60_000);
+    scene.vote("r1", "bob", Decision::Approve).await;
+    scene.ask("r2", "pay", None).await;
+    scene.clock.advance(21 * 60_000);
+    // The look is due and has not been taken when the answer comes.
+    scene.gate.wake(placet_testkit::sample::key("agent", "r2")).await.unwrap();
+    scene.vote("r2", "carol", Decision::Approve).await;
+    assert!(named(&scene.waiting().await).contains(&"over_open_too_long".to_owned()));
+    scene.work_off_twice().await;
+    scene.work_off_twice().await;
+    assert_eq!(scene.letters(), Vec::<String>::new());
+    assert_eq!(scene.waiting().await, []);
+}
+
+#[tokio::test]
+async fn what_is_over_before_a_way_could_say_it_is_said_by_none() {
+    let scene = Scene::new().await;
+    scene.install(&format!("{LATE}{WAYS}")).await;
+    scene.ask("r1", "pay", None).await;
+    scene.gate.wake(placet_testkit::sample::key("agent", "r1")).await.unwrap();
+    scene.played.mute.store(true, Ordering::SeqCst);
+    scene.clock.advance(21 * 60_000);
+    scene.work_off_due().await;
+    assert_eq!(scene.letters(), ["ops: A request waits too long"], "`night` fails");
+    scene.vote("r1", "carol", Decision::Approve).await;
+    scene.played.mute.store(false, Ordering::SeqCst);
+    scene.clock.advance(60_000);
+    scene.work_off_due().await;
+    scene.work_off_due().await;
+    assert_eq!(
+        scene.letters(),
+        ["night: Over: A request waits too long", "ops: Over: A request waits too long"],
+        "no alert comes after the word that it is over"
+    );
+}
+
+#[tokio::test]
+async fn that_something_no_longer_goes_on_is_said_after_that_it_does() {
+    let scene = Scene::new().await;
+    let ways = WAYS.replace("\"not_told\"", "\"not_told\", \"bad_signatures\"");
+    scene.install(&format!("{POLICY}{ways}")).await;
+    let client = Some(sample::client("agent"));
+    let alert = Alert::BadSignatures { client, count: 20, minute: 1 };
+    scene.gate.saw_again(OutboxSubject::Gate, alert).await.unwrap();
+    scene.played.mute.store(true, Ordering::SeqCst);
+    // `night` is down for longer than it goes on.
+    for _ in 0..25 {
+        scene.work_off_due().await;
+    }
+    let said = scene.letters();
+    assert!(said.contains(&"ops: Over: Wrong signatures".to_owned()), "{said:?}");
+    let waiting = named(&scene.waiting().await);
+    let of_night = |word: &str| waiting.iter().any(|id| id.starts_with(&format!("{word}_by_night_")));
+    assert!(of_night("alert") && of_night("over"), "{waiting:?}");
+    scene.played.mute.store(false, Ordering::SeqCst);
+    for _ in 0..4 {
+        scene.work_off_due().await;
+    }
+    let letters = scene.played.letters.lock().unwrap().clone();
+    let heard: Vec<&str> =
+        letters.iter().filter(|(way, _)| way == "night").map(|(_, letter)| letter.subject.as_str()).collect();
+    assert_eq!(heard, ["[Placet] Wrong signatures", "[Placet] Over: Wrong signatures"]);
 }

@@ -97,6 +97,10 @@ impl Store for DynamoStore {
         self.0.due_messages(now, limit).await
     }
 
+    async fn message(&self, id: &str) -> Result<Option<OutboxMessage>, Fault> {
+        self.0.message(id).await
+    }
+
     async fn next_due(&self) -> Result<Option<Timestamp>, Fault> {
         self.0.next_due().await
     }

@@ -78,6 +78,19 @@ impl Inner {
         Ok(all)
     }
 
+    pub(crate) async fn message(&self, id: &str) -> Result<Option<OutboxMessage>, Fault> {
+        let found = self
+            .client
+            .get_item()
+            .table_name(&self.tables.requests)
+            .set_key(Some(items::message_address(id)?))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| Fault::new(UNREAD, error))?;
+        found.item.as_ref().map(items::message).transpose()
+    }
+
     pub(crate) async fn next_due(&self) -> Result<Option<Timestamp>, Fault> {
         let ever = Timestamp::from_millis(i64::MAX);
         let (closes, sends) = tokio::try_join!(

@@ -131,6 +131,17 @@ pub enum Alert {
     },
 }
 
+/// What is known of a matter that operators were alerted of, or may have been.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MatterNow {
+    /// It is over.
+    Over,
+    /// It goes on; then it is time for the next look.
+    GoesOn(Timestamp),
+    /// Nobody was alerted of it.
+    NeverSaid,
+}
+
 /// How it is known that something is over that only shows while it goes on: nothing is seen of it for a whole span.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Recurring {
@@ -181,33 +192,69 @@ impl Alert {
         }
     }
 
+    /// Names what is the matter within its subject, each time that it comes up. Letters, digits, `_`, `-` and `:`.
+    pub(crate) fn within(&self) -> String {
+        let kind = self.kind();
+        match self {
+            Self::Expired { .. }
+            | Self::OpenTooLong { .. }
+            | Self::NotTold { channel: None, .. }
+            | Self::DigestNotTold { channel: None, .. } => kind.to_owned(),
+            Self::NobodyLeft { stage, .. } => format!("{kind}:{stage}"),
+            Self::CallbackGivenUp { message, .. } => format!("{kind}:{}", message.trim_start_matches("msg_")),
+            Self::KeysRotated { epoch } | Self::RotationDue { epoch, .. } => format!("{kind}:{epoch}"),
+            Self::RotationFailed { .. } => format!("{kind}:keys"),
+            Self::OldSecret { client, epoch } => format!("{kind}:{client}:{epoch}"),
+            Self::BadSignatures { client: Some(client), .. } => format!("{kind}:{client}"),
+            Self::BadSignatures { client: None, minute, .. } => format!("{kind}:{minute}"),
+            Self::NotTold { reviewer: Some(reviewer), channel: Some(channel), .. }
+            | Self::DigestNotTold { reviewer, channel: Some(channel), .. } => {
+                format!("{kind}:{reviewer}:{channel}")
+            }
+            Self::NotTold { reviewer: None, channel: Some(queue), .. } => format!("{kind}:queue:{queue}"),
+            Self::WayNotReached { way, .. } => format!("{kind}:{way}"),
+            Self::FastApprovals { reviewer, .. } => format!("{kind}:{reviewer}"),
+        }
+    }
+
+    /// Whether it is the matter of its subject alone: the same with another subject is another matter.
+    pub(crate) const fn is_of_its_subject(&self) -> bool {
+        match self {
+            Self::Expired { .. }
+            | Self::OpenTooLong { .. }
+            | Self::NobodyLeft { .. }
+            | Self::NotTold { channel: None, .. }
+            | Self::DigestNotTold { channel: None, .. } => true,
+            Self::CallbackGivenUp { .. }
+            | Self::KeysRotated { .. }
+            | Self::RotationFailed { .. }
+            | Self::RotationDue { .. }
+            | Self::OldSecret { .. }
+            | Self::BadSignatures { .. }
+            | Self::NotTold { channel: Some(_), .. }
+            | Self::DigestNotTold { channel: Some(_), .. }
+            | Self::WayNotReached { .. }
+            | Self::FastApprovals { .. } => false,
+        }
+    }
+
     /// Names what is the matter, whichever message says it: `kind:subject`. What says that it is over has the same.
     pub fn matter(&self, subject: &OutboxSubject) -> String {
-        let about = || match subject {
-            OutboxSubject::Approval { approval_id, .. } => approval_id.as_str().to_owned(),
-            OutboxSubject::Gate => "gate".to_owned(),
+        let within = self.within();
+        if !self.is_of_its_subject() {
+            return within;
+        }
+        let about = match subject {
+            OutboxSubject::Approval { approval_id, .. } => approval_id.as_str(),
+            OutboxSubject::Gate => "gate",
         };
-        let whom = |reviewer: Option<&ReviewerId>, channel: Option<&str>| match (reviewer, channel) {
-            (Some(reviewer), Some(channel)) => format!("{reviewer}:{channel}"),
-            (None, Some(queue)) => format!("queue:{queue}"),
-            (Some(_) | None, None) => about(),
-        };
-        let what = match self {
-            Self::Expired { .. } | Self::OpenTooLong { .. } => about(),
-            Self::NobodyLeft { stage, .. } => format!("{}:{stage}", about()),
-            Self::CallbackGivenUp { message, .. } => message.trim_start_matches("msg_").to_owned(),
-            Self::KeysRotated { epoch } | Self::RotationDue { epoch, .. } => epoch.to_string(),
-            Self::RotationFailed { .. } => "keys".to_owned(),
-            Self::OldSecret { client, epoch } => format!("{client}:{epoch}"),
-            Self::BadSignatures { client, minute, .. } => {
-                client.as_ref().map_or_else(|| minute.to_string(), ToString::to_string)
-            }
-            Self::NotTold { reviewer, channel, .. } => whom(reviewer.as_ref(), channel.as_deref()),
-            Self::DigestNotTold { reviewer, channel, .. } => whom(Some(reviewer), channel.as_deref()),
-            Self::WayNotReached { way, .. } => way.clone(),
-            Self::FastApprovals { reviewer, .. } => reviewer.to_string(),
-        };
-        format!("{}:{what}", self.kind())
+        let kind = self.kind();
+        format!("{kind}:{about}{}", within.strip_prefix(kind).unwrap_or_default())
+    }
+
+    /// Whether it is something that goes on, and is over when nothing more is seen of it.
+    pub fn goes_on(&self) -> bool {
+        self.recurring(&OutboxSubject::Gate).is_some()
     }
 
     /// How it is known to be over, where it is something that goes on.

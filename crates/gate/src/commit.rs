@@ -275,7 +275,8 @@ impl Gate {
     }
 }
 
-/// What operators were alerted of about a request, and what a change ends: nobody was left, it waited too long.
+/// What operators were alerted of about a request, and what a change ends: nobody was left, or it waited too long. Whether
+/// they heard of the latter is looked at when that is told.
 fn over(before: &Request, after: &RequestState, now: Timestamp) -> Vec<Alert> {
     let asked = before.asked();
     let (client, request_id) = (asked.client.clone(), asked.request_id.clone());

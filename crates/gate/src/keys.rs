@@ -7,7 +7,7 @@ use placet_core::time::DAY_MS;
 
 use crate::alert::Alert;
 use crate::commit::GateAct;
-use crate::outbox::{OutboxPayload, OutboxSubject};
+use crate::outbox::OutboxPayload;
 use crate::{Fault, Gate, MAX_RACES};
 
 /// The chain of rotations in the audit trail.
@@ -24,11 +24,9 @@ impl Gate {
     pub async fn rotation_failed(&self, step: String, reason: String) -> Result<(), Fault> {
         let epoch = self.keys.keyring().await?.current.number;
         let until = self.clock.now().plus_millis(REMEMBERED_MS);
-        let is_first = self.store.mark(&failed_mark(epoch), until).await?;
-        let is_new = self.store.mark(&format!("{}/{step}", failed_mark(epoch)), until).await?;
-        if is_first || is_new {
-            self.alert(OutboxSubject::Gate, Alert::RotationFailed { step, reason }).await?;
-        }
+        let of_the_step = format!("{}/{step}", failed_mark(epoch));
+        self.alert_once(&of_the_step, until, Alert::RotationFailed { step, reason }).await?;
+        self.store.mark(&failed_mark(epoch), until).await?;
         Ok(())
     }
 
@@ -39,9 +37,8 @@ impl Gate {
         if now.millis_since(since) < ROTATION_DUE_MS || self.alert_throttle.knows_due(epoch) {
             return Ok(());
         }
-        if self.store.mark(&due_mark(epoch), now.plus_millis(REMEMBERED_MS)).await? {
-            self.alert(OutboxSubject::Gate, Alert::RotationDue { epoch, since }).await?;
-        }
+        let until = now.plus_millis(REMEMBERED_MS);
+        self.alert_once(&due_mark(epoch), until, Alert::RotationDue { epoch, since }).await?;
         self.alert_throttle.remember_due(epoch);
         Ok(())
     }
@@ -49,14 +46,12 @@ impl Gate {
     /// What is over now that this epoch has begun, of what operators were alerted of.
     async fn over_by_rotation(&self, epoch: EpochNumber) -> Result<Vec<OutboxPayload>, Fault> {
         let before = epoch.saturating_sub(1);
-        // Whoever finds these names forgotten has remembered them: only an alert makes them earlier.
-        let soon = self.clock.now().plus_millis(1000);
         let mut over = Vec::new();
-        if !self.store.mark(&failed_mark(before), soon).await? {
+        if self.is_marked(&failed_mark(before)).await? {
             let (step, reason) = (String::new(), String::new());
             over.push(OutboxPayload::AlertOver(Alert::RotationFailed { step, reason }));
         }
-        if !self.store.mark(&due_mark(before), soon).await? {
+        if self.is_marked(&due_mark(before)).await? {
             let since = self.clock.now();
             over.push(OutboxPayload::AlertOver(Alert::RotationDue { epoch: before, since }));
         }

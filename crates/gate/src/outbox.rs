@@ -154,6 +154,9 @@ pub enum OutboxPayload {
         over: bool,
         /// Since when it is the matter, or over.
         since: Timestamp,
+        /// Where something that went on is over: since when it had been the matter. That is told first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        opened: Option<Timestamp>,
     },
     /// A way had more to say in one minute than anybody reads: one message says how many.
     AlertSummary {
@@ -232,9 +235,10 @@ impl OutboxPayload {
                 HookEvent::Decided => format!("decided_{hook}"),
             },
             Self::Alert(alert) => format!("alert_{}", alert.cause()),
-            Self::AlertOver(alert) => format!("over_{}", alert.cause()),
+            // By its matter: where the same begins anew, the look that waits is the new one's, and there is no other.
+            Self::AlertOver(alert) => format!("over_{}", alert.within().replace(':', "_")),
             // The same may begin anew, and is another message then.
-            Self::AlertBy { way, alert, over, since } => {
+            Self::AlertBy { way, alert, over, since, .. } => {
                 let word = if *over { "over" } else { "alert" };
                 format!("{word}_by_{way}_{}_{}", since.millis(), alert.cause())
             }
@@ -246,6 +250,11 @@ impl OutboxPayload {
 }
 
 impl OutboxMessage {
+    /// The id of a message about that subject.
+    pub fn id_of(subject: &OutboxSubject, payload: &OutboxPayload) -> String {
+        format!("{}{}", subject.prefix(), payload.name())
+    }
+
     /// What follows this message, about the same thing, at that time: a reminder, the next channel.
     #[must_use]
     pub fn followed_by(&self, payload: OutboxPayload, now: Timestamp, due_at: Timestamp) -> Self {
@@ -260,7 +269,7 @@ impl OutboxMessage {
     /// A new message, leased to whoever commits it.
     pub(crate) fn new(subject: OutboxSubject, payload: OutboxPayload, now: Timestamp, lease_ms: i64) -> Self {
         Self {
-            id: format!("{}{}", subject.prefix(), payload.name()),
+            id: Self::id_of(&subject, &payload),
             subject,
             payload,
             attempt: 0,

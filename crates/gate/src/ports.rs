@@ -50,6 +50,9 @@ pub trait Store: Send + Sync + 'static {
     /// Outbox messages that are due at `now` or before, the oldest first.
     async fn due_messages(&self, now: Timestamp, limit: usize) -> Result<Vec<OutboxMessage>, Fault>;
 
+    /// The outbox message of that id, if it has not been acknowledged.
+    async fn message(&self, id: &str) -> Result<Option<OutboxMessage>, Fault>;
+
     /// The earliest moment at which something is overdue or due.
     async fn next_due(&self) -> Result<Option<Timestamp>, Fault>;
 

@@ -84,7 +84,7 @@ impl Channel for Events {
 
 #[async_trait]
 impl AlertSink for Events {
-    async fn alert(&self, notice: &AlertNotice) -> Result<(), Fault> {
+    async fn alert(&self, notice: &AlertNotice) -> Result<(), String> {
         self.say(json!({ "event": "alert", "kind": notice.kind, "text": notice.text() }));
         Ok(())
     }

@@ -2,15 +2,18 @@
 
 #![expect(clippy::disallowed_methods, reason = "the mail server comes from the environment")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use lettre::address::Envelope;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MessageBuilder, MultiPart};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 use placet_delivery::{AlertLetter, Channel, Notification, SendOutcome};
 use placet_gate::Fault;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use url::{Host, Url};
 
 use crate::failure::Failure;
@@ -30,9 +33,23 @@ const SERVER_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// Sends mail.
 pub(crate) struct Mailer {
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+    post: Post,
     from: Mailbox,
-    turns: Semaphore,
+}
+
+/// The way to the server.
+#[derive(Clone)]
+struct Post {
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+    turns: Arc<Semaphore>,
+}
+
+impl Post {
+    async fn send(&self, envelope: &Envelope, text: &[u8]) -> Result<(), String> {
+        let turn = tokio::time::timeout(PATIENCE, self.turns.acquire()).await;
+        let _turn = turn.map_err(|_| "the mail server is too slow for the letters that wait".to_owned())?;
+        self.transport.send_raw(envelope, text).await.map(drop).map_err(|error| refusal(&error))
+    }
 }
 
 impl Mailer {
@@ -56,16 +73,13 @@ impl Mailer {
             .map_err(|error| Failure::usage(format!("{FROM_VARIABLE} is not a mail address: {error}")))?;
         refuse_plain_text(url)?;
         let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(|_| not_a_url())?;
-        Ok(Self {
-            transport: transport.timeout(Some(SERVER_TIMEOUT)).build(),
-            from,
-            turns: Semaphore::new(AT_ONCE),
-        })
+        let transport = transport.timeout(Some(SERVER_TIMEOUT)).build();
+        Ok(Self { post: Post { transport, turns: Arc::new(Semaphore::new(AT_ONCE)) }, from })
     }
 
     /// Connects, says EHLO, and logs in where the URL names a user. The cause is not told: it could quote the password.
     pub(crate) async fn check(&self) -> Result<(), Failure> {
-        match tokio::time::timeout(PATIENCE, self.transport.test_connection()).await {
+        match tokio::time::timeout(PATIENCE, self.post.transport.test_connection()).await {
             Ok(Ok(true)) => Ok(()),
             Ok(Ok(false) | Err(_)) | Err(_) => Err(Failure::refused(
                 "the mail server cannot be used: it does not answer, or does not take the login",
@@ -75,32 +89,41 @@ impl Mailer {
     }
 
     /// Mails a letter. A second try has the same `Message-ID`.
-    async fn mail(&self, letter: &Notification, to: &str) -> Result<(), Fault> {
-        self.post(self.compose(letter, to)?).await
+    async fn mail(&self, letter: &Notification, to: &str) -> Result<(), String> {
+        let mail = self.compose(letter, to).map_err(|fault| fault.to_string())?;
+        self.post.send(mail.envelope(), &mail.formatted()).await
     }
 
-    /// Mails a text to all of those, as one mail. A second try has the same `Message-ID`.
-    pub(crate) async fn mail_alert(&self, letter: &AlertLetter, to: &[String]) -> Result<(), Fault> {
-        let mut builder = self.begin(&letter.id, &letter.subject);
-        for address in to {
-            builder = builder.to(mailbox(address)?);
+    /// Mails a text to all of those: they see each other, and each gets it by an envelope of their own, so that one address
+    /// that is refused does not take it from the others.
+    ///
+    /// Fails only where nobody got it, or the next try would be a second mail for those who did. A second try has the same
+    /// `Message-ID`.
+    pub(crate) async fn mail_alert(&self, letter: &AlertLetter, to: &[String]) -> Result<(), String> {
+        let mail = self.compose_alert(letter, to).map_err(|fault| fault.to_string())?;
+        let text: Arc<[u8]> = mail.formatted().into();
+        // All at once: together they may not take longer than a message's lease.
+        let mut sending = JoinSet::new();
+        for address in mail.envelope().to() {
+            let envelope = Envelope::new(mail.envelope().from().cloned(), vec![address.clone()])
+                .map_err(|_| "an envelope cannot be written".to_owned())?;
+            let (post, text) = (self.post.clone(), Arc::clone(&text));
+            sending.spawn(async move { post.send(&envelope, &text).await });
         }
-        let mail = builder
-            .header(lettre::message::header::ContentType::TEXT_PLAIN)
-            .body(letter.text.clone())
-            .map_err(|error| Fault::new("an alert cannot be written as mail", error))?;
-        self.post(mail).await
-    }
-
-    async fn post(&self, mail: Message) -> Result<(), Fault> {
-        let _turn = tokio::time::timeout(PATIENCE, self.turns.acquire())
-            .await
-            .map_err(|error| Fault::new("the mail server is too slow for the letters that wait", error))?;
-        self.transport
-            .send(mail)
-            .await
-            .map(drop)
-            .map_err(|error| Fault::new("the mail server did not take a letter", error))
+        let sent = sending.join_all().await;
+        let taken = sent.iter().filter(|sent| sent.is_ok()).count();
+        let refused: Vec<String> = sent.into_iter().filter_map(Result::err).collect();
+        let Some(reason) = refused.first() else { return Ok(()) };
+        if taken == 0 {
+            return Err(reason.clone());
+        }
+        tracing::error!(
+            taken,
+            refused = refused.len(),
+            error = reason,
+            "an alert was not taken for some of the addresses of a way; it is not tried again for them"
+        );
+        Ok(())
     }
 
     fn begin(&self, id: &str, subject: &str) -> MessageBuilder {
@@ -117,11 +140,36 @@ impl Mailer {
             .raw_header(header("X-Auto-Response-Suppress", "All"))
     }
 
+    fn compose_alert(&self, letter: &AlertLetter, to: &[String]) -> Result<Message, Fault> {
+        let mut builder = self.begin(&letter.id, &letter.subject);
+        for address in to {
+            builder = builder.to(mailbox(address)?);
+        }
+        builder
+            .header(lettre::message::header::ContentType::TEXT_PLAIN)
+            .body(letter.text.clone())
+            .map_err(|error| Fault::new("an alert cannot be written as mail", error))
+    }
+
     fn compose(&self, letter: &Notification, to: &str) -> Result<Message, Fault> {
         let builder = self.begin(&letter.id, &letter.subject).to(mailbox(to)?);
         let both = MultiPart::alternative_plain_html(letter.text.clone(), letter.html.clone());
         builder.multipart(both).map_err(|error| Fault::new("a letter cannot be written as mail", error))
     }
+}
+
+/// Why a letter was not taken. A server's own words can quote an address or the sender's name: its code is told, no more.
+fn refusal(error: &lettre::transport::smtp::Error) -> String {
+    if let Some(code) = error.status() {
+        return format!("the mail server answered {code}");
+    }
+    if error.is_timeout() {
+        return "the mail server did not answer in time".to_owned();
+    }
+    if error.is_tls() {
+        return "no encrypted connection to the mail server came about".to_owned();
+    }
+    "the mail server could not be reached, or broke off".to_owned()
 }
 
 fn mailbox(address: &str) -> Result<Mailbox, Fault> {
@@ -178,7 +226,7 @@ impl Channel for Mailer {
         };
         match self.mail(notification, address).await {
             Ok(()) => SendOutcome::Delivered(None),
-            Err(fault) => SendOutcome::Retry(fault.chain()),
+            Err(reason) => SendOutcome::Retry(reason),
         }
     }
 }
@@ -202,7 +250,7 @@ mod tests {
 
     const FROM: &str = "Placet <gate@example.com>";
 
-    fn letter() -> Notification {
+    fn letter_of_bob() -> Notification {
         Notification {
             id: "01J.1.bob.email".to_owned(),
             approval_id: ApprovalId::from_parts(placet_core::Timestamp::from_millis(0), 1),
@@ -255,7 +303,10 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("smtp://{}", listener.local_addr().unwrap());
         let server = tokio::spawn(receive_one(listener));
-        assert_eq!(Mailer::new(&url, FROM).unwrap().send(&letter()).await, SendOutcome::Delivered(None));
+        assert_eq!(
+            Mailer::new(&url, FROM).unwrap().send(&letter_of_bob()).await,
+            SendOutcome::Delivered(None)
+        );
         server.await.unwrap()
     }
 
@@ -281,6 +332,82 @@ mod tests {
             "the richest comes last"
         );
         assert!(heard.is_ascii(), "the subject is encoded");
+    }
+
+    /// A mail server that takes connections for ever and refuses some addresses, quoting them: whom it took mail for.
+    async fn picky(listener: TcpListener, taken: Arc<std::sync::Mutex<Vec<String>>>) {
+        while let Ok((stream, _)) = listener.accept().await {
+            let taken = Arc::clone(&taken);
+            tokio::spawn(async move {
+                let (read, mut write) = stream.into_split();
+                let mut lines = BufReader::new(read).lines();
+                let (mut to, mut in_data) = (Vec::new(), false);
+                write.write_all(b"220 test ESMTP\r\n").await.unwrap();
+                while let Ok(Some(line)) = lines.next_line().await {
+                    let answer = match line.as_str() {
+                        "." if in_data => {
+                            in_data = false;
+                            taken.lock().unwrap().append(&mut to);
+                            "250 taken".to_owned()
+                        }
+                        _ if in_data => continue,
+                        "DATA" if to.is_empty() => "554 no valid recipients".to_owned(),
+                        "DATA" => {
+                            in_data = true;
+                            "354 go on".to_owned()
+                        }
+                        "RSET" => {
+                            to.clear();
+                            "250 ok".to_owned()
+                        }
+                        line if line.starts_with("RCPT TO:<gone") => format!("550 5.1.1 {line} unknown"),
+                        line if line.starts_with("RCPT TO:") => {
+                            to.push(line.replace("RCPT TO:", ""));
+                            "250 ok".to_owned()
+                        }
+                        line if line.starts_with("EHLO") => "250 test".to_owned(),
+                        _ => "250 ok".to_owned(),
+                    };
+                    write.write_all(format!("{answer}\r\n").as_bytes()).await.unwrap();
+                }
+            });
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_refused_takes_an_alert_from_no_other_and_is_not_named() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("smtp://{}", listener.local_addr().unwrap());
+        let taken = Arc::default();
+        let server = tokio::spawn(picky(listener, Arc::clone(&taken)));
+        let mailer = Mailer::new(&url, FROM).unwrap();
+        let (id, subject, text) = ("a".to_owned(), "Alert".to_owned(), "Words\n".to_owned());
+        let letter = AlertLetter { id, subject, text };
+        let to = |names: &[&str]| names.iter().map(|name| format!("{name}@example.com")).collect::<Vec<_>>();
+        mailer.mail_alert(&letter, &to(&["gone", "ops", "night"])).await.unwrap();
+        let mut got = std::mem::take(&mut *taken.lock().unwrap());
+        got.sort();
+        assert_eq!(
+            got,
+            ["<night@example.com>", "<ops@example.com>"],
+            "each once, by an envelope of their own"
+        );
+        // Where nobody got it, the next try repeats it to nobody.
+        let failed = mailer.mail_alert(&letter, &to(&["gone", "gone2"])).await;
+        assert_eq!(failed, Err("the mail server answered 550".to_owned()));
+        let bob = Notification { address: Some("gone@example.com".into()), ..letter_of_bob() };
+        assert_eq!(mailer.send(&bob).await, SendOutcome::Retry("the mail server answered 550".into()));
+        assert_eq!(*taken.lock().unwrap(), Vec::<String>::new());
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_is_told_without_its_address() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("smtp://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let failed = Mailer::new(&url, FROM).unwrap().send(&letter_of_bob()).await;
+        assert_eq!(failed, SendOutcome::Retry("the mail server could not be reached, or broke off".into()));
     }
 
     #[tokio::test]

@@ -31,8 +31,11 @@ impl MailChannel {
 
     /// The mailer of the settings, made anew when they have changed.
     async fn of_the_settings(&self) -> Result<Option<Arc<Mailer>>, SendOutcome> {
-        let settings =
-            self.keys.channels().await.map_err(|fault| SendOutcome::Retry(fault.chain()))?.smtp.clone();
+        let channels = self.keys.channels().await.map_err(|fault| {
+            tracing::warn!(error = fault.chain(), "the settings of mail cannot be read");
+            SendOutcome::Retry(fault.to_string())
+        })?;
+        let settings = channels.smtp.clone();
         self.has_server.store(settings.is_some(), Ordering::Relaxed);
         let Some(settings) = settings else { return Ok(None) };
         let mut named = self.named.lock().await;
@@ -89,7 +92,7 @@ impl AlertMail for MailChannel {
         };
         match mailer.mail_alert(letter, to).await {
             Ok(()) => SendOutcome::Delivered(None),
-            Err(fault) => SendOutcome::Retry(fault.chain()),
+            Err(reason) => SendOutcome::Retry(reason),
         }
     }
 }

@@ -158,6 +158,10 @@ impl Store for SqliteStore {
         self.0.points.read(|tables| rows::due_messages(tables, now, limit))
     }
 
+    async fn message(&self, id: &str) -> Result<Option<OutboxMessage>, Fault> {
+        self.0.points.read(|tables| rows::message_of(tables, id))
+    }
+
     async fn next_due(&self) -> Result<Option<Timestamp>, Fault> {
         self.0.points.read(rows::next_due)
     }

@@ -86,6 +86,15 @@ pub(crate) fn due_messages(
     )
 }
 
+pub(crate) fn message_of(tables: &Connection, id: &str) -> rusqlite::Result<Option<OutboxMessage>> {
+    tables
+        .prepare_cached(
+            "SELECT id, v, key, approval_id, payload, attempt, created_at, due_at FROM outbox WHERE id = ?1",
+        )?
+        .query_row([id], message)
+        .optional()
+}
+
 pub(crate) fn sent(tables: &Connection, approval: &ApprovalId) -> rusqlite::Result<Vec<SentMessage>> {
     many(
         tables,

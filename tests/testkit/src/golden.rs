@@ -362,6 +362,7 @@ fn payloads_about_gate(client: ClientId) -> Vec<(&'static str, OutboxPayload)> {
                 }),
                 over: false,
                 since: START,
+                opened: None,
             },
         ),
         (
@@ -375,6 +376,7 @@ fn payloads_about_gate(client: ClientId) -> Vec<(&'static str, OutboxPayload)> {
                 }),
                 over: true,
                 since: START,
+                opened: None,
             },
         ),
         ("alerts_29923200_ops", OutboxPayload::AlertSummary { way: "ops".into(), minute: 29_923_200 }),

@@ -331,6 +331,10 @@ impl Store for MemoryStore {
         Ok(due)
     }
 
+    async fn message(&self, id: &str) -> Result<Option<OutboxMessage>, Fault> {
+        Ok(self.tables()?.outbox.get(id).cloned())
+    }
+
     async fn next_due(&self) -> Result<Option<Timestamp>, Fault> {
         let tables = self.tables()?;
         let closing = tables.waiting()?.first().map(|(closing, _)| closing.closes_at);

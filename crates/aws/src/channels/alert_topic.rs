@@ -1,11 +1,10 @@
 //! Alerts by an SNS topic, to whoever is subscribed to it.
 
 use async_trait::async_trait;
-use placet_core::Fault;
 use placet_delivery::alert::AlertState;
 use placet_delivery::{AlertNotice, AlertSink};
 
-use super::{attribute, subject};
+use super::{attribute, refused, subject};
 
 /// The message attribute that names an alert's kind.
 const KIND: &str = "alert";
@@ -20,7 +19,7 @@ pub(crate) struct AlertTopic {
 
 #[async_trait]
 impl AlertSink for AlertTopic {
-    async fn alert(&self, notice: &AlertNotice) -> Result<(), Fault> {
+    async fn alert(&self, notice: &AlertNotice) -> Result<(), String> {
         let (kind, text) = (notice.kind, notice.text());
         let over = if notice.state == AlertState::Over { "over: " } else { "" };
         self.sns
@@ -32,6 +31,6 @@ impl AlertSink for AlertTopic {
             .send()
             .await
             .map(drop)
-            .map_err(|error| Fault::new("SNS did not take an alert", error))
+            .map_err(|error| refused(&error))
     }
 }

@@ -1,10 +1,9 @@
 //! Mail by an SNS topic: each reviewer's subscription is filtered by their name.
 
 use async_trait::async_trait;
-use placet_core::Fault;
 use placet_delivery::{AlertLetter, AlertMail, Channel, Notification, SendOutcome};
 
-use super::{attribute, subject};
+use super::{attribute, refused, subject};
 
 /// The message attribute by which a reviewer's subscription to the topic of mails is filtered.
 pub(crate) const REVIEWER: &str = "reviewer";
@@ -30,7 +29,7 @@ impl Channel for EmailTopic {
         let whose = notification.reviewer.as_str();
         match self.publish(whose, &notification.subject, &notification.text).await {
             Ok(()) => SendOutcome::Delivered(None),
-            Err(fault) => SendOutcome::Retry(fault.chain()),
+            Err(reason) => SendOutcome::Retry(reason),
         }
     }
 }
@@ -41,13 +40,13 @@ impl AlertMail for EmailTopic {
     async fn mail(&self, way: &str, _to: &[String], letter: &AlertLetter) -> SendOutcome {
         match self.publish(&way_name(way), &letter.subject, &letter.text).await {
             Ok(()) => SendOutcome::Delivered(None),
-            Err(fault) => SendOutcome::Retry(fault.chain()),
+            Err(reason) => SendOutcome::Retry(reason),
         }
     }
 }
 
 impl EmailTopic {
-    async fn publish(&self, whose: &str, line: &str, text: &str) -> Result<(), Fault> {
+    async fn publish(&self, whose: &str, line: &str, text: &str) -> Result<(), String> {
         self.sns
             .publish()
             .topic_arn(&self.arn)
@@ -57,6 +56,6 @@ impl EmailTopic {
             .send()
             .await
             .map(drop)
-            .map_err(|error| Fault::new("SNS did not take a reviewer's mail", error))
+            .map_err(|error| refused(&error))
     }
 }

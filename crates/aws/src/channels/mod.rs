@@ -5,8 +5,8 @@ mod email;
 mod queues;
 mod sms;
 
+use aws_sdk_sns::error::ProvideErrorMetadata;
 use aws_sdk_sns::types::MessageAttributeValue;
-use placet_core::Fault;
 
 pub(crate) use alert_topic::AlertTopic;
 pub(crate) use email::EmailTopic;
@@ -19,12 +19,20 @@ pub(crate) use sms::Sms;
 /// Source: <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>.
 const SUBJECT_CHARS: usize = 99;
 
-fn attribute(value: &str) -> Result<MessageAttributeValue, Fault> {
+/// What SNS answered, for whoever reads it: its code. Its words can name an address or a topic.
+fn refused(error: &impl ProvideErrorMetadata) -> String {
+    match error.code() {
+        Some(code) => format!("SNS answered {code}"),
+        None => "SNS could not be reached".to_owned(),
+    }
+}
+
+fn attribute(value: &str) -> Result<MessageAttributeValue, String> {
     MessageAttributeValue::builder()
         .data_type("String")
         .string_value(value)
         .build()
-        .map_err(|error| Fault::new("a message's attribute cannot be made", error))
+        .map_err(|_| "a message's attribute cannot be made".to_owned())
 }
 
 /// A subject as SNS takes it. The whole words are in the text.
@@ -38,7 +46,20 @@ fn subject(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_sns::error::ErrorMetadata;
+    use aws_sdk_sns::operation::publish::PublishError;
+
     use super::*;
+
+    #[test]
+    fn a_refusal_is_told_by_its_code_alone() {
+        let said = ErrorMetadata::builder()
+            .code("AuthorizationError")
+            .message("User arn:aws:sts::123456789012:x is not authorized to perform SNS:Publish")
+            .build();
+        assert_eq!(refused(&PublishError::generic(said)), "SNS answered AuthorizationError");
+        assert_eq!(refused(&PublishError::unhandled("no route")), "SNS could not be reached");
+    }
 
     #[test]
     fn a_subject_is_short_printable_ascii() {

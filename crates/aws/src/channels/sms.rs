@@ -1,10 +1,9 @@
 //! Texts by SNS, to a phone's number directly.
 
 use async_trait::async_trait;
-use placet_core::Fault;
 use placet_delivery::{Channel, Notification, SendOutcome};
 
-use super::attribute;
+use super::{attribute, refused};
 
 /// Texts to reviewers' phones.
 pub(crate) struct Sms {
@@ -25,13 +24,13 @@ impl Channel for Sms {
         };
         match self.publish(phone, &notification.text).await {
             Ok(()) => SendOutcome::Delivered(None),
-            Err(fault) => SendOutcome::Retry(fault.chain()),
+            Err(reason) => SendOutcome::Retry(reason),
         }
     }
 }
 
 impl Sms {
-    async fn publish(&self, phone: &str, text: &str) -> Result<(), Fault> {
+    async fn publish(&self, phone: &str, text: &str) -> Result<(), String> {
         let mut publish = self
             .sns
             .publish()
@@ -41,10 +40,6 @@ impl Sms {
         if let Some(sender) = &self.sender_id {
             publish = publish.message_attributes("AWS.SNS.SMS.SenderID", attribute(sender)?);
         }
-        publish
-            .send()
-            .await
-            .map(drop)
-            .map_err(|error| Fault::new("SNS did not take a reviewer's text", error))
+        publish.send().await.map(drop).map_err(|error| refused(&error))
     }
 }

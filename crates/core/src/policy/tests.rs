@@ -342,6 +342,9 @@ fn what_names_something_else_names_something_that_is_there() {
     let executors = "executors = [\"payments\"]";
     let executor = "roles = [\"executor\"]";
     let queues = "queues = [\"backup\"]";
+    let ways = |count: u32| -> String {
+        (0..count).map(|number| format!("[[alerts]]\nname = \"w{number}\"\nway = \"sns\"\n")).collect()
+    };
     #[rustfmt::skip]
     let rows: &[(&str, String, &str)] = &[
         (executors, "executors = [\"payment\"]".into(), "executor `payment` is not one of the clients (did you mean `payments`?)"),
@@ -395,7 +398,9 @@ fn what_names_something_else_names_something_that_is_there() {
         (first, format!("[[alerts]]\nname = \"x\"\nway = \"slack\"\nurl = \"https://a.example\"\n{first}"), "is a secret, which does not belong in the policy"),
         (first, format!("[[alerts]]\nname = \"x\"\nway = \"webhook\"\nurl = \"http://a.example\"\n{first}"), "plain http is only for hosts named in `callback_hosts`"),
         (first, format!("[[alerts]]\nname = \"x\"\nway = \"sns\"\nkinds = [\"expierd\"]\n{first}"), "did you mean `expired`?"),
+        (first, format!("[[alerts]]\nname = \"x\"\nway = \"sns\"\nkinds = [\"too_many\"]\n{first}"), "`too_many` is not a kind of alert"),
         (first, format!("[[alerts]]\nname = \"x\"\nway = \"sns\"\n[[alerts]]\nname = \"X\"\nway = \"sns\"\n{first}"), "is defined twice"),
+        (first, format!("{}{first}", ways(21)), "a policy has at most 20 ways of alerts; this is one too many"),
         (first, format!("issuer = \"https://gate.example.com/\"\n{first}"), "ends in a slash"),
         ("owner = \"alice\"", "owner = \"alise\"".into(), "did you mean `alice`?"),
         (executors, "callback_hosts = [\"[::1]:x\"]".into(), "is not a port"),

@@ -16,9 +16,9 @@ use placet_core::Timestamp;
 use placet_core::chat::AlertSecret;
 use placet_core::policy::{AlertWay, WayKind};
 use placet_core::refusal::Refusal;
-use placet_gate::alert::Alert;
+use placet_gate::alert::{Alert, MatterNow};
 use placet_gate::outbox::{OutboxMessage, OutboxPayload, OutboxSubject};
-use placet_gate::{Error, Gate};
+use placet_gate::{Error, Fault, Gate, LEASE_MS};
 use placet_webhook::Sender;
 
 use crate::alert::{AlertNotice, AlertSink, AlertState};
@@ -33,6 +33,9 @@ const PER_MINUTE: u32 = 10;
 const TRIED_FOR_MS: i64 = placet_core::time::DAY_MS;
 
 const MINUTE_MS: i64 = 60_000;
+
+/// How often it is looked whether an alert has been said whose matter is over, in milliseconds.
+const OPENING_MS: i64 = 10_000;
 
 /// The way that a gate on AWS has by itself, where its policy names none.
 const TOPIC: &str = "sns";
@@ -86,7 +89,7 @@ impl AlertWays {
             WayKind::Sns => match &self.topic {
                 Some(topic) => match topic.alert(notice).await {
                     Ok(()) => SendOutcome::Delivered(None),
-                    Err(fault) => SendOutcome::Retry(fault.chain()),
+                    Err(reason) => SendOutcome::Retry(reason),
                 },
                 None => SendOutcome::Unreachable("this gate has no SNS topic".into()),
             },
@@ -117,10 +120,16 @@ impl AlertWays {
     }
 
     async fn secret(&self, way: &AlertWay) -> Result<AlertSecret, String> {
-        let channels = self.gate.channel_settings().await.map_err(|fault| fault.chain())?;
+        let channels = self.gate.channel_settings().await.map_err(|fault| told(&fault))?;
         let secret = channels.alerts.get(&way.name).cloned();
         secret.ok_or_else(|| format!("its secret is not set: `placet alert set {}`", way.name))
     }
+}
+
+/// What a fault is called where others read it. What is below it can quote addresses: that is for the log.
+pub(crate) fn told(fault: &Fault) -> String {
+    tracing::warn!(error = fault.chain(), "a way of alerts cannot be used");
+    fault.to_string()
 }
 
 fn other_secret(way: &AlertWay) -> SendOutcome {
@@ -133,8 +142,8 @@ impl Worker {
         let gate = self.gate_name().await?;
         let notice = AlertNotice::of(alert, &message.subject, &message.id, message.created_at, &gate);
         for sink in &self.parts.alerts {
-            if let Err(fault) = sink.alert(&notice).await {
-                tracing::error!(alert = notice.kind, error = fault.chain(), "an alert was not taken");
+            if let Err(reason) = sink.alert(&notice).await {
+                tracing::error!(alert = notice.kind, error = reason, "an alert was not taken");
                 let again = Again::after_failure(message.attempt);
                 let due_at = self.gate.now().plus_millis(again.in_ms);
                 return self.put_off(message, again.attempt, due_at).await;
@@ -143,17 +152,32 @@ impl Worker {
         self.by_each_way(message, alert, AlertState::Open, message.created_at).await
     }
 
-    /// What operators were alerted of is over, unless it goes on.
+    /// What operators were alerted of is over, unless it goes on, or they never were.
     pub(crate) async fn alert_over(&self, message: &OutboxMessage, alert: &Alert) -> Result<Progress, Error> {
-        // When it is first due: a span is looked at when it is over.
-        if self.gate.now() < message.created_at {
-            return self.hold_until(message, message.created_at).await;
+        match self.gate.look_whether_over(&message.subject, alert).await? {
+            MatterNow::Over => {}
+            MatterNow::GoesOn(look_at) => return self.put_off(message, message.attempt, look_at).await,
+            MatterNow::NeverSaid => return self.ack(message).await,
         }
-        if let Some(next) = self.gate.look_whether_over(&message.subject, alert).await? {
-            return self.hold_until(message, next).await;
+        if self.waits(message, &OutboxPayload::Alert(alert.clone())).await? {
+            return self.after_opening(message).await;
         }
-        tracing::info!(alert = alert.kind(), "what was alerted is over");
-        self.by_each_way(message, alert, AlertState::Over, self.gate.now()).await
+        // Where it has begun anew meanwhile, another message has taken this one's place.
+        let Some(message) = self.gate.claim(message).await? else { return Ok(Progress::Done) };
+        let matter = alert.matter(&message.subject);
+        tracing::info!(alert = alert.kind(), matter, "what was alerted is over");
+        self.by_each_way(&message, alert, AlertState::Over, self.gate.now()).await
+    }
+
+    /// Whether that message about the same thing has yet to be told.
+    async fn waits(&self, message: &OutboxMessage, other: &OutboxPayload) -> Result<bool, Error> {
+        let id = OutboxMessage::id_of(&message.subject, other);
+        Ok(self.store().message(&id).await?.is_some())
+    }
+
+    /// Nothing is over before it was said: again when that may have been.
+    async fn after_opening(&self, message: &OutboxMessage) -> Result<Progress, Error> {
+        self.put_off(message, message.attempt, self.gate.now().plus_millis(OPENING_MS)).await
     }
 
     async fn by_each_way(
@@ -168,6 +192,7 @@ impl Worker {
             _ => None,
         };
         let over = state == AlertState::Over;
+        let opened = (over && alert.goes_on()).then_some(message.created_at);
         let ways = self.ways().await?;
         let heard = ways.iter().filter(|way| way.hears(alert.kind()) && itself != Some(way.name.as_str()));
         let payloads: Vec<OutboxPayload> = heard
@@ -176,6 +201,7 @@ impl Worker {
                 alert: Box::new(alert.clone()),
                 over,
                 since,
+                opened,
             })
             .collect();
         if payloads.is_empty() {
@@ -185,8 +211,52 @@ impl Worker {
         Ok(Progress::Done)
     }
 
-    /// Says an alert, or that it is over, by one way.
+    /// Says an alert by one way.
     pub(crate) async fn alert_by(
+        &self,
+        message: &OutboxMessage,
+        way: &str,
+        alert: &Alert,
+        since: Timestamp,
+    ) -> Result<Progress, Error> {
+        // What is told late may be over by now, and this way may have said so.
+        let is_late = message.attempt > 0 || self.gate.now().millis_since(message.created_at) >= LEASE_MS;
+        if is_late && !self.gate.still_holds(&message.subject, alert, since).await? {
+            return self.ack(message).await;
+        }
+        self.say_of(message, way, alert, AlertState::Open, since).await
+    }
+
+    /// Says by one way that the matter of an alert is over, after that way has said the alert.
+    pub(crate) async fn over_by(
+        &self,
+        message: &OutboxMessage,
+        way: &str,
+        alert: &Alert,
+        since: Timestamp,
+        opened: Option<Timestamp>,
+    ) -> Result<Progress, Error> {
+        if let Some(opened) = opened {
+            let opening = OutboxPayload::AlertBy {
+                way: way.to_owned(),
+                alert: Box::new(alert.clone()),
+                over: false,
+                since: opened,
+                opened: None,
+            };
+            if self.waits(message, &opening).await? {
+                return self.after_opening(message).await;
+            }
+            let now = self.gate.look_whether_over(&message.subject, alert).await?;
+            if matches!(now, MatterNow::GoesOn(_)) {
+                // It has begun anew: whoever looks after that says when it is over.
+                return self.ack(message).await;
+            }
+        }
+        self.say_of(message, way, alert, AlertState::Over, since).await
+    }
+
+    async fn say_of(
         &self,
         message: &OutboxMessage,
         way: &str,

@@ -42,8 +42,8 @@ pub(super) async fn send(
     for state in states {
         let body = event(routing_key, notice, *state).to_string();
         let attempt = sender.post(&target, &exempt, &[], body.as_bytes()).await;
-        // 400: never to be sent again as it is.
-        match posts::outcome(attempt, "PagerDuty", |status| matches!(status, 400 | 401 | 403 | 404)) {
+        // 400: never to be sent again as it is. Everything else can be mended: a key, a service that was switched off.
+        match posts::outcome(attempt, "PagerDuty", &[400]) {
             SendOutcome::Delivered(_) => {}
             failed => return failed,
         }

@@ -25,7 +25,7 @@ pub(super) async fn send(
     };
     let keyring = match gate.keyring().await {
         Ok(keyring) => keyring,
-        Err(fault) => return SendOutcome::Retry(fault.chain()),
+        Err(fault) => return SendOutcome::Retry(super::told(&fault)),
     };
     // Those of both epochs, the current one first, so that a rotation breaks nothing.
     let secrets: Vec<String> =
@@ -53,5 +53,6 @@ pub(super) async fn send(
     .to_string();
     let message =
         Message { id: &notice.id, timestamp: now.seconds(), body: body.as_bytes(), secrets: &secrets };
-    posts::outcome(sender.send(&target, callback_hosts, &message).await, "the webhook", |_| false)
+    // 410: by Standard Webhooks, the receiver wants no more.
+    posts::outcome(sender.send(&target, callback_hosts, &message).await, "the webhook", &[410])
 }

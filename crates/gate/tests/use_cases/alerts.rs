@@ -1,12 +1,18 @@
 //! What operators hear of, and how often.
 
+use std::sync::Arc;
+
 use placet_core::id::ClientId;
+use placet_core::policy::Decision;
 use placet_core::request::Status;
-use placet_gate::alert::Alert;
-use placet_gate::ports::{OutboxPayload, OutboxSubject};
+use placet_core::time::DAY_MS;
+use placet_gate::alert::{Alert, MatterNow};
+use placet_gate::ports::{OutboxMessage, OutboxPayload, OutboxSubject};
 use placet_gate::{Credentials, Installed};
 
-use super::{POLICY, alerts, another, approve, asked, calling_back, code, names, of_action, stored, world};
+use super::{
+    POLICY, alerts, another, approve, asked, calling_back, code, link, names, of_action, pay, stored, world,
+};
 
 #[tokio::test]
 async fn bursts_of_wrong_keys_of_a_known_client_are_one_alert_until_they_are_over() {
@@ -41,13 +47,14 @@ async fn bursts_of_wrong_keys_of_a_known_client_are_one_alert_until_they_are_ove
         }
         assert_eq!(alerts(&world.deliver_all().await), Vec::<&str>::new(), "{minutes}");
     }
+    for minutes in [0, 20] {
+        world.clock.advance(minutes * 60_000);
+        let now = world.gate.look_whether_over(&subject, &alert).await.unwrap();
+        assert!(matches!(now, MatterNow::GoesOn(_)), "{minutes}: this span or the last one had some");
+    }
     world.clock.advance(20 * 60_000);
-    assert!(
-        world.gate.look_whether_over(&subject, &alert).await.unwrap().is_some(),
-        "the last span had some"
-    );
-    world.clock.advance(20 * 60_000);
-    assert_eq!(world.gate.look_whether_over(&subject, &alert).await.unwrap(), None, "a whole span had none");
+    let now = world.gate.look_whether_over(&subject, &alert).await.unwrap();
+    assert_eq!(now, MatterNow::Over, "a whole span had none");
     // Anew, and of another client.
     for _ in 0..20 {
         knock("n8n.wrong").await;
@@ -74,7 +81,130 @@ async fn keys_that_should_be_rotated_are_an_alert_once_and_a_rotation_ends_it() 
     let epoch = world.keys.rotate(world.gate.now()).current.number;
     world.gate.record_rotation(epoch, "operator").await.unwrap();
     let said = names(&world.deliver_all().await);
-    assert_eq!(said, ["alert_keys_rotated_2", "over_rotation_due_1", "over_rotation_failed_"]);
+    assert_eq!(said, ["alert_keys_rotated_2", "over_rotation_due_1", "over_rotation_failed_keys"]);
+}
+
+#[tokio::test]
+async fn an_alert_that_could_not_be_written_is_said_by_the_next_look() {
+    let (world, store) = world().await;
+    world.clock.advance(96 * DAY_MS);
+    let old = async || drop(world.caller_of_epoch("n8n", 1).await);
+    let knock = async |times: u32| {
+        for _ in 0..times {
+            code(world.gate.authenticate(Credentials::Bearer("n8n.wrong")).await);
+        }
+    };
+    world.keys.rotate(world.gate.now());
+    world.clock.advance(96 * DAY_MS);
+    // The policy is known; what is written now fails.
+    world.gate.policy().await.unwrap();
+    store.break_down();
+    old().await;
+    knock(25).await;
+    assert!(world.gate.rotation_failed("testSecret".into(), "no".into()).await.is_err());
+    store.recover();
+    assert_eq!(alerts(&world.deliver_all().await), Vec::<&str>::new());
+    old().await;
+    knock(1).await;
+    world.gate.rotation_failed("testSecret".into(), "no".into()).await.unwrap();
+    let mut said = alerts(&world.deliver_all().await);
+    said.sort_unstable();
+    assert_eq!(said, ["bad_signatures", "old_secret", "rotation_failed"]);
+}
+
+#[tokio::test]
+async fn what_is_marked_only_after_it_is_written_is_said_by_one_of_many_at_once() {
+    let (world, _) = world().await;
+    let (gate, n8n) = (Arc::new(world.gate), placet_testkit::sample::client("n8n"));
+    let mut looks = tokio::task::JoinSet::new();
+    for minute in 0..50 {
+        let (gate, client) = (Arc::clone(&gate), Some(n8n.clone()));
+        looks.spawn(async move {
+            let alert = Alert::BadSignatures { client, count: 20, minute };
+            gate.saw_again(OutboxSubject::Gate, alert).await.unwrap();
+        });
+    }
+    looks.join_all().await;
+    let ever = placet_core::Timestamp::from_millis(i64::MAX);
+    let waiting = world.store.due_messages(ever, 1000).await.unwrap();
+    assert_eq!(alerts(&waiting), ["bad_signatures"]);
+}
+
+#[tokio::test]
+async fn what_begins_anew_is_closed_by_no_earlier_look() {
+    let (world, _) = world().await;
+    let alert = |minute| Alert::BadSignatures { client: ClientId::parse("n8n").ok(), count: 20, minute };
+    let ever = placet_core::Timestamp::from_millis(i64::MAX);
+    let overs = async || {
+        let waiting = world.store.due_messages(ever, 1000).await.unwrap();
+        waiting
+            .into_iter()
+            .filter(|one| matches!(one.payload, OutboxPayload::AlertOver(_)))
+            .collect::<Vec<_>>()
+    };
+    world.gate.saw_again(OutboxSubject::Gate, alert(1)).await.unwrap();
+    let first = overs().await;
+    // Nobody looked for an hour, and then it begins anew: its look takes the place of the first one.
+    world.clock.advance(60 * 60_000);
+    world.gate.saw_again(OutboxSubject::Gate, alert(2)).await.unwrap();
+    let second = overs().await;
+    assert_eq!((first.len(), second.len(), &first[0].id), (1, 1, &second[0].id));
+    assert!(second[0].due_at > world.gate.now());
+    assert_eq!(world.gate.claim(&first[0]).await.unwrap(), None, "the first look is nobody's any more");
+}
+
+#[tokio::test]
+async fn approvals_faster_than_their_pages_can_be_read_are_an_alert_from_the_fifth_within_an_hour() {
+    let (world, _) = world().await;
+    let number = std::cell::Cell::new(0_u32);
+    let vote = async |reads_ms: i64| {
+        number.set(number.get() + 1);
+        let request = asked(&world, pay(&format!("r{}", number.get()), number.get())).await;
+        let link = link(&world, &request, "bob").await;
+        let page = world.gate.review(&link).await.unwrap();
+        world.clock.advance(reads_ms);
+        world.gate.decide(&link, &page.nonce, Decision::Approve, None).await.unwrap();
+    };
+    let said = async || {
+        let messages = world.deliver_all().await;
+        let of = |message: &OutboxMessage| match &message.payload {
+            OutboxPayload::Alert(Alert::FastApprovals { reviewer, count, .. }) => {
+                Some((reviewer.to_string(), *count))
+            }
+            _ => None,
+        };
+        messages.iter().filter_map(of).collect::<Vec<_>>()
+    };
+    let hour = 60 * 60_000;
+    let next_hour = |hours: i64| {
+        let now = world.gate.now().millis();
+        world.clock.set(placet_core::Timestamp::from_millis((now.div_euclid(hour) + hours) * hour));
+    };
+    next_hour(1);
+    for _ in 0..4 {
+        vote(0).await;
+    }
+    vote(60_000).await;
+    assert_eq!(said().await, [], "four, and one that was read");
+    next_hour(1);
+    vote(0).await;
+    assert_eq!(said().await, [], "the fifth, in another hour");
+    for _ in 0..4 {
+        vote(0).await;
+    }
+    assert_eq!(said().await, [("bob".to_owned(), 5)]);
+    vote(0).await;
+    assert_eq!(said().await, [], "the sixth is the same matter");
+    next_hour(1);
+    for _ in 0..5 {
+        vote(0).await;
+    }
+    assert_eq!(said().await, [], "it goes on in the hour after");
+    next_hour(2);
+    for _ in 0..5 {
+        vote(0).await;
+    }
+    assert_eq!(said().await, [("bob".to_owned(), 5)], "an hour without: it begins anew");
 }
 
 #[test]

@@ -149,8 +149,22 @@ async fn a_stage_that_nobody_is_left_in_passes_on_or_is_told_to_operators() {
     // They come back: the stage has somebody again, and whoever is asked is told.
     world.install(&(POLICY.to_owned() + "\n# back\n")).await;
     world.deliver_all().await;
+    let said = names(&world.deliver_all().await);
+    assert!(said.contains(&"over_nobody_left_1".to_owned()), "{said:?}");
     assert!(!stored(&world, &alone).await.pending().unwrap().deserted);
     approve(&world, &alone, "dave").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stage_that_passes_on_to_the_next_is_no_alert() {
+    let (world, _) = world().await;
+    let request = asked(&world, pay("r1", 5)).await;
+    world.deliver_all().await;
+    let away = "roles = [\"finance\"]\naway = [{ from = 2020-01-01, until = 2040-01-01 }]";
+    world.install(&POLICY.replace("roles = [\"finance\"]", away)).await;
+    world.deliver_all().await;
+    assert_eq!(stored(&world, &request).await.pending().unwrap().stage, 1);
+    assert_eq!(names(&world.deliver_all().await), ["notify_1_terminal_dave"]);
 }
 
 #[tokio::test]

@@ -106,10 +106,13 @@ pub async fn what_was_moved_or_acknowledged_cannot_be_claimed(subject: &Subject)
 pub async fn an_acknowledged_message_is_forgotten(subject: &Subject) {
     let request = inserted(subject, "n8n", "r1", START).await;
     let other = inserted(subject, "n8n", "r2", START).await;
-    let id = outbox(subject, request.asked()).await.remove(0).id;
+    let message = outbox(subject, request.asked()).await.remove(0);
+    let id = message.id.clone();
+    assert_eq!(subject.store.message(&id).await.unwrap(), Some(message));
     subject.store.ack(&id).await.unwrap();
     subject.store.ack(&id).await.unwrap();
     assert_eq!(outbox(subject, request.asked()).await, []);
+    assert_eq!(subject.store.message(&id).await.unwrap(), None);
     assert_eq!(outbox(subject, other.asked()).await.len(), 1);
 }
 
@@ -143,6 +146,7 @@ pub async fn messages_about_the_gate_are_kept_apart_from_requests(subject: &Subj
     subject.store.ack(&second.id).await.unwrap();
     let due = subject.store.due_messages(START.plus_millis(20), 10).await.unwrap();
     assert_eq!(due, [OutboxMessage { attempt: 1, due_at: START.plus_millis(20), ..first.clone() }]);
+    assert_eq!(subject.store.message(&first.id).await.unwrap().as_ref(), due.first());
     // The same cause again is the same message.
     done(subject, Commit { outbox: vec![first.clone()], ..Commit::default() }).await;
     assert_eq!(subject.store.due_messages(START.plus_millis(20), 10).await.unwrap(), [first]);

@@ -68,6 +68,10 @@ pub async fn a_name_is_marked_by_one_until_its_time(subject: &Subject) {
     .await;
     assert_eq!(marks.iter().filter(|is_first| **is_first).count(), 1);
     assert!(subject.store.mark("old-secret/n8n/2", until).await.unwrap());
+    // A mark that ends now only asks: it takes the name from nobody.
+    assert!(subject.store.mark("asked", START).await.unwrap());
+    assert!(subject.store.mark("asked", until).await.unwrap());
+    assert!(!subject.store.mark("asked", START).await.unwrap());
     // Whoever comes later does not make it longer.
     assert!(!subject.store.mark("old-secret/n8n/1", START.plus_millis(600_000)).await.unwrap());
     subject.clock.set(until);

@@ -10,12 +10,22 @@ use crate::policy::{ALERT_KINDS, AlertWay, WayKind};
 /// The most characters of a way's name: it is part of the ids of messages.
 const NAME_CHARS: usize = 40;
 
+/// The most ways: each alert is one message by each of them.
+const MOST_WAYS: usize = 20;
+
 /// The most addresses of one way.
 const MOST_ADDRESSES: usize = 20;
 
 pub(super) fn check_ways(ways: &[(&Table<'_, '_>, AlertWay)]) {
     for (table, name) in duplicates(ways, |way| Some(way.name.as_str())) {
         key_fault(table, "name", format!("the way of alerts `{name}` is defined twice"));
+    }
+    if let Some((table, _)) = ways.get(MOST_WAYS) {
+        key_fault(
+            table,
+            "name",
+            format!("a policy has at most {MOST_WAYS} ways of alerts; this is one too many"),
+        );
     }
 }
 

@@ -137,7 +137,7 @@ impl Request {
         let at = self.clamp(now);
         let pending = self.pending().filter(|pending| at >= pending.closes_at)?;
         if let Some(next) = self.asked.open_stage_from(pending.stage.saturating_add(1), policy, at) {
-            return Some(self.open_next(next, policy, Vec::new(), Vec::new(), at));
+            return Some(self.open_next(next, policy, Vec::new(), at));
         }
         let outcome = Outcome {
             status: Status::Expired,
@@ -164,7 +164,6 @@ impl Request {
         let pending = self.pending().filter(|pending| at < pending.closes_at)?;
         let asked_now = self.asked.assignees(pending.stage, policy, at);
         if !self.asked.somebody_may_approve(pending.stage, &asked_now, policy) {
-            let alert = Effect::Alert(RequestAlert::NobodyLeft { stage: pending.stage });
             let passed = AuditEvent {
                 detail: Some(format!(
                     "nobody who may approve stage {} is left",
@@ -173,11 +172,12 @@ impl Request {
                 ..event(at, AuditEventKind::StageDeserted, "gate".into(), Channel::Gate)
             };
             if let Some(next) = self.asked.open_stage_from(pending.stage.saturating_add(1), policy, at) {
-                return Some(self.open_next(next, policy, vec![passed], vec![alert], at));
+                return Some(self.open_next(next, policy, vec![passed], at));
             }
             if pending.deserted {
                 return None;
             }
+            let alert = Effect::Alert(RequestAlert::NobodyLeft { stage: pending.stage });
             let next = Pending { asked: asked_now, deserted: true, ..pending.clone() };
             return Some(self.pending_change(next, vec![passed], vec![alert], at));
         }
@@ -319,11 +319,10 @@ impl Request {
         next: Pending,
         policy: &Policy,
         mut events: Vec<AuditEvent>,
-        mut effects: Vec<Effect>,
         at: Timestamp,
     ) -> Transition {
         events.push(stage_event(&self.asked, &next, at));
-        effects.extend(self.asked.opening_effects(&next, policy, self.asked.drawn_turn(), at));
+        let effects = self.asked.opening_effects(&next, policy, self.asked.drawn_turn(), at);
         self.pending_change(next, events, effects, at)
     }
 
