@@ -343,7 +343,8 @@ fn what_names_something_else_names_something_that_is_there() {
     let executor = "roles = [\"executor\"]";
     let queues = "queues = [\"backup\"]";
     let ways = |count: u32| -> String {
-        (0..count).map(|number| format!("[[alerts]]\nname = \"w{number}\"\nway = \"sns\"\n")).collect()
+        let way = |number| format!("[[alerts]]\nname = \"w{number}\"\nway = \"sns\"\n");
+        (0..count).map(way).collect::<Vec<_>>().concat()
     };
     #[rustfmt::skip]
     let rows: &[(&str, String, &str)] = &[
