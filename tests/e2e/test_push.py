@@ -333,6 +333,26 @@ def test_the_key_is_made_when_a_policy_first_names_push_and_outlives_rotations_a
     assert Switch(gate, "bob").data()["key"] == key
 
 
+def test_a_key_that_cannot_be_made_is_told_once_and_made_when_it_can_be(local_gate, service):
+    without = POLICY.replace('channels = ["push", "email"]', "").replace('channels = ["push"]', "")
+    gate = local_gate(without).start()
+    lock = gate.data / "keyring.lock"
+    lock.unlink()
+    lock.mkdir()
+    gate.push_policy(POLICY)
+    told = lambda: gate.log().count("there is no key for push")  # noqa: E731
+    wait_until(told, 10, "the trouble in the log")
+    # The gate looks twice a second: it has looked again when it has taken two more policies up.
+    for number in range(2):
+        gate.push_policy(f"{POLICY}\n# another text {number}\n")
+    assert told() == 1
+    lock.rmdir()
+    phone = Switch(gate, "bob").on(service, "phone")
+    gate.client("agent").asked()
+    service.wait(phone)
+    assert told() == 1
+
+
 def test_a_push_that_was_not_sent_survives_a_kill(gate, service):
     phone = Switch(gate, "dan").on(service, "phone")
     service.next("phone", *[(503, {}, {})] * 2)
