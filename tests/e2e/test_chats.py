@@ -118,6 +118,11 @@ def ask(gate, action="invoice.pay", **options):
     return asked, gate.slack.wait(BOB)[-1], gate.telegram.wait(CAROLS)[-1]
 
 
+def about(chat, user, words):
+    """The places of that user's messages that show those words."""
+    return [place for place in chat.to(user) if words in chat.shows(place)]
+
+
 def settled(gate, bobs, carols, words, seconds=10):
     """Both messages say the same, and have no buttons any more."""
 
@@ -417,7 +422,7 @@ def test_messages_are_brought_up_to_date_though_the_gate_is_killed(chats):
 
 def test_a_message_is_sent_once_though_the_gate_is_killed_while_slack_is_away(chats):
     chats.slack.next("chat.postMessage", *[(503, {}, {})] * 2)
-    asked = chats.agent.asked()
+    asked = chats.agent.asked(payload={"to": "Earlier AG"})
     wait_until(lambda: chats.slack.count("chat.postMessage") >= 1, 10, "the first try")
     chats.kill()
     chats.start()
@@ -425,9 +430,10 @@ def test_a_message_is_sent_once_though_the_gate_is_killed_while_slack_is_away(ch
     # Its row has gone, and what was asked later has arrived: a second one would have come before.
     row = f"SELECT id FROM outbox WHERE id LIKE 'msg_{asked['approval_id']}_notify_%_slack_%'"
     wait_until(lambda: not chats.query(row), 10, "the message to be done")
-    chats.client("agent").asked("later.pay")
-    chats.slack.wait(BOB, 2)
-    assert len(chats.slack.to(BOB)) == 2
+    chats.client("agent").asked(payload={"to": "Later AG"})
+    wait_until(lambda: about(chats.slack, BOB, "Later AG"), 10, "the later message")
+    assert about(chats.slack, BOB, "Earlier AG") == [bobs]
+    assert len(about(chats.slack, BOB, "Later AG")) == 1 and len(chats.slack.to(BOB)) == 2
     chats.slack.press(chats, bobs, "placet.approve", BOB)
     assert chats.client("agent").state(asked["request_id"])["status"] == "approved"
 
@@ -545,17 +551,18 @@ def test_a_nudge_tries_the_next_channel_and_both_are_settled(bobs_gate):
 
 def test_who_has_decided_is_not_nudged_even_by_a_gate_that_was_killed(bobs_gate):
     gate = bobs_gate('channels = ["slack", "telegram"]\nnudge = "2s"')
-    gate.agent.asked()
+    gate.agent.asked(payload={"to": "First AG"})
     gate.slack.press(gate, gate.slack.wait(BOB)[-1], "placet.approve", BOB)
-    gate.agent.asked("other.pay")
-    gate.slack.wait(BOB, 2)
+    gate.agent.asked(payload={"to": "Other AG"})
+    wait_until(lambda: about(gate.slack, BOB, "Other AG"), 10, "the message about the other")
     gate.kill()
     gate.start()
-    gate.telegram.wait(BOBS, seconds=40)
+    wait_until(lambda: about(gate.telegram, BOBS, "Other AG"), 40, "the nudge about the other")
     # The nudge of a third is due after that of the first would have been.
-    gate.client("agent").asked("third.pay")
-    gate.telegram.wait(BOBS, 2, seconds=40)
-    assert len(gate.telegram.to(BOBS)) == 2
+    gate.client("agent").asked(payload={"to": "Third AG"})
+    wait_until(lambda: about(gate.telegram, BOBS, "Third AG"), 40, "the nudge about the third")
+    nudged = {to: len(about(gate.telegram, BOBS, to)) for to in ("First AG", "Other AG", "Third AG")}
+    assert nudged == {"First AG": 0, "Other AG": 1, "Third AG": 1}
 
 
 def test_quiet_hours_hold_a_message_back_unless_the_rule_is_urgent(bobs_gate):

@@ -13,11 +13,10 @@ from datetime import UTC, datetime
 
 import pytest
 from local_gate import BINARY, SHARED
+from stored_requests import DAY, HOUR, replace, status
 from test_report import close, ulid
 
 COUNT = 100_000
-HOUR = 60 * 60 * 1000
-DAY = 24 * HOUR
 DAYS = 90
 
 BASE = """
@@ -137,55 +136,14 @@ def drawn(rng, number, now):
     return one
 
 
-def stored(one, question, terms, now):
-    asked = dict(
-        question, approval_id=one["id"], client=one["client"], request_id=f"gen-{one['number']}", action=one["action"],
-        payload=json.dumps(one["payload"], sort_keys=True, separators=(",", ":")), created_at=one["asked"], rule="all",
-    )  # fmt: skip
-    asked.pop("terms", None)
-    if not one["then"].startswith("policy"):
-        asked["terms"] = terms
-    state = {
-        "v": 1, "chain_seq": 1, "chain_hash": "0" * 64, "updated_at": one["decided"] or one["asked"],
-        "votes": [
-            {"reviewer": "bob", "approve": one["then"] == "people_approved", "at": at, "stage": 0}
-            | ({"opened_at": opened} if opened else {})
-            for opened, at in one["votes"]
-        ],
-    }  # fmt: skip
-    if one["then"] == "pending":
-        state["pending"] = {"stage": 0, "closes_at": now + 30 * DAY, "asked": []}
-    else:
-        by = {
-            "people": {"reviewer": "bob"}, "policy": {"policy": "all"}, "expired": {"timeout": "all"},
-            "withdrawn": {"client": one["client"]},
-        }[one["then"].split("_")[0]]  # fmt: skip
-        state["outcome"] = {"status": status(one), "decided_at": one["decided"], "decided_by": [by]}
-    if one["flag"]:
-        state["flag"] = {"by": "client:auditor", "at": one["flag"]}
-    if one["redeemed"]:
-        state["redemption"] = {"by": "x", "at": one["redeemed"]}
-    return asked, state
-
-
-def status(one):
-    return {"expired": "expired", "withdrawn": "cancelled", "pending": "pending"}.get(
-        one["then"], one["then"].split("_")[-1]
-    )
-
-
 def fill(database, truth, now):
+    """What was asked, and an entry of the trail for each, also where a retention has removed the rest."""
     connection = sqlite3.connect(database)
-    (text,) = connection.execute("SELECT question FROM questions ORDER BY id LIMIT 1").fetchone()
-    question = json.loads(text)
-    terms = question["terms"]
-    (position,) = connection.execute("SELECT max(position) FROM audit").fetchone()
+    truth = sorted(truth, key=lambda one: one["asked"])
     with connection:
-        connection.execute("DELETE FROM questions")
-        connection.execute("DELETE FROM requests")
-        connection.execute("DELETE FROM outbox")
-        for one in sorted(truth, key=lambda one: one["asked"]):
-            position += 1
+        (last,) = connection.execute("SELECT max(position) FROM audit").fetchone()
+        replace(connection, [one for one in truth if not one["gone"]], now)
+        for position, one in enumerate(truth, last + 1):
             at = (
                 datetime.fromtimestamp(one["asked"] / 1000, UTC)
                 .isoformat(timespec="milliseconds")
@@ -196,19 +154,6 @@ def fill(database, truth, now):
                 "INSERT INTO audit (position, subject, seq, recorded_at, entry) VALUES (?, ?, 1, ?, ?)",
                 (position, one["id"], one["asked"], json.dumps(entry)),
             )
-            if one["gone"]:
-                continue
-            asked, state = stored(one, question, terms, now)
-            connection.execute(
-                "INSERT INTO requests (id, key, version, client, approval_id, action, payload_sha256, status, closes_at, "
-                "ended_at, state) VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    one["number"] + 1, one["number"].to_bytes(16, "big"), one["client"], one["id"], asked["action"],
-                    asked["payload_sha256"], status(one), now + 30 * DAY if one["then"] == "pending" else None,
-                    one["decided"], json.dumps(state),
-                ),
-            )  # fmt: skip
-            connection.execute("INSERT INTO questions VALUES (?, ?)", (one["number"] + 1, json.dumps(asked)))
     connection.close()
 
 

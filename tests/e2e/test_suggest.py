@@ -8,7 +8,8 @@ import subprocess
 import time
 
 import pytest
-from test_replay import BASE, DAY, stored
+from stored_requests import replace
+from test_replay import BASE
 from test_report import ulid
 
 RULES = """
@@ -53,23 +54,8 @@ def filled(gate, drawn):
     now = int(time.time() * 1000)
     connection = sqlite3.connect(gate.data / "gate.db")
     with connection:
-        question = json.loads(connection.execute("SELECT question FROM questions").fetchone()[0])
-        terms = question["terms"]
-        for table in ("questions", "requests", "outbox"):
-            connection.execute(f"DELETE FROM {table}")
-        for number, (fields, more) in enumerate(drawn):
-            one = case(number, now, *fields, **more)
-            asked, state = stored(one, question, terms, now)
-            status = state.get("outcome", {"status": "pending"})["status"]
-            connection.execute(
-                "INSERT INTO requests (id, key, version, client, approval_id, action, payload_sha256, status, closes_at, "
-                "ended_at, state) VALUES (?, ?, 1, ?, ?, ?, 'x', ?, ?, ?, ?)",
-                (
-                    number + 1, number.to_bytes(16, "big"), one["client"], one["id"], one["action"], status,
-                    now + DAY if status == "pending" else None, one["decided"], json.dumps(state),
-                ),
-            )  # fmt: skip
-            connection.execute("INSERT INTO questions VALUES (?, ?)", (number + 1, json.dumps(asked)))
+        cases = [case(number, now, *fields, **more) for number, (fields, more) in enumerate(drawn)]
+        replace(connection, cases, now)
     connection.close()
 
 

@@ -169,6 +169,7 @@ impl Gate {
             metadata: &new.metadata,
             now,
         };
+        let deciding = policy.deciding_meters();
         loop {
             let _ = policy.evaluate_after(&question, &earlier);
             let unread = earlier.take_unread();
@@ -187,7 +188,10 @@ impl Gate {
                 for (gauge, sum) in of_one.into_iter().zip(tallied.sums) {
                     earlier.insert(gauge, sum);
                 }
-                seen.push((account, tallied.version));
+                // What only observes waits for no other question.
+                if deciding.contains(&meter) {
+                    seen.push((account, tallied.version));
+                }
             }
         }
     }

@@ -17,8 +17,8 @@ use crate::outbox::{MessageEnd, OutboxPayload, PastMessage};
 use crate::ports::{Store, StoreQuery};
 use crate::{Error, Fault, Gate};
 
-/// How many requests are read at once.
-const PAGE: usize = 200;
+/// How many requests of a client are read, and held, at once.
+const PAGE: usize = 100;
 
 /// How many days a report's page shows.
 const DAYS_OF_A_LINK: u32 = 7;
@@ -50,25 +50,22 @@ impl Gate {
             .into_iter()
             .map(|client| NewestFirst::of(self.store.as_ref(), client, first_of(window.until.day() + 1)))
             .collect();
-        // Day by day: so little is held at once, whatever was asked.
+        // Day by day: what was told of a day's requests is read once for all clients, and held no longer.
         for day in (earlier.from.day()..=window.until.plus_millis(-1).day()).rev() {
-            let mut asked = Vec::new();
+            let mut of_the_day = None;
             for client in &mut clients {
                 while let Some(request) = client.next_from(&first_of(day)).await? {
-                    asked.push(request);
-                }
-            }
-            if asked.is_empty() {
-                continue;
-            }
-            let mut told = told(self.store.past_messages(day).await?);
-            for request in asked {
-                let told = told.remove(&request.asked().approval_id).unwrap_or_default();
-                let fact = Fact::of(&request, told);
-                if window.contains(fact.asked_at) {
-                    tally.add(&fact);
-                } else if earlier.contains(fact.asked_at) {
-                    before.add(&fact);
+                    let told = match &mut of_the_day {
+                        Some(told) => told,
+                        none => none.insert(told(self.store.past_messages(day).await?)),
+                    };
+                    let told = told.remove(&request.asked().approval_id).unwrap_or_default();
+                    let fact = Fact::of(&request, told);
+                    if window.contains(fact.asked_at) {
+                        tally.add(&fact);
+                    } else if earlier.contains(fact.asked_at) {
+                        before.add(&fact);
+                    }
                 }
             }
         }

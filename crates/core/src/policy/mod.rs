@@ -548,6 +548,14 @@ impl Policy {
         })
     }
 
+    /// What adds up where it decides something: without what only observes.
+    #[cfg(feature = "conditions")]
+    pub fn deciding_meters(&self) -> std::collections::BTreeSet<Meter> {
+        let deciding = self.rules.iter().filter(|rule| !rule.observes);
+        let gauges = deciding.filter_map(|rule| rule.when.as_ref()).flat_map(Condition::gauges);
+        gauges.map(|gauge| gauge.meter).collect()
+    }
+
     /// The reviewers whom a stage with those roles asks at that time, each once, in the policy's order.
     ///
     /// Who is away is replaced by their backup (and that one's, if away too); without one, they are left out.

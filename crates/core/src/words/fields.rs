@@ -305,12 +305,15 @@ const COMPANY_FORMS: [&str; 5] = ["АО", "ЗАО", "НАО", "ОАО", "ООО"
 
 /// Letters of scripts that people write whole words in.
 fn is_letter_of_a_script(character: char) -> bool {
-    matches!(u32::from(character), 0x0370..=0x058f | 0x13a0..=0x13ff | 0x1c80..=0x1c8f | 0xa640..=0xa69f)
+    matches!(u32::from(character), 0x0370..=0x058f | 0x1c80..=0x1c8f | 0xa640..=0xa69f)
 }
 
-/// Letters of Greek and Cyrillic that nobody tells from plain ones (Unicode's confusables).
+/// Letters of Greek, Cyrillic and Armenian that few tell from plain ones (Unicode's confusables).
 fn is_read_as_latin(character: char) -> bool {
-    "АВЕЅІЈКМНОРСТХҮЗаеѕіјорсухԁԛԝһАΑΒΕΖΗΙΚΜΝΟΡΤΥΧοναρυικχγ".contains(character)
+    const GREEK: &str = "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧοναρυικχγϹϲϳ";
+    const CYRILLIC: &str = "АВЕЅІЈКМНОРСТУХҮЗӀаеѕіјорсухгԁԛԝһӏүҮ";
+    const ARMENIAN: &str = "ՍՕօսոհցգյքղ";
+    [GREEK, CYRILLIC, ARMENIAN].iter().any(|letters| letters.contains(character))
 }
 
 /// Scripts and signs with shapes like those of ASCII (compare Unicode's confusables).
@@ -375,6 +378,10 @@ mod tests {
             ("東京。ACME", ""),
             ("müller@example.de", ""),
             ("АСМЕ GmbH", "АЕМС"),
+            ("аррӏе GmbH", "аерӏ"),
+            ("ТОУОТА Ltd", "АОТУ"),
+            ("ᎪᏟᎷᎬ GmbH", "ᎪᎬᎷᏟ"),
+            ("յօհո Ltd", "հյոօ"),
             ("Аcme", "А"),
             ("pаypal.com", "а"),
             ("рауре.com", "аеру"),

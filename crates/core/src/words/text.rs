@@ -173,6 +173,8 @@ pub fn elided_in_ascii(text: &str, most: usize) -> String {
 
 fn elided_by(text: &str, most: usize, sign: &str) -> String {
     const NAME: &str = "<U+";
+    /// `<U+10FFFF>`.
+    const NAME_BYTES: usize = 10;
     let length = text.chars().count();
     if length <= most {
         return text.to_owned();
@@ -180,18 +182,17 @@ fn elided_by(text: &str, most: usize, sign: &str) -> String {
     let kept = most.saturating_sub(sign.chars().count());
     let tail = kept / 3;
     let byte_at = |count: usize| text.char_indices().nth(count).map_or(text.len(), |(at, _)| at);
-    let (head_end, tail_start) = (byte_at(kept - tail), byte_at(length - tail));
-    let (head, tail) = (text.get(..head_end).unwrap_or_default(), text.get(tail_start..).unwrap_or_default());
-    let is_open = |before: &str| {
-        before.rfind(NAME).is_some_and(|name| !before.get(name..).is_some_and(|cut| cut.contains('>')))
+    let name_around = |at: usize| {
+        let mut names = text.match_indices(NAME).filter_map(|(start, _)| {
+            let length = text.get(start..)?.find('>')? + 1;
+            (length <= NAME_BYTES).then_some(start..start + length)
+        });
+        names.find(|name| name.start < at && at < name.end)
     };
-    let head = if is_open(head) { head.rsplit_once(NAME).map_or(head, |(whole, _)| whole) } else { head };
-    let before_tail = text.get(..tail_start).unwrap_or_default();
-    let tail =
-        if is_open(before_tail) { tail.split_once('>').map_or(tail, |(_, whole)| whole) } else { tail };
-    // The cut can fall within the `<U+` itself.
-    let head = ["<U", "<"].iter().find_map(|start| head.strip_suffix(start)).unwrap_or(head);
-    format!("{head}{sign}{tail}")
+    let (head, tail) = (byte_at(kept - tail), byte_at(length - tail));
+    let head = name_around(head).map_or(head, |name| name.start);
+    let tail = name_around(tail).map_or(tail, |name| name.end);
+    format!("{}{sign}{}", text.get(..head).unwrap_or_default(), text.get(tail..).unwrap_or_default())
 }
 
 /// A count with its thousands set apart.
@@ -260,6 +261,11 @@ mod tests {
         assert_eq!(elided_in_ascii("abcdefghijklmnop", 12), "abcdef...nop");
         assert_eq!(elided("abcd<U+200B>efghijklmnop", 12), "abcd…nop");
         assert_eq!(elided("abcdefghijklmnopqrst<U+200B>", 12), "abcdefgh…");
+        for cut in 1..8 {
+            let text = format!("abcdefghijklmnop<U+200B>{}", "z".repeat(cut));
+            let shown = elided(&text, 16);
+            assert!(!shown.contains("200B") || shown.contains("<U+200B>"), "{shown}");
+        }
         assert_eq!(elided("abc", 12), "abc");
     }
 }

@@ -1,7 +1,8 @@
 //! Running totals: a payment that was split up meets the rule for the whole, however its parts are asked.
 
+use placet_core::payload::Payload;
 use placet_core::policy::Decision;
-use placet_core::request::Status;
+use placet_core::request::{Edit, Given, Status};
 use placet_gate::RequestFields;
 use placet_testkit::{FixedClock, MemoryStore, World, question};
 use serde_json::json;
@@ -146,4 +147,34 @@ async fn no_two_parts_pass_below_the_limit_at_the_same_time() {
     }
     assert_eq!(little, 3, "3 times 30 stay within 100, however they race");
     let _ = code(Ok::<_, placet_gate::Error>(()));
+}
+
+#[tokio::test]
+async fn a_total_that_only_observes_stands_in_nobodys_way() {
+    let clock = FixedClock::new();
+    let people = POLICY.split("[[rules]]").next().unwrap();
+    let observed = format!(
+        r#"{people}[[rules]]
+name = "watched"
+mode = "observe"
+when = 'total("payload.amount", "24h") > 10'
+stages = [{{ ask = ["finance"], within = "10m" }}]
+[[rules]]
+name = "edited"
+when = 'action == "edit"'
+editable = ["payload.amount"]
+stages = [{{ ask = ["finance"], within = "10m" }}]
+"#
+    );
+    let world = World::with_policy(MemoryStore::new(clock.clone()), clock, &observed).await;
+    let request = asked(&world, question("r1", "edit", &json!({ "amount": 5 }))).await;
+    assert_eq!(request.asked().rule.as_deref(), Some("edited"));
+    let link = super::link(&world, &request, "bob").await;
+    let nonce = world.gate.review(&link).await.unwrap().nonce;
+    // More than was counted when it was asked: only an observing rule has counted it.
+    let digest = Payload::new(json!({ "amount": 50 }).as_object().unwrap()).unwrap().sha256();
+    let edits = vec![Edit { path: "payload.amount".into(), text: "50".into() }];
+    let given = Given { edits, payload_sha256: Some(digest), ..Given::default() };
+    let ended = world.gate.decide_with(&link, &nonce, Decision::Approve, None, given).await.unwrap();
+    assert_eq!(ended.request.state().status(), Status::Approved);
 }

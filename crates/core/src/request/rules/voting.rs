@@ -1,7 +1,5 @@
 //! A reviewer's word: whether it counts, what it approves, and when it is enough.
 
-use std::collections::BTreeSet;
-
 use super::authority::{Standing, approvers, counts, enough_approvers};
 use super::editing::edited;
 use super::events::{change_event, end_event, event, with_reason};
@@ -9,7 +7,7 @@ use crate::Timestamp;
 use crate::audit::{AuditEvent, AuditEventKind, Channel};
 use crate::id::ReviewerId;
 use crate::payload::Payload;
-use crate::policy::{Decision, Meter, Policy, Question, tallies};
+use crate::policy::{Decision, Policy, Question, tallies};
 use crate::refusal::Refusal;
 use crate::request::{
     ApprovalRequest, Change, Decider, Edit, Effect, Outcome, Phase, Request, RequestState, Status,
@@ -226,11 +224,11 @@ impl ApprovalRequest {
         let is_its_own =
             hit.is_some_and(|hit| hit.error.is_none() && Some(&hit.rule.name) == self.rule.as_ref());
         // A running total has counted what was asked: nobody makes more of it afterwards, or moves it elsewhere.
-        let meters: BTreeSet<&Meter> = policy.gauges().iter().map(|gauge| &gauge.meter).collect();
+        let meters = policy.deciding_meters();
         let counted = |now: &Tally| {
             self.tallies.iter().any(|then| then.account == now.account && now.amount <= then.amount)
         };
-        let is_counted = tallies(meters, &self.client, &question).iter().all(counted);
+        let is_counted = tallies(&meters, &self.client, &question).iter().all(counted);
         if is_its_own && is_counted {
             Ok(())
         } else {

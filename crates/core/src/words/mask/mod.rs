@@ -147,6 +147,7 @@ impl Masker<'_> {
                 Value::String(text) => text.clone(),
                 other => canonical_text(other),
             };
+            self.remember(&value);
             return Value::String(self.hide(&text));
         }
         match value {
@@ -160,7 +161,7 @@ impl Masker<'_> {
                     let is_secret = names_a_secret(&key) || (value_is_secret && key == "value");
                     let value = match value {
                         value if self.is_masked(keys) => self.seen(value, keys),
-                        value if is_secret => self.all_of(value),
+                        value if is_secret => self.all_of(value, keys),
                         Value::String(text) if names_a_token(&key) && looks_random(&text) => {
                             Value::String(self.hide(&text))
                         }
@@ -202,16 +203,44 @@ impl Masker<'_> {
     }
 
     /// Whatever stands under the name of a secret, in it and in all below.
-    fn all_of(&mut self, value: Value) -> Value {
+    fn all_of(&mut self, value: Value, keys: &mut Vec<String>) -> Value {
+        if self.is_masked(keys) {
+            return self.seen(value, keys);
+        }
         match value {
             Value::String(text) if !text.is_empty() => Value::String(self.keep_scheme(&text)),
             Value::Number(number) => Value::String(self.hide(&number.to_string())),
-            Value::Array(items) => items.into_iter().map(|item| self.all_of(item)).collect(),
-            Value::Object(fields) => fields
-                .into_iter()
-                .map(|(key, value)| (masked_text(&key, self.salt), self.all_of(value)))
-                .collect(),
+            Value::Array(items) => {
+                let items = items.into_iter().enumerate().map(|(index, item)| {
+                    keys.push(index.to_string());
+                    let item = self.all_of(item, keys);
+                    keys.pop();
+                    item
+                });
+                Value::Array(items.collect())
+            }
+            Value::Object(fields) => {
+                let mut shown = Map::new();
+                for (key, value) in fields {
+                    keys.push(key);
+                    let value = self.all_of(value, keys);
+                    let key = keys.pop().unwrap_or_default();
+                    shown.insert(masked_text(&key, self.salt), value);
+                }
+                Value::Object(shown)
+            }
             other => other,
+        }
+    }
+
+    /// Each value in what is hidden as a whole: the agent's words may repeat one of them.
+    fn remember(&mut self, value: &Value) {
+        match value {
+            Value::String(text) => self.hidden.push(text.clone()),
+            Value::Number(number) => self.hidden.push(number.to_string()),
+            Value::Array(items) => items.iter().for_each(|item| self.remember(item)),
+            Value::Object(fields) => fields.values().for_each(|value| self.remember(value)),
+            Value::Null | Value::Bool(_) => {}
         }
     }
 
@@ -449,6 +478,11 @@ mod tests {
         let pin = json!({"pin": "sekret4711", "to": "Ann"});
         assert_eq!(words(pin.clone(), "PIN is sekret4711."), format!("PIN is {}.", hidden("sekret4711")));
         assert_eq!(words(pin, "for Ann: sekret47110"), "for Ann: sekret47110", "another word");
+        let card = json!({"pin": {"number": "4111 1111 1111 1111", "cvc": 123}});
+        assert_eq!(
+            words(card, "card 4111 1111 1111 1111"),
+            format!("card {}", hidden("4111 1111 1111 1111"))
+        );
         let nested = json!({"password": {"value": ["hunter2secret"]}});
         assert_eq!(words(nested, "hunter2secret"), hidden("hunter2secret"));
         assert_eq!(words(json!({"pin": "no"}), "no news"), "no news", "too short to be one");
@@ -477,6 +511,9 @@ mod tests {
             assert_eq!(masked(payload.clone(), &[], "salt"), payload);
         }
         assert_eq!(masked(json!({"pin": 4711}), &[], "salt"), json!({"pin": hidden("4711")}));
+        let admin = FieldPath::parse("payload.credentials.is_admin").unwrap();
+        let shown = masked(json!({"credentials": {"is_admin": true}}), &[admin], "salt");
+        assert_eq!(shown, json!({"credentials": {"is_admin": hidden("true")}}));
     }
 
     #[test]

@@ -8,17 +8,8 @@ use crate::words::fields::key_words;
 
 /// Whether a key says that its value is a secret, whatever that looks like.
 pub(super) fn names_a_secret(key: &str) -> bool {
-    const ALONE: [&str; 9] = [
-        "password",
-        "passwd",
-        "pwd",
-        "passphrase",
-        "secret",
-        "authorization",
-        "cookie",
-        "apikey",
-        "credentials",
-    ];
+    const ALONE: [&str; 7] =
+        ["pwd", "passphrase", "secret", "authorization", "cookie", "apikey", "credentials"];
     const PAIRS: [(&str, &str); 9] = [
         ("api", "key"),
         ("access", "token"),
@@ -36,10 +27,15 @@ pub(super) fn names_a_secret(key: &str) -> bool {
         [one, other] => PAIRS.contains(&(one.as_str(), other.as_str())),
         _ => false,
     });
+    // Written in one: `pgpassword`.
+    let is_password = last.ends_with("password") || last.ends_with("passwd");
     // `db_pass` is one; a `pass` alone can be a ticket.
     let is_pass = words.len() > 1 && last == "pass";
     // `secret_name` and `password_policy` say something of a secret; `client_secret` is one.
-    is_pass || ALONE.contains(&last.as_str()) || (is_pair && matches!(last.as_str(), "key" | "token"))
+    is_password
+        || is_pass
+        || ALONE.contains(&last.as_str())
+        || (is_pair && matches!(last.as_str(), "key" | "token"))
 }
 
 /// `token` alone can be the name of many things; with random letters in it, it is a key.
@@ -56,87 +52,159 @@ pub(super) fn is_pin(text: &str) -> bool {
     (4..=12).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Where values stand in a text behind the name of a secret.
+/// A name is no longer, in bytes; neither is the gap between it and its value.
+const NAME_BYTES: usize = 64;
+const GAP_BYTES: usize = 8;
+
+/// A token or a PIN is shorter, in bytes.
+const TOKEN_BYTES: usize = 1024;
+
+/// Where values stand in a text behind the name of a secret: in order, none in another.
+///
+/// Every part of the text is read a bounded number of times, whatever stands in it.
 pub(super) fn assigned(text: &str) -> Vec<Range<usize>> {
     let mut found: Vec<Range<usize>> = Vec::new();
-    for (at, sign) in text.match_indices(['=', ':']) {
-        found.extend(if sign == "=" { after_equals(text, at) } else { after_colon(text, at) });
-    }
-    for (at, _) in text.match_indices("--") {
-        found.extend(after_option(text, at));
-    }
-    for (at, _) in text.match_indices("://") {
-        found.extend(in_address(text, at + "://".len()));
+    let mut done = 0;
+    for (at, sign) in text.match_indices(['=', ':', '-']) {
+        if at < done {
+            continue;
+        }
+        let value = match sign {
+            "=" => after_equals(text, at),
+            ":" => after_colon(text, at).or_else(|| in_address(text, at)),
+            _ => after_option(text, at),
+        };
+        if let Some(value) = value {
+            done = value.end;
+            found.push(value);
+        }
     }
     found
 }
 
-/// `name=value`, `name="value"`.
+/// `name=value`, `name="value"`; not `name==value`.
 fn after_equals(text: &str, at: usize) -> Option<Range<usize>> {
-    let name = text.get(..at)?.rsplit(|character| !is_name_char(character)).next()?;
-    value_at(text, at + 1).filter(|value| is_secret(text, name, value))
+    let name = name_before(text, at);
+    let is_comparison = text.get(at + 1..)?.starts_with('=');
+    if is_comparison { None } else { secret_at(text, name, at + 1) }
 }
 
-/// `"name": "value"`, and the same in single quotes.
+/// `"name": "value"`, in quotes of either kind, escaped or not.
 fn after_colon(text: &str, at: usize) -> Option<Range<usize>> {
-    let before = text.get(..at)?.trim_end_matches(' ');
-    let quote = before.chars().next_back().filter(|character| matches!(character, '"' | '\''))?;
-    let name = before.get(..before.len() - 1)?.rsplit(quote).next()?;
-    let after = text.get(at + 1..)?;
-    let start = at + 1 + (after.len() - after.trim_start_matches(' ').len());
-    value_at(text, start).filter(|value| is_secret(text, name, value))
+    let before = text.get(..at - gap(text.get(..at)?.chars().rev()))?;
+    let before = before.strip_suffix(is_quote)?.trim_end_matches('\\');
+    let name = name_before(text, before.len());
+    let quoted = text.get(..before.len() - name.len())?.ends_with(is_quote);
+    let start = at + 1 + gap(text.get(at + 1..)?.chars());
+    if quoted { secret_at(text, name, start) } else { None }
 }
 
 /// `--name value`.
 fn after_option(text: &str, at: usize) -> Option<Range<usize>> {
-    let is_new =
-        text.get(..at)?.chars().next_back().is_none_or(|before| before.is_whitespace() || is_quote(before));
-    let after = text.get(at + 2..)?;
-    let length = after.find(|character| !is_name_char(character))?;
-    let name = after.get(..length).filter(|_| is_new)?;
-    let spaces = after.get(length..)?;
-    let gap = spaces.len() - spaces.trim_start_matches(' ').len();
-    let value = value_at(text, at + 2 + length + gap).filter(|_| gap > 0)?;
-    let is_next_option = text.get(value.clone())?.starts_with('-');
-    Some(value).filter(|value| !is_next_option && is_secret(text, name, value))
+    let before = text.get(..at)?.chars().next_back();
+    let is_new = before.is_none_or(|before| before.is_whitespace() || is_quote(before));
+    let after = text.get(at..)?.strip_prefix("--").filter(|_| is_new)?;
+    let length = after.find(|character| !is_name_char(character)).filter(|length| *length <= NAME_BYTES)?;
+    let gap = gap(after.get(length..)?.chars());
+    let start = at + "--".len() + length + gap;
+    let is_next_option = text.get(start..)?.starts_with('-');
+    if gap == 0 || is_next_option { None } else { secret_at(text, after.get(..length)?, start) }
 }
 
 /// `//user:password@host` (RFC 3986, section 3.2.1).
 fn in_address(text: &str, at: usize) -> Option<Range<usize>> {
-    let rest = text.get(at..)?;
+    let rest = text.get(at..)?.strip_prefix("://")?;
+    let start = at + "://".len();
     let ends =
         |character: char| character.is_whitespace() || is_quote(character) || "/?#<>".contains(character);
     let authority = rest.get(..rest.find(ends).unwrap_or(rest.len()))?;
     let user = authority.get(..authority.rfind('@')?)?;
-    let password = user.find(':')? + 1;
-    let value = at + password..at + user.len();
+    let value = start + user.find(':')? + 1..start + user.len();
     Some(value).filter(|value| is_value(text.get(value.clone()).unwrap_or_default()))
 }
 
-/// A value that begins here: in quotes, or up to what ends a word.
+/// The name that ends there; empty where none does.
+fn name_before(text: &str, at: usize) -> &str {
+    let before = text.get(..at).unwrap_or_default();
+    let length =
+        before.bytes().rev().take(NAME_BYTES).take_while(|byte| is_name_char(char::from(*byte))).count();
+    before.get(at - length..).unwrap_or_default()
+}
+
+/// How many blanks come first, as far as a gap may go.
+fn gap(characters: impl Iterator<Item = char>) -> usize {
+    characters.take(GAP_BYTES).take_while(|character| *character == ' ').count()
+}
+
+/// The value that begins there, if that name makes it a secret.
+fn secret_at(text: &str, name: &str, at: usize) -> Option<Range<usize>> {
+    let is_secret = names_a_secret(name);
+    if !is_secret && !names_a_token(name) && !names_a_pin(name) {
+        return None;
+    }
+    // A value that is one is not read again; what may turn out to be none is not read far.
+    let end = if is_secret { text.len() } else { text.floor_char_boundary(at.saturating_add(TOKEN_BYTES)) };
+    let range = value_at(text.get(..end)?, at)?;
+    let value = text.get(range.clone())?;
+    let is_one = is_secret
+        || (names_a_token(name) && value.len() < TOKEN_BYTES && looks_random(value))
+        || (names_a_pin(name) && is_pin(value));
+    (is_one && is_value(value)).then_some(range)
+}
+
+/// A value that begins there: in quotes, or up to what ends a word. Within quotes that are escaped, only quotes that are
+/// escaped as often end it.
 fn value_at(text: &str, at: usize) -> Option<Range<usize>> {
     let rest = text.get(at..)?;
-    if let Some(quote) = rest.chars().next().filter(|character| is_quote(*character)) {
-        let inner = rest.get(1..)?;
-        return Some(at + 1..at + 1 + inner.find(quote).unwrap_or(inner.len()));
+    let slashes = rest.len() - rest.trim_start_matches('\\').len();
+    let opening = rest.get(slashes..)?.chars().next().filter(|character| is_quote(*character));
+    if let Some(quote) = opening {
+        let start = at + slashes + 1;
+        let inner = text.get(start..)?;
+        let end = inner.match_indices(quote).find_map(|(end, _)| {
+            let before = inner.get(..end)?;
+            let own = end - before.trim_end_matches('\\').len();
+            match slashes {
+                0 => own.is_multiple_of(2).then_some(end),
+                _ => (own <= slashes).then_some(end - own),
+            }
+        });
+        return Some(start..start + end.unwrap_or(inner.len()));
     }
-    let ends = |character: char| {
-        character.is_whitespace() || is_quote(character) || "&;,|<>(){}[]".contains(character)
-    };
-    Some(at..at + rest.find(ends).unwrap_or(rest.len()))
+    let ends =
+        |character: char| character.is_whitespace() || is_quote(character) || "&;,|<>".contains(character);
+    let mut word = rest.get(..rest.find(ends).unwrap_or(rest.len()))?.trim_end_matches('\\');
+    // A bracket that was opened before it is not closed in it.
+    for (opening, closing) in [('(', ')'), ('[', ']'), ('{', '}')] {
+        if !word.contains(opening) {
+            word = word.trim_end_matches(closing);
+        }
+    }
+    Some(at..at + word.len())
 }
 
-fn is_secret(text: &str, name: &str, value: &Range<usize>) -> bool {
-    let value = text.get(value.clone()).unwrap_or_default();
-    let is_named = names_a_secret(name)
-        || (names_a_token(name) && looks_random(value))
-        || (names_a_pin(name) && is_pin(value));
-    is_named && is_value(value)
-}
-
-/// What stands for a value (`$PASSWORD`, `%s`), and the rest of `==`, is none.
+/// What stands for a value is none: `$PASSWORD`, `${password}`, `%s`, `%PASSWORD%`, `{{password}}`, `<password>`, `***`.
 fn is_value(value: &str) -> bool {
-    !value.is_empty() && !value.starts_with(['$', '%', '=', '*', '{', '<', '['])
+    let between = |start: &str, end: &str| {
+        value
+            .strip_prefix(start)
+            .and_then(|rest| rest.strip_suffix(end))
+            .is_some_and(|inside| !inside.is_empty())
+    };
+    let is_variable = value.strip_prefix('$').is_some_and(|name| {
+        !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+    });
+    let is_placeholder = is_variable
+        || matches!(value, "%s" | "%d")
+        || ["${", "$(", "{{"].iter().any(|opening| value.starts_with(opening))
+        || between("%(", ")s")
+        || (between("%", "%") && !value.contains(' '))
+        || between("{", "}")
+        || between("<", ">")
+        || value.bytes().all(|byte| byte == b'*')
+        || value.starts_with("[hidden ");
+    !value.is_empty() && !is_placeholder
 }
 
 const fn is_quote(character: char) -> bool {
@@ -167,9 +235,28 @@ mod tests {
             ("{\"pin\": 4711}", "4711"),
             ("user[password]=hunter2", "hunter2"),
             ("?token=a1b2c3d4e5f6", "a1b2c3d4e5f6"),
+            ("curl -d \"{\\\"password\\\":\\\"hunter2\\\"}\"", "hunter2"),
+            ("PGPASSWORD=\\\"hunter2\\\" psql", "hunter2"),
+            (r#"{"password":"a\"rest","b":1}"#, r#"a\"rest"#),
+            ("https://user:%40dm1nP4ss@host", "%40dm1nP4ss"),
+            (r#"{"password":"$ecret1"}"#, "$ecret1"),
+            ("password=ab(c)d x", "ab(c)d"),
+            ("(password=abc)", "abc"),
+            ("password=password=hunter2", "password=hunter2"),
         ] {
             let found = assigned(text);
             assert_eq!(found.iter().map(|range| &text[range.clone()]).collect::<Vec<_>>(), [value], "{text}");
+        }
+    }
+
+    /// Were it read again for every sign in it, this would take hours.
+    #[test]
+    fn a_long_text_is_read_once() {
+        for part in
+            ["=", ":", "-", "--", "://", "\"", "password=", "token=", "\"password\":", "--password ", "\\\""]
+        {
+            let text = part.repeat(200_000 / part.len());
+            assert!(assigned(&text).len() <= text.len(), "{part}");
         }
     }
 
@@ -189,6 +276,10 @@ mod tests {
             "https://example.com:8443/a@b",
             "mailto:user@example.com",
             "amount=5 currency=EUR",
+            "password=${password}",
+            "password=%PASSWORD%",
+            "password={{ vault }}",
+            "password=***",
         ] {
             assert!(assigned(text).is_empty(), "{text}: {:?}", assigned(text));
         }
