@@ -1,6 +1,7 @@
 """Web Push, against a push service and devices that play their documented part."""
 
 import json
+import os
 import re
 from html import unescape
 from urllib.parse import urlencode, urlsplit
@@ -340,11 +341,12 @@ def test_a_key_that_cannot_be_made_is_told_once_and_made_when_it_can_be(local_ga
     lock.unlink()
     lock.mkdir()
     gate.push_policy(POLICY)
-    told = lambda: gate.log().count("there is no key for push")  # noqa: E731
+    told = lambda: str(gate.logs()).count("there is no key for push")  # noqa: E731
     wait_until(told, 10, "the trouble in the log")
-    # The gate looks twice a second: it has looked again when it has taken two more policies up.
-    for number in range(2):
-        gate.push_policy(f"{POLICY}\n# another text {number}\n")
+    # It has looked again when it has noticed twice that the keyring is another file.
+    for looks in (1, 2):
+        os.utime(gate.data / "keyring.json", (looks, looks))
+        wait_until(lambda looks=looks: gate.logs().count("and read again") >= looks, 10, "another look")
     assert told() == 1
     lock.rmdir()
     phone = Switch(gate, "bob").on(service, "phone")

@@ -201,10 +201,10 @@ pub(super) struct Evidence {
 impl Evidence {
     /// Counts a request that a rule of the policy asks people about.
     pub(super) fn add(&mut self, rule: &str, request: &Request, then: Then) {
-        let asked = request.asked();
-        let asker =
-            Asker { rule: rule.to_owned(), client: asked.client.to_string(), action: asked.action.clone() };
-        self.note(asker, &asked.payload.value(), then, request.state().flag().is_some());
+        let question = request.asked();
+        let (rule, client, action) = (rule.to_owned(), question.client.to_string(), question.action.clone());
+        let flagged = request.state().flag().is_some();
+        self.note(Asker { rule, client, action }, &question.payload.value(), then, flagged);
     }
 
     fn note(&mut self, asker: Asker, payload: &Value, then: Then, flagged: bool) {
@@ -399,11 +399,19 @@ fn path(place: &[String]) -> String {
     std::iter::once("payload").chain(place.iter().map(String::as_str)).collect::<Vec<_>>().join(".")
 }
 
+/// A number, or a text, under a name that means an amount.
+#[derive(Debug)]
+struct Found {
+    place: Place,
+    /// The field beside it that names a currency, and which; none where a condition cannot bound it.
+    currency: Option<(String, String)>,
+    value: f64,
+}
+
 /// The amounts of a payload.
 #[derive(Debug, Default)]
 struct Money {
-    /// Each with the currency that is named beside it, if one is, and its value.
-    amounts: Vec<(Place, Option<(String, String)>, f64)>,
+    amounts: Vec<Found>,
     /// Where several currencies are named beside one amount.
     currencies: Vec<Place>,
 }
@@ -417,7 +425,10 @@ impl Money {
 
     /// The only amount, with its value. None where there are more, or where nobody can know in which currency.
     fn only(&self) -> Option<(Amount, f64)> {
-        let [(place, Some((currency_field, currency)), value)] = self.amounts.as_slice() else { return None };
+        let [Found { place, currency: Some((currency_field, currency)), value }] = self.amounts.as_slice()
+        else {
+            return None;
+        };
         // Only a plain name can be written after a dot in a condition.
         let is_plain = place.iter().chain([currency_field]).all(|name| is_plain(name));
         let amount = Amount {
@@ -429,7 +440,7 @@ impl Money {
     }
 
     fn places(&self) -> impl Iterator<Item = Place> {
-        self.amounts.iter().map(|(place, ..)| place).chain(&self.currencies).cloned()
+        self.amounts.iter().map(|found| &found.place).chain(&self.currencies).cloned()
     }
 
     fn look(&mut self, value: &Value, place: &mut Place, in_list: bool) {
@@ -443,7 +454,7 @@ impl Money {
                         Some(number) => {
                             let currency = currency.filter(|_| value.is_number());
                             let currency = currency.map(|(name, code)| (name.to_owned(), code.to_owned()));
-                            self.amounts.push((place.clone(), currency, number));
+                            self.amounts.push(Found { place: place.clone(), currency, value: number });
                         }
                         None => self.look(value, place, in_list),
                     }
@@ -451,8 +462,9 @@ impl Money {
                 }
                 if self.amounts.len() > before && currency.is_none() {
                     let codes = fields.iter().filter(|(name, value)| is_currency(name) && value.is_string());
-                    self.currencies
-                        .extend(codes.map(|(name, _)| [place.as_slice(), &[name.clone()]].concat()));
+                    self.currencies.extend(
+                        codes.map(|(name, _)| [place.as_slice(), std::slice::from_ref(name)].concat()),
+                    );
                 }
             }
             // An amount of a list is not one: two of them, and nothing bounds their sum.
