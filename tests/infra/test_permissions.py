@@ -157,7 +157,7 @@ def test_decide_reads_no_entry_of_the_trail_but_those_of_policies(resources: dic
 
 
 def test_only_the_operator_writes_policies(resources: dict[str, Any]) -> None:
-    """Whoever takes over a function must not be able to say who may decide."""
+    """No function writes the text of a policy. `decide` may write versions: taken over, it could name an older text or an absence."""
 
     def never(*keys: str) -> dict[str, Any]:
         return {

@@ -552,7 +552,7 @@ fn api_url(text: &str) -> Result<String, String> {
 
 #[derive(Args, Debug)]
 pub(crate) struct ChannelTest {
-    /// The channel: slack, telegram, push, webhook or email
+    /// The channel: slack, telegram, push, webhook, sms or email
     pub(crate) channel: String,
     /// Who gets the message
     #[arg(long, value_name = "ID")]

@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { createTaskSessionFromClient, type RawClientDispatch, type TaskEnabledSession } from '@modelcontextprotocol/ext-tasks/client';
 
-import { Gate } from './gate.ts';
+import { Gate, until } from './gate.ts';
 
 const PAYLOAD = { to: 'acme@example.com', amount: 5000 };
 const TASKS = 'io.modelcontextprotocol/tasks';
@@ -36,7 +36,7 @@ async function post(request: any, authorization = key()): Promise<any> {
   return JSON.parse(text.startsWith('{') ? text : (/^data: ?(\{.*)$/m.exec(text)?.[1] ?? '{}'));
 }
 
-/** A session that is `left` ends without a goodbye: one that says goodbye may withdraw what it still waits for. */
+/** A session that is `left` ends without a goodbye: one that says goodbye withdraws what it still waits for. */
 async function withSession<T>(use: (session: TaskEnabledSession) => Promise<T>, left = false): Promise<T> {
   const client = new Client(INFO, { capabilities: CAPABILITIES, versionNegotiation: { mode: 'auto' } });
   const requestInit = { headers: { Authorization: key() } };
@@ -77,6 +77,29 @@ test('a question is a task under the approval’s id, which outlives its client 
     assert.deepEqual(await gate.client('mcp').useToken(approval.token, PAYLOAD, 'ts.task.on'), PAYLOAD);
     // What has ended stays as it ended.
     assert.equal(ended(await (await session.resumeTask(reference)).settle()).status, 'approved');
+  });
+});
+
+test('who says goodbye withdraws what they still wait for, and nothing that they have handed on', async () => {
+  let kept: unknown;
+  await withSession(async (session) => {
+    await session.callTool('request_approval', question('ts.task.bye'));
+    const handed = await session.callTool('request_approval', question('ts.task.handed'));
+    assert.equal(handed.kind, 'task');
+    if (handed.kind === 'task') await handed.handoff((one) => void (kept = one));
+    // This session waits for it no more; closed before it has let go, it would withdraw it all the same.
+    assert.equal((await handed.result()).status, 'failed');
+  });
+  const [closed, handed] = [await gate.asked('ts.task.bye'), await gate.asked('ts.task.handed')];
+  await withSession(async (session) => {
+    // A session cancels while it closes, and does not wait for the answer.
+    await until(async () => (await session.task(closed as any).snapshot()).status === 'cancelled' || undefined);
+    assert.equal((await gate.vote(closed, 'approve')).ok, false);
+    const execution = await session.resumeTask(kept as Parameters<TaskEnabledSession['resumeTask']>[0]);
+    const settling = execution.settle();
+    const voted = await gate.vote(handed, 'approve');
+    assert.ok(voted.ok, `${voted.status}: ${await voted.text()}`);
+    assert.equal(ended(await settling).status, 'approved');
   });
 });
 

@@ -41,14 +41,18 @@ fn evaluate(condition: &Condition, payload: &Json) -> Verdict {
     condition.test(&question, &Earlier::new(), &Budget::of_one_request())
 }
 
+/// Each compiles: what it comes to is found by a request alone.
 fn check(rows: &[(&str, Json, Verdict)]) {
     for (source, payload, expected) in rows {
-        // What fails for its constants is a fault of a new policy; in an installed one it is found out by a request.
-        let verdict = match expected {
-            Verdict::Error(_) => evaluate(&Condition::unchecked(source), payload),
-            True | False => test(source, payload),
-        };
-        assert_eq!(verdict, *expected, "{source} {payload}");
+        assert_eq!(test(source, payload), *expected, "{source} {payload}");
+    }
+}
+
+/// Each fails for its constants, whatever the payload: a fault of a new policy, which in an installed one a request finds.
+fn never(rows: &[(&str, Verdict)]) {
+    for (source, expected) in rows {
+        assert!(Condition::compile(source).is_err(), "{source}");
+        assert_eq!(evaluate(&Condition::unchecked(source), &json!({})), *expected, "{source}");
     }
 }
 
@@ -197,23 +201,26 @@ fn conversions_take_what_they_can_hold() {
     ], &json!({"n": 20.0, "tiny": 1e-6, "large": 1e21}));
     #[rustfmt::skip]
     check(&[
-        ("int(9223372036854775808.0) > 0", json!({}), RANGE),
-        ("int(-9223372036854775808.0) < 0", json!({}), RANGE),
-        ("int(18446744073709551615u) > 0", json!({}), RANGE),
-        ("int('9223372036854775808') > 0", json!({}), RANGE),
-        ("int('+1') > 0 || int('') > 0", json!({}), UNREADABLE),
-        ("int('') > 0", json!({}), UNREADABLE),
         ("int(payload.x) > 0", json!({"x": true}), WRONG),
         ("int(payload.x) > 0", json!({"x": null}), WRONG),
         ("uint(payload.x) > 0u", json!({"x": -1}), RANGE),
         ("uint(payload.x) == 0u", json!({"x": -0.5}), True),
-        ("uint(-1) > 0u", json!({}), RANGE),
         ("double(payload.x) > 0", json!({"x": "one"}), UNREADABLE),
         ("bool(payload.x)", json!({"x": "yes"}), UNREADABLE),
         ("bool(payload.x)", json!({"x": 1}), WRONG),
         ("string(payload.x) == ''", json!({"x": []}), WRONG),
-        ("string(b'\\xff') == ''", json!({}), UNREADABLE),
         ("bytes(payload.x) == b''", json!({"x": 1}), WRONG),
+    ]);
+    #[rustfmt::skip]
+    never(&[
+        ("int(9223372036854775808.0) > 0", RANGE),
+        ("int(-9223372036854775808.0) < 0", RANGE),
+        ("int(18446744073709551615u) > 0", RANGE),
+        ("int('9223372036854775808') > 0", RANGE),
+        ("int('+1') > 0 || int('') > 0", UNREADABLE),
+        ("int('') > 0", UNREADABLE),
+        ("uint(-1) > 0u", RANGE),
+        ("string(b'\\xff') == ''", UNREADABLE),
     ]);
 }
 
@@ -247,7 +254,6 @@ fn times_and_durations_have_their_standard_functions() {
         ("timestamp('9999-12-31T23:59:59Z') + duration('1s') > now", json!({}), RANGE),
         ("timestamp('0001-01-01T00:00:00Z') - duration('1s') < now", json!({}), RANGE),
         ("timestamp(int(payload.t)) > now", json!({"t": 1e15}), RANGE),
-        ("duration('87660001h') > duration('0')", json!({}), RANGE),
         ("duration(payload.d) > duration('0')", json!({"d": "1"}), UNREADABLE),
         ("duration(payload.d) > duration('0')", json!({"d": "1x"}), UNREADABLE),
         ("duration(payload.d) > duration('0')", json!({"d": ""}), UNREADABLE),
@@ -258,8 +264,12 @@ fn times_and_durations_have_their_standard_functions() {
         ("timestamp(payload.t) > now", json!({"t": 5}), WRONG),
         ("now.getHours(payload.zone) == 1", json!({"zone": "Mars/Phobos"}), UNREADABLE),
         ("now.getHours(payload.zone) == 1", json!({"zone": "+24:00"}), UNREADABLE),
-        ("duration('1s').getHours('UTC') == 0", json!({}), WRONG),
-        ("duration('1s').getFullYear() == 0", json!({}), WRONG),
+    ]);
+    #[rustfmt::skip]
+    never(&[
+        ("duration('87660001h') > duration('0')", RANGE),
+        ("duration('1s').getHours('UTC') == 0", WRONG),
+        ("duration('1s').getFullYear() == 0", WRONG),
     ]);
 }
 
@@ -290,17 +300,20 @@ fn texts_have_their_extension() {
     ], &json!({"to": "Åsa <asa@example.com>", "tags": ["a", "b"]}));
     #[rustfmt::skip]
     check(&[
-        ("'tacocat'.charAt(8) == ''", json!({}), RANGE),
-        ("'tacocat'.charAt(-1) == ''", json!({}), RANGE),
-        ("'tacocat'.indexOf('a', -1) == 0", json!({}), RANGE),
-        ("'tacocat'.indexOf('a', 30) == 0", json!({}), RANGE),
-        ("'tacocat'.lastIndexOf('a', 30) == 0", json!({}), RANGE),
-        ("'tacocat'.substring(40) == ''", json!({}), RANGE),
-        ("'tacocat'.substring(-1) == ''", json!({}), RANGE),
-        ("'tacocat'.substring(1, 50) == ''", json!({}), RANGE),
-        ("'tacocat'.substring(3, 1) == ''", json!({}), RANGE),
         ("payload.x.trim() == ''", json!({"x": 1}), WRONG),
         ("payload.x.join() == ''", json!({"x": [1]}), WRONG),
+    ]);
+    #[rustfmt::skip]
+    never(&[
+        ("'tacocat'.charAt(8) == ''", RANGE),
+        ("'tacocat'.charAt(-1) == ''", RANGE),
+        ("'tacocat'.indexOf('a', -1) == 0", RANGE),
+        ("'tacocat'.indexOf('a', 30) == 0", RANGE),
+        ("'tacocat'.lastIndexOf('a', 30) == 0", RANGE),
+        ("'tacocat'.substring(40) == ''", RANGE),
+        ("'tacocat'.substring(-1) == ''", RANGE),
+        ("'tacocat'.substring(1, 50) == ''", RANGE),
+        ("'tacocat'.substring(3, 1) == ''", RANGE),
     ]);
 }
 
