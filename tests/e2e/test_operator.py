@@ -648,7 +648,10 @@ decide = "approve"
             env=environment() | {"PLACET_SECRET": gate.secret(client)} | variables, timeout=30,
         )  # fmt: skip
 
-    for more, variables in (([], {"PLACET_CLIENT": "payments"}), (["--client", "payments"], {"PLACET_CLIENT": "agent"})):
+    for more, variables in (
+        ([], {"PLACET_CLIENT": "payments"}),
+        (["--client", "payments"], {"PLACET_CLIENT": "agent"}),
+    ):
         assert json.loads(run("verify", "payments", *more, **variables).stdout)["valid"] is True
     ran = run("redeem", "payments", "--by", "run-17", PLACET_CLIENT="payments")
     assert ran.returncode == 0 and json.loads(ran.stdout)["first"] is True, ran

@@ -126,7 +126,7 @@ def test_a_hundred_of_a_hundred_below_an_amount_make_a_patch_that_applies_and_pa
 
 def test_what_passes_by_the_present_policy_speaks_against_no_suggestion(local_gate):
     # People were asked about these before the rule that approves them: one of them was called a mistake.
-    free = "\n[[rules]]\nname = \"free\"\nwhen = 'action == \"free.thing\"'\ndecide = \"approve\"\n"
+    free = '\n[[rules]]\nname = "free"\nwhen = \'action == "free.thing"\'\ndecide = "approve"\n'
     gate = local_gate(BASE % "" + free + RULES).start()
     drawn = approved("payment.send", 40)
     drawn += [(("free.thing", 5, "people_approved"), {"flag": True}), (("free.thing", 6, "people_rejected"), {})]
