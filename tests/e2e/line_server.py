@@ -3,7 +3,8 @@
     python line_server.py LOG TOOLS.json
 
 TOOLS.json is read whenever the tools are listed. The tool `slow` answers when a file LOG.go is there, `env` with its
-environment, `die` ends the server, `change` says that the tools have changed; every other tool says what it was called with.
+environment, `die` ends the server, `change` says that the tools have changed; every other tool says what it was called with. Where a file
+LOG.changing is there, the tools change between two pages of their list, once.
 """
 
 import json
@@ -35,6 +36,9 @@ def answer(message):
         case "tools/list":
             listed = json.load(open(tools))
             first = params.get("cursor") is None
+            if not first and os.path.exists(f"{log}.changing"):
+                os.remove(f"{log}.changing")
+                say({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
             page = {"tools": listed[:1] if first else listed[1:]}
             return page | ({"nextCursor": "rest"} if first and len(listed) > 1 else {})
         case "tools/call":

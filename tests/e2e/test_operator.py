@@ -624,6 +624,44 @@ def test_show_cancel_and_list_over_the_network_with_a_clients_secret(gate, agent
     assert run("cancel", asked["request_id"]).returncode == 1
 
 
+def test_an_executor_uses_a_token_as_itself(local_gate, tmp_path):
+    policy = """
+[[clients]]
+id = "agent"
+executors = ["payments"]
+[[clients]]
+id = "payments"
+roles = ["executor"]
+[[clients]]
+id = "stranger"
+roles = ["executor"]
+[[rules]]
+name = "all"
+decide = "approve"
+"""
+    gate = local_gate(policy).start()
+    token = gate.client("agent").asked()["token"]
+
+    def run(verb, client, *more, **variables):
+        return subprocess.run(
+            [str(BINARY), "token", verb, token, "--url", gate.url, "--json", *more], cwd=tmp_path, capture_output=True, text=True,
+            env=environment() | {"PLACET_SECRET": gate.secret(client)} | variables, timeout=30,
+        )  # fmt: skip
+
+    for more, variables in (
+        ([], {"PLACET_CLIENT": "payments"}),
+        (["--client", "payments"], {"PLACET_CLIENT": "agent"}),
+    ):
+        assert json.loads(run("verify", "payments", *more, **variables).stdout)["valid"] is True
+    ran = run("redeem", "payments", "--by", "run-17", PLACET_CLIENT="payments")
+    assert ran.returncode == 0 and json.loads(ran.stdout)["first"] is True, ran
+    # Whom the token names is who signs where nobody else is named.
+    assert json.loads(run("verify", "agent").stdout)["valid"] is True
+    # An executor that the asker does not name gets nothing, and a secret is good for its own client only.
+    assert run("redeem", "stranger", "--by", "run-18", PLACET_CLIENT="stranger").returncode != 0
+    assert run("verify", "payments").returncode != 0
+
+
 # ---------------------------------------------------------------- signals
 
 

@@ -1,6 +1,7 @@
 """Web Push, against a push service and devices that play their documented part."""
 
 import json
+import os
 import re
 from html import unescape
 from urllib.parse import urlencode, urlsplit
@@ -331,6 +332,27 @@ def test_the_key_is_made_when_a_policy_first_names_push_and_outlives_rotations_a
     gate.client("agent").asked()
     service.wait(phone)
     assert Switch(gate, "bob").data()["key"] == key
+
+
+def test_a_key_that_cannot_be_made_is_told_once_and_made_when_it_can_be(local_gate, service):
+    without = POLICY.replace('channels = ["push", "email"]', "").replace('channels = ["push"]', "")
+    gate = local_gate(without).start()
+    lock = gate.data / "keyring.lock"
+    lock.unlink()
+    lock.mkdir()
+    gate.push_policy(POLICY)
+    told = lambda: str(gate.logs()).count("there is no key for push")  # noqa: E731
+    wait_until(told, 10, "the trouble in the log")
+    # It has looked again when it has noticed twice that the keyring is another file.
+    for looks in (1, 2):
+        os.utime(gate.data / "keyring.json", (looks, looks))
+        wait_until(lambda looks=looks: gate.logs().count("and read again") >= looks, 10, "another look")
+    assert told() == 1
+    lock.rmdir()
+    phone = Switch(gate, "bob").on(service, "phone")
+    gate.client("agent").asked()
+    service.wait(phone)
+    assert told() == 1
 
 
 def test_a_push_that_was_not_sent_survives_a_kill(gate, service):

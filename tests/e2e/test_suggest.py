@@ -124,6 +124,29 @@ def test_a_hundred_of_a_hundred_below_an_amount_make_a_patch_that_applies_and_pa
         assert explained["rule"] == "payments", (payload, explained)
 
 
+def test_what_passes_by_the_present_policy_speaks_against_no_suggestion(local_gate):
+    # People were asked about these before the rule that approves them: one of them was called a mistake.
+    free = '\n[[rules]]\nname = "free"\nwhen = \'action == "free.thing"\'\ndecide = "approve"\n'
+    gate = local_gate(BASE % "" + free + RULES).start()
+    drawn = approved("payment.send", 40)
+    drawn += [(("free.thing", 5, "people_approved"), {"flag": True}), (("free.thing", 6, "people_rejected"), {})]
+    filled(gate, drawn)
+    found = suggested(gate)
+    assert [one["before"] for one in found["suggestions"]] == ["payments"]
+    # What it saves is counted beside the policy as it is, which saves the other two already.
+    assert found["asks_saved"] == 40
+
+
+def test_a_rule_that_was_taken_over_is_not_suggested_again(local_gate):
+    gate = local_gate(BASE % "" + RULES).start()
+    filled(gate, approved("payment.send", 100))
+    words = gate.cli("policy", "suggest", gate.policy).stdout
+    subprocess.run(["patch", str(gate.policy)], input=words, text=True, check=True, capture_output=True)
+    again = json.loads(gate.cli("policy", "suggest", gate.policy, "--json").stdout)
+    assert (again["suggestions"], again["patch"]) == ([], None)
+    assert {one["rule"]: one["why"] for one in again["nothing"]}["payments"] == "known"
+
+
 @pytest.mark.parametrize(
     ("drawn", "why"),
     [

@@ -444,6 +444,18 @@ def test_a_server_that_says_its_tools_have_changed_is_asked_for_them(gate, wrap,
     server.answer(id)
 
 
+def test_a_tool_of_a_list_that_changes_while_it_is_read_is_called(gate, wrap, asked):
+    server = wrap("pay", "other")
+    server.log.with_name("log.changing").touch()
+    id = server.call("pay")
+    gate.link(asked("pay")[0], "bob").approve()
+    assert json.loads(said(server.answer(id)))["did"] == "pay"
+    assert not server.log.with_name("log.changing").exists()
+    # The first list was cut in two; the second one was whole, and knows what is none of the tools.
+    assert len(server.arrived("tools/list")) == 4
+    assert "nobody" in server.answer(server.call("nobody"))["error"]["message"] and len(server.arrived()) == 1
+
+
 def test_pins_that_cannot_be_read_stop_it(gate, wrap, tmp_path):
     (tmp_path / "pins.json").write_text("{")
     server = wrap("pay")

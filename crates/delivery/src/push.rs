@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use crate::card::{Card, Stands, cut};
 use crate::channel::{Channel, Notification, SendOutcome, SettleOutcome};
 
+use crypto::Unencrypted;
 pub use crypto::new_key;
 
 /// More in one minute is noise; then one digest.
@@ -49,7 +50,7 @@ pub struct Push {
 /// What came of one device.
 enum Told {
     Yes,
-    /// It was forgotten: there is nothing there any more.
+    /// There is nothing there any more: it is forgotten.
     Gone,
     Wait(i64, String),
     Retry(String),
@@ -104,15 +105,7 @@ impl Push {
             match done {
                 Ok((device, Told::Yes)) => got.push(device.id()),
                 Ok((device, Told::Gone)) => {
-                    self.gate
-                        .forget_push_device(&device)
-                        .await
-                        .map_err(|error| Told::Retry(error.chain()))?;
-                    tracing::info!(
-                        reviewer = %device.reviewer,
-                        device = device.id(),
-                        "a device takes no more pushes; it was forgotten"
-                    );
+                    self.forget(&device).await;
                     rest.push(Told::Gone);
                 }
                 Ok((_, failed)) => rest.push(failed),
@@ -121,6 +114,22 @@ impl Push {
         }
         got.sort_unstable();
         Ok((got, rest))
+    }
+
+    /// Of a device that cannot be forgotten now, the next push learns the same: the others must not be told twice for it.
+    async fn forget(&self, device: &PushDevice) {
+        let (reviewer, id) = (&device.reviewer, device.id());
+        match self.gate.forget_push_device(device).await {
+            Ok(()) => {
+                tracing::info!(%reviewer, device = id, "a device takes no more pushes; it was forgotten");
+            }
+            Err(error) => tracing::error!(
+                %reviewer,
+                device = id,
+                error = error.chain(),
+                "a device takes no more pushes, and could not be forgotten"
+            ),
+        }
     }
 }
 
@@ -146,9 +155,11 @@ async fn post(
     let Ok(target) = Target::parse(&device.endpoint, exempt) else {
         return Told::Never("a device's address is not one that this gate calls".into());
     };
-    let Some(body) = crypto::encrypt(&device.p256dh, &device.auth, &news.words) else {
+    let body = match crypto::encrypt(&device.p256dh, &device.auth, &news.words) {
+        Ok(body) => body,
         // A key that is no key never becomes one.
-        return Told::Gone;
+        Err(Unencrypted::BadKeys) => return Told::Gone,
+        Err(Unencrypted::Failed) => return Told::Retry("a push could not be encrypted".into()),
     };
     let claims = json!({
         "aud": target.origin(),
@@ -377,21 +388,34 @@ mod crypto {
         Some(format!("{signed}.{}", BASE64.encode(signature.as_ref())))
     }
 
-    /// Encrypts for a device. None if its keys are no keys, or the words too long for one record.
-    pub(super) fn encrypt(p256dh: &str, auth: &str, words: &[u8]) -> Option<Vec<u8>> {
-        let device = BASE64.decode(p256dh).ok()?;
-        let auth = BASE64.decode(auth).ok()?;
-        let random = SystemRandom::new();
-        let own = EphemeralPrivateKey::generate(&ECDH_P256, &random).ok()?;
-        let point = own.compute_public_key().ok()?;
-        let mut salt = [0; 16];
-        random.fill(&mut salt).ok()?;
-        let peer = UnparsedPublicKey::new(&ECDH_P256, &device);
-        agree_ephemeral(own, &peer, |shared| seal(shared, &device, &auth, point.as_ref(), salt, words))
-            .ok()?
+    /// Why a push was not encrypted.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(super) enum Unencrypted {
+        /// The device's keys are no keys.
+        BadKeys,
+        /// Our own fault: the system's random source failed, or the words are too long for one record.
+        Failed,
     }
 
-    /// RFC 8291, section 3.4, and RFC 8188, section 2: from the shared secret to the message.
+    /// Encrypts for a device.
+    pub(super) fn encrypt(p256dh: &str, auth: &str, words: &[u8]) -> Result<Vec<u8>, Unencrypted> {
+        let keys = (BASE64.decode(p256dh), BASE64.decode(auth));
+        let (Ok(device), Ok(auth)) = keys else { return Err(Unencrypted::BadKeys) };
+        if auth.len() != 16 {
+            return Err(Unencrypted::BadKeys);
+        }
+        let random = SystemRandom::new();
+        let own = EphemeralPrivateKey::generate(&ECDH_P256, &random).map_err(|_| Unencrypted::Failed)?;
+        let point = own.compute_public_key().map_err(|_| Unencrypted::Failed)?;
+        let mut salt = [0; 16];
+        random.fill(&mut salt).map_err(|_| Unencrypted::Failed)?;
+        let peer = UnparsedPublicKey::new(&ECDH_P256, &device);
+        agree_ephemeral(own, &peer, |shared| seal(shared, &device, &auth, point.as_ref(), salt, words))
+            .map_err(|_| Unencrypted::BadKeys)?
+            .ok_or(Unencrypted::Failed)
+    }
+
+    /// RFC 8291, section 3.4, and RFC 8188, section 2: from the shared secret to the message. None if it is too long.
     pub(super) fn seal(
         shared: &[u8],
         device: &[u8],
@@ -400,7 +424,7 @@ mod crypto {
         salt: [u8; 16],
         words: &[u8],
     ) -> Option<Vec<u8>> {
-        if words.len() > MOST_BYTES || auth.len() != 16 {
+        if words.len() > MOST_BYTES {
             return None;
         }
         let info = [b"WebPush: info\0".as_slice(), device, point];
@@ -490,7 +514,9 @@ mod tests {
         let auth = BASE64.encode([7; 16]);
         let most = crypto::encrypt(&key.public, &auth, &[b'x'; crypto::MOST_BYTES]).unwrap();
         assert_eq!(most.len(), 4096);
-        assert!(crypto::encrypt(&key.public, &auth, &[b'x'; crypto::MOST_BYTES + 1]).is_none());
+        // That is our fault, not the device's, which must not be forgotten for it.
+        let longer = crypto::encrypt(&key.public, &auth, &[b'x'; crypto::MOST_BYTES + 1]);
+        assert_eq!(longer, Err(Unencrypted::Failed));
         // Another salt and another key each time.
         let again = crypto::encrypt(&key.public, &auth, &[b'x'; crypto::MOST_BYTES]).unwrap();
         assert_ne!(most.get(..86), again.get(..86));
@@ -508,7 +534,7 @@ mod tests {
             (&key.public, ""),
             (&key.public, &BASE64.encode([7; 15])),
         ] {
-            assert!(crypto::encrypt(p256dh, auth, b"x").is_none(), "{p256dh} {auth}");
+            assert_eq!(crypto::encrypt(p256dh, auth, b"x"), Err(Unencrypted::BadKeys), "{p256dh} {auth}");
         }
     }
 

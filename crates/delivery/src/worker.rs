@@ -101,10 +101,13 @@ impl Worker {
             (OutboxPayload::AlertSummary { way, minute }, _) => {
                 self.alert_summary(message, way, *minute).await
             }
-            (OutboxPayload::Reassign { policy }, _) => match self.gate.reassign_pending(*policy).await? {
-                Some(again_at) => self.put_off(message, message.attempt, again_at).await,
-                None => self.ack(message).await,
-            },
+            (OutboxPayload::Reassign { policy, left }, _) => {
+                self.gate.forget_devices_of(left).await?;
+                match self.gate.reassign_pending(*policy).await? {
+                    Some(again_at) => self.put_off(message, message.attempt, again_at).await,
+                    None => self.ack(message).await,
+                }
+            }
             (OutboxPayload::Digest { reviewer, channel, minute }, _) => {
                 self.digest(message, reviewer, channel, *minute).await
             }

@@ -172,7 +172,9 @@ impl Gate {
         let deciding = policy.deciding_meters();
         loop {
             let _ = policy.evaluate_after(&question, &earlier);
-            let meters: BTreeSet<_> = earlier.take_unread().into_iter().map(|gauge| gauge.meter).collect();
+            let unread = earlier.take_unread();
+            let all = unread.deciding.into_iter().chain(unread.observing);
+            let meters: BTreeSet<_> = all.map(|gauge| gauge.meter).collect();
             if meters.is_empty() {
                 return Ok((earlier, seen));
             }

@@ -94,7 +94,7 @@ impl Gate {
                     installed_at: now,
                     ..latest
                 }),
-                messages: vec![OutboxPayload::Reassign { policy: version }],
+                messages: vec![OutboxPayload::Reassign { policy: version, left: Vec::new() }],
             };
             if self.append(SUBJECT, chain, act, now).await? {
                 self.reload_policy().await?;

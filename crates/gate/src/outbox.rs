@@ -171,6 +171,9 @@ pub enum OutboxPayload {
     Reassign {
         /// The version.
         policy: u32,
+        /// Whom the version before had, and this one has not.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        left: Vec<ReviewerId>,
     },
 }
 
@@ -244,7 +247,7 @@ impl OutboxPayload {
             }
             Self::AlertSummary { way, minute } => format!("alerts_{minute}_{way}"),
             Self::StillOpen => "still_open".to_owned(),
-            Self::Reassign { policy } => format!("reassign_{policy}"),
+            Self::Reassign { policy, .. } => format!("reassign_{policy}"),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use placet_core::Refusal;
 use placet_core::audit::{AuditEventKind, Channel};
+use placet_core::id::ReviewerId;
 use placet_core::policy::{Diagnostic, Policy};
 
 use crate::cached::Freshness;
@@ -87,6 +88,7 @@ impl Gate {
                 return Ok(Ok(Installed::Same(version)));
             }
             let away = latest.as_ref().map(|latest| latest.away.clone()).unwrap_or_default();
+            let left = latest.as_ref().map(|latest| left(latest, &policy)).unwrap_or_default();
             let version = latest.map_or(1, |latest| latest.version.saturating_add(1));
             let now = self.clock.now();
             let act = GateAct {
@@ -102,7 +104,7 @@ impl Gate {
                     // A new text does not call anybody back.
                     away,
                 }),
-                messages: vec![OutboxPayload::Reassign { policy: version }],
+                messages: vec![OutboxPayload::Reassign { policy: version, left }],
             };
             if self.append(SUBJECT, chain, act, now).await? {
                 self.reload_policy().await?;
@@ -111,6 +113,13 @@ impl Gate {
         }
         Err(Fault::bare("the policy could not be installed: too many others are doing the same"))
     }
+}
+
+/// Whom that policy had and the new one has not. One that this build cannot read told nobody.
+fn left(before: &PolicyRecord, policy: &Policy) -> Vec<ReviewerId> {
+    let before = Policy::load_trusted(&before.text, before.version).ok();
+    let had = before.into_iter().flat_map(|before| before.reviewers).map(|person| person.id);
+    had.filter(|id| policy.reviewer(id).is_none()).collect()
 }
 
 fn join(diagnostics: &[Diagnostic]) -> String {

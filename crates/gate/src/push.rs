@@ -52,6 +52,11 @@ impl PushDevice {
         id.truncate(32);
         id
     }
+
+    /// Whether that person is still told there: not where their `generation` has been raised since.
+    pub const fn is_told(&self, person: &Reviewer) -> bool {
+        self.generation == person.generation
+    }
 }
 
 /// What a page needs to switch push on and off.
@@ -78,13 +83,33 @@ impl Gate {
     /// The devices of that reviewer that are told.
     pub async fn push_devices(&self, person: &Reviewer) -> Result<Vec<PushDevice>, Error> {
         let mut devices = self.store.push_devices(&person.id).await?;
-        devices.retain(|device| device.generation == person.generation);
+        devices.retain(|device| device.is_told(person));
         Ok(devices)
     }
 
     /// Forgets a device that the push service does not know any more.
     pub async fn forget_push_device(&self, device: &PushDevice) -> Result<(), Error> {
         Ok(self.store.remove_push_device(&device.reviewer, &device.id()).await.map(drop)?)
+    }
+
+    /// Forgets the devices of those who have left the policy: somebody else may be given their id.
+    ///
+    /// Where the policy in force has that id again, what was added since it was installed is the new person's.
+    pub async fn forget_devices_of(&self, left: &[ReviewerId]) -> Result<(), Error> {
+        if left.is_empty() {
+            return Ok(());
+        }
+        let Some(policy) = self.reload_policy().await? else { return Ok(()) };
+        let Some(installed) = self.store.policy().await? else { return Ok(()) };
+        for reviewer in left {
+            let is_back = policy.reviewer(reviewer).is_some();
+            for device in self.store.push_devices(reviewer).await? {
+                if !is_back || device.added_at < installed.installed_at {
+                    self.store.remove_push_device(reviewer, &device.id()).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What the inbox of that reviewer needs to switch push; none where the policy or this gate has no push for them.
@@ -101,29 +126,28 @@ impl Gate {
         Ok(Some(PushSwitch { public_key: key.public, devices }))
     }
 
-    /// The reviewer of that inbox, if they can switch push there.
+    /// The reviewer of that inbox, who switches push on or off there.
     ///
-    /// Refuses with `not_found` and `link_expired`; `not_found` also where there is no push for them.
-    pub async fn push_reviewer(&self, unverified_inbox: &str) -> Result<Reviewer, Error> {
+    /// Refuses with `not_found` and `link_expired`; `not_found` also where there is no push for them. And with
+    /// `invalid_request` for a nonce that the inbox did not mint within a day.
+    pub async fn push_reviewer(
+        &self,
+        unverified_inbox: &str,
+        unverified_nonce: &str,
+    ) -> Result<Reviewer, Error> {
         let policy = self.policy().await?;
         let reviewer = self.inbox_owner(unverified_inbox, &policy).await?;
         let person = policy.reviewer(&reviewer).filter(|person| person.takes_push());
         let has_key = self.keys.keyring().await?.push.is_some();
-        person.filter(|_| has_key).cloned().ok_or_else(|| Refusal::NotFound.into())
+        let person = person.filter(|_| has_key).cloned().ok_or(Refusal::NotFound)?;
+        self.check_inbox_nonce(unverified_inbox, unverified_nonce).await?;
+        Ok(person)
     }
 
-    /// From now on, that device is told of the requests of that inbox's reviewer. Returns its id.
+    /// From now on, that device is told of the requests of whom [`Gate::push_reviewer`] has found. Returns its id.
     ///
-    /// Refuses as [`Gate::push_reviewer`] does, with `rate_limited`, and with `invalid_request` for a nonce that the inbox
-    /// did not mint within a day.
-    pub async fn switch_push_on(
-        &self,
-        unverified_inbox: &str,
-        unverified_nonce: &str,
-        said: UnverifiedDevice,
-    ) -> Result<String, Error> {
-        let person = self.push_reviewer(unverified_inbox).await?;
-        self.check_inbox_nonce(unverified_inbox, unverified_nonce).await?;
+    /// Refuses with `rate_limited`.
+    pub async fn switch_push_on(&self, person: &Reviewer, said: UnverifiedDevice) -> Result<String, Error> {
         let now = self.clock.now();
         let day = now.millis().div_euclid(placet_core::time::DAY_MS);
         let name = format!("push/{}/{day}", person.id);
@@ -139,12 +163,8 @@ impl Gate {
             added_at: now,
         };
         self.store.keep_push_device(&device).await?;
-        let (mut known, void): (Vec<_>, Vec<_>) = self
-            .store
-            .push_devices(&person.id)
-            .await?
-            .into_iter()
-            .partition(|device| device.generation == person.generation);
+        let (mut known, void): (Vec<_>, Vec<_>) =
+            self.store.push_devices(&person.id).await?.into_iter().partition(|device| device.is_told(person));
         known.sort_by_key(|device| device.added_at);
         let too_many = known.len().saturating_sub(MOST_DEVICES);
         for old in known.iter().take(too_many).chain(&void) {
@@ -153,17 +173,8 @@ impl Gate {
         Ok(device.id())
     }
 
-    /// That device is told no more. One that is not known is off already.
-    ///
-    /// Refuses as [`Gate::switch_push_on`] does.
-    pub async fn switch_push_off(
-        &self,
-        unverified_inbox: &str,
-        unverified_nonce: &str,
-        unverified_device: &str,
-    ) -> Result<(), Error> {
-        let person = self.push_reviewer(unverified_inbox).await?;
-        self.check_inbox_nonce(unverified_inbox, unverified_nonce).await?;
+    /// That device of theirs is told no more. One that is not known is off already.
+    pub async fn switch_push_off(&self, person: &Reviewer, unverified_device: &str) -> Result<(), Error> {
         self.store.remove_push_device(&person.id, unverified_device).await?;
         Ok(())
     }

@@ -98,6 +98,18 @@ fn every_stored_subscription_is_read_and_written_back_equal() {
 }
 
 #[test]
+fn every_stored_device_is_read_and_written_back_equal() {
+    for (name, row) in rows("-push_devices.json") {
+        let (version, original) = (number_of(&row, "v"), text_of(&row, "device"));
+        let device = stored::read_push_device(version, original).unwrap();
+        assert_eq!(device.id(), text_of(&row, "name"), "{name}");
+        if is_current(version, stored::FORMAT) {
+            assert_eq!(stored::write_push_device(&device).unwrap(), original, "{name}");
+        }
+    }
+}
+
+#[test]
 fn every_golden_trail_is_read_verifies_and_is_written_back_equal() {
     for (name, text) in files("audit", ".jsonl") {
         let mut head = ChainHead::default();
@@ -145,6 +157,7 @@ fn what_a_newer_version_wrote_is_named_as_that_and_never_read() {
     assert!(matches!(stored::read_payload(2, "{\"reassign\":{\"policy\":3}}"), Err(Unreadable::Newer(2))));
     assert!(matches!(stored::read_payload(2, "?"), Err(Unreadable::Newer(2))));
     assert!(matches!(stored::read_hook(2, "?"), Err(Unreadable::Newer(2))));
+    assert!(matches!(stored::read_push_device(2, "?"), Err(Unreadable::Newer(2))));
     assert!(matches!(stored::read_payload(1, "?"), Err(Unreadable::Malformed(_))));
 }
 
@@ -157,6 +170,8 @@ fn the_golden_files_have_one_of_everything() {
     assert!(golden::requests().iter().all(|story| requests.contains(&story.name.to_owned())));
     let messages = names(rows("-outbox.json"));
     assert!(golden::messages().iter().all(|message| messages.contains(&message.id)));
+    let devices = names(rows("-push_devices.json"));
+    assert!(golden::push_devices().iter().all(|device| devices.contains(&device.id())));
     let (statuses, trails) = (rows("-requests.json"), files("audit", ".jsonl"));
     for status in placet_core::request::Status::ALL {
         assert!(statuses.iter().any(|(_, row)| text_of(row, "status") == status.as_str()), "{status}");

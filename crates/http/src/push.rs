@@ -65,12 +65,12 @@ pub(crate) async fn switch(
 }
 
 async fn take(gate: &Gate, link: &str, form: Form) -> Result<PushAnswer, Error> {
-    let person = gate.push_reviewer(link).await?;
+    let person = gate.push_reviewer(link, &form.nonce).await?;
     if let Some(device) = form.off {
         if device.len() > ID_CHARS {
             return Err(Refusal::field("off", "must be the id of a device").into());
         }
-        gate.switch_push_off(link, &form.nonce, &device).await?;
+        gate.switch_push_off(&person, &device).await?;
         return Ok(PushAnswer { on: false, device });
     }
     let mut errors = Vec::new();
@@ -88,7 +88,7 @@ async fn take(gate: &Gate, link: &str, form: Form) -> Result<PushAnswer, Error> 
     if !errors.is_empty() {
         return Err(Refusal::InvalidRequest(errors).into());
     }
-    let device = gate.switch_push_on(link, &form.nonce, form.device).await?;
+    let device = gate.switch_push_on(&person, form.device).await?;
     Ok(PushAnswer { on: true, device })
 }
 

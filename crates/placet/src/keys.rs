@@ -119,7 +119,8 @@ impl FileKeys {
             return Err(NotRotated::Overtaken);
         }
         write(&self.folder, &present.keyring.rotated(random_secret()?, random_secret()?, now))?;
-        Ok(self.reread()?)
+        self.reread()?;
+        Ok(self.held())
     }
 
     /// Makes the key that pushes are signed with, where there is none yet. `true` if this made it.
@@ -140,7 +141,7 @@ impl FileKeys {
         Ok(present.keyring.push.is_none())
     }
 
-    /// Reads the file again if it is another one than the one that was read. `true` if it was.
+    /// Reads the file again if it is another one than the one that was read. `true` if what is held came from it.
     pub(crate) fn reread_if_changed(&self) -> Result<bool, Fault> {
         let stamp = fs::metadata(self.folder.join(KEYRING))
             .map(|metadata| Stamp::of(&metadata))
@@ -148,19 +149,32 @@ impl FileKeys {
         if stamp == self.held.read().unwrap_or_else(PoisonError::into_inner).stamp {
             return Ok(false);
         }
-        let keyring = self.reread()?;
-        tracing::info!(epoch = keyring.current.number, "the keyring was changed, and read again");
-        Ok(true)
+        let is_taken = self.reread()?;
+        let epoch = self.held().current.number;
+        if is_taken {
+            tracing::info!(epoch, "the keyring was changed, and read again");
+        } else {
+            tracing::warn!(
+                epoch,
+                "`keyring.json` is of an earlier epoch than the keyring in use, which stays until the gate is restarted"
+            );
+        }
+        Ok(is_taken)
     }
 
-    fn reread(&self) -> Result<Arc<Keyring>, Fault> {
+    /// Reads the file. `false` if it is of an earlier epoch than what is held, which stays.
+    fn reread(&self) -> Result<bool, Fault> {
         let fresh = read(&self.folder).map_err(Trouble::into_fault)?;
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
         // Of two readers, the one who read first must not write last.
-        if fresh.keyring.current.number >= held.keyring.current.number {
+        let is_taken = fresh.keyring.current.number >= held.keyring.current.number;
+        if is_taken {
             *held = fresh;
+        } else {
+            // An old copy was put back: it is looked at once.
+            held.stamp = fresh.stamp;
         }
-        Ok(Arc::clone(&held.keyring))
+        Ok(is_taken)
     }
 }
 
@@ -346,6 +360,21 @@ mod tests {
         fs::remove_file(scratch.path().join(KEYRING)).unwrap();
         assert_eq!(gate.keyring().await.unwrap().current.number, 2, "it goes on with what it holds");
         assert!(gate.refreshed().await.is_err());
+    }
+
+    #[test]
+    fn an_old_copy_that_was_put_back_is_looked_at_once_and_never_used() {
+        let scratch = Scratch::new("keys").unwrap();
+        let gate = FileKeys::open_or_make(scratch.path(), 1, NOW).unwrap();
+        let copy = fs::read(scratch.path().join(KEYRING)).unwrap();
+        gate.rotate(1, NOW).unwrap();
+        fs::write(scratch.path().join(KEYRING), copy).unwrap();
+        let before = gate.held.read().unwrap().stamp;
+        assert!(!gate.reread_if_changed().unwrap());
+        assert_eq!(gate.held().current.number, 2);
+        let seen = gate.held.read().unwrap().stamp;
+        assert_ne!(seen, before);
+        assert_eq!(seen, Stamp::of(&fs::metadata(scratch.path().join(KEYRING)).unwrap()));
     }
 
     #[test]

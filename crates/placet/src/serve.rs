@@ -301,7 +301,7 @@ fn follow_files(local: &LocalGate, mut followed: Option<Followed>) -> impl Futur
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // One line when a trouble begins, not one for each look.
-        let mut troubled = false;
+        let mut told = None;
         loop {
             looks.tick().await;
             if let Some(followed) = &mut followed {
@@ -309,24 +309,22 @@ fn follow_files(local: &LocalGate, mut followed: Option<Followed>) -> impl Futur
             }
             let changed = keys.reread_if_changed();
             let policy = gate.reload_policy().await;
-            if let (Ok(Some(policy)), Ok(_)) = (&policy, &changed)
-                && policy.uses_push()
-                && let Err(fault) = keys.make_push_key()
-                && !troubled
-            {
-                tracing::error!(error = fault.chain(), "there is no key for push: nobody is told by it");
-            }
             let trouble = match (policy, changed) {
+                (Err(fault), _) | (Ok(_), Err(fault)) => {
+                    Some(("policy or keys cannot be read again; they stay as they are", fault))
+                }
+                (Ok(Some(policy)), Ok(_)) if policy.uses_push() => {
+                    let made = keys.make_push_key();
+                    made.err().map(|fault| ("there is no key for push: nobody is told by it", fault))
+                }
                 (Ok(_), Ok(_)) => None,
-                (Err(fault), _) | (Ok(_), Err(fault)) => Some(fault),
             };
-            if let Some(fault) = trouble.as_ref().filter(|_| !troubled) {
-                tracing::error!(
-                    error = fault.chain(),
-                    "policy or keys cannot be read again; they stay as they are"
-                );
+            if let Some((what, fault)) = &trouble
+                && told != Some(*what)
+            {
+                tracing::error!(error = fault.chain(), "{what}");
             }
-            troubled = trouble.is_some();
+            told = trouble.map(|(what, _)| what);
         }
     }
 }

@@ -129,6 +129,27 @@ fn a_build_without_aws_says_so() {
 }
 
 #[test]
+fn two_gates_are_never_named_at_once() {
+    let place = Place::new("two-gates");
+    for arguments in [
+        &["policy", "push", "placet.toml"][..],
+        &["client", "secret", "my-agent"],
+        &["keys", "rotate"],
+        &["doctor"],
+        &["inbox"],
+        &["link", "r1", "--reviewer", "bob"],
+        &["list"],
+        &["alert", "test"],
+        &["alert", "list"],
+    ] {
+        let named = [arguments, &["--aws", "--url", "http://127.0.0.1:9"]].concat();
+        let ran = place.run(&named);
+        assert_eq!(ran.status.code(), Some(2), "{arguments:?}");
+        assert!(err(&ran).contains("--aws and --url name two gates"), "{arguments:?}: {}", err(&ran));
+    }
+}
+
+#[test]
 fn the_check_names_every_fault_with_its_line() {
     let place = Place::new("check");
     let policy =

@@ -47,7 +47,15 @@ fn main() {
             json!({ "name": hook.id.to_string(), "v": stored::FORMAT, "hook": written })
         })
         .collect();
-    for (name, rows) in [("requests", requests), ("outbox", outbox), ("hooks", hooks)] {
+    let devices: Vec<Value> = golden::push_devices()
+        .iter()
+        .map(|device| {
+            let written = stored::write_push_device(device).unwrap();
+            json!({ "name": device.id(), "v": stored::FORMAT, "device": written })
+        })
+        .collect();
+    let all = [("requests", requests), ("outbox", outbox), ("hooks", hooks), ("push_devices", devices)];
+    for (name, rows) in all {
         let text = serde_json::to_string_pretty(&rows).unwrap() + "\n";
         write_new(&folder("stored").join(format!("{SET}-{name}.json")), &text);
     }

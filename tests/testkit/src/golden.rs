@@ -15,7 +15,7 @@ use placet_core::request::{
 };
 use placet_gate::ChatWord;
 use placet_gate::alert::Alert;
-use placet_gate::ports::{Hook, HookEvent, OutboxMessage, OutboxPayload, OutboxSubject};
+use placet_gate::ports::{Hook, HookEvent, OutboxMessage, OutboxPayload, OutboxSubject, PushDevice};
 use serde_json::json;
 
 use crate::{FixedClock, sample};
@@ -232,6 +232,19 @@ pub fn hooks() -> Vec<Hook> {
     vec![sample::hook("n8n", 1), one]
 }
 
+/// A device that is told by push.
+pub fn push_devices() -> Vec<PushDevice> {
+    vec![PushDevice {
+        reviewer: sample::reviewer("bob"),
+        endpoint: "https://push.example.com/wpush/v2/gAAAAABl".into(),
+        p256dh: "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4"
+            .into(),
+        auth: "BTBZMqHH6r4Tts7J_aSIgg".into(),
+        generation: 2,
+        added_at: START,
+    }]
+}
+
 /// A message of every payload, about a request and about the gate.
 pub fn messages() -> Vec<OutboxMessage> {
     let asked = sample::asked("n8n", "r1", START);
@@ -380,7 +393,8 @@ fn payloads_about_gate(client: ClientId) -> Vec<(&'static str, OutboxPayload)> {
             },
         ),
         ("alerts_29923200_ops", OutboxPayload::AlertSummary { way: "ops".into(), minute: 29_923_200 }),
-        ("reassign_3", OutboxPayload::Reassign { policy: 3 }),
+        ("reassign_3", OutboxPayload::Reassign { policy: 3, left: Vec::new() }),
+        ("reassign_4", OutboxPayload::Reassign { policy: 4, left: vec![sample::reviewer("bob")] }),
         (
             "digest_29923200_slack_bob",
             OutboxPayload::Digest {

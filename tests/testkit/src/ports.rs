@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use placet_core::Timestamp;
-use placet_core::keys::{Keyring, Secret};
+use placet_core::keys::{Keyring, PushKey, Secret};
 use placet_gate::Fault;
 use placet_gate::ports::{Closing, Dispatch, Dispatcher, Keys, OutboxMessage};
 
@@ -44,6 +44,12 @@ impl HandKeys {
     pub fn new(now: Timestamp) -> Self {
         let (master, seed) = secrets(1);
         Self(Mutex::new(Arc::new(Keyring::first(master, seed, now))))
+    }
+
+    /// From now on pushes are signed with that key.
+    pub fn take_push_key(&self, key: PushKey) {
+        let mut ring = self.0.lock().unwrap();
+        *ring = Arc::new(Keyring { push: Some(key), ..Keyring::clone(&ring) });
     }
 
     /// The keyring as it is.

@@ -250,7 +250,7 @@ pub fn gate_message(policy: u32, due_at: Timestamp) -> OutboxMessage {
     OutboxMessage {
         id: format!("{}reassign_{policy}", OutboxSubject::Gate.prefix()),
         subject: OutboxSubject::Gate,
-        payload: OutboxPayload::Reassign { policy },
+        payload: OutboxPayload::Reassign { policy, left: Vec::new() },
         attempt: 0,
         created_at: crate::FixedClock::START,
         due_at,

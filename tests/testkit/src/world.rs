@@ -95,8 +95,9 @@ impl World {
     pub async fn deliver_all(&self) -> Vec<OutboxMessage> {
         let waiting = self.store.due_messages(Timestamp::from_millis(i64::MAX), usize::MAX).await.unwrap();
         for message in &waiting {
-            if let OutboxPayload::Reassign { policy } = message.payload {
-                self.gate.reassign_pending(policy).await.unwrap();
+            if let OutboxPayload::Reassign { policy, left } = &message.payload {
+                self.gate.forget_devices_of(left).await.unwrap();
+                self.gate.reassign_pending(*policy).await.unwrap();
             }
             self.store.ack(&message.id).await.unwrap();
         }

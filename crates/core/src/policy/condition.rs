@@ -82,7 +82,7 @@ impl Condition {
     }
 
     /// The running totals that it speaks of. Compiles only a condition that may speak of one.
-    pub(super) fn gauges(&self) -> Vec<Gauge> {
+    pub(crate) fn gauges(&self) -> Vec<Gauge> {
         if !["total", "count"].into_iter().any(|name| self.source.contains(name)) {
             return Vec::new();
         }

@@ -45,7 +45,7 @@ pub use observing::{Observed, Would};
 #[cfg(feature = "conditions")]
 pub use read::Report;
 #[cfg(feature = "conditions")]
-pub use totals::{Earlier, Gauge, LONGEST_WINDOW_MS, Meter, tallies};
+pub use totals::{Earlier, Gauge, LONGEST_WINDOW_MS, Meter, Unread, tallies};
 
 use crate::Timestamp;
 use crate::grammar::HostPattern;
@@ -367,6 +367,11 @@ impl ApprovalTerms {
     pub fn needs_page(&self) -> bool {
         self.confirm || !self.editable.is_empty()
     }
+
+    /// Whether people are asked the same way: when operators hear of it does not change what anybody is asked.
+    pub fn asks_like(&self, other: &Self) -> bool {
+        Self { alert_after_ms: other.alert_after_ms, ..self.clone() } == *other
+    }
 }
 
 /// One stage.
@@ -520,6 +525,7 @@ impl Policy {
         let mut steps = Vec::new();
         for rule in &self.rules {
             let budget = if rule.observes { &observing } else { &deciding };
+            earlier.set_observing(rule.observes);
             let verdict = rule
                 .when
                 .as_ref()

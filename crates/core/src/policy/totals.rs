@@ -5,7 +5,7 @@
 //! One that was rejected, withdrawn or expired no longer counts. The request at hand always does. A request counts in
 //! every meter that the policy names when it is asked; a meter that a policy names anew begins with nothing.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
@@ -44,7 +44,18 @@ pub struct Gauge {
 #[derive(Clone, Debug, Default)]
 pub struct Earlier {
     sums: BTreeMap<Gauge, f64>,
-    unread: RefCell<BTreeSet<Gauge>>,
+    unread: RefCell<Unread>,
+    /// Whether a rule that only observes asks now.
+    observing: Cell<bool>,
+}
+
+/// Gauges that conditions have asked for, and that are not known.
+#[derive(Clone, Debug, Default)]
+pub struct Unread {
+    /// By rules that decide: what they say hangs on them.
+    pub deciding: BTreeSet<Gauge>,
+    /// By rules that only observe.
+    pub observing: BTreeSet<Gauge>,
 }
 
 impl Earlier {
@@ -64,13 +75,20 @@ impl Earlier {
     }
 
     /// Which gauges a condition has asked for that are not known, since this was asked last.
-    pub fn take_unread(&self) -> BTreeSet<Gauge> {
+    pub fn take_unread(&self) -> Unread {
         self.unread.take()
+    }
+
+    /// Whether the rule whose condition asks from now on only observes.
+    pub(super) fn set_observing(&self, observing: bool) {
+        self.observing.set(observing);
     }
 
     pub(super) fn of(&self, gauge: &Gauge) -> f64 {
         self.sums.get(gauge).copied().unwrap_or_else(|| {
-            self.unread.borrow_mut().insert(gauge.clone());
+            let mut unread = self.unread.borrow_mut();
+            let by = if self.observing.get() { &mut unread.observing } else { &mut unread.deciding };
+            by.insert(gauge.clone());
             0.0
         })
     }

@@ -11,7 +11,7 @@ mod suggest;
 mod tests;
 mod totals;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use report::{
     Asks, Case, Left, Listed, NotReplayed, Now, Pair, ReplayReport, RuleReplay, Then, TimeSaved,
@@ -21,7 +21,7 @@ pub use suggest::{Nothing, Suggestion, Suggestions, Unsuggested};
 
 use crate::Timestamp;
 use crate::numbers::DecidedBy;
-use crate::policy::{Client, ClientRole, Gauge, Policy, Question};
+use crate::policy::{Client, ClientRole, Condition, Gauge, Policy, Question, Unread};
 use crate::request::{CONDITION_FAILED, NewRequest, Opened, Phase, Request, Status};
 use report::{id_text, pairs};
 use suggest::Evidence;
@@ -43,7 +43,7 @@ const ASSUMES: [&str; 4] = [
 
 /// What holds where the policy adds up.
 const ASSUMES_OF_TOTALS: &str = "running totals are added up from this history under this policy; requests of one client within the same \
-     millisecond may have been taken in another order";
+     millisecond may have been taken in another order; where a total cannot be known, a rule that only observes is not counted";
 
 /// A replay that is going on.
 #[derive(Debug)]
@@ -70,6 +70,8 @@ struct Replayed {
     now: Now,
     opened: Opened,
     condition_failed: bool,
+    /// Running totals that rules which only observe asked for, and that nobody can know.
+    unclear: BTreeSet<Gauge>,
 }
 
 impl<'p> Replay<'p> {
@@ -196,8 +198,10 @@ impl<'p> Replay<'p> {
             {
                 earlier.forget(gauge);
             }
-            let replayed = self.open(request, client, &earlier);
-            let unread = earlier.take_unread();
+            let mut replayed = self.open(request, client, &earlier);
+            // What only observes decides nothing, and keeps nothing from being replayed.
+            let Unread { deciding: unread, observing: unclear } = earlier.take_unread();
+            replayed.unclear = unclear;
             if unread.is_empty() {
                 self.count(request, then, &replayed);
                 counts = match (replayed.now, then.asked()) {
@@ -244,18 +248,20 @@ impl<'p> Replay<'p> {
         let condition_failed = opened.transition.events().first().is_some_and(|event| {
             event.detail.as_deref().is_some_and(|detail| detail.starts_with(CONDITION_FAILED))
         });
-        Replayed { now, opened, condition_failed }
+        Replayed { now, opened, condition_failed, unclear: BTreeSet::new() }
     }
 
     fn count(&mut self, request: &Request, then: Then, replayed: &Replayed) {
-        let Replayed { now, opened, condition_failed } = replayed;
+        let Replayed { now, opened, condition_failed, unclear } = replayed;
         let (now, asked, new) = (*now, request.asked(), &opened.asked);
         let found = &mut self.found;
         found.replayed += 1;
         *self.counted.entry((then, now)).or_default() += 1;
         found.conditions_failed += u32::from(*condition_failed);
         found.other_rule += u32::from(new.rule != asked.rule);
-        let otherwise = then.asked() && now == Now::Asks && new.terms != asked.terms;
+        let same_terms =
+            new.terms.as_ref().zip(asked.terms.as_ref()).is_some_and(|(new, asked)| new.asks_like(asked));
+        let otherwise = then.asked() && now == Now::Asks && !same_terms;
         let asks = &mut found.asks;
         asks.then += u32::from(then.asked());
         asks.now += u32::from(now == Now::Asks);
@@ -319,7 +325,9 @@ impl<'p> Replay<'p> {
         rule.were_decided_by_policy += u32::from(!then.asked());
         rule.conditions_failed += u32::from(*condition_failed);
         for observed in &new.observed {
-            self.rules.entry(Some(observed.rule.clone())).or_default().observed += 1;
+            if !is_unclear(self.policy, &observed.rule, unclear) {
+                self.rules.entry(Some(observed.rule.clone())).or_default().observed += 1;
+            }
         }
     }
 
@@ -396,6 +404,12 @@ impl Then {
             (DecidedBy::Withdrawn, _) => Self::Withdrawn,
         }
     }
+}
+
+/// Whether what that rule would have done hangs on a total that nobody can know.
+fn is_unclear(policy: &Policy, rule: &str, unclear: &BTreeSet<Gauge>) -> bool {
+    let conditions = policy.rules.iter().filter(|one| one.name == rule).filter_map(|one| one.when.as_ref());
+    !unclear.is_empty() && conditions.flat_map(Condition::gauges).any(|gauge| unclear.contains(&gauge))
 }
 
 /// How a request counted in running totals as it went; none where it never did.

@@ -4,7 +4,7 @@
 //! a suggestion from above; rules of several people, of owners, of systems and of typed confirmations get none; and
 //! without thirty decisions nothing is said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -13,12 +13,39 @@ use super::report::Then;
 use crate::numbers::{ENOUGH, Estimate};
 use crate::policy::{Assignees, Policy, Rule, RuleAction};
 use crate::request::Request;
+use crate::words::fields::{is_amount, is_currency};
+use crate::words::money::currency_of;
 
 /// How many groups of requests are looked at: what has more has too little in each.
 const MOST_GROUPS: usize = 2000;
 
-/// Words in the name of a field that is an amount.
-const AMOUNTS: [&str; 9] = ["amount", "total", "price", "sum", "cost", "fee", "value", "balance", "refund"];
+/// How many other amounts a suggested rule may have to rule out.
+const MOST_OTHERS: usize = 8;
+
+/// Words that no condition takes for a field's name (the CEL specification, `RESERVED` and its literals).
+const KEPT_WORDS: [&str; 21] = [
+    "in",
+    "true",
+    "false",
+    "null",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
+];
 
 /// Why there is nothing to suggest for a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -44,6 +71,10 @@ pub enum Nothing {
     TooFew,
     /// What was rejected, flagged or left undecided has as small an amount.
     Rejected,
+    /// Tried on the whole history, what was suggested for it let something pass that must not.
+    LetsPass,
+    /// What follows from the history is a rule of the policy already.
+    Known,
 }
 
 impl Nothing {
@@ -64,6 +95,10 @@ impl Nothing {
                 "too few: fewer than 30 decisions of one client, action and currency below every doubt"
             }
             Self::Rejected => "amounts as small were rejected, called a mistake later, or left undecided",
+            Self::LetsPass => {
+                "tried on the whole history, the suggested rules decided something otherwise than people did"
+            }
+            Self::Known => "what follows from the history is a rule of the policy already",
         }
     }
 }
@@ -119,13 +154,24 @@ pub struct Suggestions {
     pub nothing: Vec<Unsuggested>,
 }
 
+/// Who asked what under which rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Kind {
+struct Asker {
     rule: String,
     client: String,
     action: String,
-    /// The amount's path and the currency; none where there is not exactly one amount with a currency.
-    amount: Option<(String, String)>,
+}
+
+/// The names of the fields that lead to a value of a payload.
+type Place = Vec<String>;
+
+/// The only amount of a payload, and its currency.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Amount {
+    place: Place,
+    /// The field beside it that names the currency.
+    currency_field: String,
+    currency: String,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -136,16 +182,39 @@ struct Decided {
     decisions: u32,
 }
 
-/// What people decided, by rule, client, action and currency.
+/// What is known of the requests of one asker.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    /// All amounts and currencies that any of them has. A suggested rule passes nothing that has others than its own.
+    money: BTreeSet<Place>,
+    /// By their amount; none where there is not exactly one, with a currency.
+    decided: BTreeMap<Option<Amount>, Decided>,
+}
+
+/// What people decided, by rule, client, action and amount.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Evidence {
-    kinds: BTreeMap<Kind, Decided>,
+    askers: BTreeMap<Asker, Known>,
+    groups: usize,
 }
 
 impl Evidence {
     /// Counts a request that a rule of the policy asks people about.
     pub(super) fn add(&mut self, rule: &str, request: &Request, then: Then) {
+        let question = request.asked();
+        let (rule, client, action) = (rule.to_owned(), question.client.to_string(), question.action.clone());
         let flagged = request.state().flag().is_some();
+        self.note(Asker { rule, client, action }, &question.payload.value(), then, flagged);
+    }
+
+    fn note(&mut self, asker: Asker, payload: &Value, then: Then, flagged: bool) {
+        let money = Money::of(payload);
+        let is_full = self.groups >= MOST_GROUPS;
+        if is_full && !self.askers.contains_key(&asker) {
+            return;
+        }
+        let known = self.askers.entry(asker).or_default();
+        known.money.extend(money.places());
         let approves = match then {
             Then::PeopleApproved => !flagged,
             Then::PeopleRejected | Then::SystemRejected | Then::PolicyRejected | Then::Expired => false,
@@ -153,25 +222,21 @@ impl Evidence {
             // It says nothing of what people think.
             Then::PolicyApproved | Then::SystemApproved | Then::Withdrawn | Then::Pending => return,
         };
-        let asked = request.asked();
-        let payload = asked.payload.value();
-        let amount = only_amount(&payload);
-        let kind = Kind {
-            rule: rule.to_owned(),
-            client: asked.client.to_string(),
-            action: asked.action.clone(),
-            amount: amount.as_ref().map(|(path, currency, _)| (path.clone(), currency.clone())),
-        };
-        if self.kinds.len() >= MOST_GROUPS && !self.kinds.contains_key(&kind) {
-            return;
+        let only = money.only();
+        let amount = only.as_ref().map(|(amount, _)| amount.clone());
+        if !known.decided.contains_key(&amount) {
+            if is_full {
+                return;
+            }
+            self.groups += 1;
         }
-        let decided = self.kinds.entry(kind).or_default();
+        let decided = known.decided.entry(amount).or_default();
         decided.decisions += u32::from(matches!(then, Then::PeopleApproved | Then::PeopleRejected));
-        let Some((_, _, amount)) = amount else { return };
+        let Some((_, value)) = only else { return };
         if approves {
-            decided.approved.push(amount);
+            decided.approved.push(value);
         } else {
-            decided.doubt_from = Some(decided.doubt_from.map_or(amount, |least| least.min(amount)));
+            decided.doubt_from = Some(decided.doubt_from.map_or(value, |least| least.min(value)));
         }
     }
 
@@ -179,22 +244,56 @@ impl Evidence {
     pub(super) fn suggestions(self, policy: &Policy) -> Suggestions {
         let mut all = Suggestions { suggestions: Vec::new(), nothing: Vec::new() };
         for rule in &policy.rules {
-            let kinds: Vec<(&Kind, &Decided)> =
-                self.kinds.iter().filter(|(kind, _)| kind.rule == rule.name).collect();
-            let found: Vec<Result<Suggestion, Nothing>> = match unsuited(rule) {
-                Some(why) => vec![Err(why)],
-                None if kinds.is_empty() => vec![Err(Nothing::NeverDecided)],
-                None => kinds.iter().map(|(kind, decided)| suggestion(rule, kind, decided)).collect(),
-            };
-            let why = found.iter().filter_map(|one| one.as_ref().err()).max().copied();
-            let before = all.suggestions.len();
-            all.suggestions.extend(found.into_iter().filter_map(Result::ok));
+            let kinds: Vec<_> = self
+                .askers
+                .iter()
+                .filter(|(asker, _)| asker.rule == rule.name)
+                .flat_map(|(asker, known)| {
+                    known.decided.iter().map(move |(amount, decided)| (asker, known, amount, decided))
+                })
+                .collect();
+            let (before, mut why) = (all.suggestions.len(), None);
+            match unsuited(rule) {
+                Some(unsuited) => why = Some(unsuited),
+                None if kinds.is_empty() => why = Some(Nothing::NeverDecided),
+                None => {
+                    for (asker, known, amount, decided) in &kinds {
+                        let found =
+                            suggestion(rule, asker, known, amount.as_ref(), decided).and_then(|one| {
+                                if all.has(policy, &one.name) { Err(Nothing::Known) } else { Ok(one) }
+                            });
+                        match found {
+                            Ok(one) => all.suggestions.push(one),
+                            Err(nothing) => why = why.max(Some(nothing)),
+                        }
+                    }
+                }
+            }
             if let Some(why) = why.filter(|_| all.suggestions.len() == before) {
-                let decisions = kinds.iter().map(|(_, decided)| decided.decisions).max().unwrap_or(0);
+                let decisions = kinds.iter().map(|(.., decided)| decided.decisions).max().unwrap_or(0);
                 all.nothing.push(Unsuggested { rule: rule.name.clone(), why, words: why.words(), decisions });
             }
         }
         all
+    }
+}
+
+impl Suggestions {
+    /// Takes all suggestions back: in force together they would have let pass what must not.
+    pub fn take_back(&mut self) {
+        let (why, words) = (Nothing::LetsPass, Nothing::LetsPass.words());
+        for one in std::mem::take(&mut self.suggestions) {
+            match self.nothing.iter_mut().find(|nothing| nothing.rule == one.before) {
+                Some(known) => known.decisions = known.decisions.max(one.of),
+                None => self.nothing.push(Unsuggested { rule: one.before, why, words, decisions: one.of }),
+            }
+        }
+    }
+
+    /// Whether a rule has that name, in the policy or among what is suggested.
+    fn has(&self, policy: &Policy, name: &str) -> bool {
+        policy.rules.iter().any(|rule| rule.name == name)
+            || self.suggestions.iter().any(|one| one.name == name)
     }
 }
 
@@ -222,9 +321,15 @@ fn unsuited(rule: &Rule) -> Option<Nothing> {
     }
 }
 
-fn suggestion(rule: &Rule, kind: &Kind, decided: &Decided) -> Result<Suggestion, Nothing> {
-    let (field, currency) = kind.amount.as_ref().ok_or(Nothing::NoAmount)?;
-    let passes = |amount: &&f64| **amount > 0.0 && decided.doubt_from.is_none_or(|doubt| **amount < doubt);
+fn suggestion(
+    rule: &Rule,
+    asker: &Asker,
+    known: &Known,
+    amount: Option<&Amount>,
+    decided: &Decided,
+) -> Result<Suggestion, Nothing> {
+    let amount = amount.ok_or(Nothing::NoAmount)?;
+    let passes = |value: &&f64| **value > 0.0 && decided.doubt_from.is_none_or(|doubt| **value < doubt);
     let approved: Vec<f64> = decided.approved.iter().filter(passes).copied().collect();
     let count = u32::try_from(approved.len()).unwrap_or(u32::MAX);
     let up_to = approved.iter().copied().fold(0.0, f64::max);
@@ -232,26 +337,17 @@ fn suggestion(rule: &Rule, kind: &Kind, decided: &Decided) -> Result<Suggestion,
         let all = u32::try_from(decided.approved.len()).unwrap_or(u32::MAX);
         return Err(if all >= ENOUGH { Nothing::Rejected } else { Nothing::TooFew });
     }
-    let beside = field.rsplit_once('.').map_or("payload", |(beside, _)| beside);
-    let text = |value: &str| Value::from(value).to_string();
-    let own =
-        rule.when.as_ref().map_or_else(String::new, |condition| format!("({}) && ", condition.source()));
-    // What lacks the fields, or has them in another form, does not match and so is asked about as before.
-    let when = format!(
-        "{own}client == {} && action == {} && has({beside}.currency) && {beside}.currency == {} && has({field}) && \
-         type({field}) == double && {field} > 0 && {field} <= {}",
-        text(&kind.client),
-        text(&kind.action),
-        text(currency),
-        Value::from(up_to),
-    );
+    let Asker { client, action, .. } = asker;
+    let Amount { currency, .. } = amount;
+    let field = path(&amount.place);
+    let when = condition(rule, asker, known, amount, up_to).ok_or(Nothing::NoAmount)?;
     Ok(Suggestion {
         before: rule.name.clone(),
-        name: format!("{} of {} up to {} {currency}", kind.action, kind.client, Value::from(up_to)),
+        name: format!("{action} of {client} up to {} {currency}", Value::from(up_to)),
         when,
-        client: kind.client.clone(),
-        action: kind.action.clone(),
-        field: field.clone(),
+        client: client.clone(),
+        action: action.clone(),
+        field,
         currency: currency.clone(),
         up_to,
         doubt_from: decided.doubt_from,
@@ -261,43 +357,296 @@ fn suggestion(rule: &Rule, kind: &Kind, decided: &Decided) -> Result<Suggestion,
     })
 }
 
-/// The one amount of a payload, with its path, and the currency that stands beside it.
-fn only_amount(payload: &Value) -> Option<(String, String, f64)> {
-    let mut found = Vec::new();
-    amounts(payload, "payload", &mut found);
-    match found.as_slice() {
-        [(path, Some(currency), amount)] => Some((path.clone(), currency.clone(), *amount)),
-        _ => None,
+/// What passes: all that the evidence has in common. What lacks a field, has it in another form, or has more amounts
+/// does not match and so is asked about as before. None where too many fields would have to be named.
+fn condition(rule: &Rule, asker: &Asker, known: &Known, amount: &Amount, up_to: f64) -> Option<String> {
+    let text = |value: &str| Value::from(value).to_string();
+    let (_, parents) = amount.place.split_last()?;
+    let field = path(&amount.place);
+    let currency_place = [parents, std::slice::from_ref(&amount.currency_field)].concat();
+    let code = path(&currency_place);
+    let mut parts: Vec<String> = rule.when.iter().map(|own| format!("({})", own.source())).collect();
+    parts.push(format!("client == {}", text(&asker.client)));
+    parts.push(format!("action == {}", text(&asker.action)));
+    // A look into what is not there would be a fault, and a rule that decides alone rejects what it cannot evaluate.
+    for depth in 1..=parents.len() {
+        let parent = path(parents.get(..depth)?);
+        parts.push(format!("has({parent}) && type({parent}) == map"));
+    }
+    parts.push(format!("has({code}) && {code} == {}", text(&amount.currency)));
+    let others: BTreeSet<String> = known
+        .money
+        .iter()
+        .filter(|place| **place != amount.place && **place != currency_place)
+        .filter_map(|place| {
+            let shared = place.iter().zip(&amount.place).take_while(|(one, other)| one == other).count();
+            // Up to where it parts from the amount's own place, which is there.
+            Some(format!("!({} in {})", text(place.get(shared)?), path(place.get(..shared)?)))
+        })
+        .collect();
+    if others.len() > MOST_OTHERS {
+        return None;
+    }
+    parts.extend(others);
+    parts.push(format!(
+        "has({field}) && type({field}) == double && {field} > 0 && {field} <= {}",
+        Value::from(up_to)
+    ));
+    Some(parts.join(" && "))
+}
+
+fn path(place: &[String]) -> String {
+    std::iter::once("payload").chain(place.iter().map(String::as_str)).collect::<Vec<_>>().join(".")
+}
+
+/// A number, or a text, under a name that means an amount.
+#[derive(Debug)]
+struct Found {
+    place: Place,
+    /// The field beside it that names a currency, and which; none where a condition cannot bound it.
+    currency: Option<(String, String)>,
+    value: f64,
+}
+
+/// The amounts of a payload.
+#[derive(Debug, Default)]
+struct Money {
+    amounts: Vec<Found>,
+    /// Where several currencies are named beside one amount.
+    currencies: Vec<Place>,
+}
+
+impl Money {
+    fn of(payload: &Value) -> Self {
+        let mut money = Self::default();
+        money.look(payload, &mut Vec::new(), false);
+        money
+    }
+
+    /// The only amount, with its value. None where there are more, or where nobody can know in which currency.
+    fn only(&self) -> Option<(Amount, f64)> {
+        let [Found { place, currency: Some((currency_field, currency)), value }] = self.amounts.as_slice()
+        else {
+            return None;
+        };
+        // Only a plain name can be written after a dot in a condition.
+        let is_plain = place.iter().chain([currency_field]).all(|name| is_plain(name));
+        let amount = Amount {
+            place: place.clone(),
+            currency_field: currency_field.clone(),
+            currency: currency.clone(),
+        };
+        is_plain.then_some((amount, *value))
+    }
+
+    fn places(&self) -> impl Iterator<Item = Place> {
+        self.amounts.iter().map(|found| &found.place).chain(&self.currencies).cloned()
+    }
+
+    fn look(&mut self, value: &Value, place: &mut Place, in_list: bool) {
+        match value {
+            Value::Object(fields) => {
+                let currency = currency_of(fields).filter(|_| !in_list);
+                let before = self.amounts.len();
+                for (name, value) in fields {
+                    place.push(name.clone());
+                    match amount_of(name, value) {
+                        Some(number) => {
+                            let currency = currency.filter(|_| value.is_number());
+                            let currency = currency.map(|(name, code)| (name.to_owned(), code.to_owned()));
+                            self.amounts.push(Found { place: place.clone(), currency, value: number });
+                        }
+                        None => self.look(value, place, in_list),
+                    }
+                    place.pop();
+                }
+                if self.amounts.len() > before && currency.is_none() {
+                    let codes = fields.iter().filter(|(name, value)| is_currency(name) && value.is_string());
+                    self.currencies.extend(
+                        codes.map(|(name, _)| [place.as_slice(), std::slice::from_ref(name)].concat()),
+                    );
+                }
+            }
+            // An amount of a list is not one: two of them, and nothing bounds their sum.
+            Value::Array(items) => {
+                for item in items {
+                    self.look(item, place, true);
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
     }
 }
 
-fn amounts(value: &Value, path: &str, found: &mut Vec<(String, Option<String>, f64)>) {
+/// The number of an amount. One that is written as text is an amount too, though none that a condition can bound.
+fn amount_of(name: &str, value: &Value) -> Option<f64> {
+    let is_text = |text: &str| text.bytes().any(|byte| byte.is_ascii_digit());
     match value {
-        Value::Object(fields) => {
-            let code = |text: &&str| text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_alphabetic());
-            let currency = fields.get("currency").and_then(Value::as_str).filter(code);
-            for (name, value) in fields {
-                let path = format!("{path}.{name}");
-                let is_amount = AMOUNTS.iter().any(|word| name.to_lowercase().contains(word));
-                match value.as_f64().filter(|_| is_amount) {
-                    // Only a plain name can be written after a dot in a condition.
-                    Some(amount) => {
-                        let plain =
-                            path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(&byte));
-                        found.push((path, currency.filter(|_| plain).map(str::to_owned), amount));
-                    }
-                    None => amounts(value, &path, found),
-                }
+        Value::Number(number) if is_amount(name) => number.as_f64(),
+        Value::String(text) if is_amount(name) && is_text(text) => Some(0.0),
+        Value::Number(_)
+        | Value::String(_)
+        | Value::Null
+        | Value::Bool(_)
+        | Value::Array(_)
+        | Value::Object(_) => None,
+    }
+}
+
+/// Whether a condition can name a field like that after a dot: a word that the language does not keep for itself.
+fn is_plain(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && !KEPT_WORDS.contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::Timestamp;
+    use crate::policy::Question;
+
+    const POLICY: &str = r#"
+[[clients]]
+id = "agent"
+[[reviewers]]
+id = "bob"
+roles = ["finance"]
+[[rules]]
+name = "payments"
+when = 'action == "pay"'
+stages = [{ ask = ["finance"], within = "1h" }]
+[[rules]]
+name = "rest"
+stages = [{ ask = ["finance"], within = "1h" }]
+"#;
+
+    fn suggested(policy: &str, payloads: &[(Value, Then)]) -> Suggestions {
+        let mut evidence = Evidence::default();
+        for (payload, then) in payloads {
+            let asker = Asker { rule: "payments".into(), client: "agent".into(), action: "pay".into() };
+            evidence.note(asker, payload, *then, false);
+        }
+        evidence.suggestions(&Policy::read(policy).unwrap())
+    }
+
+    /// Forty approved ones of that form, up to 40.
+    fn approved(payload: impl Fn(i32) -> Value) -> Vec<(Value, Then)> {
+        (1..=40).map(|number| (payload(number), Then::PeopleApproved)).collect()
+    }
+
+    /// The policy with those rules in force, before all others.
+    fn in_force(found: &Suggestions) -> Policy {
+        let rules = found.suggestions.iter().fold(String::new(), |text, one| {
+            let (name, when) = (Value::from(one.name.as_str()), Value::from(one.when.as_str()));
+            text + &format!("[[rules]]\nname = {name}\nwhen = {when}\ndecide = \"approve\"\n")
+        });
+        Policy::read(&POLICY.replacen("[[rules]]", &(rules + "[[rules]]"), 1)).unwrap()
+    }
+
+    /// The rule that decides it, and whether its condition failed.
+    fn rule_of(policy: &Policy, payload: &Value) -> (String, bool) {
+        let (metadata, now) = (BTreeMap::new(), Timestamp::from_millis(0));
+        let question =
+            Question { client: "agent", action: "pay", summary: "s", payload, metadata: &metadata, now };
+        let matched = policy.evaluate(&question).unwrap();
+        (matched.rule.name.clone(), matched.error.is_some())
+    }
+
+    #[test]
+    fn what_has_other_amounts_than_the_evidence_is_asked_about_and_nothing_is_rejected_for_its_form() {
+        let order = |amount: i32| json!({ "order": { "amount": amount, "currency": "EUR" }, "to": "ACME" });
+        let mut history = approved(order);
+        let mut asked = vec![
+            json!({ "order": { "amount": 41, "currency": "EUR" } }),
+            json!({ "order": { "amount": 5, "currency": "USD" } }),
+            json!({ "order": { "amount": "5", "currency": "EUR" } }),
+            json!({ "order": { "currency": "EUR" } }),
+            json!({ "order": { "amount": 5 } }),
+            json!({ "order": [{ "amount": 5, "currency": "EUR" }] }),
+            json!({ "order": 5 }),
+            json!({}),
+        ];
+        let wider = [
+            json!({ "order": { "amount": 1, "currency": "EUR", "fee": 5000 } }),
+            json!({ "order": { "amount": 1, "currency": "EUR", "net": { "total": "5000.00" } } }),
+            json!({ "order": { "amount": 1, "currency": "EUR", "account_currency": "JPY" } }),
+            json!({ "order": { "amount": 1, "currency": "EUR" }, "items": [{ "price": 9 }, { "price": 5000 }] }),
+            json!({ "order": { "amount": 1, "currency": "EUR" }, "sur-charge": { "total": 5000 } }),
+        ];
+        history.extend(wider.iter().map(|payload| (payload.clone(), Then::PeopleRejected)));
+        asked.extend(wider);
+        let found = suggested(POLICY, &history);
+        let [one] = found.suggestions.as_slice() else { unreachable!("{found:?}") };
+        assert_eq!((one.field.as_str(), one.up_to, one.doubt_from), ("payload.order.amount", 40.0, None));
+        let policy = in_force(&found);
+        for (payload, _) in history.iter().take(40) {
+            assert_eq!(rule_of(&policy, payload), (one.name.clone(), false), "{payload}");
+        }
+        for payload in &asked {
+            assert_eq!(rule_of(&policy, payload), ("payments".into(), false), "{payload}");
+        }
+    }
+
+    #[test]
+    fn amounts_and_currencies_are_known_as_the_page_knows_them() {
+        for (payload, has_amount) in [
+            (json!({ "net_total": 5, "ccy": "JPY" }), true),
+            (json!({ "amountInCents": 5, "currency": "EUR" }), true),
+            (json!({ "salary": 5, "currency": "EUR", "cost_center": 4711, "total_count": 3 }), true),
+            (json!({ "cost_center": 4711, "currency": "EUR" }), false),
+            (json!({ "amount": 5, "currency": "ZZZ" }), false),
+            (json!({ "amount": 5, "currency": "EUR", "account_currency": "USD" }), false),
+            (json!({ "amount": 5, "fee": 1, "currency": "EUR" }), false),
+            (json!({ "in": { "amount": 5, "currency": "EUR" } }), false),
+            (json!({ "a-b": { "amount": 5, "currency": "EUR" } }), false),
+        ] {
+            let found = suggested(POLICY, &approved(|_| payload.clone()));
+            assert_eq!(found.suggestions.len(), usize::from(has_amount), "{payload} {found:?}");
+            if has_amount {
+                let name = found.suggestions[0].name.clone();
+                assert_eq!(rule_of(&in_force(&found), &payload), (name, false));
+            } else {
+                assert_eq!(found.nothing[0].why, Nothing::NoAmount, "{payload}");
             }
         }
-        // An amount of a list is not one: two of them, and nothing bounds their sum.
-        Value::Array(items) => {
-            for item in items {
-                let mut inside = Vec::new();
-                amounts(item, path, &mut inside);
-                found.extend(inside.into_iter().map(|(path, _, amount)| (path, None, amount)));
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+
+    #[test]
+    fn what_is_a_rule_already_is_not_suggested_again_and_no_name_twice() {
+        let history = approved(|amount| json!({ "amount": amount, "currency": "EUR" }));
+        let found = suggested(POLICY, &history);
+        let name = found.suggestions[0].name.clone();
+        let observed = format!(
+            "[[rules]]\nname = {}\nmode = \"observe\"\ndecide = \"approve\"\n[[rules]]",
+            Value::from(name.as_str())
+        );
+        let again = suggested(&POLICY.replacen("[[rules]]", &observed, 1), &history);
+        assert_eq!(again.suggestions, []);
+        let why: Vec<_> = again.nothing.iter().map(|one| (one.rule.as_str(), one.why)).collect();
+        assert_eq!(
+            why,
+            [
+                (name.as_str(), Nothing::DecidesAlone),
+                ("payments", Nothing::Known),
+                ("rest", Nothing::NeverDecided)
+            ]
+        );
+        // Two fields of one client's requests, whose rules would be called the same.
+        let both = [history, approved(|amount| json!({ "price": amount, "currency": "EUR" }))].concat();
+        assert_eq!(suggested(POLICY, &both).suggestions.len(), 1);
+    }
+
+    #[test]
+    fn what_is_taken_back_says_why_for_each_rule() {
+        let mut found = suggested(POLICY, &approved(|amount| json!({ "amount": amount, "currency": "EUR" })));
+        found.take_back();
+        assert_eq!(found.suggestions, []);
+        let why: Vec<_> =
+            found.nothing.iter().map(|one| (one.rule.as_str(), one.why, one.decisions)).collect();
+        assert_eq!(why, [("rest", Nothing::NeverDecided, 0), ("payments", Nothing::LetsPass, 40)]);
     }
 }

@@ -388,6 +388,24 @@ stages = [{ ask = ["finance"], within = "1h" }]
 }
 
 #[test]
+fn what_only_observes_keeps_no_request_from_being_replayed() {
+    let watch = |when: &str, name: &str| {
+        format!("[[rules]]\nname = \"{name}\"\nmode = \"observe\"\nwhen = '{when}'\ndecide = \"reject\"\n")
+    };
+    let rules = "[[rules]]\nname = \"ask\"\nstages = [{ ask = [\"finance\"], within = \"1h\" }]\n";
+    let requests =
+        history(&policy(rules), &minutes_of(&[(1, Fate::Approve), (2, Fate::Open), (5, Fate::Open)]));
+    let gone = requests[0].asked().created_at;
+    let watched =
+        watch("total(\"payload.amount\", \"24h\") > 0.1", "much") + &watch("payload.amount > 0.75", "one");
+    let report = replayed(&policy(&(watched + rules)), &requests, BEGIN, Some(gone));
+    assert_eq!((report.replayed, report.changed, report.not_replayed.len()), (3, 0, 0));
+    // What hangs on a total that nobody can know is not counted; what does not, is.
+    let observed: Vec<_> = report.rules.iter().map(|rule| (rule.name.as_str(), rule.observed)).collect();
+    assert_eq!(observed, [("much", 0), ("one", 1), ("ask", 0)]);
+}
+
+#[test]
 fn a_total_over_what_is_gone_is_not_guessed() {
     let requests = history(&policy(IN_FORCE), &minutes_of(&[(1, Fate::Open), (2, Fate::Open)]));
     let gone = requests[0].asked().created_at;
@@ -451,6 +469,10 @@ fn a_client_that_may_not_ask_is_not_replayed_and_terms_are_compared() {
     let longer = policy(&rules.replace("\"1h\"", "\"2h\""));
     let report = replayed(&longer, &requests, BEGIN, None);
     assert_eq!((report.changed, report.asks.otherwise, report.asks.saved), (1, 1, 0));
+    // When operators hear of it changes nothing for whom it asks.
+    let told = policy(&rules.replace("name = \"ask\"", "name = \"ask\"\nalert_after = \"5m\""));
+    let report = replayed(&told, &requests, BEGIN, None);
+    assert_eq!((report.changed, report.asks.otherwise), (0, 0));
     let others = Policy::read(&format!("{}{rules}", PEOPLE.replace("\"n8n\"", "\"zap\""))).unwrap();
     let report = replayed(&others, &requests, BEGIN, None);
     assert_eq!((report.requests, report.replayed), (1, 0));

@@ -62,6 +62,18 @@ impl Sight {
     }
 }
 
+/// Whether a text shows nothing: it has only spaces, and characters that are not seen as themselves.
+pub fn shows_nothing(text: &str) -> bool {
+    let mut sight = Sight::default();
+    let mut rest = text.chars().peekable();
+    while let Some(character) = rest.next() {
+        if sight.shows(character, rest.peek().copied()) && !character.is_whitespace() {
+            return false;
+        }
+    }
+    true
+}
+
 /// Whether a character belongs to the one before it: a mark, a joiner or a selector.
 pub fn attaches(character: char) -> bool {
     matches!(character, '\u{200c}' | '\u{200d}')
@@ -259,6 +271,29 @@ mod tests {
             "✓ € £ ½ №",
         ] {
             assert_eq!(hidden(text), Vec::<char>::new(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_of_hidden_characters_and_spaces_shows_nothing() {
+        for text in [
+            "",
+            " \t\n",
+            "\u{200b}\u{a0}",
+            "\u{3164} \u{2800}",
+            "\u{200d}",
+            "\u{e000}",
+            "\u{e0041}",
+            "\u{16fe4}",
+            "\u{301}",
+            "\u{fe0f}",
+            "\u{fff9}\u{85}",
+            "\u{378}",
+        ] {
+            assert!(shows_nothing(text), "{text:?}");
+        }
+        for text in ["x", " \u{200b}.", "é", "日", "👍🏽", "\u{200f}שָׁלוֹם"] {
+            assert!(!shows_nothing(text), "{text:?}");
         }
     }
 

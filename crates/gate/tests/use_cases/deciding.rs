@@ -3,6 +3,7 @@
 use placet_core::id::ClientId;
 use placet_core::policy::Decision;
 use placet_core::request::Status;
+use placet_gate::ports::{Clock, PushDevice, Store as _};
 use placet_gate::{Error, ReviewOptions};
 
 use super::{
@@ -176,6 +177,42 @@ async fn a_message_of_an_earlier_policy_leaves_the_look_to_the_newer_one() {
     assert_eq!(stored(&world, &request).await, request);
     world.gate.reassign_pending(2).await.unwrap();
     assert_ne!(stored(&world, &request).await, request);
+}
+
+#[tokio::test]
+async fn the_devices_of_who_has_left_are_forgotten_before_somebody_else_gets_the_id() {
+    let (world, store) = world().await;
+    let device = |reviewer: &str, number: u32, world: &placet_testkit::World| PushDevice {
+        reviewer: placet_testkit::sample::reviewer(reviewer),
+        endpoint: format!("https://push.example/{number}"),
+        p256dh: "BAAA".into(),
+        auth: "c2VjcmV0".into(),
+        generation: 1,
+        added_at: Clock::now(&*world.clock),
+    };
+    let (bobs, carols) = (device("bob", 1, &world), device("carol", 2, &world));
+    for device in [&bobs, &carols] {
+        store.keep_push_device(device).await.unwrap();
+    }
+    world.clock.advance(1000);
+    world.install(&(POLICY.to_owned() + "\n# everybody stays\n")).await;
+    world.deliver_all().await;
+    assert_eq!(store.push_devices(&bobs.reviewer).await.unwrap(), std::slice::from_ref(&bobs));
+    // Nobody looks before the id is given to somebody else, who switches push on at once.
+    world.install(&without_bob()).await;
+    world.clock.advance(1000);
+    world.install(POLICY).await;
+    let of_new_bob = device("bob", 3, &world);
+    store.keep_push_device(&of_new_bob).await.unwrap();
+    world.deliver_all().await;
+    assert_eq!(store.push_devices(&bobs.reviewer).await.unwrap(), [of_new_bob]);
+    assert_eq!(store.push_devices(&carols.reviewer).await.unwrap(), [carols]);
+    // A gate that had not heard of it took one more of whom the policy in force has no longer.
+    world.install(&without_bob()).await;
+    world.clock.advance(1000);
+    store.keep_push_device(&device("bob", 4, &world)).await.unwrap();
+    world.deliver_all().await;
+    assert_eq!(store.push_devices(&bobs.reviewer).await.unwrap(), []);
 }
 
 #[tokio::test]

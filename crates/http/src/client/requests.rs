@@ -12,6 +12,7 @@ use placet_core::id::{ApprovalId, ClientId, RequestId};
 use placet_core::payload::Payload;
 use placet_core::policy::{ClientRole, Decision, MAX_WAIT_MS};
 use placet_core::request::Status;
+use placet_core::words::characters::shows_nothing;
 use placet_gate::{Caller, Gate, ListQuery, RequestFields};
 
 use super::{approval, check_callback_url, json, problem};
@@ -100,20 +101,6 @@ pub(crate) fn read_request(
     read_ask(body, check_url).map(|(fields, _)| fields)
 }
 
-/// Whether a text shows nothing: only spaces, control characters and what is drawn with no ink.
-fn is_blank(text: &str) -> bool {
-    let is_bare = |c: char| {
-        c.is_whitespace()
-            || c.is_control()
-            || matches!(c,
-                '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-                | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
-                | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
-    };
-    text.chars().all(is_bare)
-}
-
 fn read_ask(
     body: &[u8],
     check_url: impl Fn(&str) -> Result<(), String>,
@@ -122,7 +109,7 @@ fn read_ask(
     let request_id = fields.required_text("request_id", 1, 128);
     let request_id = fields.parsed("request_id", request_id, RequestId::chosen);
     let summary = fields.required_text("summary", 1, 500);
-    if summary.as_deref().is_some_and(is_blank) {
+    if summary.as_deref().is_some_and(shows_nothing) {
         fields.fault("summary", "must not be empty: it has no character that can be seen");
     }
     let action = fields.text("action", 1, 128).unwrap_or_else(|| "unspecified".to_owned());

@@ -24,6 +24,9 @@ const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pages of one list of tools, at most.
 const MOST_PAGES: usize = 100;
 
+/// How often the tools are listed for one call, where they change meanwhile.
+const MOST_LISTS: usize = 3;
+
 /// A tool's definition.
 #[derive(Clone, Debug)]
 pub(super) struct Definition {
@@ -61,6 +64,8 @@ struct State {
     parked: HashMap<String, VecDeque<String>>,
     /// The tools, as far as they were listed since the server last said that they have changed.
     definitions: HashMap<String, Definition>,
+    /// How often the server has said that they have changed.
+    changes: u64,
     looks: HashMap<String, Look>,
     /// The wrapper's own requests to the server.
     own: HashMap<String, oneshot::Sender<Value>>,
@@ -172,7 +177,9 @@ impl Session {
     fn look(&self, mut message: Value) -> Passed {
         if message.get("method").is_some() {
             if message.get("method").and_then(Value::as_str) == Some("notifications/tools/list_changed") {
-                self.state().definitions.clear();
+                let mut state = self.state();
+                state.definitions.clear();
+                state.changes = state.changes.wrapping_add(1);
             }
             return Passed::AsItCame;
         }
@@ -212,12 +219,19 @@ impl Session {
         if let Some(known) = known {
             return Listed::As(known);
         }
-        let is_whole = self.list(params).await.is_some();
-        match self.state().definitions.get(tool).cloned() {
-            Some(definition) => Listed::As(definition),
-            None if is_whole => Listed::Not,
-            None => Listed::Unknown,
+        for _ in 0..MOST_LISTS {
+            let changes = self.state().changes;
+            let is_whole = self.list(params).await.is_some();
+            let state = self.state();
+            match state.definitions.get(tool).cloned() {
+                Some(definition) => return Listed::As(definition),
+                // What was listed before the change is forgotten: the tool may have been among it.
+                None if is_whole && state.changes != changes => {}
+                None if is_whole => return Listed::Not,
+                None => return Listed::Unknown,
+            }
         }
+        Listed::Unknown
     }
 
     /// Learns all tools of the server. None where it did not list them to the end.

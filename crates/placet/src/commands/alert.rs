@@ -34,6 +34,7 @@ pub(super) async fn run(globals: &Globals, command: AlertCommand) -> Result<Exit
 /// Ways, and the policy that names them: the file's that was given, or else the installed one.
 async fn ways(globals: &Globals, on: &Deployment) -> Result<(AlertWays, Policy), Failure> {
     if on.aws {
+        super::not_at_a_url(globals)?;
         return super::aws::ways(&on.stack).await;
     }
     super::no_url(globals)?;

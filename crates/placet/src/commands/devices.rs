@@ -22,7 +22,7 @@ pub(super) async fn check(parts: &Parts, policy: &Policy, found: &mut Findings) 
                 return;
             }
         };
-        let count = devices.iter().filter(|device| device.generation == person.generation).count();
+        let count = devices.iter().filter(|device| device.is_told(person)).count();
         let id = &person.id;
         match count {
             0 if person.order.len() == 1 => found.warn(format!(

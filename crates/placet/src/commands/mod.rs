@@ -276,6 +276,12 @@ fn secret_of_environment() -> Option<String> {
     std::env::var(SECRET_VARIABLE).ok().filter(|secret| !secret.is_empty())
 }
 
+/// Beside the secret, the name of the client that it belongs to.
+fn client_of_environment() -> Option<String> {
+    secret_of_environment()?;
+    std::env::var(CLIENT_VARIABLE).ok().filter(|client| !client.is_empty())
+}
+
 /// The API of the gate at `--url`, as that client: with the secret of the environment, or else of the data folder.
 async fn api_at(
     url: &str,
@@ -284,8 +290,7 @@ async fn api_at(
 ) -> Result<(Api, Option<LocalGate>), Failure> {
     let transport = Transport::network(url)?;
     if let Some(secret) = secret_of_environment() {
-        // Beside the secret, the name of the client that it belongs to.
-        let named = std::env::var(CLIENT_VARIABLE).ok().filter(|client| !client.is_empty());
+        let named = client_of_environment();
         let client = client.or(named.as_deref()).ok_or_else(|| {
             Failure::usage(format!("{SECRET_VARIABLE} is set, but not whose secret it is"))
                 .advise(format!("name the client with --client ID, or in {CLIENT_VARIABLE}"))

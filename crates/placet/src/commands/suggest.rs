@@ -41,17 +41,14 @@ pub(crate) async fn run(globals: &Globals, options: PolicySuggest) -> Result<Exi
         return Err(Failure::usage("--since is not in the past"));
     }
     let mut found = gate.suggest(&policy, since, now).await?;
-    let mut outcome = None;
+    let mut saved = None;
     if !found.suggestions.is_empty() {
         // What they would let pass is looked up once more, by the whole function that the gate decides with.
         let enforced = policy_with(&policy, &text, &found.suggestions, Mode::Decide)?;
-        let report = gate.replay(&enforced, since, now, 0).await?;
-        if report.rejected_would_pass.count > before(&gate.replay(&policy, since, now, 0).await?)
-            || report.flagged_would_pass.count > 0
-        {
-            found.suggestions.clear();
-        } else {
-            outcome = Some(report);
+        let before = gate.replay(&policy, since, now, 0).await?;
+        saved = Saved::of(&before, &gate.replay(&enforced, since, now, 0).await?);
+        if saved.is_none() {
+            found.take_back();
         }
     }
     let patch = if found.suggestions.is_empty() {
@@ -61,16 +58,36 @@ pub(crate) async fn run(globals: &Globals, options: PolicySuggest) -> Result<Exi
         Some(patch(&file, &text, &insertions(&policy, &text, &found.suggestions, Mode::Observe)?))
     };
     if globals.json {
-        print(&super::pretty(&as_json(&found, patch.as_deref(), outcome.as_ref(), (since, now))?));
+        print(&super::pretty(&as_json(&found, patch.as_deref(), saved.as_ref(), (since, now))?));
     } else {
-        print(&words(&found, patch.as_deref(), outcome.as_ref(), (since, now), Style::of_stdout()));
+        print(&words(&found, patch.as_deref(), saved.as_ref(), (since, now), Style::of_stdout()));
     }
     Ok(Exit::Done)
 }
 
-/// How many rejected ones pass by the policy as it is.
-const fn before(report: &ReplayReport) -> u32 {
-    report.rejected_would_pass.count
+/// What the suggestions in force would have saved, beside the policy as it is.
+struct Saved {
+    asks: u32,
+    reviewer_minutes: f64,
+}
+
+impl Saved {
+    /// None where they would let pass what was rejected or called a mistake, or reject what was approved: more of it
+    /// than the policy as it is.
+    fn of(before: &ReplayReport, after: &ReplayReport) -> Option<Self> {
+        let count = |report: &ReplayReport| {
+            [&report.rejected_would_pass, &report.flagged_would_pass, &report.newly_denied]
+                .map(|list| list.count)
+        };
+        if count(before).into_iter().zip(count(after)).any(|(before, after)| after > before) {
+            return None;
+        }
+        let minutes = after.saved.reviewer_minutes - before.saved.reviewer_minutes;
+        Some(Self {
+            asks: after.asks.saved.saturating_sub(before.asks.saved),
+            reviewer_minutes: (minutes * 100.0).round() / 100.0,
+        })
+    }
 }
 
 /// How a suggested rule is written.
@@ -85,7 +102,7 @@ type Moments = (placet_core::Timestamp, placet_core::Timestamp);
 fn as_json(
     found: &Suggestions,
     patch: Option<&str>,
-    outcome: Option<&ReplayReport>,
+    saved: Option<&Saved>,
     (from, until): Moments,
 ) -> Result<Value, Failure> {
     let unwritable = |error| Failure::fault(format!("the suggestions cannot be written as JSON: {error}"));
@@ -95,15 +112,15 @@ fn as_json(
         "suggestions": serde_json::to_value(&found.suggestions).map_err(unwritable)?,
         "nothing": serde_json::to_value(&found.nothing).map_err(unwritable)?,
         "patch": patch,
-        "asks_saved": outcome.map(|report| report.asks.saved),
-        "reviewer_minutes_saved": outcome.map(|report| report.saved.reviewer_minutes),
+        "asks_saved": saved.map(|saved| saved.asks),
+        "reviewer_minutes_saved": saved.map(|saved| saved.reviewer_minutes),
     }))
 }
 
 fn words(
     found: &Suggestions,
     patch: Option<&str>,
-    outcome: Option<&ReplayReport>,
+    saved: Option<&Saved>,
     (from, until): Moments,
     style: Style,
 ) -> String {
@@ -129,11 +146,12 @@ fn words(
             one.currency
         );
     }
-    if let Some(outcome) = outcome {
+    if let Some(saved) = saved {
         let _ = writeln!(
             text,
-            "# all of it in force would have saved {} asks and {} minutes of reviewers, and let nothing pass that was rejected",
-            outcome.asks.saved, outcome.saved.reviewer_minutes
+            "# all of it in force would have saved {} asks and {} minutes of reviewers, and let nothing more pass that was \
+             rejected or called a mistake",
+            saved.asks, saved.reviewer_minutes
         );
         text.push_str(
             "# the rules only observe until you remove their `mode`; a running total (`total`) also stops what is split up\n",

@@ -88,17 +88,20 @@ fn read_token(named: &str) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// The API as the client that the token is for. The local gate must live as long as it is used.
+/// The API as the client that is named, or else the one that the token is for. The local gate must live as long as it is
+/// used.
 async fn api_for(
     globals: &Globals,
     token: &str,
     client: Option<&str>,
 ) -> Result<(Api, Option<LocalGate>), Failure> {
     let unverified = unverified_audience(token);
-    let named = client.or(unverified.as_deref());
     if let Some(url) = &globals.url {
-        return super::api_at(url, globals, named).await;
+        // An executor signs as itself, not as the client whose token it uses.
+        let own = client.map(str::to_owned).or_else(super::client_of_environment).or(unverified);
+        return super::api_at(url, globals, own.as_deref()).await;
     }
+    let named = client.or(unverified.as_deref());
     let local = LocalGate::for_command(Folder::existing(globals.data())?)?;
     local.install(globals.policy.as_deref()).await?;
     let policy = local.policy().await?;
