@@ -77,7 +77,10 @@ def test_a_recipient_to_whom_nothing_went_is_said(gate, pay):
 def test_what_hides_stays_hidden(gate, pay):
     gate.link(pay(to="ACME", key="sk-proj-4fJ2kq81Lx0aBcDe"), "bob").approve()
     asked = pay(to="ACME", key="sk-proj-9zQ7wm34Nv5yXhTu")
-    says(gate, asked, "(hidden) → (hidden)")
+    said = says(gate, asked, "Key: [hidden ", "] → [hidden ")
+    # Which secret it is stays hidden, that it is another one does not.
+    then, now = re.findall(r"\[hidden ([0-9a-f]{8})\]", said)
+    assert then != now
     page = gate.link(asked, "bob").page().text
     assert "4fJ2kq81Lx0aBcDe" not in page and "9zQ7wm34Nv5yXhTu" not in page
 
