@@ -129,7 +129,8 @@ impl<'t> Diagnostics<'t> {
         found.sort_by_key(|(start, _)| *start);
         let named = |(start, mut diagnostic): (usize, Diagnostic)| {
             if let Some((at, name)) = sections.around(start) {
-                let line = self.text.get(..at).unwrap_or_default().bytes().filter(|byte| *byte == b'\n').count() + 1;
+                let line =
+                    self.text.get(..at).unwrap_or_default().bytes().filter(|byte| *byte == b'\n').count() + 1;
                 diagnostic.table_line = (line != diagnostic.line).then_some(line);
                 diagnostic.table = Some(name.to_owned());
             }
@@ -151,8 +152,12 @@ pub(super) struct Sections {
 impl Sections {
     pub(super) fn of(tree: &Spanned<DeTable<'_>>) -> Self {
         let mut begins = Vec::new();
-        let lists =
-            [("clients", "client", "id"), ("reviewers", "reviewer", "id"), ("rules", "rule", "name"), ("alerts", "alert", "name")];
+        let lists = [
+            ("clients", "client", "id"),
+            ("reviewers", "reviewer", "id"),
+            ("rules", "rule", "name"),
+            ("alerts", "alert", "name"),
+        ];
         for (list, kind, key) in lists {
             let items = tree.get_ref().get(list).and_then(|value| value.get_ref().as_array());
             for (index, item) in items.into_iter().flat_map(|items| items.iter()).enumerate() {

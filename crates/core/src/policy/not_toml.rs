@@ -138,7 +138,10 @@ impl<'t> Look<'t> {
         let Some(c) = self.peek() else { return Ok(()) };
         let code = format!("U+{:04X}", u32::from(c));
         let told = match c {
-            '\r' => ("a line ends here with a carriage return alone".to_owned(), "save the file with the line ends of Unix or Windows"),
+            '\r' if !self.starts("\r\n") => (
+                "a line ends here with a carriage return alone".to_owned(),
+                "save the file with the line ends of Unix or Windows",
+            ),
             '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{ad}' | '\u{202a}'..='\u{202e}' => {
                 (format!("there is an invisible character here ({code})"), "delete it")
             }

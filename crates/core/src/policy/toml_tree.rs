@@ -120,7 +120,9 @@ impl<'a, 'f> Table<'a, 'f> {
         let word = inner.filter(|(_, value)| value.get_ref().is_table()).map(|(word, _)| word.get_ref());
         match (self.parent_list(), node.raw().trim_start().starts_with('{')) {
             (Some(_), true) => format!("put brackets around it: `{key} = [{{ … }}]`"),
-            (Some(list), false) => format!("write `[[{list}.{key}]]` with two brackets on each side, once for {name}"),
+            (Some(list), false) => {
+                format!("write `[[{list}.{key}]]` with two brackets on each side, once for {name}")
+            }
             (None, true) => format!("write `[[{key}]]` on a line of its own, and the keys below it"),
             (None, false) => match word {
                 // `[rules.payments]`
@@ -141,12 +143,33 @@ impl<'a, 'f> Table<'a, 'f> {
 
 /// The lists of tables that a policy has, what one of each is called, and the keys that people put elsewhere.
 const LISTS: [(&str, &str, &[&str]); 4] = [
-    ("clients", "a client", &["owner", "executors", "queues", "token", "bearer", "rate_per_minute", "max_pending"]),
-    ("reviewers", "a reviewer", &["email", "phone", "slack", "telegram", "webhook", "channels", "nudge", "quiet", "away"]),
+    (
+        "clients",
+        "a client",
+        &["owner", "executors", "queues", "token", "bearer", "rate_per_minute", "max_pending"],
+    ),
+    (
+        "reviewers",
+        "a reviewer",
+        &["email", "phone", "slack", "telegram", "webhook", "channels", "nudge", "quiet", "away"],
+    ),
     (
         "rules",
         "a rule",
-        &["when", "decide", "stages", "approvals", "title", "mask", "editable", "confirm", "valid_for", "examples", "owner_may_approve", "urgent"],
+        &[
+            "when",
+            "decide",
+            "stages",
+            "approvals",
+            "title",
+            "mask",
+            "editable",
+            "confirm",
+            "valid_for",
+            "examples",
+            "owner_may_approve",
+            "urgent",
+        ],
     ),
     ("alerts", "a way of alerts", &["way", "kinds"]),
 ];
@@ -207,18 +230,33 @@ impl Table<'_, '_> {
                 written => format!("write {written}"),
             };
         }
-        let is_list = LISTS.iter().find(|(list, ..)| list.trim_end_matches('s') == word && known.contains(list));
+        let is_list =
+            LISTS.iter().find(|(list, ..)| list.trim_end_matches('s') == word && known.contains(list));
         let near = is_list.map(|(list, ..)| *list).or_else(|| closest(word, known.iter().copied()));
         if let Some(meant) = near {
             let is_table = self.entries.get(word).is_some_and(|value| {
-                value.get_ref().is_table() || value.get_ref().as_array().is_some_and(|items| items.iter().any(|item| item.get_ref().is_table()))
+                value.get_ref().is_table()
+                    || value
+                        .get_ref()
+                        .as_array()
+                        .is_some_and(|items| items.iter().any(|item| item.get_ref().is_table()))
             });
             let is_top = self.parent_list().is_none() && LISTS.iter().any(|(list, ..)| *list == meant);
-            return if is_top && is_table { format!("did you mean `[[{meant}]]`?") } else { format!("did you mean `{meant}`?") };
+            return if is_top && is_table {
+                format!("did you mean `[[{meant}]]`?")
+            } else {
+                format!("did you mean `{meant}`?")
+            };
         }
-        if let Some((list, name, _)) = LISTS.iter().find(|(_, name, keys)| *name != self.name && keys.contains(&word)) {
-            let is_table = self.entries.get(word).is_some_and(|value| value.get_ref().is_table() || value.get_ref().is_array());
-            return if self.name == "the policy" && is_table && matches!(word, "stages" | "away" | "examples") {
+        if let Some((list, name, _)) =
+            LISTS.iter().find(|(_, name, keys)| *name != self.name && keys.contains(&word))
+        {
+            let is_table = self
+                .entries
+                .get(word)
+                .is_some_and(|value| value.get_ref().is_table() || value.get_ref().is_array());
+            return if self.name == "the policy" && is_table && matches!(word, "stages" | "away" | "examples")
+            {
                 format!("it belongs to {name}: write `[[{list}.{word}]]` below its `[[{list}]]`")
             } else {
                 format!("it belongs to {name}: put it below a `[[{list}]]`")
@@ -309,7 +347,9 @@ impl<'a, 'f> Node<'a, 'f> {
         let is_short = !raw.contains('\n') && raw.len() < 60;
         let text = self.value.as_str().map(str::trim);
         match (what, self.value) {
-            ("a string", DeValue::Integer(_) | DeValue::Float(_) | DeValue::Datetime(_)) => Some(format!("write `\"{raw}\"`")),
+            ("a string", DeValue::Integer(_) | DeValue::Float(_) | DeValue::Datetime(_)) => {
+                Some(format!("write `\"{raw}\"`"))
+            }
             ("a string", DeValue::Array(items)) if items.len() == 1 && is_short => {
                 Some(format!("write `{}`", raw.trim_start_matches('[').trim_end_matches(']').trim()))
             }
@@ -332,7 +372,8 @@ impl<'a, 'f> Node<'a, 'f> {
             ("a table", DeValue::String(_)) => Some("write `{ key = \"value\" }`".to_owned()),
             ("a date such as 2026-12-20", DeValue::String(_)) => {
                 let day = text?;
-                let is_day = DeValue::parse(day).is_ok_and(|value| matches!(value.get_ref(), DeValue::Datetime(_)));
+                let is_day =
+                    DeValue::parse(day).is_ok_and(|value| matches!(value.get_ref(), DeValue::Datetime(_)));
                 is_day.then(|| format!("write `{day}`, without quotation marks"))
             }
             _ => None,

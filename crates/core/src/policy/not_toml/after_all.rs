@@ -12,8 +12,11 @@ pub(super) fn explain(text: &str, span: Range<usize>, kind: &str) -> FormFault {
         return twice(text, span, &word);
     }
     if kind.starts_with("cannot extend") {
-        return FormFault::new(span, format!("`{word}` has a value already, so it cannot have keys of its own"))
-            .help("delete one of the two");
+        return FormFault::new(
+            span,
+            format!("`{word}` has a value already, so it cannot have keys of its own"),
+        )
+        .help("delete one of the two");
     }
     if ["invalid date", "invalid time", "invalid offset"].iter().any(|start| kind.starts_with(start)) {
         return FormFault::new(span, format!("`{word}` is not a date or time of the calendar"))
@@ -33,15 +36,17 @@ fn twice(text: &str, span: Range<usize>, word: &str) -> FormFault {
     if head.starts_with('[') && head.chars().all(|c| c == '[' || c.is_whitespace()) {
         let fault = FormFault::new(span, format!("the table `{word}` is here a second time"));
         return match list_like(word) {
-            Some(list) => fault.help(format!("write `[[{list}]]` with two brackets on each side, above each of them")),
+            Some(list) => {
+                fault.help(format!("write `[[{list}]]` with two brackets on each side, above each of them"))
+            }
             None => fault.help("put its keys below the first one"),
         };
     }
     // The first one is in the same table: above, down from its name.
     let first = before.lines().enumerate().collect::<Vec<_>>().into_iter().rev();
-    let first = first
-        .take_while(|(_, line)| !line.trim_start().starts_with('['))
-        .find(|(_, line)| line.trim_start().strip_prefix(word).is_some_and(|rest| rest.trim_start().starts_with(['=', '.'])));
+    let first = first.take_while(|(_, line)| !line.trim_start().starts_with('[')).find(|(_, line)| {
+        line.trim_start().strip_prefix(word).is_some_and(|rest| rest.trim_start().starts_with(['=', '.']))
+    });
     let fault = FormFault::new(span, format!("`{word}` is here a second time"));
     match first {
         Some((index, _)) if index + 1 <= before.lines().count() && head.is_empty() => {

@@ -34,7 +34,7 @@ impl Look<'_> {
         if self.peek() == Some('[') {
             self.header()?;
         } else {
-            let key = self.key()?;
+            let key = self.key(None)?;
             self.value(&key, None)?;
             self.after_value(&key)?;
         }
@@ -49,24 +49,46 @@ impl Look<'_> {
             Err(FormFault::new(self.at..self.at + length, message).help(help))
         };
         if ["<<<<<<<", "=======", ">>>>>>>"].iter().any(|mark| line.starts_with(mark)) {
-            return fault(7, "this is a mark of a merge that was not finished", "keep one of the two versions, and delete the marks");
+            return fault(
+                7,
+                "this is a mark of a merge that was not finished",
+                "keep one of the two versions, and delete the marks",
+            );
+        }
+        // A key may begin with a hyphen.
+        if line.split_once('=').is_some_and(|(key, _)| is_bare(key.trim())) {
+            return Ok(());
         }
         if let Some(mark) = ["//", "/*", "--", ";"].into_iter().find(|mark| line.starts_with(mark)) {
-            return fault(mark.len(), &format!("`{mark}` does not begin a comment here"), "comments begin with `#`");
+            return fault(
+                mark.len(),
+                &format!("`{mark}` does not begin a comment here"),
+                "comments begin with `#`",
+            );
         }
         if line == "-" || line.starts_with("- ") {
-            return fault(1, "`-` begins an item of a list in YAML, but this is TOML", "write `[[rules]]` above each rule, and its keys below it as `key = value`");
+            return fault(
+                1,
+                "`-` begins an item of a list in YAML, but this is TOML",
+                "write `[[rules]]` above each rule, and its keys below it as `key = value`",
+            );
         }
         if line.starts_with("```") {
             return fault(3, "this is Markdown, not TOML", "delete the line");
         }
         let first = line.split_whitespace().next().unwrap_or_default();
         if line.ends_with('{') && !line.contains('=') && is_bare(first) {
-            return Err(FormFault::new(whole, "TOML has no blocks in braces")
-                .help(format!("write `[[{}]]`, and its keys below it as `key = value`", list_like(first).unwrap_or("rules"))));
+            return Err(FormFault::new(whole, "TOML has no blocks in braces").help(format!(
+                "write `[[{}]]`, and its keys below it as `key = value`",
+                list_like(first).unwrap_or("rules")
+            )));
         }
         if let Some(closing @ (']' | '}' | ')' | ',')) = line.chars().next() {
-            let message = if closing == ',' { "there is nothing before this comma".to_owned() } else { format!("this `{closing}` closes nothing") };
+            let message = if closing == ',' {
+                "there is nothing before this comma".to_owned()
+            } else {
+                format!("this `{closing}` closes nothing")
+            };
             return fault(1, &message, "delete it, or look whether a line above ends too early");
         }
         Ok(())
@@ -83,20 +105,27 @@ impl Look<'_> {
         let close = if is_list { "]]" } else { "]" };
         // What the file should say, as far as it can be known.
         let meant = {
-            let bare: String = name.chars().take_while(|c| c.is_ascii_alphanumeric() || "_-.".contains(*c)).collect();
+            let bare: String =
+                name.chars().take_while(|c| c.is_ascii_alphanumeric() || "_-.".contains(*c)).collect();
             let list = list_like(&bare).unwrap_or(&bare);
             if is_list || LISTS.contains(&list) { format!("[[{list}]]") } else { format!("[{list}]") }
         };
         let fault = |message: &str, help: String| Err(FormFault::new(start..line.end, message).help(help));
         if name.is_empty() {
-            return fault("this table has no name", "write `[[clients]]`, `[[reviewers]]` or `[[rules]]`".to_owned());
+            return fault(
+                "this table has no name",
+                "write `[[clients]]`, `[[reviewers]]` or `[[rules]]`".to_owned(),
+            );
         }
         if !inside.contains(']') {
             return fault("the name of this table is not closed", format!("write `{meant}`"));
         }
         if !name.split('.').all(|part| is_bare(part.trim()) || is_quoted(part.trim())) {
             let help = match name.split_once([' ', ':']) {
-                Some((_, rest)) if meant.len() > 4 => format!("write `{meant}`, and `name = {}` below it", quoted(rest.trim().trim_matches('"'))),
+                Some((_, rest)) if meant.len() > 4 => format!(
+                    "write `{meant}`, and `name = {}` below it",
+                    quoted(rest.trim().trim_matches('"'))
+                ),
                 _ => format!("write `{meant}`"),
             };
             return fault("this is not a table's name", help);
@@ -118,7 +147,7 @@ impl Look<'_> {
     }
 
     /// A key and the `=` after it. Returns the key.
-    pub(super) fn key(&mut self) -> Step<String> {
+    pub(super) fn key(&mut self, inside: Option<char>) -> Step<String> {
         let start = self.at;
         loop {
             match self.peek() {
@@ -132,7 +161,8 @@ impl Look<'_> {
                     self.take(end + 2);
                 }
                 _ => {
-                    let word = self.rest().split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-'));
+                    let word =
+                        self.rest().split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-'));
                     let length = word.into_iter().next().map_or(0, str::len);
                     if length == 0 {
                         return Err(self.no_key(start));
@@ -148,6 +178,9 @@ impl Look<'_> {
             self.skip_blanks();
         }
         let key = self.slice(&(start..self.at)).trim().to_owned();
+        if inside.is_some() {
+            self.skip_lines()?;
+        }
         self.equals_sign(&key, start)?;
         Ok(key)
     }
@@ -158,7 +191,8 @@ impl Look<'_> {
         }
         let line = self.slice(&(start..self.words_of_line().end));
         if line.starts_with(is_typographic) {
-            return FormFault::new(self.here(), "this is a typographic quotation mark").help("keys need no quotation marks");
+            return FormFault::new(self.here(), "this is a typographic quotation mark")
+                .help("keys need no quotation marks");
         }
         let span = start..start + line.len();
         if line.contains('=') {
@@ -175,8 +209,11 @@ impl Look<'_> {
             let sign = self.at;
             self.take(1);
             if let Some(second @ ('=' | '>' | '~')) = self.peek() {
-                return Err(FormFault::new(sign..sign + 2, format!("between a key and its value is one `=`, not `={second}`"))
-                    .help(format!("write `{key} = …`")));
+                return Err(FormFault::new(
+                    sign..sign + 2,
+                    format!("between a key and its value is one `=`, not `={second}`"),
+                )
+                .help(format!("write `{key} = …`")));
             }
             return Ok(());
         }
@@ -189,10 +226,18 @@ impl Look<'_> {
             let sign = self.at..self.at + if is_walrus { 2 } else { 1 };
             let message = format!("between a key and its value is `=`, not `{}`", self.slice(&sign));
             let list = list_like(key);
+            // In JSON the line goes on behind the value.
+            let value = if key.starts_with('"') && !value.is_empty() { "{" } else { value };
             let help = match (value, list) {
-                ("", Some(list)) => format!("write `[[{list}]]`, once for each, and its keys below it as `key = value`"),
-                ("", None) | ("[", _) | ("{", _) => format!("write `{key} = …`"),
-                (value, _) => format!("write `{} = {}`", key.trim_matches('"'), as_value(value.trim_start_matches('=').trim())),
+                ("", Some(list)) => {
+                    format!("write `[[{list}]]`, once for each, and its keys below it as `key = value`")
+                }
+                ("", None) | ("[", _) | ("{", _) => format!("write `{} = …`", key.trim_matches('"')),
+                (value, _) => format!(
+                    "write `{} = {}`",
+                    key.trim_matches('"'),
+                    as_value(value.trim_start_matches('=').trim())
+                ),
             };
             return Err(FormFault::new(sign, message).help(help));
         }
@@ -203,17 +248,27 @@ impl Look<'_> {
             };
             return Err(FormFault::new(before, format!("`{key}` has no value")).help(help));
         }
-        let (left, right) = rest.split_once('=').map_or((rest, None), |(left, right)| (left.trim(), Some(right.trim())));
+        let (left, right) =
+            rest.split_once('=').map_or((rest, None), |(left, right)| (left.trim(), Some(right.trim())));
         let words: Vec<&str> = left.split_whitespace().collect();
         if right.is_some() && words.iter().all(|word| is_bare(word)) {
             let together = format!("{key}_{}", words.join("_"));
-            return Err(FormFault::new(start..self.at + left.len(), "a key has no spaces").help(format!("write `{together} = …`")));
+            return Err(FormFault::new(start..self.at + left.len(), "a key has no spaces")
+                .help(format!("write `{together} = …`")));
         }
-        if right.is_none() && (rest.starts_with(['"', '\'', '[', '{']) || rest.starts_with(is_typographic) || words.len() == 1 && !rest.starts_with(['@', '*', '/'])) {
+        if right.is_none()
+            && (rest.starts_with(['"', '\'', '[', '{'])
+                || rest.starts_with(is_typographic)
+                || words.len() == 1 && !rest.starts_with(['@', '*', '/']))
+        {
             return Err(FormFault::new(before, format!("there is no `=` between `{key}` and its value"))
                 .help(format!("write `{key} = {}`", as_value(rest))));
         }
-        Err(FormFault::new(start..self.words_of_line().end, "this line is neither `key = value` nor `[[table]]`").help(START))
+        Err(FormFault::new(
+            start..self.words_of_line().end,
+            "this line is neither `key = value` nor `[[table]]`",
+        )
+        .help(START))
     }
 }
 

@@ -9,7 +9,11 @@ use super::{FormFault, Look, Step, is_bare, is_typographic, quoted};
 impl Look<'_> {
     /// A value, behind its `=` or in a list; `inside` is the bracket that it is in.
     pub(super) fn value(&mut self, key: &str, inside: Option<char>) -> Step {
-        self.skip_blanks();
+        if inside.is_some() {
+            self.skip_lines()?;
+        } else {
+            self.skip_blanks();
+        }
         if self.at_end_of_line() || matches!((inside, self.peek()), (Some(_), Some(',' | '}' | ']'))) {
             let before = self.text.get(..self.at).unwrap_or_default().trim_end();
             let start = before.len().saturating_sub(1);
@@ -41,7 +45,8 @@ impl Look<'_> {
             }
             match self.peek() {
                 None if is_long => {
-                    return Err(FormFault::new(opening, "this text is never closed").help(format!("end it with `{end}`")));
+                    return Err(FormFault::new(opening, "this text is never closed")
+                        .help(format!("end it with `{end}`")));
                 }
                 None | Some('\n') if !is_long => return Err(self.open_text(start, quote)),
                 Some('\\') if quote == '"' => self.escape(is_long)?,
@@ -57,7 +62,9 @@ impl Look<'_> {
         let span = start..start + line.trim_end().len();
         // Only where what follows goes on with it, the text was meant to have several lines.
         let next = self.rest().lines().nth(1).unwrap_or_default().trim();
-        let next_is_line = next.is_empty() || next.starts_with(['[', '#']) || next.split('=').next().is_some_and(|key| is_bare(key.trim()));
+        let is_key =
+            next.split_once('=').is_some_and(|(key, value)| is_bare(key.trim()) && !value.starts_with('='));
+        let next_is_line = next.is_empty() || next.starts_with(['[', '#']) || is_key;
         let help = if next_is_line {
             format!("end it with `{quote}`")
         } else {
@@ -86,15 +93,26 @@ impl Look<'_> {
             return Ok(());
         }
         let shown = next.filter(|c| !c.is_control()).map_or_else(|| "\\".to_owned(), |c| format!("\\{c}"));
-        Err(FormFault::new(self.at..self.at + length, format!("`{shown}` means nothing in a text with double quotes"))
-            .help("put the text into single quotes, where a backslash is only a backslash, or write `\\\\`"))
+        Err(FormFault::new(
+            self.at..self.at + length,
+            format!("`{shown}` means nothing in a text with double quotes"),
+        )
+        .help("put the text into single quotes, where a backslash is only a backslash, or write `\\\\`"))
     }
 
     /// A text within a text: what follows the closing mark shows that it was not meant to close.
-    fn word_after_text(&self, key: &str, start: usize, quote: char, is_long: bool, inside: Option<char>) -> Step {
+    fn word_after_text(
+        &self,
+        key: &str,
+        start: usize,
+        quote: char,
+        is_long: bool,
+        inside: Option<char>,
+    ) -> Step {
         let goes_on = self.peek().is_some_and(|c| c.is_alphanumeric() || "$_-(.!=\"'<>&|".contains(c));
         let far = self.rest().trim_start_matches([' ', '\t']);
-        let is_operator = ["==", "!=", "&&", "||", "<", ">", "in ", "and ", "or "].iter().any(|sign| far.starts_with(sign));
+        let is_operator =
+            ["==", "!=", "&&", "||", "<", ">", "in ", "and ", "or "].iter().any(|sign| far.starts_with(sign));
         if is_long || !(goes_on || is_operator) {
             return Ok(());
         }
@@ -109,7 +127,9 @@ impl Look<'_> {
                 let whole = if quote == '\'' { whole.replace('\'', "\"") } else { whole.to_owned() };
                 fault.help(format!("write `{key} = {}`", quoted(&whole)))
             }
-            _ if quote == '"' => fault.help("put a text with double quotes in it into single ones: '…\"…\"…'"),
+            _ if quote == '"' => {
+                fault.help("put a text with double quotes in it into single ones: '…\"…\"…'")
+            }
             _ => fault.help("a text in single quotes holds double ones only: '…\"…\"…'"),
         })
     }
@@ -118,7 +138,8 @@ impl Look<'_> {
         let opening = self.here();
         self.take(1);
         let open = |opening: &Range<usize>| {
-            FormFault::new(opening.clone(), format!("this `[` of `{key}` is never closed")).help("put a `]` behind its last item")
+            FormFault::new(opening.clone(), format!("this `[` of `{key}` is never closed"))
+                .help("put a `]` behind its last item")
         };
         loop {
             let is_new_line = self.skip_lines()?;
@@ -129,7 +150,11 @@ impl Look<'_> {
                 }
                 None => return Err(open(&opening)),
                 _ if is_new_line && self.is_statement() => return Err(open(&opening)),
-                Some(',') => return Err(FormFault::new(self.here(), "there is nothing before this comma").help("delete it")),
+                Some(',') => {
+                    return Err(
+                        FormFault::new(self.here(), "there is nothing before this comma").help("delete it")
+                    );
+                }
                 _ => {}
             }
             let item = self.at;
@@ -152,7 +177,10 @@ impl Look<'_> {
     fn braces(&mut self, of: &str) -> Step {
         let opening = self.here();
         self.take(1);
-        let open = || FormFault::new(opening.clone(), format!("this `{{` of `{of}` is never closed")).help("put a `}` behind its last value");
+        let open = || {
+            FormFault::new(opening.clone(), format!("this `{{` of `{of}` is never closed"))
+                .help("put a `}` behind its last value")
+        };
         loop {
             self.skip_lines()?;
             match self.peek() {
@@ -161,10 +189,14 @@ impl Look<'_> {
                     return Ok(());
                 }
                 None | Some('[' | ']') => return Err(open()),
-                Some(',') => return Err(FormFault::new(self.here(), "there is nothing before this comma").help("delete it")),
+                Some(',') => {
+                    return Err(
+                        FormFault::new(self.here(), "there is nothing before this comma").help("delete it")
+                    );
+                }
                 _ => {}
             }
-            let key = self.key()?;
+            let key = self.key(Some('{'))?;
             self.value(&key, Some('{'))?;
             self.skip_lines()?;
             match self.peek() {
@@ -179,15 +211,19 @@ impl Look<'_> {
     fn no_comma(&self, what: &str) -> FormFault {
         let rest = self.line();
         let length = rest.find([',', ']', '}', ' ', '=']).unwrap_or(rest.len()).max(self.here().len());
-        FormFault::new(self.at..self.at + length, format!("a comma is missing before this: it goes between {what}"))
-            .help("put a `,` before it")
+        FormFault::new(
+            self.at..self.at + length,
+            format!("a comma is missing before this: it goes between {what}"),
+        )
+        .help("put a `,` before it")
     }
 
     /// Whether what begins here is a line of its own: a table's name, or a key with its `=`.
     fn is_statement(&self) -> bool {
         let line = self.line().split('#').next().unwrap_or_default().trim_end();
         let name = line.trim_start_matches('[').trim_end_matches(']').trim();
-        let is_header = line.starts_with('[') && line.ends_with(']') && name.split('.').all(|part| is_bare(part.trim()));
+        let is_header =
+            line.starts_with('[') && line.ends_with(']') && name.split('.').all(|part| is_bare(part.trim()));
         let is_header = is_header && DeValue::parse(name).is_err();
         let is_key = line.split_once('=').is_some_and(|(key, _)| is_bare(key.trim()));
         is_header || is_key
@@ -225,17 +261,31 @@ impl Look<'_> {
             Err(FormFault::new(self.at..self.at + length, message).help(help))
         };
         match self.peek() {
-            Some(sign @ (',' | ';')) => fault(1, format!("a line does not end with `{sign}`"), "delete it".to_owned()),
+            Some(sign @ (',' | ';')) => {
+                fault(1, format!("a line does not end with `{sign}`"), "delete it".to_owned())
+            }
             Some(closing @ (']' | '}' | ')')) => {
                 fault(1, format!("this `{closing}` closes nothing"), "delete it".to_owned())
             }
             _ => match rest.split_once('=') {
                 Some((next, _)) if is_bare(next.trim()) => {
                     let next = next.trim();
-                    fault(next.len(), format!("`{next}` needs a line of its own"), format!("put `{next} = …` on the next line"))
+                    fault(
+                        next.len(),
+                        format!("`{next}` needs a line of its own"),
+                        format!("put `{next} = …` on the next line"),
+                    )
                 }
-                _ if rest.starts_with("//") => fault(2, "`//` does not begin a comment here".to_owned(), "comments begin with `#`".to_owned()),
-                _ => fault(rest.len(), format!("the value of `{key}` ends before this"), "delete it, or make it part of the value".to_owned()),
+                _ if rest.starts_with("//") => fault(
+                    2,
+                    "`//` does not begin a comment here".to_owned(),
+                    "comments begin with `#`".to_owned(),
+                ),
+                _ => fault(
+                    rest.len(),
+                    format!("the value of `{key}` ends before this"),
+                    "delete it, or make it part of the value".to_owned(),
+                ),
             },
         }
     }
@@ -259,37 +309,53 @@ fn no_value(word: &str, span: Range<usize>, rest: &str) -> FormFault {
     }
     if is_typographic(first) {
         let start = span.start;
-        return FormFault::new(start..start + first.len_utf8(), format!("`{first}` is a typographic quotation mark"))
-            .help(format!("write {} with plain ones", quoted(word)));
+        return FormFault::new(
+            start..start + first.len_utf8(),
+            format!("`{first}` is a typographic quotation mark"),
+        )
+        .help(format!("write {} with plain ones", quoted(word)));
     }
     if first == '`' {
-        return fault("texts are not in backticks".to_owned()).help(format!("write {}", quoted(word.trim_matches('`'))));
+        return fault("texts are not in backticks".to_owned())
+            .help(format!("write {}", quoted(word.trim_matches('`'))));
     }
     if word.starts_with("${") || word.starts_with("{{") || first == '$' && word.contains('_') {
-        return fault(format!("`{word}` is not a value: a policy has no variables")).help("write what it stands for, in quotes");
+        return fault(format!("`{word}` is not a value: a policy has no variables"))
+            .help("write what it stands for, in quotes");
     }
     if word.starts_with(['|', '>']) && word.len() < 3 {
         return fault(format!("`{word}` begins a text of several lines in YAML, but this is TOML"))
             .help("a text of several lines begins and ends with `'''`");
     }
-    let is_duration = word.strip_suffix(['s', 'm', 'h', 'd']).is_some_and(|number| number.parse::<u32>().is_ok());
+    let is_duration =
+        word.strip_suffix(['s', 'm', 'h', 'd']).is_some_and(|number| number.parse::<u32>().is_ok());
     if is_duration || is_hours(word) {
         return fault(format!("`{word}` needs quotation marks")).help(format!("write {}", quoted(word)));
     }
-    if first.is_ascii_digit() && word.matches(['-', '.', '/']).count() == 2 && !word.contains(char::is_alphabetic) {
-        return fault(format!("`{word}` is not a date of the calendar, as year, month and day")).help("write it like `2026-12-20`");
+    if first.is_ascii_digit()
+        && word.matches(['-', '.', '/']).count() == 2
+        && !word.contains(char::is_alphabetic)
+    {
+        return fault(format!("`{word}` is not a date of the calendar, as year, month and day"))
+            .help("write it like `2026-12-20`");
     }
     let is_number = |c: char| c.is_ascii_digit() || "+-.,_%$€' ".contains(c);
     if word.chars().all(is_number) && word.contains(|c: char| c.is_ascii_digit()) {
-        let help = if first == '+' { format!("write {}", quoted(word)) } else { "a number has digits and one point: `1250.5`; anything else is a text in quotes".to_owned() };
+        let help = if first == '+' {
+            format!("write {}", quoted(word))
+        } else {
+            "a number has digits and one point: `1250.5`; anything else is a text in quotes".to_owned()
+        };
         return fault(format!("`{word}` is not a number")).help(help);
     }
     if first == '@' {
-        return fault(format!("`{word}` needs quotation marks")).help(format!("write {}", quoted(word.trim_start_matches('@'))));
+        return fault(format!("`{word}` needs quotation marks"))
+            .help(format!("write {}", quoted(word.trim_start_matches('@'))));
     }
     let shown: String = word.chars().take(40).collect();
     let more = if shown.len() < word.len() { "…" } else { "" };
-    let message = format!("`{shown}{more}` needs quotation marks: only numbers, dates, `true` and `false` go without");
+    let message =
+        format!("`{shown}{more}` needs quotation marks: only numbers, dates, `true` and `false` go without");
     // A condition has marks of its own, and may hold a comma or a bracket.
     let whole = if word.contains(['"', '\'', '=']) { rest.trim_end() } else { word };
     fault(message).help(format!("write {}", quoted(whole)))

@@ -156,7 +156,8 @@ fn read_example<'a>(table: &Table<'a, '_>, policy: &Policy) -> Option<Example<'a
                 Ok(payload) => Some(payload.value()),
                 Err(Refusal::InvalidRequest(errors)) => {
                     for error in errors {
-                        let at = node.inner(error.field.split(['.', '[', ']']).filter(|key| !key.is_empty()).skip(1));
+                        let at = node
+                            .inner(error.field.split(['.', '[', ']']).filter(|key| !key.is_empty()).skip(1));
                         at.fault(format!("`{}` {}", error.field, error.message));
                     }
                     None

@@ -258,7 +258,7 @@ fn is_twice(kind: &str, text: &str, first: &str) -> String {
     if text == first {
         format!("{kind} `{text}` is defined twice")
     } else {
-        format!("{kind} `{text}` differs from `{first}` in nothing but capitals")
+        format!("{kind} `{text}` is defined twice: it differs from `{first}` in capitals only")
     }
 }
 

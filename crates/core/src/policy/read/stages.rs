@@ -4,9 +4,7 @@ use super::wording::read_paths;
 use super::{Known, count, key_fault, meant, queue_name};
 use crate::policy::diagnostic::closest;
 use crate::policy::toml_tree::{Node, Table};
-use crate::policy::{
-    ApprovalTerms, Assignees, Hours, MAX_WAIT_MS, Notify, Reviewer, Stage,
-};
+use crate::policy::{ApprovalTerms, Assignees, Hours, MAX_WAIT_MS, Notify, Reviewer, Stage};
 
 pub(super) fn read_terms(
     table: &Table<'_, '_>,
@@ -42,8 +40,7 @@ pub(super) fn read_terms(
         return None;
     }
     let faults_before = table.fault_count();
-    let read: Vec<Stage> =
-        items.iter().filter_map(|item| read_stage(item, known, notify)).collect();
+    let read: Vec<Stage> = items.iter().filter_map(|item| read_stage(item, known, notify)).collect();
     if read
         .iter()
         .try_fold(0_i64, |sum, stage| sum.checked_add(stage.within_ms))
@@ -80,7 +77,9 @@ pub(super) fn read_terms(
         let needed = count(approvals as usize, "approval");
         let message = match people {
             0 => format!("the rule needs {needed}, but its stages ask no reviewer"),
-            people => format!("the rule needs {needed}, but its stages ask only {}", count(people, "reviewer")),
+            people => {
+                format!("the rule needs {needed}, but its stages ask only {}", count(people, "reviewer"))
+            }
         };
         key_fault(table, "approvals", message);
     }
@@ -118,11 +117,7 @@ fn read_notify(node: &Node<'_, '_>) -> Option<Notify> {
     notify
 }
 
-fn read_stage(
-    node: &Node<'_, '_>,
-    known: &Known<'_>,
-    notify: Notify,
-) -> Option<Stage> {
+fn read_stage(node: &Node<'_, '_>, known: &Known<'_>, notify: Notify) -> Option<Stage> {
     let table = node.table("a stage")?;
     let within_ms = table.required("within").and_then(|node| node.duration_ms());
     let hours = table.get("hours").map(|node| {
@@ -139,7 +134,11 @@ fn read_stage(
             for item in &items {
                 let Some(role) = item.words() else { continue };
                 if !known.roles.contains(role) {
-                    item.fault_at(item.span(), format!("no reviewer has the role `{role}`"), role_meant(role, known));
+                    item.fault_at(
+                        item.span(),
+                        format!("no reviewer has the role `{role}`"),
+                        role_meant(role, known),
+                    );
                 }
                 roles.push(role.to_owned());
             }
