@@ -49,7 +49,7 @@ fn twice(text: &str, span: Range<usize>, word: &str) -> FormFault {
     });
     let fault = FormFault::new(span, format!("`{word}` is here a second time"));
     match first {
-        Some((index, _)) if index + 1 <= before.lines().count() && head.is_empty() => {
+        Some((index, _)) if head.is_empty() => {
             fault.help(format!("it is in line {} already: delete one of the two", index + 1))
         }
         _ => fault.help("delete one of the two"),

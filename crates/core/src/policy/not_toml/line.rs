@@ -150,25 +150,21 @@ impl Look<'_> {
     pub(super) fn key(&mut self, inside: Option<char>) -> Step<String> {
         let start = self.at;
         loop {
-            match self.peek() {
-                Some(quote @ ('"' | '\'')) => {
-                    let line = self.line();
-                    let end = line.get(1..).and_then(|rest| rest.find(quote));
-                    let Some(end) = end else {
-                        return Err(FormFault::new(self.words_of_line(), "this text is not closed")
-                            .help(format!("end it with `{quote}`")));
-                    };
-                    self.take(end + 2);
+            if let Some(quote @ ('"' | '\'')) = self.peek() {
+                let line = self.line();
+                let end = line.get(1..).and_then(|rest| rest.find(quote));
+                let Some(end) = end else {
+                    return Err(FormFault::new(self.words_of_line(), "this text is not closed")
+                        .help(format!("end it with `{quote}`")));
+                };
+                self.take(end + 2);
+            } else {
+                let word = self.rest().split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-'));
+                let length = word.into_iter().next().map_or(0, str::len);
+                if length == 0 {
+                    return Err(self.no_key(start));
                 }
-                _ => {
-                    let word =
-                        self.rest().split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-'));
-                    let length = word.into_iter().next().map_or(0, str::len);
-                    if length == 0 {
-                        return Err(self.no_key(start));
-                    }
-                    self.take(length);
-                }
+                self.take(length);
             }
             self.skip_blanks();
             if self.peek() != Some('.') {
@@ -232,7 +228,7 @@ impl Look<'_> {
                 ("", Some(list)) => {
                     format!("write `[[{list}]]`, once for each, and its keys below it as `key = value`")
                 }
-                ("", None) | ("[", _) | ("{", _) => format!("write `{} = …`", key.trim_matches('"')),
+                ("", None) | ("[" | "{", _) => format!("write `{} = …`", key.trim_matches('"')),
                 (value, _) => format!(
                     "write `{} = {}`",
                     key.trim_matches('"'),

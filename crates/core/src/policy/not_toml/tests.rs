@@ -39,7 +39,7 @@ fn told(text: &str) -> (String, String, String) {
 fn each_mistake_of_form_is_one_fault_with_its_place_and_what_was_meant() {
     let (name, when) = (r#"name = "payments""#, r#"when = 'action.startsWith("payment.")'"#);
     let (roles, stages) = (r#"roles = ["finance"]"#, r#"stages = [{ ask = ["finance"], within = "10m" }]"#);
-    let rules = "[[rules]]";
+    let head = "[[rules]]";
     #[rustfmt::skip]
     let rows: &[(&str, &str, &str, &str, &str)] = &[
         (name, "name = \"payments", "\"payments", "this text is not closed on its line", "end it with `\"`"),
@@ -81,13 +81,13 @@ fn each_mistake_of_form_is_one_fault_with_its_place_and_what_was_meant() {
         (stages, "stages = [{ ask = [\"finance\"] within = \"1h\" }]", "within", "a comma is missing before this: it goes between two keys in braces", "put a `,` before it"),
         (stages, "stages = [{ ask = [\"finance\"], within = \"1h\" ]", "{", "this `{` of `stages` is never closed", "put a `}` behind its last value"),
         (stages, "stages = [\n  { ask = [\"finance\"], within = \"1h\" },\n[[rules]]\nname = \"x\"", "[", "this `[` of `stages` is never closed", "put a `]` behind its last item"),
-        (rules, "[[rules]", "[[rules]", "the brackets around this table's name do not match", "write `[[rules]]`"),
-        (rules, "[[rules", "[[rules", "the name of this table is not closed", "write `[[rules]]`"),
-        (rules, "[[rule \"payments\"]]", "[[rule \"payments\"]]", "this is not a table's name", "write `[[rules]]`, and `name = \"payments\"` below it"),
-        (rules, "[[rules]] urgent = true", "urgent = true", "only a comment may follow a table's name", "put this on a line of its own"),
-        (rules, "[rules]\nname = \"x\"\n[rules]", "rules", "the table `rules` is here a second time", "write `[[rules]]` with two brackets on each side, above each of them"),
-        (rules, "rules:", ":", "between a key and its value is `=`, not `:`", "write `[[rules]]`, once for each, and its keys below it as `key = value`"),
-        (rules, "rule payments {", "rule payments {", "TOML has no blocks in braces", "write `[[rules]]`, and its keys below it as `key = value`"),
+        (head, "[[rules]", "[[rules]", "the brackets around this table's name do not match", "write `[[rules]]`"),
+        (head, "[[rules", "[[rules", "the name of this table is not closed", "write `[[rules]]`"),
+        (head, "[[rule \"payments\"]]", "[[rule \"payments\"]]", "this is not a table's name", "write `[[rules]]`, and `name = \"payments\"` below it"),
+        (head, "[[rules]] urgent = true", "urgent = true", "only a comment may follow a table's name", "put this on a line of its own"),
+        (head, "[rules]\nname = \"x\"\n[rules]", "rules", "the table `rules` is here a second time", "write `[[rules]]` with two brackets on each side, above each of them"),
+        (head, "rules:", ":", "between a key and its value is `=`, not `:`", "write `[[rules]]`, once for each, and its keys below it as `key = value`"),
+        (head, "rule payments {", "rule payments {", "TOML has no blocks in braces", "write `[[rules]]`, and its keys below it as `key = value`"),
     ];
     for (from, to, marked, message, help) in rows {
         assert!(POLICY.contains(from), "{from}");

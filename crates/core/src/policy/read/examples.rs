@@ -177,12 +177,12 @@ fn read_example<'a>(table: &Table<'a, '_>, policy: &Policy) -> Option<Example<'a
     let metadata = match table.get("metadata").map(|node| (node.json(), node)) {
         None => Some(BTreeMap::new()),
         Some((Some(Value::Object(object)), node)) => {
-            let texts = object.into_iter().map(|(key, value)| match value {
-                Value::String(text) => Some((key, text)),
-                _ => {
-                    node.inner([key.as_str()]).fault("metadata holds strings only");
-                    None
+            let texts = object.into_iter().map(|(key, value)| {
+                if let Value::String(text) = value {
+                    return Some((key, text));
                 }
+                node.inner([key.as_str()]).fault("metadata holds strings only");
+                None
             });
             texts.collect::<Option<_>>()
         }
