@@ -109,7 +109,7 @@ fn not_one_of(node: &Node<'_, '_>, text: &str, what: &str, known: &[&str]) {
 
 fn read_kinds(node: &Node<'_, '_>) -> Vec<String> {
     let items = node.items();
-    if items.is_empty() {
+    if items.is_empty() && node.is_list() {
         node.fault("`kinds` needs at least one kind of alert; leave it out to hear of all");
     }
     let mut kinds: Vec<String> = Vec::new();
@@ -128,7 +128,7 @@ fn read_kinds(node: &Node<'_, '_>) -> Vec<String> {
 
 fn addresses(node: &Node<'_, '_>) -> Vec<String> {
     let items = node.items();
-    if items.is_empty() || items.len() > MOST_ADDRESSES {
+    if node.is_list() && (items.is_empty() || items.len() > MOST_ADDRESSES) {
         node.fault(format!("`to` needs 1 to {MOST_ADDRESSES} mail addresses"));
     }
     let mut found: Vec<String> = Vec::new();

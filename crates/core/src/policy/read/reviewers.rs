@@ -149,7 +149,7 @@ fn is_slack_user(id: &str) -> bool {
 fn read_order(table: &Table<'_, '_>, reviewer: &mut Reviewer) {
     if let Some(node) = table.get("channels") {
         let items = node.items();
-        if items.is_empty() {
+        if items.is_empty() && node.is_list() {
             node.fault("`channels` needs at least one channel; leave it out to use every address");
         }
         for item in items {

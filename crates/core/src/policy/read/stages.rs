@@ -127,7 +127,7 @@ fn read_stage(node: &Node<'_, '_>, known: &Known<'_>, notify: Notify) -> Option<
     let assignees = match (table.get("ask"), table.get("queue")) {
         (Some(node), None) => {
             let items = node.items();
-            if items.is_empty() {
+            if items.is_empty() && node.is_list() {
                 node.fault("`ask` needs at least one role");
             }
             let mut roles = Vec::new();
