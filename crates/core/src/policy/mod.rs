@@ -14,6 +14,8 @@ mod dead_ends;
 #[cfg(feature = "conditions")]
 mod diagnostic;
 mod hours;
+#[cfg(feature = "conditions")]
+mod not_toml;
 mod observing;
 #[cfg(feature = "conditions")]
 mod read;

@@ -2,7 +2,7 @@
 
 use super::clients::callback_host;
 use super::reviewers::{is_email, webhook_url};
-use super::{duplicates, key_fault};
+use super::{duplicates, is_twice, key_fault};
 use crate::policy::diagnostic::closest;
 use crate::policy::toml_tree::{Node, Table};
 use crate::policy::{ALERT_KINDS, AlertWay, WayKind};
@@ -17,8 +17,8 @@ const MOST_WAYS: usize = 20;
 const MOST_ADDRESSES: usize = 20;
 
 pub(super) fn check_ways(ways: &[(&Table<'_, '_>, AlertWay)]) {
-    for (table, name) in duplicates(ways, |way| Some(way.name.as_str())) {
-        key_fault(table, "name", format!("the way of alerts `{name}` is defined twice"));
+    for (table, name, first) in duplicates(ways, |way| Some(way.name.as_str())) {
+        key_fault(table, "name", is_twice("the way of alerts", name, first));
     }
     if let Some((table, _)) = ways.get(MOST_WAYS) {
         key_fault(
@@ -109,7 +109,7 @@ fn not_one_of(node: &Node<'_, '_>, text: &str, what: &str, known: &[&str]) {
 
 fn read_kinds(node: &Node<'_, '_>) -> Vec<String> {
     let items = node.items();
-    if items.is_empty() {
+    if items.is_empty() && node.is_list() {
         node.fault("`kinds` needs at least one kind of alert; leave it out to hear of all");
     }
     let mut kinds: Vec<String> = Vec::new();
@@ -128,7 +128,7 @@ fn read_kinds(node: &Node<'_, '_>) -> Vec<String> {
 
 fn addresses(node: &Node<'_, '_>) -> Vec<String> {
     let items = node.items();
-    if items.is_empty() || items.len() > MOST_ADDRESSES {
+    if node.is_list() && (items.is_empty() || items.len() > MOST_ADDRESSES) {
         node.fault(format!("`to` needs 1 to {MOST_ADDRESSES} mail addresses"));
     }
     let mut found: Vec<String> = Vec::new();
