@@ -154,6 +154,8 @@ fn commit(request: &mut Request, transition: Transition, told: &mut Told) {
     told.effects.extend(transition.effects().iter().cloned());
     let Ok(chained) = transition.chain(request.asked(), |_| Ok::<_, Infallible>("token".to_owned()));
     assert_eq!(chained.entries.last().map(|entry| &entry.hash), Some(&chained.state.chain_head().hash));
+    // A state changed when the last entry of its trail says so: a clock that is set back is measured against that.
+    assert_eq!(chained.entries.last().map(|entry| entry.timestamp), Some(chained.state.updated_at()));
     told.entries.extend(chained.entries);
     *request = request.committed(chained.state);
     assert!(before.is_none() || before.as_ref() == request.outcome(), "an end never changes");
@@ -342,6 +344,7 @@ fn what_is_open_is_looked_at_again() {
         ("one-then", &["1 policy bob-is-away", "2 reassign", "3 carol approves"], &["ok", "ok"], "approved by carol at 3"),
         ("one",      &["1 policy bob-is-away", "2 reassign", "3 reassign"], &["ok", "same"], "pending 1 deserted"),
         ("one",      &["1 policy bob-is-away", "2 reassign", "3 policy unchanged", "4 reassign", "5 bob approves"], &["ok", "ok", "ok"], "approved by bob at 5"),
+        ("one",      &["1 policy bob-is-away", "2 reassign", "3 policy unchanged", "4 reassign"], &["ok", "ok"], "pending 1"),
         ("one",      &["1 policy bob-is-away", "2 reassign", "10 time"], &["ok", "ok"], "expired by timeout:one at 10"),
         ("one",      &["1 policy bob-owns-agent", "2 reassign"], &["ok"], "pending 1 deserted"),
         ("queued",   &["1 policy jira-lost-backup", "2 reassign"], &["same"], "pending 1"),
@@ -405,7 +408,8 @@ fn reassigning_tells_whoever_is_new_and_operators_of_what_is_deserted() {
     let (_, _, told) = play("one", &["1 policy bob-left", "2 reassign"]);
     let both = "stage 1 now asks zoe and no longer asks bob".to_owned();
     assert_eq!(kinds(&told).last(), Some(&(AuditEventKind::StageReassigned, both)));
-    let (_, _, told) = play("one", &["1 policy bob-is-away", "2 reassign"]);
+    let (_, request, told) = play("one", &["1 policy bob-is-away", "2 reassign"]);
+    assert_eq!(request.pending().map(|pending| pending.asked.len()), Some(0));
     assert_eq!(told.effects.last(), Some(&Effect::Alert(RequestAlert::NobodyLeft { stage: 0 })));
     let deserted = "nobody who may approve stage 1 is left".to_owned();
     assert_eq!(kinds(&told).last(), Some(&(AuditEventKind::StageDeserted, deserted.clone())));
@@ -583,9 +587,91 @@ fn a_callback_that_is_given_up_is_recorded_and_changes_nothing_else() {
     let transition = request.give_up(given_up.clone(), at(5));
     assert_eq!(transition.effects(), [Effect::Alert(RequestAlert::CallbackGivenUp(given_up))]);
     assert!(!transition.ends());
-    let mut after = request.clone();
-    commit(&mut after, transition, &mut Told::default());
+    let (mut after, mut told) = (request.clone(), Told::default());
+    commit(&mut after, transition, &mut told);
     assert_eq!((after.outcome(), after.state().votes()), (request.outcome(), request.state().votes()));
+    assert_eq!(told.entries[0].detail.as_deref(), Some("msg_x_callback_0: 410 Gone"));
+}
+
+#[test]
+fn a_press_by_a_stranger_is_recorded_and_changes_nothing_else() {
+    let (_, request, _) = play("one", &[]);
+    let (mut after, mut told) = (request.clone(), Told::default());
+    commit(&mut after, request.refuse_press("5f6e", Channel::Slack, at(3)), &mut told);
+    assert_eq!((after.pending(), told.effects.len()), (request.pending(), 0));
+    let entry = &told.entries[0];
+    assert_eq!((entry.event, entry.actor.as_str()), (AuditEventKind::ChatRefused, "unknown"));
+    let expected = "a press by somebody who is not one of the reviewers (5f6e)";
+    assert_eq!(entry.detail.as_deref(), Some(expected));
+}
+
+#[test]
+fn the_first_word_that_an_approval_was_a_mistake_counts_and_the_outcome_stands() {
+    let (_, mut request, mut told) = play("one", &["1 bob approves"]);
+    let before = request.outcome().cloned();
+    let flag = |request: &Request, by: &str, seconds: i64| {
+        request.flag(by, Some(format!("{by} says so")), Channel::Api, at(seconds))
+    };
+    let first = flag(&request, "client:audit", 5).unwrap().unwrap();
+    commit(&mut request, first, &mut told);
+    let flagged = request.state().flag().unwrap();
+    assert_eq!((flagged.flagged_by.as_str(), flagged.flagged_at), ("client:audit", at(5)));
+    assert_eq!(flagged.reason.as_deref(), Some("client:audit says so"));
+    let entry = told.entries.last().unwrap();
+    assert_eq!(
+        (entry.event, entry.detail.as_deref()),
+        (AuditEventKind::Flagged, Some("client:audit says so"))
+    );
+    assert!(matches!(flag(&request, "carol", 6), Ok(None)));
+    assert_eq!(request.outcome(), before.as_ref());
+    for acts in [&[][..], &["1 bob rejects"], &["1 cancel"], &["10 time"]] {
+        let (_, other, _) = play("one", acts);
+        assert_eq!(flag(&other, "carol", 11).unwrap_err().code(), "not_approved", "{acts:?}");
+    }
+}
+
+#[test]
+fn a_request_is_overdue_from_its_deadline_until_that_is_recorded() {
+    let (_, request, _) = play("one", &[]);
+    for (now, overdue) in [(0, false), (9, false), (10, true), (11, true)] {
+        assert_eq!(request.is_overdue(at(now)), overdue, "{now}");
+    }
+    for acts in [&["9 bob approves"], &["10 time"], &["10 cancel"]] {
+        let (_, ended, _) = play("one", acts);
+        assert!(!ended.is_overdue(at(11)), "{acts:?}");
+    }
+    // The second stage closes at 20; a clock that was set back changes nothing about that.
+    let (_, second, _) = play("one-then", &["10 time"]);
+    for (now, overdue) in [(3, false), (10, false), (19, false), (20, true)] {
+        assert_eq!(second.is_overdue(at(now)), overdue, "{now}");
+    }
+}
+
+#[test]
+fn the_same_question_is_the_same_action_and_the_same_payload() {
+    let (request, _) = ask("one", None);
+    let (asked, digest) = (request.asked(), request.asked().payload_sha256.clone());
+    let other = Payload::new(json!({"n": 21}).as_object().unwrap()).unwrap().sha256();
+    assert!(asked.is_same_question("one", &digest));
+    assert!(!asked.is_same_question("two", &digest));
+    assert!(!asked.is_same_question("one", &other));
+    assert!(!asked.is_same_question("two", &other));
+}
+
+#[test]
+fn a_stored_outcome_is_an_end() {
+    let (_, request, _) = play("one", &["1 bob approves"]);
+    let question = super::stored::write_question(request.asked()).unwrap();
+    let state = super::stored::write_state(request.state()).unwrap();
+    for status in ["approved", "rejected", "expired", "cancelled"] {
+        let state = state.replace(r#""status":"approved""#, &format!(r#""status":"{status}""#));
+        assert_eq!(super::stored::read(&question, &state, 1).unwrap().status().as_str(), status);
+    }
+    for status in ["pending", "", "Approved"] {
+        let state = state.replace(r#""status":"approved""#, &format!(r#""status":"{status}""#));
+        let unread = super::stored::read(&question, &state, 1).unwrap_err();
+        assert!(unread.to_string().contains("an outcome's status is not an end"), "{status}: {unread}");
+    }
 }
 
 #[test]
