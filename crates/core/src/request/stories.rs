@@ -74,6 +74,10 @@ fn policy(change: &str) -> Policy {
             r#"{ id = "carol", roles = ["finance", "owners"], away = [{ from = 1970-01-01, until = 1970-01-01 }] }"#,
         ),
         "alice-owns-nothing" => (r#"{ id = "agent", owner = "alice" }"#, r#"{ id = "agent" }"#),
+        "alice-is-away" => (
+            alice,
+            r#"{ id = "alice", roles = ["finance", "alone"], away = [{ from = 1970-01-01, until = 1970-01-01, backup = "erin" }] }"#,
+        ),
         "alice-lost-finance" => (alice, r#"{ id = "alice", roles = ["alone"] }"#),
         "dave-is-back" => (dave, r#"{ id = "dave", roles = ["ops"] }"#),
         "dave-left" => (dave, r#"{ id = "zoe", roles = ["ops"] }"#),
@@ -316,6 +320,8 @@ fn authority_is_what_the_policy_in_force_gives() {
         // Both owners are barred: who was it when it was asked, and who is it now.
         ("two",    &["1 policy alice-owns-nothing", "2 alice approves"], &["forbidden"], "pending 1"),
         ("one",    &["1 policy bob-owns-agent", "2 bob approves", "3 bob rejects"], &["forbidden", "ok"], "rejected by bob at 3"),
+        // Who stands in for the owner may do no more than the owner.
+        ("two",    &["1 policy alice-is-away", "2 erin approves", "3 erin rejects"], &["forbidden", "ok"], "rejected by erin at 3"),
         // A stand-in has authority only through an absence that the policy still names.
         ("away",   &["1 policy dave-is-back", "2 erin approves", "3 dave approves"], &["link_expired", "ok"], "approved by dave at 3"),
         ("away",   &["1 policy dave-left", "2 erin approves"], &["link_expired"], "pending 1"),
@@ -692,4 +698,58 @@ fn a_request_survives_storage() {
         let state = super::stored::write_state(request.state()).unwrap();
         assert_eq!(super::stored::read(&question, &state, request.version()).unwrap(), request);
     }
+}
+
+#[test]
+fn the_trail_says_who_was_asked_until_when_and_what_was_said() {
+    let (_, mut request, mut told) = play("two", &["1 bob approves", "10 time"]);
+    let input = VoteInput {
+        reviewer: reviewer("carol"),
+        decision: Decision::Reject,
+        reason: Some("too dear".into()),
+        channel: Channel::Page,
+        given: Given::default(),
+        opened_at: None,
+    };
+    let Ok(VoteOutcome::Changed(vote)) = request.vote(&input, &policy("unchanged"), at(12)) else {
+        panic!("refused")
+    };
+    assert_eq!(
+        vote.events().iter().map(|event| event.actor.as_str()).collect::<Vec<_>>(),
+        ["carol", "carol"]
+    );
+    commit(&mut request, *vote, &mut told);
+    let details: Vec<_> = told.entries.iter().map(|entry| (entry.event, entry.detail.as_deref())).collect();
+    assert_eq!(
+        details,
+        [
+            (AuditEventKind::Asked, None),
+            (
+                AuditEventKind::StageOpened,
+                Some("stage 1 asks alice, bob, carol until 1970-01-01T00:00:10.000Z")
+            ),
+            (AuditEventKind::VoteCast, Some("approve")),
+            (AuditEventKind::StageOpened, Some("stage 2 asks carol until 1970-01-01T00:00:20.000Z")),
+            (AuditEventKind::VoteCast, Some("reject: too dear")),
+            (AuditEventKind::Rejected, Some("too dear")),
+        ]
+    );
+    let (_, _, told) = play("queued", &[]);
+    let opened = told.entries.last().and_then(|entry| entry.detail.as_deref());
+    assert_eq!(opened, Some("stage 1 asks queue backup until 1970-01-01T00:00:10.000Z"));
+    assert_eq!(told.effects.first(), Some(&Effect::Publish { stage: 0, queue: "backup".into() }));
+}
+
+#[test]
+fn a_token_is_made_for_the_end_and_for_its_use_and_for_nothing_else() {
+    let mints = |request: &Request, transition: Transition| {
+        transition.chain(request.asked(), |_| Err::<String, _>("minted")).is_err()
+    };
+    let (_, waiting, _) = play("one", &[]);
+    assert!(!mints(&waiting, waiting.join(Some("https://b.example.com"), at(1)).unwrap().unwrap()));
+    assert!(mints(&waiting, waiting.cancel(Canceller::Asker, at(1)).unwrap()));
+    let (_, approved, _) = play("one", &["3 bob approves"]);
+    assert!(!mints(&approved, approved.join(Some("https://b.example.com"), at(4)).unwrap().unwrap()));
+    assert!(!mints(&approved, approved.flag("carol", None, Channel::Page, at(4)).unwrap().unwrap()));
+    assert!(mints(&approved, approved.redeem("run-7", &client("agent"), at(4)).unwrap().unwrap()));
 }
