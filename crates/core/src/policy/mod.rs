@@ -592,6 +592,11 @@ impl Reviewer {
         roles.iter().any(|role| self.roles.contains(role))
     }
 
+    /// Whether their next channel waits for a sign of them.
+    pub fn is_nudged(&self) -> bool {
+        self.nudge_ms.is_some()
+    }
+
     /// The channels by which they are told at first: the first of their order, or every address; at worst the
     /// operator's terminal.
     pub fn first_channels(&self) -> Vec<ChannelName> {
