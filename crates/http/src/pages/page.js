@@ -33,7 +33,7 @@
       bar.dataset.over = '';
       sheet.open = false;
       opener.setAttribute('aria-disabled', 'true');
-      bar.querySelectorAll('button').forEach((button) => { button.disabled = true; });
+      document.querySelectorAll('.bar button,.pause button').forEach((button) => { button.disabled = true; });
       said.textContent = 'The time to answer has passed. You can no longer answer here.';
       return;
     }

@@ -72,7 +72,7 @@ fn bar(view: &Review) -> Markup {
         div.bar role="group" aria-label="Your decision" data-now=(now_ms) data-deadline=(deadline_ms) data-nudged[view.nudged] {
             p.clock { span { "Answer by " (moment_near(deadline_ms, now_ms)) } b #left {} }
             p #said role="status" {}
-            form method="post" {
+            form #answer method="post" {
                 // The first button is what Enter in a field presses: this one, which does nothing.
                 button hidden disabled {}
                 input type="hidden" name="nonce" value=(nonce);
@@ -186,6 +186,7 @@ fn novelty(view: &Review) -> Markup {
                         }
                         " by " (client) "."
                     }
+                    @if view.paused.is_none() { (pause(&client)) }
                 }
                 @match new.first {
                     Some(First::Ever) => p { b { "First time: " } "nothing of this kind was approved for " (client) " lately." },
@@ -215,8 +216,32 @@ fn novelty(view: &Review) -> Markup {
     }
 }
 
+/// Who asks again and again is stopped together with the rejection: a button of the form at the page's end.
+fn pause(client: &Markup) -> Markup {
+    html! {
+        details.pause {
+            summary { "Pause " (client) }
+            p.hint { "For an hour nothing new is taken from it. What it has asked already stays open." }
+            button.no form="answer" name="decision" value="reject" formaction="?pause" { "Reject, and pause " (client) }
+        }
+    }
+}
+
+/// That nothing new is taken from the client.
+fn paused(view: &Review) -> Markup {
+    html! {
+        @if let Some(pause) = &view.paused {
+            p.notice {
+                b { (line(&view.client)) " is paused" } " until " (moment(pause.until_ms)) " by "
+                @if pause.is_own { "you" } @else { (line(&pause.by)) } ": nothing new is taken from it."
+                @if pause.is_own { " Your inbox can lift that." }
+            }
+        }
+    }
+}
+
 /// `4th`, `21st`.
-fn ordinal(number: usize) -> String {
+pub(super) fn ordinal(number: usize) -> String {
     let ending = match (number % 10, number % 100) {
         (1, rest) if rest != 11 => "st",
         (2, rest) if rest != 12 => "nd",
@@ -263,6 +288,7 @@ fn sheet(view: &Review) -> Markup {
                 h2.title translate="no" { (titled(&view.title)) }
             }
             (caution(view))
+            (paused(view))
             (changes(view))
             (novelty(view))
             (matters(view))
@@ -628,6 +654,7 @@ mod tests {
             wants: Wants::default(),
             changes: vec![],
             novelty: Novelty::default(),
+            paused: None,
             votes: vec![],
             state,
             nudged: false,
@@ -694,6 +721,27 @@ mod tests {
         assert!(
             page(same, open(May::Both, None)).contains("The same as the one that was approved 5 min ago.")
         );
+    }
+
+    #[test]
+    fn who_asks_often_can_be_paused_with_the_rejection_and_is_shown_as_paused() {
+        let mut view = view(open(May::Both, None));
+        let offer = "form=\"answer\" name=\"decision\" value=\"reject\" formaction=\"?pause\">Reject, and pause <bdi>n8n</bdi>";
+        assert!(!page(&view).contains("?pause"));
+        view.novelty.nth = Some(4);
+        assert!(page(&view).contains(offer), "{}", page(&view));
+        let pause =
+            |is_own| super::super::Paused { by: "Carol".to_owned(), is_own, until_ms: 1_795_433_600_000 };
+        view.paused = Some(pause(false));
+        let shown = page(&view);
+        assert!(!shown.contains("?pause"), "it is paused already");
+        assert!(
+            shown.contains("</bdi> is paused</b> until ")
+                && shown.contains("by <bdi>Carol</bdi>: nothing new")
+        );
+        view.state = ended(Status::Rejected, None);
+        view.paused = Some(pause(true));
+        assert!(page(&view).contains(" by you: nothing new is taken from it. Your inbox can lift that."));
     }
 
     #[test]
