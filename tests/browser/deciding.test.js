@@ -132,8 +132,8 @@ for (const javaScriptEnabled of [true, false]) {
     await visit(browser, gate, { javaScriptEnabled, ...PHONE }, async (page) => {
       await page.goto(link);
       await page.getByText(/ask(s)? in 10 minutes/).waitFor();
-      await page.locator('summary', { hasText: 'Pause agent' }).tap();
-      await page.getByRole('button', { name: 'Reject, and pause agent' }).tap();
+      await button(page, 'Reject').tap();
+      await page.getByRole('button', { name: 'Reject, and pause agent for an hour' }).tap();
       await titled(page, 'Rejected');
       await page.getByText('agent is paused', { exact: true }).waitFor();
       await assert.rejects(gate.ask({ action: 'dora.often' }), /: 403 .*"code":"forbidden".*"paused_until"/);

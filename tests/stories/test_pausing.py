@@ -7,8 +7,7 @@ from placet_client import check_problem, new_id, wait_until
 @pytest.fixture
 def asks(gate, often):
     """Five questions within ten minutes; afterwards nothing of it is left."""
-    requests = [often.asked(payload={"run": new_id()}) for _ in range(5)]
-    yield requests
+    yield [often.asked(payload={"to": "ACME"}) for _ in range(5)]
     for reviewer in ("bob", "carol"):
         inbox = gate.inbox(reviewer)
         assert inbox.resume("text/html", nonce=inbox.nonce(), client="often").status == 200
@@ -41,7 +40,7 @@ def test_a_rejection_can_pause_the_client_and_its_inbox_lifts_that(gate, often, 
     # What it has asked is open, and answered.
     first = others[0]
     body = {"request_id": first["request_id"], "action": first["action"], "summary": "once more"}
-    again = often.call("POST", "/v1/requests", {**body, "payload": first["payload"]})
+    again = often.call("POST", "/v1/requests", {**body, "payload": {"to": "ACME"}})
     assert (again.status, again.json()["approval_id"]) == (200, first["approval_id"]), again
     check_problem(often.call("POST", "/v1/requests", {**body, "payload": {}}), 409, "request_id_conflict")
     assert gate.link(first, "carol").approve()["status"] == "approved"
@@ -65,9 +64,9 @@ def test_a_rejection_can_pause_the_client_and_its_inbox_lifts_that(gate, often, 
 
 def test_rows_of_an_inbox_can_pause_their_client(gate, often, asks):
     inbox = gate.inbox("bob")
-    rows = [inbox.row(gate.link(asked, "bob")) for asked in asks[-2:]]
+    row, _ = [inbox.row(gate.link(asked, "bob")) for asked in asks[-2:]]
     wait_until(lambda: "?pause" in inbox.page().text, 20, "the offer")
-    answer = inbox.post("reject", rows[:1], query="?pause", reason="too often")
+    answer = inbox.post("reject", [row], query="?pause", reason="too often")
     assert answer.status == 200 and answer.json()["rows"][0]["recorded"] is True, answer
     assert often.state(asks[-2]["request_id"])["reason"] == "too often"
     refused(often)

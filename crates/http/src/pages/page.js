@@ -33,7 +33,7 @@
       bar.dataset.over = '';
       sheet.open = false;
       opener.setAttribute('aria-disabled', 'true');
-      document.querySelectorAll('.bar button,.pause button').forEach((button) => { button.disabled = true; });
+      bar.querySelectorAll('button').forEach((button) => { button.disabled = true; });
       said.textContent = 'The time to answer has passed. You can no longer answer here.';
       return;
     }
@@ -59,7 +59,7 @@
   sheet.addEventListener('pointerdown', () => { tapped = true; });
   sheet.addEventListener('keydown', () => { tapped = false; });
   sheet.addEventListener('change', (event) => {
-    if (tapped && event.target.name === 'because') event.target.form.requestSubmit(sheet.querySelector('button'));
+    if (tapped && event.target.name === 'because') event.target.form.requestSubmit(sheet.querySelector('button.no'));
   });
   bar.addEventListener('submit', (event) => {
     if (bar.dataset.sent) { event.preventDefault(); return; }

@@ -72,7 +72,7 @@ fn bar(view: &Review) -> Markup {
         div.bar role="group" aria-label="Your decision" data-now=(now_ms) data-deadline=(deadline_ms) data-nudged[view.nudged] {
             p.clock { span { "Answer by " (moment_near(deadline_ms, now_ms)) } b #left {} }
             p #said role="status" {}
-            form #answer method="post" {
+            form method="post" {
                 // The first button is what Enter in a field presses: this one, which does nothing.
                 button hidden disabled {}
                 input type="hidden" name="nonce" value=(nonce);
@@ -186,7 +186,6 @@ fn novelty(view: &Review) -> Markup {
                         }
                         " by " (client) "."
                     }
-                    @if view.paused.is_none() { (pause(&client)) }
                 }
                 @match new.first {
                     Some(First::Ever) => p { b { "First time: " } "nothing of this kind was approved for " (client) " lately." },
@@ -212,17 +211,6 @@ fn novelty(view: &Review) -> Markup {
                     }
                 }
             }
-        }
-    }
-}
-
-/// Who asks again and again is stopped together with the rejection: a button of the form at the page's end.
-fn pause(client: &Markup) -> Markup {
-    html! {
-        details.pause {
-            summary { "Pause " (client) }
-            p.hint { "For an hour nothing new is taken from it. What it has asked already stays open." }
-            button.no form="answer" name="decision" value="reject" formaction="?pause" { "Reject, and pause " (client) }
         }
     }
 }
@@ -264,6 +252,10 @@ fn reject(view: &Review, words: &str) -> Markup {
                 div.chips {
                     @for reason in reasons {
                         label.chip { input type="radio" name="because" value=(reason); (reason) }
+                    }
+                    // Who asks again and again is stopped at a tap, too.
+                    @if view.novelty.nth.is_some() && view.paused.is_none() {
+                        button.chip.pause name="decision" value="reject" formaction="?pause" { "Reject, and pause " (client) " for an hour" }
                     }
                 }
                 label for="reason" { "Other reason " span.dim { "(optional)" } }
@@ -726,7 +718,7 @@ mod tests {
     #[test]
     fn who_asks_often_can_be_paused_with_the_rejection_and_is_shown_as_paused() {
         let mut view = view(open(May::Both, None));
-        let offer = "form=\"answer\" name=\"decision\" value=\"reject\" formaction=\"?pause\">Reject, and pause <bdi>n8n</bdi>";
+        let offer = "name=\"decision\" value=\"reject\" formaction=\"?pause\">Reject, and pause <bdi>n8n</bdi> for an hour";
         assert!(!page(&view).contains("?pause"));
         view.novelty.nth = Some(4);
         assert!(page(&view).contains(offer), "{}", page(&view));
