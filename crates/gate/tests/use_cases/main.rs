@@ -202,6 +202,7 @@ fn alerts(messages: &[OutboxMessage]) -> Vec<&'static str> {
             | OutboxPayload::AlertOver(_)
             | OutboxPayload::AlertBy { .. }
             | OutboxPayload::AlertSummary { .. }
+            | OutboxPayload::Report { .. }
             | OutboxPayload::StillOpen
             | OutboxPayload::Reassign { .. } => None,
         })

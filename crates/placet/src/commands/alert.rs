@@ -72,7 +72,7 @@ fn known<'p>(name: &str, policy: &'p Policy) -> Result<&'p AlertWay, Failure> {
 /// Sends a test by each way, and says what came of it.
 async fn test(globals: &Globals, name: Option<&str>, on: &Deployment) -> Result<Exit, Failure> {
     let (ways, policy) = ways(globals, on).await?;
-    let topic = AlertWay { name: "sns".into(), kind: WayKind::Sns, kinds: Vec::new() };
+    let topic = AlertWay { name: "sns".into(), kind: WayKind::Sns, kinds: None };
     let tried: Vec<&AlertWay> = match name {
         None | Some("sns") if on.aws && policy.alerts.is_empty() => vec![&topic],
         Some(name) => vec![known(name, &policy)?],
@@ -221,7 +221,7 @@ async fn list(globals: &Globals, on: &Deployment) -> Result<Exit, Failure> {
         let ways: Vec<Value> = rows
             .iter()
             .map(|(way, is_set)| {
-                json!({ "name": way.name, "way": way.kind.as_str(), "kinds": way.kinds, "secret_set": is_set })
+                json!({ "name": way.name, "way": way.kind.as_str(), "kinds": way.kinds.as_deref().unwrap_or_default(), "secret_set": is_set })
             })
             .collect();
         print(&super::pretty(&json!({ "ways": ways, "unused_secrets": unused })));
@@ -234,7 +234,13 @@ async fn list(globals: &Globals, on: &Deployment) -> Result<Exit, Failure> {
             Some(true) => ", secret set",
             Some(false) => ", secret not set",
         };
-        let kinds = if way.kinds.is_empty() { "all alerts".to_owned() } else { way.kinds.join(", ") };
+        let mut kinds = match &way.kinds {
+            None => "all alerts".to_owned(),
+            Some(kinds) => kinds.join(", "),
+        };
+        if policy.report.as_ref().is_some_and(|report| report.to.contains(&way.name)) {
+            kinds += if kinds.is_empty() { "the weekly report" } else { ", the weekly report" };
+        }
         let _ = writeln!(text, "{:<12} {}{secret}: {kinds}", way.name, way.kind.as_str());
     }
     for name in unused {

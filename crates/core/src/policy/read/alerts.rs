@@ -35,7 +35,7 @@ pub(super) fn read_way(table: &Table<'_, '_>) -> Option<AlertWay> {
     let to = table.get("to");
     let url = table.get("url");
     let hosts = table.get("callback_hosts");
-    let kinds = table.get("kinds").map_or_else(Vec::new, |node| read_kinds(&node));
+    let kinds = table.get("kinds").map(|node| read_kinds(&node));
     let word = word?;
     for (key, node, of) in
         [("to", &to, "mail"), ("url", &url, "webhook"), ("callback_hosts", &hosts, "webhook")]
@@ -109,9 +109,6 @@ fn not_one_of(node: &Node<'_, '_>, text: &str, what: &str, known: &[&str]) {
 
 fn read_kinds(node: &Node<'_, '_>) -> Vec<String> {
     let items = node.items();
-    if items.is_empty() {
-        node.fault("`kinds` needs at least one kind of alert; leave it out to hear of all");
-    }
     let mut kinds: Vec<String> = Vec::new();
     for item in items {
         let Some(word) = item.words() else { continue };

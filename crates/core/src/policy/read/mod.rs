@@ -3,6 +3,7 @@
 mod alerts;
 mod clients;
 mod examples;
+mod report;
 mod reviewers;
 mod rules;
 mod stages;
@@ -16,6 +17,7 @@ use toml::de::DeTable;
 use self::alerts::{check_ways, read_way};
 use self::clients::{check_clients, read_client};
 use self::examples::review;
+use self::report::{check_silent_ways, read_report};
 use self::reviewers::{check_reviewers, read_reviewer};
 use self::rules::read_rule;
 use super::cel::{ConditionFault, Findings};
@@ -122,6 +124,11 @@ fn read_policy(
     let alerts: Vec<(&Table<'_, '_>, AlertWay)> =
         way_tables.iter().filter_map(|table| Some((table, read_way(table)?))).collect();
     check_ways(&alerts);
+    let readable: Vec<AlertWay> = alerts.iter().map(|(_, way)| way.clone()).collect();
+    let report = read_report(root, (readable.len() == way_tables.len()).then_some(readable.as_slice()));
+    if report.is_some() || root.get("report").is_none() {
+        check_silent_ways(&alerts, report.as_ref());
+    }
     check_reviewers(&reviewers);
     check_clients(&clients, &reviewers);
 
@@ -151,7 +158,8 @@ fn read_policy(
         clients,
         reviewers,
         rules,
-        alerts: alerts.into_iter().map(|(_, way)| way).collect(),
+        alerts: readable,
+        report,
         sha256: sha256_hex(text.as_bytes()),
         version: 0,
         own_absences: Vec::new(),
