@@ -13,6 +13,7 @@ mod inbox;
 mod tokens;
 mod totals;
 mod turns;
+mod weekly;
 
 use std::sync::Arc;
 
