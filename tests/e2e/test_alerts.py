@@ -236,8 +236,7 @@ def weekly(moment):
     return POLICY + f'\n[report]\nto = ["chat", "own"]\nat = "{at}"\n'
 
 
-@pytest.fixture
-def reporting(local_gate, played):
+def started_reporting(local_gate, played):
     """A gate whose report is due, and which has not been told where Slack is."""
     moment = datetime.now(UTC) - timedelta(minutes=1)
     return local_gate(weekly(moment).replace("HOOK", f"{played.url}/hook"), port=free_port()).start()
@@ -256,7 +255,8 @@ def sent_entries(gate):
     return [entry for entry in gate.audit() if entry["event"] == "report.sent"]
 
 
-def test_the_weekly_report_is_sent_once_by_each_way_and_its_link_opens_the_page(reporting, played):
+def test_the_weekly_report_is_sent_once_by_each_way_and_its_link_opens_the_page(local_gate, played):
+    reporting = started_reporting(local_gate, played)
     wait_until(lambda: played.at("/hook"), 15, "the webhook's report")
     set_chat(reporting, played)
     wait_until(lambda: played.texts(), 90, "Slack's report")
@@ -283,8 +283,10 @@ def test_the_weekly_report_is_sent_once_by_each_way_and_its_link_opens_the_page(
     assert data["link"] not in reporting.logs()
 
 
-def test_a_gate_that_is_killed_between_the_mark_and_the_sending_sends_it_when_it_is_back(reporting, played):
+def test_a_gate_that_is_killed_between_the_mark_and_the_sending_sends_it_when_it_is_back(local_gate, played):
+    # Before the gate is there: its first try is refused.
     played.next("/hook", (503, {}, None))
+    reporting = started_reporting(local_gate, played)
     wait_until(lambda: played.at("/hook"), 15, "the first try")
     reporting.kill()
     assert len(sent_entries(reporting)) == 1 and len(reports_of(reporting)) == 2, "marked, and not sent"

@@ -85,7 +85,8 @@ fn lines(report: &Report) -> Vec<String> {
         "{} asked ({}).",
         count(totals.asked, "request", "requests"),
         match before("asked_per_week") {
-            Some(per_week) if per_week > 0.0 => format!("in the four weeks before: {} a week", round(per_week)),
+            Some(per_week) if per_week > 0.0 =>
+                format!("in the four weeks before: {} a week", round(per_week)),
             Some(_) | None => "none in the four weeks before".to_owned(),
         }
     )];
@@ -129,7 +130,9 @@ fn lines(report: &Report) -> Vec<String> {
             count(errors.callbacks_given_up, "callback was", "callbacks were"),
         ));
     }
-    if let Some(most) = report.load.reviewers.iter().map(|one| one.busiest_hour).max().filter(|most| *most > 0) {
+    if let Some(most) =
+        report.load.reviewers.iter().map(|one| one.busiest_hour).max().filter(|most| *most > 0)
+    {
         lines.push(format!("The most that one person was asked within an hour: {}.", times(most)));
     }
     match report.doubtful.len() {

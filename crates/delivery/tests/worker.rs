@@ -615,7 +615,11 @@ async fn the_weekly_report_goes_out_by_each_way_until_it_is_taken_and_each_link_
     let letters = scene.played.letters.lock().unwrap().clone();
     let (way, letter) = letters.iter().find(|(_, letter)| letter.subject.contains("Weekly")).unwrap();
     assert_eq!((way.as_str(), letter.subject.as_str()), ("ops", format!("[Placet] {title}").as_str()));
-    assert!(letter.text.starts_with("1 request asked (none in the four weeks before).\n1 approved, "), "{}", letter.text);
+    assert!(
+        letter.text.starts_with("1 request asked (none in the four weeks before).\n1 approved, "),
+        "{}",
+        letter.text
+    );
     assert!(!letter.text.contains("bob") && !letter.text.contains("agent"), "{}", letter.text);
     let link = letter.text.split("https://gate.example.com/report/").nth(1).unwrap();
     let linked = scene.gate.linked_report(link.split_whitespace().next().unwrap()).await.unwrap();

@@ -59,7 +59,8 @@ impl Weekly {
             .into_iter()
             .find(|(name, _)| name.eq_ignore_ascii_case(day))
             .ok_or_else(|| format!("`{day}` is not a day of the week; {SHAPE}"))?;
-        let minute = minute_of_day(clock).and_then(|minute| i8::try_from(minute / 60).ok().zip(Some(minute % 60)));
+        let minute =
+            minute_of_day(clock).and_then(|minute| i8::try_from(minute / 60).ok().zip(Some(minute % 60)));
         let time = minute
             .and_then(|(hour, minute)| Time::new(hour, i8::try_from(minute).ok()?, 0, 0).ok())
             .ok_or_else(|| format!("`{clock}` is not a time from 00:00 to 23:59; {SHAPE}"))?;
@@ -158,8 +159,14 @@ mod tests {
     #[test]
     fn the_week_is_that_of_the_zones_own_calendar() {
         // In Auckland it is Monday while it is Sunday in UTC, and in Honolulu the other way round.
-        assert_eq!(last("Monday 09:00 Pacific/Auckland", "2026-11-29T20:00:00Z"), "2026-W49 2026-11-29T20:00Z");
-        assert_eq!(last("Sunday 23:00 Pacific/Honolulu", "2026-11-30T09:00:00Z"), "2026-W48 2026-11-30T09:00Z");
+        assert_eq!(
+            last("Monday 09:00 Pacific/Auckland", "2026-11-29T20:00:00Z"),
+            "2026-W49 2026-11-29T20:00Z"
+        );
+        assert_eq!(
+            last("Sunday 23:00 Pacific/Honolulu", "2026-11-30T09:00:00Z"),
+            "2026-W48 2026-11-30T09:00Z"
+        );
         // 2026 has 53 weeks: its last one ends in January.
         assert_eq!(last("Friday 09:00 UTC", "2027-01-01T09:00:00Z"), "2026-W53 2027-01-01T09:00Z");
         assert_eq!(last("Monday 09:00 UTC", "2027-01-04T09:00:00Z"), "2027-W01 2027-01-04T09:00Z");

@@ -80,8 +80,7 @@ async fn post(
         keyring.epochs().map(|epoch| epoch.alert_secret(&way.name).expose().to_owned()).collect();
     let now = gate.now();
     let body = json!({ "type": kind, "timestamp": now.to_string(), "data": data }).to_string();
-    let message =
-        Message { id, timestamp: now.seconds(), body: body.as_bytes(), secrets: &secrets };
+    let message = Message { id, timestamp: now.seconds(), body: body.as_bytes(), secrets: &secrets };
     // 410: by Standard Webhooks, the receiver wants no more.
     posts::outcome(sender.send(&target, callback_hosts, &message).await, "the webhook", &[410])
 }

@@ -47,7 +47,9 @@ async fn each_week_is_sent_once_by_whichever_gate_sweeps_first() {
     assert_eq!(sweep("2027-03-27T12:00:00Z").await, [""; 0], "too late for this week's");
     assert_eq!(sweep("2027-03-29T06:59:59.999Z").await, [""; 0], "Berlin has gone forward the day before");
     assert_eq!(sweep("2027-03-29T07:00:00Z").await, ["report_20906_ops", "report_20906_team"]);
-    for again in ["2027-03-29T07:00:01Z", "2027-03-30T07:00:00Z", "2027-03-29T06:00:00Z", "2027-03-29T07:00:00Z"] {
+    for again in
+        ["2027-03-29T07:00:01Z", "2027-03-30T07:00:00Z", "2027-03-29T06:00:00Z", "2027-03-29T07:00:00Z"]
+    {
         assert_eq!(sweep(again).await, [""; 0], "{again}");
     }
     // The clock jumps a week ahead and back again: that week was sent, and is not sent again.

@@ -32,7 +32,9 @@ fn receivers(node: &Node<'_, '_>, ways: Option<&[AlertWay]>) -> Vec<String> {
             match ways.iter().find(|way| way.name == name) {
                 None => not_a_way(&item, name, ways),
                 Some(way) if way.kind == WayKind::PagerDuty => {
-                    item.fault(format!("`{name}` is a way to PagerDuty, which is for incidents: a report is none"));
+                    item.fault(format!(
+                        "`{name}` is a way to PagerDuty, which is for incidents: a report is none"
+                    ));
                 }
                 Some(_) => {}
             }
@@ -46,7 +48,9 @@ fn not_a_way(node: &Node<'_, '_>, name: &str, ways: &[AlertWay]) {
     let message = format!("`{name}` is not a way of alerts");
     let help = match closest(name, ways.iter().map(|way| way.name.as_str())) {
         Some(meant) => format!("did you mean `{meant}`?"),
-        None => "add it as `[[alerts]]`, with `kinds = []` if it should get the report and no alerts".to_owned(),
+        None => {
+            "add it as `[[alerts]]`, with `kinds = []` if it should get the report and no alerts".to_owned()
+        }
     };
     node.fault_with_help(message, help);
 }
