@@ -30,6 +30,11 @@ token = "HS256"
 rate_per_minute = 60000
 
 [[clients]]
+id = "newcomer"
+roles = ["requester"]
+rate_per_minute = 60000
+
+[[clients]]
 id = "slow"
 roles = ["requester"]
 token = "HS256"

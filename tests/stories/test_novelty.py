@@ -31,10 +31,11 @@ def says(gate, asked, *words):
 
 
 @pytest.fixture
-def pay(agent):
-    """Asks for a payment of an action that nobody else has, so that no other test's is an earlier one."""
+def pay(newcomer):
+    """Asks for a payment of an action that nobody else has, so that no other test's is an earlier one. The client is that of these
+    tests alone: the gate looks back at its last 50 requests, and the clients of other tests ask more than that."""
     action = f"ask.{new_id('novel').replace('-', '_').lower()}"
-    return lambda **payload: agent.asked(action, payload=payload)
+    return lambda **payload: newcomer.asked(action, payload=payload)
 
 
 def test_the_first_of_its_kind_is_said_until_one_was_approved(gate, pay):
