@@ -1,7 +1,5 @@
 //! The weekly report as operators get it: a short text and the link to its page.
 
-use std::sync::Arc;
-
 use placet_core::Timestamp;
 use placet_core::numbers::Report;
 use placet_core::refusal::Refusal;
@@ -117,12 +115,11 @@ fn lines(report: &Report) -> Vec<String> {
         ));
     }
     let errors = &report.errors;
-    let mut unanswered = format!("Nobody answered {} in time", count(errors.timeouts, "request", "requests"));
-    if let Some(share) = before("expired_share") {
+    let of_all = before("expired_share").map_or_else(String::new, |share| {
         let now = f64::from(totals.expired) / f64::from(totals.asked);
-        unanswered += &format!(": {} of all (before: {})", percent(now), percent(share));
-    }
-    lines.push(unanswered + ".");
+        format!(": {} of all (before: {})", percent(now), percent(share))
+    });
+    lines.push(format!("Nobody answered {} in time{of_all}.", count(errors.timeouts, "request", "requests")));
     if errors.undelivered > 0 || errors.callbacks_given_up > 0 {
         lines.push(format!(
             "{} ended before any message had arrived, and {} given up.",
@@ -197,7 +194,6 @@ impl Worker {
             Err(Error::Refused(Refusal::NoPolicy)) => return self.ack(message).await,
             Err(error) => return Err(error),
         };
-        let policy = Arc::clone(&policy);
         let is_wanted = policy.report.as_ref().is_some_and(|report| report.to.iter().any(|to| to == way));
         let Some(way) = policy.alert_way(way).filter(|_| is_wanted) else { return self.ack(message).await };
         if message.attempt > 0 && self.gate.now().millis_since(message.created_at) >= TRIED_FOR_MS {
