@@ -49,6 +49,20 @@ roles = ["pushed"]
 callback_hosts = ["127.0.0.1"]
 channels = ["push", "email"]
 
+[[reviewers]]
+id = "nell"
+name = "Nell"
+email = "nell@example.com"
+phone = "+15550101"
+roles = ["nudged"]
+channels = ["email", "sms"]
+nudge = "5s"
+
+[[rules]]
+name = "nudged"
+when = 'action.startsWith("nell.")'
+stages = [{ ask = ["nudged"], within = "10m" }]
+
 [[rules]]
 name = "pushed"
 when = 'action.startsWith("pia.")'

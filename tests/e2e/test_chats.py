@@ -565,6 +565,18 @@ def test_who_has_decided_is_not_nudged_even_by_a_gate_that_was_killed(bobs_gate)
     assert nudged == {"First AG": 0, "Other AG": 1, "Third AG": 1}
 
 
+def test_who_has_pressed_is_not_nudged_though_nothing_was_recorded(bobs_gate):
+    gate = bobs_gate('channels = ["slack", "telegram"]\nnudge = "2s"')
+    asked = gate.agent.asked(payload={"to": "First AG"})
+    gate.slack.press(gate, gate.slack.wait(BOB)[-1], "placet.reject", BOB, reason="x" * 501)
+    gate.agent.asked(payload={"to": "Other AG"})
+    wait_until(lambda: about(gate.telegram, BOBS, "Other AG"), 20, "the nudge about the other")
+    # The nudge about the first was due before it.
+    assert not about(gate.telegram, BOBS, "First AG")
+    state = gate.agent.state(asked["request_id"])
+    assert (state["status"], state["votes"]) == ("pending", [])
+
+
 def test_quiet_hours_hold_a_message_back_unless_the_rule_is_urgent(bobs_gate):
     now = time.gmtime()
     hours = f"{(now.tm_hour - 1) % 24:02d}:00-{(now.tm_hour + 2) % 24:02d}:00 UTC"

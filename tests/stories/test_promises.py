@@ -5,7 +5,7 @@ import random
 import re
 import threading
 import time
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import policy
 import pytest
@@ -368,3 +368,22 @@ def test_every_change_leaves_one_record(gate, agent):
     entry = entries[0]
     assert {"request_id", "timestamp", "event", "actor", "approved", "token_hash", "rule", "channel"} <= entry.keys()
     assert ended["token"] not in json.dumps(gate.audit_of(asked), default=str)
+
+
+def test_that_a_page_was_touched_is_noted_and_decides_nothing(gate, agent):
+    asked = agent.asked()
+    page, inbox = gate.link(asked, "bob"), gate.inbox("bob")
+    form = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+
+    def seen(of, nonce, *rows):
+        body = urlencode([("nonce", nonce), *(("row", row) for row in rows), ("decision", "approve")]).encode()
+        return of.http.send("POST", f"{of.path}?seen", form, body)
+
+    for of, rows in ((page, ()), (inbox, (asked["approval_id"], "nobody's"))):
+        assert seen(of, of.nonce(), *rows).status == 204
+        assert seen(of, of.nonce(), *rows).status == 204
+        refused = seen(of, "1-0", *rows)
+        assert (refused.status, refused.json()["code"]) == (422, "invalid_request"), refused
+    state = agent.state(asked["request_id"])
+    assert (state["status"], state["votes"]) == ("pending", [])
+    assert page.approve()["decided_by"] == ["bob"]

@@ -1,5 +1,5 @@
 //! Asking a person: in the order of their channels, not in their quiet hours, no more than the channel bears, again by
-//! the next channel when there is no sign of them, and once more before the stage closes.
+//! the next channel when they have opened nothing, and once more before the stage closes.
 
 use placet_core::Timestamp;
 use placet_core::id::{ApprovalId, ReviewerId};
@@ -35,7 +35,7 @@ pub(crate) struct Ask<'a> {
 pub(crate) enum Why {
     /// Their stage has opened.
     Asked,
-    /// There was no sign of them.
+    /// They had opened nothing.
     Nudged,
     /// The stage closes soon.
     Reminded,
@@ -57,6 +57,9 @@ impl Worker {
         let standing = request.standing(ask.reviewer, &policy, now);
         let has_spoken = request.state().votes().iter().any(|vote| vote.reviewer == *ask.reviewer);
         if standing == Standing::Nothing || (ask.why != Why::Asked && has_spoken) {
+            return self.ack(message).await;
+        }
+        if ask.why == Why::Nudged && self.gate.has_opened(request, ask.stage, ask.reviewer).await? {
             return self.ack(message).await;
         }
         if let Some(quiet) = person.quiet.as_ref().filter(|quiet| !is_urgent(request) && quiet.contains(now))

@@ -138,9 +138,11 @@ impl Gate {
             return word(ChatWord::of_end(status));
         }
         if request.asked().terms.as_ref().is_none_or(ApprovalTerms::needs_page) {
+            self.note_opened(&request, &reviewer, &policy).await?;
             return word(ChatWord::ByLink);
         }
         if press.reason.as_ref().is_some_and(|reason| reason.chars().count() > REASON_CHARS) {
+            self.note_opened(&request, &reviewer, &policy).await?;
             return word(ChatWord::TooLong);
         }
         let channel = audit_channel(press.channel);
@@ -178,7 +180,10 @@ impl Gate {
                 self.refresh(&request).await?;
                 word(ChatWord::MovedOn)
             }
-            Err(Error::Refused(Refusal::Forbidden(_))) => word(ChatWord::OwnClient),
+            Err(Error::Refused(Refusal::Forbidden(_))) => {
+                self.note_opened(&request, &reviewer, &policy).await?;
+                word(ChatWord::OwnClient)
+            }
             Err(other) => Err(other),
         }
     }

@@ -21,6 +21,7 @@ mod keys;
 mod list;
 mod log;
 mod novelty;
+mod opened;
 pub mod outbox;
 mod policy;
 pub mod ports;

@@ -77,7 +77,7 @@ pub enum OutboxPayload {
         /// Name of the channel.
         channel: String,
     },
-    /// The next channel of a reviewer, unless there was a sign of them by then.
+    /// The next channel of a reviewer, unless they have opened the request by then.
     Nudge {
         /// Index of the stage.
         stage: usize,

@@ -79,12 +79,16 @@ pub(crate) async fn show(
 }
 
 /// Takes a reviewer's decision: the form of the page. With `?later`, nothing is decided: the page says so.
+///
+/// With `?seen`, the page's script says that a person has touched the page, with its `nonce`: nothing is decided, and the
+/// reviewer is not nudged by their next channel.
 #[utoipa::path(post, path = "/r/{link}", tag = "reviewers", security(()),
     params(("link" = String, Path, description = "the reviewer's own link")),
     request_body(content = DecisionForm, content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 200, description = "recorded: the page; with `Accept: application/json`, the approval",
             content((String = "text/html"), (Approval = "application/json"))),
+        (status = 204, description = "noted, with `?seen`"),
         (status = 403, description = "`forbidden`: the asking client's owner does not approve", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 404, description = "`not_found`: nobody's link", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 409, description = "`already_decided`, with the recorded outcome", content((String = "text/html"), (Problem = "application/problem+json"))),
@@ -99,8 +103,15 @@ pub(crate) async fn decide(
     headers: HeaderMap,
     Form(body): Form<FORM_LIMIT>,
 ) -> Response {
+    if query.as_deref() == Some("seen") {
+        return match gate.opened(&link, &nonce_of(&body)).await {
+            Ok(()) => StatusCode::NO_CONTENT.into_response(),
+            Err(error) => refused(error.into(), &headers),
+        };
+    }
     // "Not now" is no answer, whatever else the form says.
     if query.as_deref() == Some("later") {
+        note_opened(&gate, &link, &body).await;
         return later(&gate, &link, &headers).await;
     }
     if let Some(nonce) = report::flag_of(&body) {
@@ -108,11 +119,17 @@ pub(crate) async fn decide(
     }
     let (press, form) = match Decided::read(&body) {
         Ok(form) => form,
-        Err(refusal) => return again(&gate, &link, &headers, refusal).await,
+        Err(refusal) => {
+            note_opened(&gate, &link, &body).await;
+            return again(&gate, &link, &headers, refusal).await;
+        }
     };
     let decision = match press {
         Press::Decide(decision) => decision,
-        Press::Change => return preview(&gate, &link, &headers, form.given.edits).await,
+        Press::Change => {
+            note_opened(&gate, &link, &body).await;
+            return preview(&gate, &link, &headers, form.given.edits).await;
+        }
     };
     match gate.decide_with(&link, &form.nonce, decision, form.reason, form.given).await {
         Ok(review) if wants_json(&headers) => as_json(&gate, &review),
@@ -131,9 +148,27 @@ pub(crate) async fn decide(
         },
         Err(Error::Refused(
             refusal @ (Refusal::Forbidden(_) | Refusal::LinkExpired | Refusal::InvalidRequest(_)),
-        )) => again(&gate, &link, &headers, refusal).await,
+        )) => {
+            note_opened(&gate, &link, &body).await;
+            again(&gate, &link, &headers, refusal).await
+        }
         Err(error) => refused(error.into(), &headers),
     }
+}
+
+/// Whoever presses a button that records nothing is a person who has opened the request.
+///
+/// A form without the page's nonce is no sign of anybody, and a fault here is no reason to refuse the page.
+async fn note_opened(gate: &Gate, link: &str, body: &[u8]) {
+    if let Err(Error::Fault(fault)) = gate.opened(link, &nonce_of(body)).await {
+        tracing::warn!(error = fault.chain(), "that a request was opened could not be noted");
+    }
+}
+
+/// The nonce of a form; empty where it has none.
+fn nonce_of(body: &[u8]) -> String {
+    let mut fields = form_urlencoded::parse(body);
+    fields.find(|(name, _)| name == "nonce").map(|(_, value)| value.into_owned()).unwrap_or_default()
 }
 
 /// A form of a page, of at most so many bytes, as it was sent. What cannot be read is refused in a page's words.
@@ -522,6 +557,7 @@ fn view(review: &Review, seen: &Seen) -> pages::Review {
             })
             .collect(),
         state,
+        nudged: policy.reviewer(reviewer).is_some_and(|person| person.nudge_ms.is_some()),
         flagging: match (current.flag(), current.status()) {
             (Some(_), _) => pages::Flagging::Flagged,
             (None, Status::Approved) => pages::Flagging::Possible { nonce: nonce.clone() },

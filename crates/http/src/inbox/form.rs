@@ -10,6 +10,26 @@ use crate::reviewer::{REASON_CHARS, tidied};
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
 
+/// What the inbox's script says when it is touched.
+pub(super) struct Listed {
+    pub(super) nonce: String,
+    pub(super) approvals: Vec<String>,
+}
+
+impl Listed {
+    pub(super) fn read(body: &[u8]) -> Self {
+        let mut listed = Self { nonce: String::new(), approvals: Vec::new() };
+        for (key, value) in form_urlencoded::parse(body) {
+            match key.as_ref() {
+                "nonce" => listed.nonce = value.into_owned(),
+                "row" => listed.approvals.push(value.into_owned()),
+                _ => {}
+            }
+        }
+        listed
+    }
+}
+
 /// A decision on rows.
 pub(super) struct Pressed {
     pub(super) rows: Vec<UnverifiedRow>,

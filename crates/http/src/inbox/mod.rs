@@ -7,7 +7,7 @@ mod shown;
 
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, RawQuery};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -15,7 +15,7 @@ use placet_core::Refusal;
 use placet_gate::{Error, Gate, are_alike};
 
 pub(crate) use self::answer::RowAnswers;
-use self::form::{AwaySaid, Pressed};
+use self::form::{AwaySaid, Listed, Pressed};
 pub(crate) use self::news::News;
 use self::shown::Shown;
 pub(crate) use self::shown::path_prefix;
@@ -76,10 +76,14 @@ pub(crate) async fn show(visit: Visit) -> Response {
 /// Takes a reviewer's decision on a row of their inbox, or on several rows that ask the very same.
 ///
 /// Several need `confirmed=yes`; without it the answer asks, and nothing is recorded. Each row is its own vote.
+///
+/// With `?seen`, the inbox's script says that a person has touched it, with its `nonce` and the `approval_id` of each
+/// listed request as `row`: nothing is decided, and the reviewer is not nudged about these by their next channel.
 #[utoipa::path(post, path = "/inbox/{link}", operation_id = "decide_in_inbox", tag = "reviewers", security(()),
     params(("link" = String, Path, description = "the reviewer's own inbox link")),
     request_body(content = InboxForm, content_type = "application/x-www-form-urlencoded"),
     responses(
+        (status = 204, description = "noted, with `?seen`"),
         (status = 200, description = "recorded, for one row at least; or the question whether all of them are meant. With `Accept: application/json`, what became of each row",
             content((String = "text/html"), (RowAnswers = "application/json"))),
         (status = 403, description = "`forbidden`: the asking client's owner does not approve", content((String = "text/html"), (Problem = "application/problem+json"))),
@@ -89,7 +93,18 @@ pub(crate) async fn show(visit: Visit) -> Response {
         (status = 413, description = "`payload_too_large`", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 422, description = "`invalid_request`: nothing was recorded; the inbox again", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 503, description = "`no_policy` or `unavailable`", content((String = "text/html"), (Problem = "application/problem+json")))))]
-pub(crate) async fn decide(visit: Visit, Form(body): Form<FORM_LIMIT>) -> Response {
+pub(crate) async fn decide(
+    visit: Visit,
+    RawQuery(query): RawQuery,
+    Form(body): Form<FORM_LIMIT>,
+) -> Response {
+    if query.as_deref() == Some("seen") {
+        let Listed { nonce, approvals } = Listed::read(&body);
+        return match visit.gate.opened_in_inbox(&visit.link, &nonce, &approvals).await {
+            Ok(()) => StatusCode::NO_CONTENT.into_response(),
+            Err(error) => visit.refused(error),
+        };
+    }
     let pressed = match Pressed::read(&body) {
         Ok(pressed) => pressed,
         Err(refusal) => return visit.again(refusal).await,

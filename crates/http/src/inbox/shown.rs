@@ -52,6 +52,7 @@ impl Shown {
             said: Vec::new(),
             notice: None,
             version,
+            nudged: inbox.policy.reviewer(&inbox.reviewer).is_some_and(|person| person.nudge_ms.is_some()),
             events: news.are_told().then(|| format!("{action}/events")),
             manifest: format!("{action}/app.webmanifest"),
             action,

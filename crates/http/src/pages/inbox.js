@@ -242,6 +242,18 @@
   tick();
   showPush();
 
+  // A touch says that a person has this list before them: once for each list. Scanners touch nothing.
+  let told = '';
+  const touched = (event) => {
+    const list = rows().map((row) => row.dataset.v).join('');
+    if (!event.isTrusted || document.hidden || list === told || !('nudged' in shown())) return;
+    told = list;
+    const body = new URLSearchParams({ nonce: shown().nonce });
+    list.split(' ').filter(Boolean).forEach((one) => body.append('row', one.split('.')[0]));
+    fetch(`${location.pathname}?seen`, { method: 'POST', body, redirect: 'error', keepalive: true }).catch(() => {});
+  };
+  ['pointerdown', 'keydown', 'wheel'].forEach((kind) => addEventListener(kind, touched, { passive: true }));
+
   // A press is answered by the same page; a second one of the same form is not sent.
   document.addEventListener('submit', async (event) => {
     const form = event.target;

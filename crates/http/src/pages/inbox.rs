@@ -102,7 +102,8 @@ fn page(view: &Inbox, title: &str, content: &Markup) -> Markup {
         prefix: &view.prefix,
     };
     let content = html! {
-        div #inbox data-version=(view.version) data-now=(view.now_ms) data-events=[view.events.as_deref()]
+        div #inbox data-version=(view.version) data-now=(view.now_ms) data-events=[view.events.as_deref()] data-nonce=(view.nonce)
+            data-nudged[view.nudged]
             data-worker=(format!("{}/sw.js", view.prefix)) data-scope=(format!("{}/", view.prefix)) {
             (content)
         }
@@ -515,6 +516,7 @@ mod tests {
             manifest: "/gate/inbox/abc/app.webmanifest".to_owned(),
             prefix: "/gate".to_owned(),
             push: None,
+            nudged: false,
         }
     }
 

@@ -23,7 +23,9 @@ static REPORT_STYLE: LazyLock<String> =
 static PAGE_POLICY: LazyLock<String> = LazyLock::new(|| {
     let script = source_hash(&PAGE_SCRIPT);
     // The page's script makes no markup, so the browser may refuse every attempt at it.
-    let extra = format!("script-src {script}; require-trusted-types-for 'script'; trusted-types 'none'");
+    let extra = format!(
+        "script-src {script}; connect-src 'self'; require-trusted-types-for 'script'; trusted-types 'none'"
+    );
     policy(&STYLE, &extra, "data:")
 });
 static INBOX_POLICY: LazyLock<String> = LazyLock::new(|| {
@@ -300,7 +302,9 @@ mod tests {
         {
             assert!(policy.contains(directive), "{directive}");
         }
-        assert!(!policy.contains("unsafe") && !policy.contains("connect-src") && !policy.contains('\n'));
+        assert!(
+            !policy.contains("unsafe") && policy.contains("connect-src 'self';") && !policy.contains('\n')
+        );
         assert!(inbox_content_security_policy().contains("connect-src 'self'"));
     }
 

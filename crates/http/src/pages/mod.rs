@@ -60,6 +60,8 @@ pub struct Review {
     pub votes: Vec<VoteLine>,
     /// What this reviewer may do now, or how it ended.
     pub state: ReviewState,
+    /// Whether another channel of the reader's waits for a sign of them, so that a touch of the page is told.
+    pub nudged: bool,
     /// Whether the reader may say, or somebody has said, that its approval was a mistake.
     pub flagging: Flagging,
 }
@@ -263,6 +265,8 @@ pub struct Inbox {
     pub prefix: String,
     /// How push stands for the reader; none where there is none for them.
     pub push: Option<Push>,
+    /// Whether another channel of the reader's waits for a sign of them, so that a touch of the inbox is told.
+    pub nudged: bool,
 }
 
 /// Push, which a device can switch on and off.

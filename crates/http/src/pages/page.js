@@ -16,6 +16,15 @@
     const h = Math.floor(s / 3600);
     return `${h ? `${h}:${two(Math.floor(s / 60) % 60)}` : Math.floor(s / 60)}:${two(s % 60)}`;
   };
+  // A touch says that a person has it open. Scanners run scripts as well, but touch nothing. Buttons speak for themselves.
+  const touches = ['pointerdown', 'keydown', 'wheel'];
+  const touched = (event) => {
+    if (!event.isTrusted || document.hidden || (event.target.closest && event.target.closest('button'))) return;
+    touches.forEach((kind) => removeEventListener(kind, touched));
+    const body = new URLSearchParams({ nonce: bar.querySelector('[name=nonce]').value });
+    fetch(`${location.pathname}?seen`, { method: 'POST', body, redirect: 'error', keepalive: true }).catch(() => {});
+  };
+  if ('nudged' in bar.dataset) touches.forEach((kind) => addEventListener(kind, touched, { passive: true }));
   let warned = false;
   const tick = () => {
     const ms = deadline - Date.now() - skew;

@@ -69,7 +69,7 @@ fn bar(view: &Review) -> Markup {
     let is_open = matches!(view.state, ReviewState::Open { .. });
     let may_approve = matches!(view.state, ReviewState::Open { may: May::Both, .. });
     html! {
-        div.bar role="group" aria-label="Your decision" data-now=(now_ms) data-deadline=(deadline_ms) {
+        div.bar role="group" aria-label="Your decision" data-now=(now_ms) data-deadline=(deadline_ms) data-nudged[view.nudged] {
             p.clock { span { "Answer by " (moment_near(deadline_ms, now_ms)) } b #left {} }
             p #said role="status" {}
             form method="post" {
@@ -630,6 +630,7 @@ mod tests {
             novelty: Novelty::default(),
             votes: vec![],
             state,
+            nudged: false,
             flagging: Flagging::No,
         }
     }
