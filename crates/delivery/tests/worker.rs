@@ -589,6 +589,64 @@ async fn that_something_no_longer_goes_on_is_said_after_that_it_does() {
     assert_eq!(heard, ["[Placet] Wrong signatures", "[Placet] Over: Wrong signatures"]);
 }
 
+#[tokio::test]
+async fn who_has_opened_a_request_is_not_nudged_by_the_next_channel() {
+    let scene = Scene::new().await;
+    let at = r#"phone = "+15550100", "#;
+    scene.install(&POLICY.replace(at, &format!(r#"{at}channels = ["email", "sms"], nudge = "1m", "#))).await;
+    scene.work_off().await;
+    for request_id in ["only looked at", "opened by carol", "touched", "in the inbox"] {
+        scene.ask(&request_id.replace(' ', "-"), "pay", None).await;
+    }
+    scene.work_off().await;
+    let told = std::mem::take(&mut *scene.played.notified.lock().unwrap());
+    assert_eq!(told.iter().filter(|one| one.reviewer.as_str() == "bob").count(), 4);
+
+    let policy = scene.gate.policy().await.unwrap();
+    let link = async |request_id: &str, reviewer: &str| {
+        let request = scene.stored(request_id).await;
+        let reviewer = placet_testkit::sample::reviewer(reviewer);
+        scene.gate.link(request.asked(), &reviewer, &policy).await.unwrap().to_string()
+    };
+    let looked = link("only-looked-at", "bob").await;
+    for _ in 0..3 {
+        scene.gate.review(&looked).await.unwrap();
+    }
+    assert!(scene.gate.opened(&looked, "1-0").await.is_err());
+    for (request_id, reviewer) in [("opened-by-carol", "carol"), ("touched", "bob")] {
+        let link = link(request_id, reviewer).await;
+        let nonce = scene.gate.review(&link).await.unwrap().nonce;
+        scene.gate.opened(&link, &nonce).await.unwrap();
+        scene.gate.opened(&link, &nonce).await.unwrap();
+    }
+    let bob = placet_testkit::sample::reviewer("bob");
+    let inbox_link = scene.gate.inbox_link(&bob, &policy).await.unwrap().to_string();
+    let inbox = scene.gate.inbox(&inbox_link).await.unwrap();
+    let listed = scene.stored("in-the-inbox").await.asked().approval_id.to_string();
+    let rows = [listed, "01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned(), String::new()];
+    assert!(scene.gate.opened_in_inbox(&inbox_link, "1-0", &rows).await.is_err());
+    scene.gate.opened_in_inbox(&inbox_link, &inbox.nonce, &rows).await.unwrap();
+
+    scene.clock.advance(60_000);
+    scene.work_off().await;
+    let nudged = std::mem::take(&mut *scene.played.notified.lock().unwrap());
+    let mut nudged: Vec<_> =
+        nudged.into_iter().map(|one| (one.channel, one.reviewer.to_string(), one.approval_id)).collect();
+    nudged.sort();
+    let mut wanted = Vec::new();
+    for request_id in ["only-looked-at", "opened-by-carol"] {
+        let approval = scene.stored(request_id).await.asked().approval_id.clone();
+        wanted.push(("sms".to_owned(), "bob".to_owned(), approval));
+    }
+    wanted.sort();
+    assert_eq!(nudged, wanted);
+    assert_eq!(scene.waiting().await, []);
+    for request_id in ["only-looked-at", "opened-by-carol", "touched", "in-the-inbox"] {
+        let request = scene.stored(request_id).await;
+        assert!(request.pending().is_some() && request.state().votes().is_empty());
+    }
+}
+
 const WEEKLY: &str = r#"
 [report]
 to = ["ops", "night"]
@@ -652,60 +710,4 @@ async fn a_report_that_is_no_longer_wanted_is_not_sent_and_one_that_is_not_taken
     scene.clock.advance(24 * 60 * 60_000);
     scene.work_off().await;
     assert_eq!(reports().await, 0);
-#[tokio::test]
-async fn who_has_opened_a_request_is_not_nudged_by_the_next_channel() {
-    let scene = Scene::new().await;
-    let at = r#"phone = "+15550100", "#;
-    scene.install(&POLICY.replace(at, &format!(r#"{at}channels = ["email", "sms"], nudge = "1m", "#))).await;
-    scene.work_off().await;
-    for request_id in ["only looked at", "opened by carol", "touched", "in the inbox"] {
-        scene.ask(&request_id.replace(' ', "-"), "pay", None).await;
-    }
-    scene.work_off().await;
-    let told = std::mem::take(&mut *scene.played.notified.lock().unwrap());
-    assert_eq!(told.iter().filter(|one| one.reviewer.as_str() == "bob").count(), 4);
-
-    let policy = scene.gate.policy().await.unwrap();
-    let link = async |request_id: &str, reviewer: &str| {
-        let request = scene.stored(request_id).await;
-        let reviewer = placet_testkit::sample::reviewer(reviewer);
-        scene.gate.link(request.asked(), &reviewer, &policy).await.unwrap().to_string()
-    };
-    let looked = link("only-looked-at", "bob").await;
-    for _ in 0..3 {
-        scene.gate.review(&looked).await.unwrap();
-    }
-    assert!(scene.gate.opened(&looked, "1-0").await.is_err());
-    for (request_id, reviewer) in [("opened-by-carol", "carol"), ("touched", "bob")] {
-        let link = link(request_id, reviewer).await;
-        let nonce = scene.gate.review(&link).await.unwrap().nonce;
-        scene.gate.opened(&link, &nonce).await.unwrap();
-        scene.gate.opened(&link, &nonce).await.unwrap();
-    }
-    let bob = placet_testkit::sample::reviewer("bob");
-    let inbox_link = scene.gate.inbox_link(&bob, &policy).await.unwrap().to_string();
-    let inbox = scene.gate.inbox(&inbox_link).await.unwrap();
-    let listed = scene.stored("in-the-inbox").await.asked().approval_id.to_string();
-    let rows = [listed, "01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned(), String::new()];
-    assert!(scene.gate.opened_in_inbox(&inbox_link, "1-0", &rows).await.is_err());
-    scene.gate.opened_in_inbox(&inbox_link, &inbox.nonce, &rows).await.unwrap();
-
-    scene.clock.advance(60_000);
-    scene.work_off().await;
-    let nudged = std::mem::take(&mut *scene.played.notified.lock().unwrap());
-    let mut nudged: Vec<_> =
-        nudged.into_iter().map(|one| (one.channel, one.reviewer.to_string(), one.approval_id)).collect();
-    nudged.sort();
-    let mut wanted = Vec::new();
-    for request_id in ["only-looked-at", "opened-by-carol"] {
-        let approval = scene.stored(request_id).await.asked().approval_id.clone();
-        wanted.push(("sms".to_owned(), "bob".to_owned(), approval));
-    }
-    wanted.sort();
-    assert_eq!(nudged, wanted);
-    assert_eq!(scene.waiting().await, []);
-    for request_id in ["only-looked-at", "opened-by-carol", "touched", "in-the-inbox"] {
-        let request = scene.stored(request_id).await;
-        assert!(request.pending().is_some() && request.state().votes().is_empty());
-    }
 }
