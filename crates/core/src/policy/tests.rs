@@ -401,18 +401,6 @@ fn what_names_something_else_names_something_that_is_there() {
         (first, format!("[[alerts]]\nname = \"x\"\nway = \"sns\"\nkinds = [\"expierd\"]\n{first}"), "did you mean `expired`?"),
         (first, format!("[[alerts]]\nname = \"x\"\nway = \"sns\"\nkinds = [\"too_many\"]\n{first}"), "`too_many` is not a kind of alert"),
         (first, format!("[[alerts]]\nname = \"x\"\nway = \"sns\"\n[[alerts]]\nname = \"X\"\nway = \"sns\"\n{first}"), "is defined twice"),
-        (first, format!("[[alerts]]\nname = \"x\"\nway = \"sns\"\nkinds = []\n{first}"), "the way `x` gets nothing"),
-        (first, format!("[report]\n{first}"), "the report needs the key `to`"),
-        (first, format!("[report]\nto = []\n{first}"), "needs at least one way of alerts"),
-        (first, format!("[report]\nto = \"x\"\n{first}"), "expected a list"),
-        (first, format!("[[report]]\nto = [\"x\"]\n{first}"), "expected a table, but this is a list"),
-        (first, format!("[report]\nto = [\"opps\"]\n[[alerts]]\nname = \"ops\"\nway = \"sns\"\n{first}"), "did you mean `ops`?"),
-        (first, format!("[report]\nto = [\"ops@example.com\"]\n{first}"), "`ops@example.com` is not a way of alerts"),
-        (first, format!("[report]\nto = [\"x\", \"x\"]\n[[alerts]]\nname = \"x\"\nway = \"sns\"\n{first}"), "`x` is named twice"),
-        (first, format!("[report]\nto = [\"x\"]\n[[alerts]]\nname = \"x\"\nway = \"pagerduty\"\n{first}"), "which is for incidents"),
-        (first, format!("[report]\nto = [\"x\"]\nat = \"09:00\"\n[[alerts]]\nname = \"x\"\nway = \"sns\"\n{first}"), "is written as `Monday 09:00 Europe/Berlin`"),
-        (first, format!("[report]\nto = [\"x\"]\nat = \"Monday 09:00 Berlin\"\n[[alerts]]\nname = \"x\"\nway = \"sns\"\n{first}"), "`Berlin` is not a time zone"),
-        (first, format!("[report]\nto = [\"x\"]\nday = \"Monday\"\n[[alerts]]\nname = \"x\"\nway = \"sns\"\n{first}"), "the report has no key `day`"),
         (first, format!("{}{first}", ways(21)), "a policy has at most 20 ways of alerts; this is one too many"),
         (first, format!("issuer = \"https://gate.example.com/\"\n{first}"), "ends in a slash"),
         ("owner = \"alice\"", "owner = \"alise\"".into(), "did you mean `alice`?"),
@@ -587,4 +575,65 @@ fn a_way_can_get_the_report_and_no_alerts() {
     assert!(crate::policy::ALERT_KINDS.iter().all(|kind| !policy.alerts[0].hears(kind)));
     let report = policy.report.unwrap();
     assert_eq!((report.to, report.at.as_str()), (vec!["team".to_owned()], "Monday 09:00 UTC"));
+}
+
+#[test]
+fn a_report_goes_to_ways_that_take_one_at_a_moment_of_the_week() {
+    let first = "[[clients]]\nid = \"agent\"";
+    let rows: Vec<(&str, String, &str)> = vec![
+        (
+            first,
+            format!("[[alerts]]\nname = \"x\"\nway = \"sns\"\nkinds = []\n{first}"),
+            "the way `x` gets nothing",
+        ),
+        (first, format!("[report]\n{first}"), "the report needs the key `to`"),
+        (first, format!("[report]\nto = []\n{first}"), "needs at least one way of alerts"),
+        (first, format!("[report]\nto = \"x\"\n{first}"), "expected a list"),
+        (first, format!("[[report]]\nto = [\"x\"]\n{first}"), "expected a table, but this is a list"),
+        (
+            first,
+            format!("[report]\nto = [\"opps\"]\n[[alerts]]\nname = \"ops\"\nway = \"sns\"\n{first}"),
+            "did you mean `ops`?",
+        ),
+        (
+            first,
+            format!("[report]\nto = [\"ops@example.com\"]\n{first}"),
+            "`ops@example.com` is not a way of alerts",
+        ),
+        (
+            first,
+            format!("[report]\nto = [\"x\", \"x\"]\n[[alerts]]\nname = \"x\"\nway = \"sns\"\n{first}"),
+            "`x` is named twice",
+        ),
+        (
+            first,
+            format!("[report]\nto = [\"x\"]\n[[alerts]]\nname = \"x\"\nway = \"pagerduty\"\n{first}"),
+            "which is for incidents",
+        ),
+        (
+            first,
+            format!(
+                "[report]\nto = [\"x\"]\nat = \"09:00\"\n[[alerts]]\nname = \"x\"\nway = \"sns\"\n{first}"
+            ),
+            "is written as `Monday 09:00 Europe/Berlin`",
+        ),
+        (
+            first,
+            format!(
+                "[report]\nto = [\"x\"]\nat = \"Monday 09:00 Berlin\"\n[[alerts]]\nname = \"x\"\nway = \"sns\"\n{first}"
+            ),
+            "`Berlin` is not a time zone",
+        ),
+        (
+            first,
+            format!(
+                "[report]\nto = [\"x\"]\nday = \"Monday\"\n[[alerts]]\nname = \"x\"\nway = \"sns\"\n{first}"
+            ),
+            "the report has no key `day`",
+        ),
+    ];
+    for (from, to, told) in rows {
+        let faults = faults(&changed(from, &to));
+        assert!(faults.iter().any(|fault| fault.contains(told)), "{to}: {faults:#?}");
+    }
 }
