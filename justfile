@@ -44,6 +44,10 @@ openapi:
 deny:
     tests/run deny
 
+# change the rules one place at a time, and see whether a test notices (needs cargo-mutants): `just mutants --file crates/core/src/token.rs`
+mutants *arguments:
+    cargo mutants --package placet-core --output target {{ arguments }} -- --lib --test fixtures -- --skip words::
+
 # the benchmarks of the local gate
 bench *arguments:
     cargo run --release -p placet-bench -- {{ arguments }}

@@ -7,6 +7,7 @@ gate that only had time-outs would let somebody in.
 
 import contextlib
 import resource
+import signal
 import socket
 import threading
 import time
@@ -216,9 +217,9 @@ def test_whoever_hangs_up_gives_the_place_back(local_gate):
     )
 
 
-def memory(gate):
+def memory(gate, of="VmRSS"):
     with open(f"/proc/{gate.process.pid}/status") as lines:
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) * 1024
+        return next(int(line.split()[1]) for line in lines if line.startswith(f"{of}:")) * 1024
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["strangers", "in a client's name"])
@@ -238,5 +239,27 @@ def test_bodies_that_never_end_hold_little_memory(local_gate, known):
         # A client's own call, whose body comes, is still taken.
         assert agent.ask().status == 201
     finally:
+        hoard.close()
+    assert agent.state(asked["request_id"])["status"] == "approved"
+
+
+def test_bodies_that_come_while_the_gate_stands_still_hold_little_memory(local_gate):
+    """When it goes on, each connection has all of its body to read, and none of those that are cut has had its turn yet."""
+    gate = local_gate().start()
+    agent = gate.client("agent")
+    asked = agent.asked()
+    link = gate.link(asked, "bob")
+    before = memory(gate)
+    hoard = Hoard(gate)
+    goes_on = threading.Timer(4, gate.process.send_signal, [signal.SIGCONT])
+    gate.process.send_signal(signal.SIGSTOP)
+    goes_on.start()
+    try:
+        hoard.fill(head(agent, "POST", "/v1/requests", 500_000) + b"x" * 499_000, 400)
+        goes_on.join()
+        assert reviewer_decides(gate, link) < ANSWERED_WITHIN
+        assert memory(gate, "VmHWM") - before < 100 * 2**20
+    finally:
+        goes_on.join()
         hoard.close()
     assert agent.state(asked["request_id"])["status"] == "approved"

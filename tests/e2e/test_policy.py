@@ -156,7 +156,7 @@ MISTAKES = [
     ('\n[[clients]]\nid = "x"\nowner = "bob"\nrole = ["requester"]\n', (TOP + 5, 1), "did you mean `roles`?"),
     ('\n[[clients]]\nid = "x"\nowner = "bob"\ncallback_hosts = ["example.com:x"]\n', (TOP + 5, 19), "not a port"),
     ('\n[[clients]]\nid = "x"\nowner = "bo"\n', (TOP + 4, 9), "did you mean `bob`?"),
-    ('\n[[clients]]\nid = "x"\nowner = "bob"\nexecutors = ["agent"]\n', (TOP + 5, 13), "role `executor`"),
+    ('\n[[clients]]\nid = "x"\nowner = "bob"\nexecutors = ["agent"]\n', (TOP + 5, 14), "role `executor`"),
     ('\n[[clients]]\nid = "x"\nowner = "bob"\nroles = ["decider"]\n', (TOP + 5, 9), "a decider needs `queues`"),
     ('\n[[reviewers]]\nid = "x"\nslak = "U1"\n', (TOP + 4, 1), "no key `slak`"),
     (

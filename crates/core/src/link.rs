@@ -445,6 +445,48 @@ mod tests {
     }
 
     #[test]
+    fn an_inboxs_nonce_is_of_that_inbox_for_a_day() {
+        let ring = ring();
+        let inbox = |id: &str| InboxLink::mint(&ring.current, &ReviewerId::parse(id).unwrap(), 1);
+        let minted = Timestamp::from_millis(1_700_000_000_000);
+        let nonce = inbox("bob").nonce(&ring.current, minted);
+        assert!(nonce.starts_with("1700000000000-"), "{nonce}");
+        for (who, nonce, later, takes) in [
+            ("bob", &*nonce, 0, true),
+            ("bob", &*nonce, NONCE_MS, true),
+            ("bob", &*nonce, -NONCE_MS, true),
+            ("bob", &*nonce, NONCE_MS + 1, false),
+            ("bob", &*nonce, -NONCE_MS - 1, false),
+            ("carol", &*nonce, 0, false),
+            ("bob", "", 0, false),
+            ("bob", "1700000000000-", 0, false),
+        ] {
+            let taken = inbox(who).takes_nonce(&ring.current, nonce, minted.plus_millis(later));
+            assert_eq!(taken, takes, "{who} {nonce} {later}");
+        }
+    }
+
+    #[test]
+    fn no_link_is_of_epoch_0_or_of_one_that_is_spelled_otherwise() {
+        let link = link("bob").to_string();
+        let (stem, epoch) = link.split_at(2 * WIDTH);
+        assert_eq!(epoch, "1");
+        for bad in ["", "0", "00", "01", "4gfFC4"] {
+            assert_eq!(Link::parse(&format!("{stem}{bad}")), None, "{bad}");
+        }
+        // The last epoch that there can be: 2^32 - 1.
+        assert_eq!(Link::parse(&format!("{stem}4gfFC3")).map(|link| link.epoch()), Some(u32::MAX));
+    }
+
+    #[test]
+    fn debug_shows_of_a_link_what_it_opens_and_not_its_secret() {
+        let key = link("bob").key();
+        assert_eq!(format!("{:?}", link("bob")), format!("Link {{ key: {key:?}, epoch: 1, .. }}"));
+        let report = ReportLink::mint(&ring().current, 20_783);
+        assert_eq!(format!("{report:?}"), "ReportLink { until_day: 20783, epoch: 1, .. }");
+    }
+
+    #[test]
     fn an_inbox_link_names_its_reviewer() {
         let ring = ring();
         let all = ["alice", "bob"].map(|id| ReviewerId::parse(id).unwrap());

@@ -4,9 +4,11 @@ use placet_core::Timestamp;
 use placet_core::numbers::Report;
 use placet_core::refusal::Refusal;
 use placet_core::time::DAY_MS;
-use placet_gate::outbox::OutboxMessage;
+use placet_gate::alert::Alert;
+use placet_gate::outbox::{OutboxMessage, OutboxSubject};
 use placet_gate::{Error, Gate};
 
+use crate::retry::Again;
 use crate::ways::{AlertLetter, TRIED_FOR_MS};
 use crate::worker::{Progress, Worker};
 
@@ -196,12 +198,24 @@ impl Worker {
         };
         let is_wanted = policy.report.as_ref().is_some_and(|report| report.to.iter().any(|to| to == way));
         let Some(way) = policy.alert_way(way).filter(|_| is_wanted) else { return self.ack(message).await };
+        // A gate that was down before the first try still makes it.
         if message.attempt > 0 && self.gate.now().millis_since(message.created_at) >= TRIED_FOR_MS {
+            // Of tries that were cut off, operators have not heard.
+            let reason = "the weekly report could not be sent for a day".to_owned();
+            self.gate
+                .saw_again(OutboxSubject::Gate, Alert::WayNotReached { way: way.name.clone(), reason })
+                .await?;
             return self.ack(message).await;
         }
+        // Counting takes a while. A try that is cut off in it has failed like any other: it is counted before it begins.
+        let again = Again::after_failure(message.attempt);
+        let due_at = message.due_at.max(self.gate.now()).plus_millis(again.in_ms);
+        let Progress::RetryAt(begun) = self.put_off(message, again.attempt, due_at).await? else {
+            return Ok(Progress::Done);
+        };
         let notice = ReportNotice::of(&self.gate, until_day, message.id.clone()).await?;
         let outcome = self.parts.ways.send_report(way, &notice).await;
-        self.after_sending(message, way, "weekly_report", outcome, false).await
+        self.after_sending(&begun, message.attempt, way, "weekly_report", outcome, false).await
     }
 }
 

@@ -48,6 +48,8 @@ struct Played {
     alerts: Mutex<Vec<AlertNotice>>,
     letters: Mutex<Vec<(String, AlertLetter)>>,
     mute: AtomicBool,
+    hangs: AtomicBool,
+    reached: tokio::sync::Notify,
 }
 
 impl Played {
@@ -110,6 +112,10 @@ impl AlertSink for Shared {
 #[async_trait]
 impl AlertMail for Shared {
     async fn mail(&self, way: &str, _to: &[String], letter: &AlertLetter) -> SendOutcome {
+        if self.0.hangs.load(Ordering::SeqCst) {
+            self.0.reached.notify_one();
+            return std::future::pending().await;
+        }
         if self.0.mute.load(Ordering::SeqCst) && way == "night" {
             return SendOutcome::Retry("the server is down".into());
         }
@@ -710,4 +716,41 @@ async fn a_report_that_is_no_longer_wanted_is_not_sent_and_one_that_is_not_taken
     scene.clock.advance(24 * 60 * 60_000);
     scene.work_off().await;
     assert_eq!(reports().await, 0);
+}
+
+#[tokio::test]
+async fn a_try_of_the_report_that_is_cut_off_has_failed_like_any_other() {
+    let scene = Scene::new().await;
+    scene.install(&format!("{POLICY}{WAYS}{}", WEEKLY.replace("[\"ops\", \"night\"]", "[\"ops\"]"))).await;
+    scene.clock.set(placet_core::Timestamp::parse("2026-12-03T09:00:00Z").unwrap());
+    scene.work_off().await;
+    scene.gate.sweep().await.unwrap();
+    scene.played.hangs.store(true, Ordering::SeqCst);
+    let report = async || {
+        let waiting = scene.waiting().await;
+        waiting.into_iter().find(|one| matches!(one.payload, OutboxPayload::Report { .. }))
+    };
+    let mut waits = Vec::new();
+    for failed in 1..=8 {
+        let message = report().await.unwrap();
+        scene.clock.set(message.due_at);
+        let claimed = scene.gate.claim(&message).await.unwrap().unwrap();
+        tokio::select! {
+            ended = scene.worker.run(&claimed, None) => panic!("{ended:?}"),
+            () = scene.played.reached.notified() => {}
+        }
+        let cut_off = report().await.unwrap();
+        assert_eq!(cut_off.attempt, failed);
+        waits.push(cut_off.due_at.millis_since(claimed.due_at));
+        assert!(scene.gate.claim(&message).await.unwrap().is_none(), "what was cut off is not taken twice");
+    }
+    assert_eq!(waits, [2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000, 60_000]);
+    scene.played.hangs.store(false, Ordering::SeqCst);
+    let mut late = report().await.unwrap();
+    assert_eq!(scene.letters(), [""; 0]);
+    late.created_at = scene.clock.now().plus_millis(-24 * 60 * 60_000);
+    scene.worker.run(&late, None).await.unwrap();
+    assert_eq!(report().await, None);
+    scene.work_off().await;
+    assert_eq!(scene.played.alert_kinds().last(), Some(&"way_not_reached"));
 }

@@ -31,7 +31,7 @@ impl Gate {
         self.check_inbox_nonce(unverified_inbox, unverified_nonce).await?;
         let policy = self.policy().await?;
         let reviewer = self.inbox_owner(unverified_inbox, &policy).await?;
-        if !policy.reviewer(&reviewer).is_some_and(is_nudged) {
+        if !policy.reviewer(&reviewer).is_some_and(Reviewer::is_nudged) {
             return Ok(());
         }
         for item in self.waiting_for(&reviewer, &policy).await?.items {
@@ -55,7 +55,7 @@ impl Gate {
             return Ok(());
         };
         let is_asked = request.standing(reviewer, policy, now) != Standing::Nothing;
-        if is_asked && policy.reviewer(reviewer).is_some_and(is_nudged) {
+        if is_asked && policy.reviewer(reviewer).is_some_and(Reviewer::is_nudged) {
             // A store may know the time only to the second.
             let until = pending.closes_at.plus_millis(1000);
             self.store.mark(&name(request, pending.stage, reviewer), until).await?;
@@ -72,11 +72,6 @@ impl Gate {
     ) -> Result<bool, Fault> {
         self.is_marked(&name(request, stage, reviewer)).await
     }
-}
-
-/// Whether another channel of theirs waits for a sign of them.
-fn is_nudged(person: &Reviewer) -> bool {
-    person.nudge_ms.is_some()
 }
 
 fn name(request: &Request, stage: usize, reviewer: &ReviewerId) -> String {

@@ -10,7 +10,7 @@ use axum::routing::get;
 use bytes::Bytes;
 use maud::Markup;
 use placet_core::Refusal;
-use placet_core::policy::{Decision, Policy};
+use placet_core::policy::{Decision, Policy, Reviewer};
 use placet_core::refusal::FieldError;
 use placet_core::request::{ApprovalRequest, Change, Decider, Edit, Foreseen, Given, RequestState, Status};
 use placet_core::words::{self, FieldPath};
@@ -557,7 +557,7 @@ fn view(review: &Review, seen: &Seen) -> pages::Review {
             })
             .collect(),
         state,
-        nudged: policy.reviewer(reviewer).is_some_and(|person| person.nudge_ms.is_some()),
+        nudged: policy.reviewer(reviewer).is_some_and(Reviewer::is_nudged),
         flagging: match (current.flag(), current.status()) {
             (Some(_), _) => pages::Flagging::Flagged,
             (None, Status::Approved) => pages::Flagging::Possible { nonce: nonce.clone() },

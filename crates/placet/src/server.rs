@@ -259,6 +259,10 @@ impl Connections {
         }
     }
 
+    fn holds_too_much(&self) -> bool {
+        self.unfinished_bytes.load(Ordering::Relaxed) > UNFINISHED_BYTES
+    }
+
     /// Cuts the oldest bodies that are still on their way, until what is left fits.
     fn cut_unfinished(&self) {
         let open = self.lock();
@@ -475,8 +479,8 @@ impl Timed {
     fn holds(&mut self, bytes: usize) {
         self.held = self.held.saturating_add(bytes);
         self.connection.unfinished_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let before = self.connection.all.unfinished_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if before.saturating_add(bytes) > UNFINISHED_BYTES {
+        self.connection.all.unfinished_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if self.connection.all.holds_too_much() {
             self.connection.all.cut_unfinished();
         }
     }
@@ -498,6 +502,13 @@ impl Body for Timed {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
+        // Those that were cut let go of what they hold when it is their turn. Whoever reads on before that, and there may be
+        // hundreds after a standstill, would hold as much again.
+        if this.connection.all.holds_too_much() {
+            this.connection.waits(this.began);
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
             this.connection.works();
             if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref)

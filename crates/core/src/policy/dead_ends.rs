@@ -74,7 +74,10 @@ fn programs(tables: &Tables<'_, '_, '_>, policy: &Policy, warnings: &Diagnostics
             })
             .collect();
         for queue in client.queues.iter().filter(|queue| !used.contains(queue.as_str())) {
-            warnings.add(place(table, "queues"), format!("no rule has a stage with the queue `{queue}`"));
+            warnings.add(
+                table.place_of_item("queues", queue),
+                format!("no rule has a stage with the queue `{queue}`"),
+            );
         }
     }
     if !policy.clients.iter().any(|client| client.has(ClientRole::Requester)) {
@@ -277,6 +280,6 @@ fn stages(table: &Table<'_, '_>, terms: &ApprovalTerms, policy: &Policy, warning
     }
 }
 
-fn count(number: usize, what: &str) -> String {
+pub(super) fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }

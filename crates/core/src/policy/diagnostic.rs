@@ -4,6 +4,9 @@ use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
 
+use toml::Spanned;
+use toml::de::DeTable;
+
 /// One thing wrong, or worth a look, in a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -17,6 +20,8 @@ pub struct Diagnostic {
     pub message: String,
     /// The line where its table begins, such as `[[rules]]`; none where it is that line itself, or in no table.
     pub table_line: Option<usize>,
+    /// What it is in, by kind and name: ``rule `payments` ``; none where it is in no table.
+    pub table: Option<String>,
     /// That line of the file; none where the file has no such line.
     pub excerpt: Option<String>,
     /// What to do about it, if that is known.
@@ -53,6 +58,7 @@ impl Diagnostic {
         Self {
             line,
             table_line: header,
+            table: None,
             column: text.get(line_start..start).unwrap_or_default().chars().count() + 1,
             width,
             message,
@@ -113,17 +119,66 @@ impl<'t> Diagnostics<'t> {
         self.found.borrow_mut().push((start, diagnostic));
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.found.borrow().is_empty()
+    pub(super) fn count(&self) -> usize {
+        self.found.borrow().len()
     }
 
-    /// Everything found, in the order of the file.
-    pub(super) fn take(self) -> Vec<Diagnostic> {
+    /// Everything found, in the order of the file, each with the name of what it is in.
+    pub(super) fn take(self, sections: &Sections) -> Vec<Diagnostic> {
         let mut found = self.found.into_inner();
         found.sort_by_key(|(start, _)| *start);
-        let mut found: Vec<_> = found.into_iter().map(|(_, diagnostic)| diagnostic).collect();
+        let named = |(start, mut diagnostic): (usize, Diagnostic)| {
+            if let Some((at, name)) = sections.around(start) {
+                let line =
+                    self.text.get(..at).unwrap_or_default().bytes().filter(|byte| *byte == b'\n').count() + 1;
+                diagnostic.table_line = (line != diagnostic.line).then_some(line);
+                diagnostic.table = Some(name.to_owned());
+            }
+            diagnostic
+        };
+        let mut found: Vec<_> = found.into_iter().map(named).collect();
         found.dedup();
         found
+    }
+}
+
+/// The clients, reviewers, rules, ways of alerts and the report of a file: where each begins, and what it is called.
+#[derive(Debug, Default)]
+pub(super) struct Sections {
+    /// In the order of the file.
+    begins: Vec<(usize, String)>,
+}
+
+impl Sections {
+    pub(super) fn of(tree: &Spanned<DeTable<'_>>) -> Self {
+        let mut begins = Vec::new();
+        let lists = [
+            ("clients", "client", "id"),
+            ("reviewers", "reviewer", "id"),
+            ("rules", "rule", "name"),
+            ("alerts", "alert", "name"),
+        ];
+        for (list, kind, key) in lists {
+            let items = tree.get_ref().get(list).and_then(|value| value.get_ref().as_array());
+            for (index, item) in items.into_iter().flat_map(|items| items.iter()).enumerate() {
+                let name = item.get_ref().as_table().and_then(|table| table.get(key));
+                let name = name.and_then(|name| name.get_ref().as_str()).filter(|name| !name.is_empty());
+                let name = name.map_or_else(
+                    || format!("{kind} {}, which has no {key}", index + 1),
+                    |name| format!("{kind} `{name}`"),
+                );
+                begins.push((item.span().start, name));
+            }
+        }
+        begins.extend(tree.get_ref().get("report").map(|table| (table.span().start, "`[report]`".to_owned())));
+        begins.sort();
+        Self { begins }
+    }
+
+    /// What that place is in, and where that begins.
+    fn around(&self, at: usize) -> Option<(usize, &str)> {
+        let (begin, name) = self.begins.iter().rfind(|(begin, _)| *begin <= at)?;
+        Some((*begin, name))
     }
 }
 

@@ -14,6 +14,8 @@ mod dead_ends;
 #[cfg(feature = "conditions")]
 mod diagnostic;
 mod hours;
+#[cfg(feature = "conditions")]
+mod not_toml;
 mod observing;
 #[cfg(feature = "conditions")]
 mod read;
@@ -592,6 +594,11 @@ impl Reviewer {
     /// Whether they have one of those roles.
     pub fn has_any(&self, roles: &[String]) -> bool {
         roles.iter().any(|role| self.roles.contains(role))
+    }
+
+    /// Whether their next channel waits for a sign of them.
+    pub fn is_nudged(&self) -> bool {
+        self.nudge_ms.is_some()
     }
 
     /// The channels by which they are told at first: the first of their order, or every address; at worst the

@@ -636,4 +636,73 @@ fn a_report_goes_to_ways_that_take_one_at_a_moment_of_the_week() {
         let faults = faults(&changed(from, &to));
         assert!(faults.iter().any(|fault| fault.contains(told)), "{to}: {faults:#?}");
     }
+    let way = |rest: &str| format!("[[alerts]]\nname = \"x\"\nway = \"sns\"\n{rest}\n{first}");
+    for (to, table) in [
+        (way("[report]\nto = [\"y\"]"), "`[report]`"),
+        (way("kinds = [\"expires\"]"), "alert `x`"),
+        (way("kinds = \"expired\""), "alert `x`"),
+    ] {
+        let faults = Policy::read(&changed(first, &to)).expect_err(&to);
+        let [fault] = faults.as_slice() else { panic!("{to}: {faults:#?}") };
+        assert_eq!(fault.table.as_deref(), Some(table), "{to}: {fault:?}");
+    }
+}
+
+#[test]
+fn a_fault_says_what_was_meant_where_it_is_and_nothing_that_follows_from_it() {
+    let (decide, rest, bob) = ("decide = \"approve\"", "name = \"rest\"", "id = \"bob\"");
+    let example = |payload: &str| {
+        format!("{decide}\nexamples = [{{ action = \"refund.create\", payload = {{ {payload} }} }}]")
+    };
+    let stages =
+        "stages = [{ ask = [\"owners\"], within = \"1h\" }, { queue = \"backup\", within = \"1d\" }]";
+    #[rustfmt::skip]
+    let rows: &[(&str, String, &str, &str, &str, &str)] = &[
+        (bob, format!("{bob}\naway = {{ from = 2030-01-01, until = 2030-01-02 }}"), "{ from = 2030-01-01, until = 2030-01-02 }", "`away` must be a list of tables, but this is one table", "put brackets around it: `away = [{ … }]`", "reviewer `bob`"),
+        (bob, format!("{bob}\naway = [{{ from = 2030-01-01, until = 2030-01-02, backup = \"Carol\" }}]"), "\"Carol\"", "backup `Carol` is not one of the reviewers", "did you mean `carol`? capitals matter", "reviewer `bob`"),
+        (stages, "stages = { ask = [\"owners\"], within = \"1h\" }".into(), "{ ask = [\"owners\"], within = \"1h\" }", "`stages` must be a list of tables, but this is one table", "put brackets around it: `stages = [{ … }]`", "rule `rest`"),
+        (stages, "[rules.stages]\nask = [\"owners\"]\nwithin = \"1h\"".into(), "[rules.stages]", "`stages` must be a list of tables, but this is one table", "write `[[rules.stages]]` with two brackets on each side, once for a stage", "rule `rest`"),
+        (rest, format!("{rest}\nmask = [\"payload\"]"), "\"payload\"", "`payload` is the whole payload, of which only single fields can be hidden", "name each of them: `mask = [\"payload.token\"]`", "rule `rest`"),
+        (rest, format!("{rest}\neditable = [\"payload\"]"), "\"payload\"", "`payload` is the whole payload, of which only single fields can be changed", "name each of them: `editable = [\"payload.token\"]`", "rule `rest`"),
+        ("ask = [\"finance\"]", "ask = [\"bob\"]".into(), "\"bob\"", "no reviewer has the role `bob`", "`bob` is a reviewer, and a stage asks by roles: give them a role, such as `roles = [\"bob\"]`", "rule `payments`"),
+        ("owner = \"alice\"", "owner = \"Alice\"".into(), "\"Alice\"", "owner `Alice` of client `agent` is not one of the reviewers", "did you mean `alice`? capitals matter", "client `agent`"),
+        ("executors = [\"payments\"]", "executors = [\"payments\", \"desk\"]".into(), "\"desk\"", "client `desk` does not have the role `executor`", "add `\"executor\"` to the `roles` of client `desk`", "client `agent`"),
+        ("executors = [\"payments\"]", "executors = [\"payments\", \"Desk\"]".into(), "\"Desk\"", "executor `Desk` is not one of the clients", "did you mean `desk`? capitals matter", "client `agent`"),
+        ("id = \"bob\"\n", "id = \"bob\"\ngeneration = 0\n".into(), "0", "expected a whole number from 1 to 4294967295", "", "reviewer `bob`"),
+        (decide, example("amount = 9007199254740993"), "9007199254740993", "`payload.amount` is a whole number beyond", "", "rule `refunds`"),
+        (decide, example("lines = [{ n = 1 }, { n = 9007199254740993 }]"), "9007199254740993", "`payload.lines[1].n` is a whole number beyond", "", "rule `refunds`"),
+        (bob, format!("{bob}\nphone = 15550100"), "15550100", "expected a string, but this is a whole number", "write `\"15550100\"`", "reviewer `bob`"),
+        ("ask = [\"finance\"]", "ask = \"finance\"".into(), "\"finance\"", "expected a list, but this is a string", "write `[\"finance\"]`", "rule `payments`"),
+        (rest, format!("{rest}\nconfirm = \"yes\""), "\"yes\"", "expected true or false, but this is a string", "write `true`", "rule `rest`"),
+        (rest, format!("{rest}\napprovers = [\"bob\"]"), "approvers", "a rule has no key `approvers`", "write `stages = [{ ask = [\"finance\"], within = \"1h\" }]`", "rule `rest`"),
+        (rest, format!("{rest}\nemail = \"a@b.example\""), "email", "a rule has no key `email`", "it belongs to a reviewer: put it below a `[[reviewers]]`", "rule `rest`"),
+    ];
+    for (from, to, marked, message, help, table) in rows {
+        let faults = Policy::read(&changed(from, to)).expect_err(to);
+        let [fault] = faults.as_slice() else { panic!("{to}: {faults:#?}") };
+        let line = fault.excerpt.clone().unwrap_or_default();
+        let under: String = line.chars().skip(fault.column - 1).take(fault.width).collect();
+        assert!(fault.message.starts_with(message), "{to}: {fault:?}");
+        assert_eq!(
+            (under.as_str(), fault.help.as_deref().unwrap_or_default(), fault.table.as_deref()),
+            (*marked, *help, Some(*table)),
+            "{to}: {fault:?}"
+        );
+    }
+    let few = changed("when = 'action.startsWith(\"payment.\")'\n", "approvals = 4\n");
+    assert_eq!(faults(&few), ["line 37: the rule needs 4 approvals, but its stages ask only 3 reviewers"]);
+    for (text, help) in [
+        ("[[rule]]\nname = \"x\"\n", "did you mean `[[rules]]`?"),
+        (
+            "[rules.payments]\ndecide = \"reject\"\n",
+            "write `[[rules]]`, and `name = \"payments\"` below it, once for a rule",
+        ),
+        (
+            "[[stages]]\nask = [\"x\"]\n",
+            "it belongs to a rule: write `[[rules.stages]]` below its `[[rules]]`",
+        ),
+    ] {
+        let found = faults(text);
+        assert!(found.iter().any(|fault| fault.contains(help)), "{found:?}");
+    }
 }

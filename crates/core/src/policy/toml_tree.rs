@@ -47,9 +47,31 @@ impl<'a, 'f> Table<'a, 'f> {
         self.faults.add_with_help(self.span(), message, Some(help.into()));
     }
 
-    /// Whether anything was found so far, here or elsewhere.
-    pub(super) fn has_faults(&self) -> bool {
-        !self.faults.is_empty()
+    /// How many things were found so far, here or elsewhere.
+    pub(super) fn fault_count(&self) -> usize {
+        self.faults.count()
+    }
+
+    /// A text, or the texts of a list; nothing is said of what is none.
+    pub(super) fn texts_of(&self, key: &'static str) -> Vec<&'a str> {
+        match self.entries.get(key).map(Spanned::get_ref) {
+            Some(DeValue::String(text)) => vec![text],
+            Some(DeValue::Array(items)) => items.iter().filter_map(|item| item.get_ref().as_str()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The item of that list that is this text; all of the list, or the table, where none is.
+    pub(super) fn place_of_item(&self, key: &'static str, text: &str) -> Range<usize> {
+        let Some(value) = self.entries.get(key) else { return self.span() };
+        let items = value.get_ref().as_array().into_iter().flat_map(|items| items.iter());
+        let item = items.into_iter().find(|item| item.get_ref().as_str() == Some(text));
+        item.map_or_else(|| value.span(), Spanned::span)
+    }
+
+    /// A fault of an item of a list.
+    pub(super) fn item_fault(&self, key: &'static str, text: &str, message: String, help: Option<String>) {
+        self.faults.add_with_help(self.place_of_item(key, text), message, help);
     }
 
     pub(super) fn get(&self, key: &'static str) -> Option<Node<'a, 'f>> {
@@ -85,11 +107,163 @@ impl<'a, 'f> Table<'a, 'f> {
             node.faults.add_with_help(
                 node.span.clone(),
                 format!("`{key}` must be a list of tables, but this is one table"),
-                Some(format!("write `[[{key}]]` with two brackets on each side, once for {name}")),
+                Some(self.list_meant(&node, key, name)),
             );
             return Vec::new();
         }
         node.items().into_iter().filter_map(|item| item.table(name)).collect()
+    }
+
+    /// How a list of tables is written that was written as one table.
+    fn list_meant(&self, node: &Node<'a, 'f>, key: &str, name: &str) -> String {
+        let inner = node.value.as_table().and_then(|table| table.iter().next());
+        let word = inner.filter(|(_, value)| value.get_ref().is_table()).map(|(word, _)| word.get_ref());
+        match (self.parent_list(), node.raw().trim_start().starts_with('{')) {
+            (Some(_), true) => format!("put brackets around it: `{key} = [{{ … }}]`"),
+            (Some(list), false) => {
+                format!("write `[[{list}.{key}]]` with two brackets on each side, once for {name}")
+            }
+            (None, true) => format!("write `[[{key}]]` on a line of its own, and the keys below it"),
+            (None, false) => match word {
+                // `[rules.payments]`
+                Some(word) => {
+                    let own = if matches!(key, "clients" | "reviewers") { "id" } else { "name" };
+                    format!("write `[[{key}]]`, and `{own} = \"{word}\"` below it, once for {name}")
+                }
+                None => format!("write `[[{key}]]` with two brackets on each side, once for {name}"),
+            },
+        }
+    }
+
+    /// The list of the policy that this table is one of.
+    fn parent_list(&self) -> Option<&'static str> {
+        LISTS.iter().find(|(_, name, _)| *name == self.name).map(|(list, ..)| *list)
+    }
+}
+
+/// The lists of tables that a policy has, what one of each is called, and the keys that people put elsewhere.
+const LISTS: [(&str, &str, &[&str]); 4] = [
+    (
+        "clients",
+        "a client",
+        &["owner", "executors", "queues", "token", "bearer", "rate_per_minute", "max_pending"],
+    ),
+    (
+        "reviewers",
+        "a reviewer",
+        &["email", "phone", "slack", "telegram", "webhook", "channels", "nudge", "quiet", "away"],
+    ),
+    (
+        "rules",
+        "a rule",
+        &[
+            "when",
+            "decide",
+            "stages",
+            "approvals",
+            "title",
+            "mask",
+            "editable",
+            "confirm",
+            "valid_for",
+            "examples",
+            "owner_may_approve",
+            "urgent",
+        ],
+    ),
+    ("alerts", "a way of alerts", &["way", "kinds"]),
+];
+
+/// What other programs call a key of ours, by the table that it is in.
+const OTHER_WORDS: [(&str, &str, &str); 30] = [
+    ("a rule", "if", "when"),
+    ("a rule", "condition", "when"),
+    ("a rule", "match", "when"),
+    ("a rule", "expression", "when"),
+    ("a rule", "effect", "decide"),
+    ("a rule", "decision", "decide"),
+    ("a rule", "action", "when"),
+    ("a rule", "id", "name"),
+    ("a rule", "approvers", "stages"),
+    ("a rule", "reviewers", "stages"),
+    ("a rule", "ask", "stages"),
+    ("a rule", "quorum", "approvals"),
+    ("a rule", "required_approvals", "approvals"),
+    ("a rule", "min_approvals", "approvals"),
+    ("a rule", "timeout", "stages"),
+    ("a rule", "within", "stages"),
+    ("a rule", "message", "title"),
+    ("a rule", "summary", "title"),
+    ("a stage", "timeout", "within"),
+    ("a stage", "roles", "ask"),
+    ("a stage", "role", "ask"),
+    ("a stage", "reviewers", "ask"),
+    ("a stage", "approvers", "ask"),
+    ("a stage", "for", "within"),
+    ("a reviewer", "mail", "email"),
+    ("a reviewer", "groups", "roles"),
+    ("a reviewer", "teams", "roles"),
+    ("a reviewer", "username", "id"),
+    ("a time away", "to", "until"),
+    ("a time away", "end", "until"),
+];
+
+/// How a key is written that needs more than its name to be understood.
+fn written(key: &str) -> &'static str {
+    match key {
+        "when" => "`when = 'action == \"refund.create\"'`",
+        "decide" => "`decide = \"approve\"` or `decide = \"reject\"`",
+        "stages" => "`stages = [{ ask = [\"finance\"], within = \"1h\" }]`",
+        "ask" => "`ask = [\"finance\"]` with roles of reviewers",
+        "within" => "`within = \"1h\"`",
+        _ => "",
+    }
+}
+
+impl Table<'_, '_> {
+    /// What was meant by a key that this table does not have.
+    fn key_meant(&self, word: &str, known: &BTreeSet<&'static str>) -> String {
+        let other = OTHER_WORDS.iter().find(|(table, other, _)| *table == self.name && *other == word);
+        if let Some((.., key)) = other {
+            return match written(key) {
+                "" => format!("write `{key}` for it"),
+                written => format!("write {written}"),
+            };
+        }
+        let is_list =
+            LISTS.iter().find(|(list, ..)| list.trim_end_matches('s') == word && known.contains(list));
+        let near = is_list.map(|(list, ..)| *list).or_else(|| closest(word, known.iter().copied()));
+        if let Some(meant) = near {
+            let is_table = self.entries.get(word).is_some_and(|value| {
+                value.get_ref().is_table()
+                    || value
+                        .get_ref()
+                        .as_array()
+                        .is_some_and(|items| items.iter().any(|item| item.get_ref().is_table()))
+            });
+            let is_top = self.parent_list().is_none() && LISTS.iter().any(|(list, ..)| *list == meant);
+            return if is_top && is_table {
+                format!("did you mean `[[{meant}]]`?")
+            } else {
+                format!("did you mean `{meant}`?")
+            };
+        }
+        if let Some((list, name, _)) =
+            LISTS.iter().find(|(_, name, keys)| *name != self.name && keys.contains(&word))
+        {
+            let is_table = self
+                .entries
+                .get(word)
+                .is_some_and(|value| value.get_ref().is_table() || value.get_ref().is_array());
+            return if self.name == "the policy" && is_table && matches!(word, "stages" | "away" | "examples")
+            {
+                format!("it belongs to {name}: write `[[{list}.{word}]]` below its `[[{list}]]`")
+            } else {
+                format!("it belongs to {name}: put it below a `[[{list}]]`")
+            };
+        }
+        let keys: Vec<_> = known.iter().map(|key| format!("`{key}`")).collect();
+        format!("expected one of {}", keys.join(", "))
     }
 }
 
@@ -101,11 +275,7 @@ impl Drop for Table<'_, '_> {
             if known.contains(word) {
                 continue;
             }
-            let keys: Vec<_> = known.iter().map(|key| format!("`{key}`")).collect();
-            let help = closest(word, known.iter().copied()).map_or_else(
-                || format!("expected one of {}", keys.join(", ")),
-                |meant| format!("did you mean `{meant}`?"),
-            );
+            let help = self.key_meant(word, &known);
             self.faults.add_with_help(key.span(), format!("{} has no key `{word}`", self.name), Some(help));
         }
     }
@@ -145,6 +315,10 @@ impl<'a, 'f> Node<'a, 'f> {
         self.faults.text().get(self.span()).unwrap_or_default()
     }
 
+    pub(super) fn is_table(&self) -> bool {
+        self.value.is_table()
+    }
+
     pub(super) fn is_list(&self) -> bool {
         self.value.is_array()
     }
@@ -159,8 +333,51 @@ impl<'a, 'f> Node<'a, 'f> {
             DeValue::Array(_) => "a list",
             DeValue::Table(_) => "a table",
         };
-        self.fault(format!("expected {what}, but this is {found}"));
+        let message = format!("expected {what}, but this is {found}");
+        match self.meant_for(what) {
+            Some(help) => self.fault_with_help(message, help),
+            None => self.fault(message),
+        }
         None
+    }
+
+    /// The same value as it should have been written, where it can be.
+    fn meant_for(&self, what: &str) -> Option<String> {
+        let raw = self.raw();
+        let is_short = !raw.contains('\n') && raw.len() < 60;
+        let text = self.value.as_str().map(str::trim);
+        match (what, self.value) {
+            ("a string", DeValue::Integer(_) | DeValue::Float(_) | DeValue::Datetime(_)) => {
+                Some(format!("write `\"{raw}\"`"))
+            }
+            ("a string", DeValue::Array(items)) if items.len() == 1 && is_short => {
+                Some(format!("write `{}`", raw.trim_start_matches('[').trim_end_matches(']').trim()))
+            }
+            ("a list", DeValue::String(_)) if is_short => {
+                // Several in one text, as in `"alice, bob"`.
+                let words = text?.split(',').map(|word| format!("\"{}\"", word.trim())).collect::<Vec<_>>();
+                Some(format!("write `[{}]`", words.join(", ")))
+            }
+            ("a list", DeValue::Integer(_)) => Some(format!("write `[{raw}]`")),
+            ("true or false", DeValue::String(_)) => match text?.to_lowercase().as_str() {
+                "true" | "yes" | "on" => Some("write `true`".to_owned()),
+                "false" | "no" | "off" => Some("write `false`".to_owned()),
+                _ => None,
+            },
+            ("true or false", DeValue::Integer(_)) => Some("write `true` or `false`".to_owned()),
+            ("a whole number", DeValue::String(_)) => {
+                let number: i64 = text?.parse().ok()?;
+                Some(format!("write `{number}`, without quotation marks"))
+            }
+            ("a table", DeValue::String(_)) => Some("write `{ key = \"value\" }`".to_owned()),
+            ("a date such as 2026-12-20", DeValue::String(_)) => {
+                let day = text?;
+                let is_day =
+                    DeValue::parse(day).is_ok_and(|value| matches!(value.get_ref(), DeValue::Datetime(_)));
+                is_day.then(|| format!("write `{day}`, without quotation marks"))
+            }
+            _ => None,
+        }
     }
 
     pub(super) fn text(&self) -> Option<&'a str> {
@@ -236,6 +453,31 @@ impl<'a, 'f> Node<'a, 'f> {
             name,
             known: RefCell::default(),
         })
+    }
+
+    /// The value at those keys in it, as far down as they lead.
+    pub(super) fn inner<'k>(&self, keys: impl IntoIterator<Item = &'k str>) -> Node<'a, 'f> {
+        let mut node = self.clone();
+        for key in keys {
+            let Some(next) = node.child(key) else { break };
+            node = next;
+        }
+        node
+    }
+
+    /// The value of that key, or the item at that place; nothing is said where there is none.
+    pub(super) fn child(&self, key: &str) -> Option<Node<'a, 'f>> {
+        let next = match self.value {
+            DeValue::Table(table) => table.get(key),
+            DeValue::Array(items) => key.parse().ok().and_then(|place: usize| items.get(place)),
+            _ => None,
+        }?;
+        Some(Node { value: next.get_ref(), span: next.span(), faults: self.faults })
+    }
+
+    /// The text that it is; nothing is said where it is none.
+    pub(super) fn maybe_text(&self) -> Option<&'a str> {
+        self.value.as_str()
     }
 
     /// The value as JSON, for examples.

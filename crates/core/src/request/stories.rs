@@ -1,13 +1,15 @@
 //! What becomes of requests, told as stories: each row says what happens, and how it ends.
 
+mod records;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use serde_json::json;
 
 use super::{
-    Canceller, Effect, Given, GivenUp, MAX_CALLBACKS, NewRequest, Opened, Request, RequestAlert, Standing,
-    Status, Transition, VoteInput, VoteOutcome,
+    Canceller, Effect, Given, MAX_CALLBACKS, NewRequest, Opened, Request, RequestAlert, Standing, Status,
+    Transition, VoteInput, VoteOutcome,
 };
 use crate::Timestamp;
 use crate::audit::{AuditEntry, AuditEventKind, Channel};
@@ -74,6 +76,10 @@ fn policy(change: &str) -> Policy {
             r#"{ id = "carol", roles = ["finance", "owners"], away = [{ from = 1970-01-01, until = 1970-01-01 }] }"#,
         ),
         "alice-owns-nothing" => (r#"{ id = "agent", owner = "alice" }"#, r#"{ id = "agent" }"#),
+        "alice-is-away" => (
+            alice,
+            r#"{ id = "alice", roles = ["finance", "alone"], away = [{ from = 1970-01-01, until = 1970-01-01, backup = "erin" }] }"#,
+        ),
         "alice-lost-finance" => (alice, r#"{ id = "alice", roles = ["alone"] }"#),
         "dave-is-back" => (dave, r#"{ id = "dave", roles = ["ops"] }"#),
         "dave-left" => (dave, r#"{ id = "zoe", roles = ["ops"] }"#),
@@ -154,6 +160,8 @@ fn commit(request: &mut Request, transition: Transition, told: &mut Told) {
     told.effects.extend(transition.effects().iter().cloned());
     let Ok(chained) = transition.chain(request.asked(), |_| Ok::<_, Infallible>("token".to_owned()));
     assert_eq!(chained.entries.last().map(|entry| &entry.hash), Some(&chained.state.chain_head().hash));
+    // A state changed when the last entry of its trail says so: a clock that is set back is measured against that.
+    assert_eq!(chained.entries.last().map(|entry| entry.timestamp), Some(chained.state.updated_at()));
     told.entries.extend(chained.entries);
     *request = request.committed(chained.state);
     assert!(before.is_none() || before.as_ref() == request.outcome(), "an end never changes");
@@ -314,6 +322,8 @@ fn authority_is_what_the_policy_in_force_gives() {
         // Both owners are barred: who was it when it was asked, and who is it now.
         ("two",    &["1 policy alice-owns-nothing", "2 alice approves"], &["forbidden"], "pending 1"),
         ("one",    &["1 policy bob-owns-agent", "2 bob approves", "3 bob rejects"], &["forbidden", "ok"], "rejected by bob at 3"),
+        // Who stands in for the owner may do no more than the owner.
+        ("two",    &["1 policy alice-is-away", "2 erin approves", "3 erin rejects"], &["forbidden", "ok"], "rejected by erin at 3"),
         // A stand-in has authority only through an absence that the policy still names.
         ("away",   &["1 policy dave-is-back", "2 erin approves", "3 dave approves"], &["link_expired", "ok"], "approved by dave at 3"),
         ("away",   &["1 policy dave-left", "2 erin approves"], &["link_expired"], "pending 1"),
@@ -342,6 +352,7 @@ fn what_is_open_is_looked_at_again() {
         ("one-then", &["1 policy bob-is-away", "2 reassign", "3 carol approves"], &["ok", "ok"], "approved by carol at 3"),
         ("one",      &["1 policy bob-is-away", "2 reassign", "3 reassign"], &["ok", "same"], "pending 1 deserted"),
         ("one",      &["1 policy bob-is-away", "2 reassign", "3 policy unchanged", "4 reassign", "5 bob approves"], &["ok", "ok", "ok"], "approved by bob at 5"),
+        ("one",      &["1 policy bob-is-away", "2 reassign", "3 policy unchanged", "4 reassign"], &["ok", "ok"], "pending 1"),
         ("one",      &["1 policy bob-is-away", "2 reassign", "10 time"], &["ok", "ok"], "expired by timeout:one at 10"),
         ("one",      &["1 policy bob-owns-agent", "2 reassign"], &["ok"], "pending 1 deserted"),
         ("queued",   &["1 policy jira-lost-backup", "2 reassign"], &["same"], "pending 1"),
@@ -405,7 +416,8 @@ fn reassigning_tells_whoever_is_new_and_operators_of_what_is_deserted() {
     let (_, _, told) = play("one", &["1 policy bob-left", "2 reassign"]);
     let both = "stage 1 now asks zoe and no longer asks bob".to_owned();
     assert_eq!(kinds(&told).last(), Some(&(AuditEventKind::StageReassigned, both)));
-    let (_, _, told) = play("one", &["1 policy bob-is-away", "2 reassign"]);
+    let (_, request, told) = play("one", &["1 policy bob-is-away", "2 reassign"]);
+    assert_eq!(request.pending().map(|pending| pending.asked.len()), Some(0));
     assert_eq!(told.effects.last(), Some(&Effect::Alert(RequestAlert::NobodyLeft { stage: 0 })));
     let deserted = "nobody who may approve stage 1 is left".to_owned();
     assert_eq!(kinds(&told).last(), Some(&(AuditEventKind::StageDeserted, deserted.clone())));
@@ -545,65 +557,29 @@ fn a_caller_can_shorten_the_time_and_not_lengthen_it() {
 }
 
 #[test]
-fn the_trail_of_a_request_is_one_chain_with_one_end() {
-    let (_, request, told) = play("two", &["1 bob approves", "1 carol approves", "2 redeem run-7"]);
-    let mut previous = "0".repeat(64);
-    for (index, entry) in told.entries.iter().enumerate() {
-        assert_eq!((entry.seq as usize, &entry.prev_hash), (index + 1, &previous));
-        assert_eq!(entry.computed_hash(), entry.hash);
-        assert_eq!(entry.about.as_ref(), Some(&request.asked().facts()));
-        previous.clone_from(&entry.hash);
+fn a_request_is_overdue_from_its_deadline_until_that_is_recorded() {
+    let (_, request, _) = play("one", &[]);
+    for (now, overdue) in [(0, false), (9, false), (10, true), (11, true)] {
+        assert_eq!(request.is_overdue(at(now)), overdue, "{now}");
     }
-    let events: Vec<_> = told
-        .entries
-        .iter()
-        .map(|entry| {
-            let by = entry.approved_by.as_deref();
-            (entry.event, entry.actor.as_str(), entry.approved, by, entry.token_hash.is_some())
-        })
-        .collect();
-    assert_eq!(
-        events,
-        [
-            (AuditEventKind::Asked, "client:agent", false, None, false),
-            (AuditEventKind::StageOpened, "gate", false, None, false),
-            (AuditEventKind::VoteCast, "bob", true, None, false),
-            (AuditEventKind::VoteCast, "carol", true, None, false),
-            (AuditEventKind::Approved, "bob, carol", true, Some("bob, carol"), true),
-            (AuditEventKind::Redeemed, "client:agent", false, None, true),
-        ]
-    );
+    for acts in [&["9 bob approves"], &["10 time"], &["10 cancel"]] {
+        let (_, ended, _) = play("one", acts);
+        assert!(!ended.is_overdue(at(11)), "{acts:?}");
+    }
+    // The second stage closes at 20; a clock that was set back changes nothing about that.
+    let (_, second, _) = play("one-then", &["10 time"]);
+    for (now, overdue) in [(3, false), (10, false), (19, false), (20, true)] {
+        assert_eq!(second.is_overdue(at(now)), overdue, "{now}");
+    }
 }
 
 #[test]
-fn a_callback_that_is_given_up_is_recorded_and_changes_nothing_else() {
-    let (_, request, _) = play("one", &["1 bob approves"]);
-    let given_up =
-        GivenUp { client: client("agent"), message: "msg_x_callback_0".into(), reason: "410 Gone".into() };
-    let transition = request.give_up(given_up.clone(), at(5));
-    assert_eq!(transition.effects(), [Effect::Alert(RequestAlert::CallbackGivenUp(given_up))]);
-    assert!(!transition.ends());
-    let mut after = request.clone();
-    commit(&mut after, transition, &mut Told::default());
-    assert_eq!((after.outcome(), after.state().votes()), (request.outcome(), request.state().votes()));
-}
-
-#[test]
-fn a_request_survives_storage() {
-    for acts in [
-        &[
-            "1 bob approves",
-            "10 time",
-            "12 carol approves",
-            "13 redeem run-7",
-            "14 join https://b.example.com",
-        ][..],
-        &["1 bob approves", "10 time"],
-        &[],
-    ] {
-        let (_, request, _) = play("two", acts);
-        let question = super::stored::write_question(request.asked()).unwrap();
-        let state = super::stored::write_state(request.state()).unwrap();
-        assert_eq!(super::stored::read(&question, &state, request.version()).unwrap(), request);
-    }
+fn the_same_question_is_the_same_action_and_the_same_payload() {
+    let (request, _) = ask("one", None);
+    let (asked, digest) = (request.asked(), request.asked().payload_sha256.clone());
+    let other = Payload::new(json!({"n": 21}).as_object().unwrap()).unwrap().sha256();
+    assert!(asked.is_same_question("one", &digest));
+    assert!(!asked.is_same_question("two", &digest));
+    assert!(!asked.is_same_question("one", &other));
+    assert!(!asked.is_same_question("two", &other));
 }

@@ -362,13 +362,14 @@ impl Worker {
         is_about_a_way: bool,
     ) -> Result<Progress, Error> {
         let outcome = self.parts.ways.send(way, notice).await;
-        self.after_sending(message, way, notice.kind, outcome, is_about_a_way).await
+        self.after_sending(message, message.attempt, way, notice.kind, outcome, is_about_a_way).await
     }
 
-    /// What follows a try by a way.
+    /// What follows a try by a way, where so many have failed before it.
     pub(crate) async fn after_sending(
         &self,
         message: &OutboxMessage,
+        failed_before: u32,
         way: &AlertWay,
         kind: &'static str,
         outcome: SendOutcome,
@@ -377,9 +378,9 @@ impl Worker {
         let (again, reason) = match outcome {
             SendOutcome::Delivered(_) => return self.ack(message).await,
             SendOutcome::Wait { in_ms, reason } => {
-                (Some(Again::as_asked(message.attempt, in_ms, None)), reason)
+                (Some(Again::as_asked(failed_before, in_ms, None)), reason)
             }
-            SendOutcome::Retry(reason) => (Some(Again::after_failure(message.attempt)), reason),
+            SendOutcome::Retry(reason) => (Some(Again::after_failure(failed_before)), reason),
             SendOutcome::Unreachable(reason) => (None, reason),
         };
         let now = self.gate.now();
@@ -388,7 +389,7 @@ impl Worker {
         tracing::error!(
             alert = kind,
             way = way.name,
-            attempt = message.attempt,
+            attempt = failed_before,
             retried = again.is_some(),
             error = reason,
             "an alert did not get through"

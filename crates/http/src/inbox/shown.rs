@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 use placet_core::Timestamp;
-use placet_core::policy::{ApprovalTerms, Policy};
+use placet_core::policy::{ApprovalTerms, Policy, Reviewer};
 use placet_core::request::Request;
 use placet_gate::{Error, Gate, Inbox, InboxItem, LateDecision, are_alike};
 
@@ -52,7 +52,7 @@ impl Shown {
             said: Vec::new(),
             notice: None,
             version,
-            nudged: inbox.policy.reviewer(&inbox.reviewer).is_some_and(|person| person.nudge_ms.is_some()),
+            nudged: inbox.policy.reviewer(&inbox.reviewer).is_some_and(Reviewer::is_nudged),
             events: news.are_told().then(|| format!("{action}/events")),
             manifest: format!("{action}/app.webmanifest"),
             action,

@@ -99,7 +99,7 @@ const EXCERPT_WIDTH: usize = 110;
 
 /// A diagnostic with the line that it is about, and a caret under what is meant.
 fn show_diagnostic(text: &mut String, style: Style, grade: &str, file: &Path, diagnostic: &Diagnostic) {
-    let Diagnostic { line, column, width, table_line, message, excerpt, help } = diagnostic;
+    let Diagnostic { line, column, width, table_line, table, message, excerpt, help } = diagnostic;
     let name = file.display();
     let _ = writeln!(text, "{grade}  {name}: line {line}: {}", style.bold(&revealed(message)));
     let number = line.to_string();
@@ -122,8 +122,14 @@ fn show_diagnostic(text: &mut String, style: Style, grade: &str, file: &Path, di
         let _ = writeln!(text, "{} {bar} {before}{}{after}", style.dim(&number), revealed(&part));
         let _ = writeln!(text, "{margin} {bar} {indent}{}", style.bad(&carets));
     }
-    if let Some(table) = table_line {
-        let _ = writeln!(text, "{margin} {} the table of line {table}", style.dim("= in:"));
+    let place = match (table, table_line) {
+        (Some(name), Some(line)) => Some(format!("{}, from line {line}", revealed(name))),
+        (Some(name), None) => Some(revealed(name)),
+        (None, Some(line)) => Some(format!("the table of line {line}")),
+        (None, None) => None,
+    };
+    if let Some(place) = place {
+        let _ = writeln!(text, "{margin} {} {place}", style.dim("= in:"));
     }
     if let Some(help) = help {
         let _ = writeln!(text, "{margin} {} {}", style.dim("= help:"), revealed(help));
@@ -370,6 +376,7 @@ fn diagnostics_json(diagnostics: &[Diagnostic]) -> Value {
                 "column": diagnostic.column,
                 "width": diagnostic.width,
                 "table_line": diagnostic.table_line,
+                "table": diagnostic.table,
                 "message": diagnostic.message,
                 "excerpt": diagnostic.excerpt,
                 "help": diagnostic.help,

@@ -2,7 +2,7 @@
 
 use super::clients::callback_host;
 use super::reviewers::{is_email, webhook_url};
-use super::{duplicates, key_fault};
+use super::{duplicates, is_twice, key_fault};
 use crate::policy::diagnostic::closest;
 use crate::policy::toml_tree::{Node, Table};
 use crate::policy::{ALERT_KINDS, AlertWay, WayKind};
@@ -17,8 +17,8 @@ const MOST_WAYS: usize = 20;
 const MOST_ADDRESSES: usize = 20;
 
 pub(super) fn check_ways(ways: &[(&Table<'_, '_>, AlertWay)]) {
-    for (table, name) in duplicates(ways, |way| Some(way.name.as_str())) {
-        key_fault(table, "name", format!("the way of alerts `{name}` is defined twice"));
+    for (table, name, first) in duplicates(ways, |way| Some(way.name.as_str())) {
+        key_fault(table, "name", is_twice("the way of alerts", name, first));
     }
     if let Some((table, _)) = ways.get(MOST_WAYS) {
         key_fault(
@@ -35,7 +35,7 @@ pub(super) fn read_way(table: &Table<'_, '_>) -> Option<AlertWay> {
     let to = table.get("to");
     let url = table.get("url");
     let hosts = table.get("callback_hosts");
-    let kinds = table.get("kinds").map(|node| read_kinds(&node));
+    let kinds = table.get("kinds").and_then(|node| read_kinds(&node));
     let word = word?;
     for (key, node, of) in
         [("to", &to, "mail"), ("url", &url, "webhook"), ("callback_hosts", &hosts, "webhook")]
@@ -107,25 +107,26 @@ fn not_one_of(node: &Node<'_, '_>, text: &str, what: &str, known: &[&str]) {
     }
 }
 
-fn read_kinds(node: &Node<'_, '_>) -> Vec<String> {
+/// The kinds that are named; none where they cannot be read, so that nothing is said to follow from it.
+fn read_kinds(node: &Node<'_, '_>) -> Option<Vec<String>> {
     let items = node.items();
     let mut kinds: Vec<String> = Vec::new();
-    for item in items {
+    for item in &items {
         let Some(word) = item.words() else { continue };
         if !ALERT_KINDS.contains(&word) {
-            not_one_of(&item, word, "a kind of alert", &ALERT_KINDS);
+            not_one_of(item, word, "a kind of alert", &ALERT_KINDS);
         } else if kinds.iter().any(|kind| kind == word) {
             item.fault(format!("`{word}` is named twice"));
         } else {
             kinds.push(word.to_owned());
         }
     }
-    kinds
+    (node.is_list() && kinds.is_empty() == items.is_empty()).then_some(kinds)
 }
 
 fn addresses(node: &Node<'_, '_>) -> Vec<String> {
     let items = node.items();
-    if items.is_empty() || items.len() > MOST_ADDRESSES {
+    if node.is_list() && (items.is_empty() || items.len() > MOST_ADDRESSES) {
         node.fault(format!("`to` needs 1 to {MOST_ADDRESSES} mail addresses"));
     }
     let mut found: Vec<String> = Vec::new();

@@ -2,38 +2,39 @@
 
 use std::collections::BTreeSet;
 
-use super::{duplicates, key_fault, parse_id, queue_name, read_name, unknown};
+use super::{Known, duplicates, is_twice, key_fault, meant, parse_id, queue_name, read_name};
 use crate::grammar::HostPattern;
 use crate::id::{ClientId, ReviewerId};
 use crate::policy::diagnostic::closest;
 use crate::policy::toml_tree::{Node, Table};
-use crate::policy::{Client, ClientRole, Reviewer};
+use crate::policy::{Client, ClientRole};
 use crate::token::TokenKind;
 
-pub(super) fn check_clients(clients: &[(&Table<'_, '_>, Client)], reviewers: &[(&Table<'_, '_>, Reviewer)]) {
-    for (table, id) in duplicates(clients, |client| Some(client.id.as_str())) {
-        key_fault(table, "id", format!("client `{id}` is defined twice"));
+pub(super) fn check_clients(clients: &[(&Table<'_, '_>, Client)], known: &Known<'_>) {
+    for (table, id, first) in duplicates(clients, |client| Some(client.id.as_str())) {
+        key_fault(table, "id", is_twice("client", id, first));
     }
     for (table, client) in clients {
         if let Some(owner) = &client.owner
-            && !reviewers.iter().any(|(_, reviewer)| reviewer.id == *owner)
+            && !known.reviewers.contains(owner.as_str())
         {
-            let meant = closest(owner.as_str(), reviewers.iter().map(|(_, reviewer)| reviewer.id.as_str()));
             let message = format!("owner `{owner}` of client `{}` is not one of the reviewers", client.id);
-            unknown(table, "owner", message, meant);
+            let help = meant(owner.as_str(), known.reviewers.iter().copied());
+            table.item_fault("owner", owner.as_str(), message, help);
         }
         for executor in &client.executors {
+            let id = executor.as_str();
             match clients.iter().find(|(_, other)| other.id == *executor) {
                 Some((_, other)) if other.has(ClientRole::Executor) => {}
-                Some(_) => key_fault(
-                    table,
-                    "executors",
-                    format!("client `{executor}` does not have the role `executor`"),
-                ),
+                Some(_) => {
+                    let message = format!("client `{id}` does not have the role `executor`");
+                    let help = Some(format!("add `\"executor\"` to the `roles` of client `{id}`"));
+                    table.item_fault("executors", id, message, help);
+                }
+                None if known.clients.contains(id) => {}
                 None => {
-                    let ids = clients.iter().map(|(_, other)| other.id.as_str());
-                    let message = format!("executor `{executor}` is not one of the clients");
-                    unknown(table, "executors", message, closest(executor.as_str(), ids));
+                    let message = format!("executor `{id}` is not one of the clients");
+                    table.item_fault("executors", id, message, meant(id, known.clients.iter().copied()));
                 }
             }
         }
@@ -101,7 +102,7 @@ fn read_queues(table: &Table<'_, '_>, decides: bool) -> BTreeSet<String> {
         let items = node.items();
         if !decides {
             node.fault("`queues` means nothing for a client without the role `decider`");
-        } else if items.is_empty() {
+        } else if items.is_empty() && node.is_list() {
             node.fault("a decider needs at least one queue");
         }
         return items.iter().filter_map(queue_name).collect();

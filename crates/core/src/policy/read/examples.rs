@@ -156,7 +156,9 @@ fn read_example<'a>(table: &Table<'a, '_>, policy: &Policy) -> Option<Example<'a
                 Ok(payload) => Some(payload.value()),
                 Err(Refusal::InvalidRequest(errors)) => {
                     for error in errors {
-                        node.fault(format!("`{}` {}", error.field, error.message));
+                        let at = node
+                            .inner(error.field.split(['.', '[', ']']).filter(|key| !key.is_empty()).skip(1));
+                        at.fault(format!("`{}` {}", error.field, error.message));
                     }
                     None
                 }
@@ -175,12 +177,14 @@ fn read_example<'a>(table: &Table<'a, '_>, policy: &Policy) -> Option<Example<'a
     let metadata = match table.get("metadata").map(|node| (node.json(), node)) {
         None => Some(BTreeMap::new()),
         Some((Some(Value::Object(object)), node)) => {
-            let texts = object.into_iter().map(|(key, value)| Some((key, value.as_str()?.to_owned())));
-            let texts = texts.collect::<Option<_>>();
-            if texts.is_none() {
-                node.fault("metadata holds strings only");
-            }
-            texts
+            let texts = object.into_iter().map(|(key, value)| {
+                if let Value::String(text) = value {
+                    return Some((key, text));
+                }
+                node.inner([key.as_str()]).fault("metadata holds strings only");
+                None
+            });
+            texts.collect::<Option<_>>()
         }
         Some((_, node)) => {
             node.fault("expected a table of strings");

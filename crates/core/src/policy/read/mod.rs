@@ -9,8 +9,7 @@ mod rules;
 mod stages;
 mod wording;
 
-use std::collections::BTreeSet;
-use std::ops::Range;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toml::de::DeTable;
 
@@ -21,8 +20,9 @@ use self::report::{check_silent_ways, read_report};
 use self::reviewers::{check_reviewers, read_reviewer};
 use self::rules::read_rule;
 use super::cel::{ConditionFault, Findings};
-use super::dead_ends::Tables;
-use super::diagnostic::{Diagnostic, Diagnostics};
+use super::dead_ends::{Tables, count};
+use super::diagnostic::{Diagnostic, Diagnostics, Sections, closest};
+use super::not_toml::{FormFault, explain};
 use super::observing::MOST_OBSERVING;
 use super::toml_tree::{Node, Table, too_deep};
 use super::totals::{MOST_METERS, Meter};
@@ -52,6 +52,10 @@ impl Policy {
     /// A function that never tests a condition then does not hold the compiler either.
     pub fn load_trusted(text: &str, version: u32) -> Result<Self, Vec<Diagnostic>> {
         let trusting = Strictness {
+            form: |_, errors| {
+                let span = errors.first().and_then(toml::de::Error::span).unwrap_or(0..0);
+                FormFault::new(span, "this cannot be read as TOML")
+            },
             condition: |source| Ok((Condition::unchecked(source), Findings::default())),
             review: |_, _, _| {},
         };
@@ -60,7 +64,7 @@ impl Policy {
 
     /// Reads and checks a policy; also says what an operator should think twice about.
     pub fn check(text: &str) -> Report {
-        Strictness { condition: Condition::compile, review }.report(text)
+        Strictness { form: explain, condition: Condition::compile, review }.report(text)
     }
 }
 
@@ -70,6 +74,8 @@ type Compilation = Result<(Condition, Findings), Vec<ConditionFault>>;
 /// How closely a policy is looked at.
 #[derive(Clone, Copy)]
 struct Strictness {
+    /// Says what is wrong with a file that is not TOML.
+    form: fn(&str, &[toml::de::Error]) -> FormFault,
     condition: fn(&str) -> Compilation,
     /// Looks at the whole, once every part of it could be read.
     review: fn(&Tables<'_, '_, '_>, &Policy, &Diagnostics<'_>),
@@ -81,26 +87,22 @@ impl Strictness {
         let warnings = Diagnostics::new(text);
         if let Some(at) = too_deep(text) {
             faults.add(at..at + 1, "the file nests too deep from here on");
-            return Report { policy: Err(faults.take()), warnings: Vec::new() };
+            return Report { policy: Err(faults.take(&Sections::default())), warnings: Vec::new() };
         }
         let (tree, errors) = DeTable::parse_recoverable(text);
-        for error in &errors {
-            faults.add(error.span().unwrap_or(0..0), error.message().to_lowercase());
+        if !errors.is_empty() {
+            let FormFault { span, message, help } = (self.form)(text, &errors);
+            faults.add_with_help(span, message, help);
+            return Report { policy: Err(faults.take(&Sections::of(&tree))), warnings: Vec::new() };
         }
+        let sections = Sections::of(&tree);
         let policy = {
             let root = Table::root(&tree, &faults);
             read_policy(&root, text, &warnings, self)
         };
-        let mut found = faults.take();
-        // Where a line cannot be read as TOML, what its parts lack says nothing.
-        let line_of = |span: Option<Range<usize>>| {
-            Diagnostic::new(text, span.unwrap_or(0..0), String::new(), None).line
-        };
-        let broken: BTreeSet<usize> = errors.iter().map(|error| line_of(error.span())).collect();
-        let syntax: BTreeSet<String> = errors.iter().map(|error| error.message().to_lowercase()).collect();
-        found.retain(|fault| !broken.contains(&fault.line) || syntax.contains(&fault.message));
+        let found = faults.take(&sections);
         let policy = if found.is_empty() { Ok(policy) } else { Err(found) };
-        Report { policy, warnings: warnings.take() }
+        Report { policy, warnings: warnings.take(&sections) }
     }
 }
 
@@ -123,21 +125,28 @@ fn read_policy(
     let way_tables = root.tables("alerts", "a way of alerts");
     let alerts: Vec<(&Table<'_, '_>, AlertWay)> =
         way_tables.iter().filter_map(|table| Some((table, read_way(table)?))).collect();
+    let known = Known {
+        reviewers: texts(&reviewer_tables, "id"),
+        roles: texts(&reviewer_tables, "roles"),
+        clients: texts(&client_tables, "id"),
+        queues: texts(&client_tables, "queues"),
+        are_complete: reviewers.len() == reviewer_tables.len(),
+    };
     check_ways(&alerts);
     let readable: Vec<AlertWay> = alerts.iter().map(|(_, way)| way.clone()).collect();
     let report = read_report(root, (readable.len() == way_tables.len()).then_some(readable.as_slice()));
     if report.is_some() || root.get("report").is_none() {
         check_silent_ways(&alerts, report.as_ref());
     }
-    check_reviewers(&reviewers);
-    check_clients(&clients, &reviewers);
+    check_reviewers(&reviewers, &known);
+    check_clients(&clients, &known);
 
     let rule_tables = root.tables("rules", "a rule");
     let reviewers: Vec<Reviewer> = reviewers.into_iter().map(|(_, reviewer)| reviewer).collect();
     let clients: Vec<Client> = clients.into_iter().map(|(_, client)| client).collect();
     let rules: Vec<(&Table<'_, '_>, Rule)> = rule_tables
         .iter()
-        .filter_map(|table| Some((table, read_rule(table, &reviewers, &clients, warnings, strictness)?)))
+        .filter_map(|table| Some((table, read_rule(table, &reviewers, &known, warnings, strictness)?)))
         .collect();
     let mut names = BTreeSet::new();
     for (table, rule) in &rules {
@@ -185,7 +194,7 @@ fn read_policy(
             clients: &client_tables,
             reviewers: &reviewer_tables,
             rules: &rule_tables,
-            has_faults: root.has_faults(),
+            has_faults: root.fault_count() > 0,
         };
         (strictness.review)(&tables, &policy, warnings);
     } else {
@@ -196,6 +205,36 @@ fn read_policy(
     policy
 }
 
+/// What a file names, whether or not all of it could be read: what has a fault of its own is not called unknown as well.
+struct Known<'a> {
+    reviewers: BTreeSet<&'a str>,
+    roles: BTreeSet<&'a str>,
+    clients: BTreeSet<&'a str>,
+    queues: BTreeSet<&'a str>,
+    /// Whether every reviewer could be read.
+    are_complete: bool,
+}
+
+fn texts<'a>(tables: &[Table<'a, '_>], key: &'static str) -> BTreeSet<&'a str> {
+    tables.iter().flat_map(|table| table.texts_of(key)).collect()
+}
+
+/// What was probably meant by a word that is none of those.
+fn meant<'c>(word: &str, known: impl IntoIterator<Item = &'c str>) -> Option<String> {
+    let known: Vec<&str> = known.into_iter().collect();
+    match closest(word, known.iter().copied()) {
+        Some(meant) if meant.eq_ignore_ascii_case(word) => {
+            Some(format!("did you mean `{meant}`? capitals matter"))
+        }
+        Some(meant) => Some(format!("did you mean `{meant}`?")),
+        None if known.is_empty() || known.len() > MOST_LISTED => None,
+        None => Some(format!("expected one of `{}`", known.join("`, `"))),
+    }
+}
+
+/// How many names a help lists at most.
+const MOST_LISTED: usize = 12;
+
 /// A fault at the value of that key, or at the table where it has none.
 fn key_fault(table: &Table<'_, '_>, key: &'static str, message: impl Into<String>) {
     match table.get(key) {
@@ -204,24 +243,30 @@ fn key_fault(table: &Table<'_, '_>, key: &'static str, message: impl Into<String
     }
 }
 
-/// The tables, and texts, of what is there a second time, whatever its case.
+/// The tables, and texts, of what is there a second time, whatever its case, with the text that was there first.
 fn duplicates<'t, 'a, 'f, T>(
     items: &'t [(&'t Table<'a, 'f>, T)],
     text: fn(&'t T) -> Option<&'t str>,
-) -> Vec<(&'t Table<'a, 'f>, &'t str)> {
-    let mut seen = BTreeSet::new();
-    items
-        .iter()
-        .filter_map(|(table, item)| Some((*table, text(item)?)))
-        .filter(|(_, text)| !seen.insert(text.to_lowercase()))
-        .collect()
+) -> Vec<(&'t Table<'a, 'f>, &'t str, &'t str)> {
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    let mut found = Vec::new();
+    for (table, text) in items.iter().filter_map(|(table, item)| Some((*table, text(item)?))) {
+        match seen.get(&text.to_lowercase()) {
+            Some(first) => found.push((table, text, *first)),
+            None => {
+                seen.insert(text.to_lowercase(), text);
+            }
+        }
+    }
+    found
 }
 
-fn unknown(table: &Table<'_, '_>, key: &'static str, message: String, meant: Option<&str>) {
-    match (table.get(key), meant) {
-        (Some(node), Some(meant)) => node.fault_with_help(message, format!("did you mean `{meant}`?")),
-        (Some(node), None) => node.fault(message),
-        (None, _) => table.fault(message),
+/// That something is there twice, where its case may differ.
+fn is_twice(kind: &str, text: &str, first: &str) -> String {
+    if text == first {
+        format!("{kind} `{text}` is defined twice")
+    } else {
+        format!("{kind} `{text}` is defined twice: it differs from `{first}` in capitals only")
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use url::Url;
 
 use super::clients::callback_host;
-use super::{duplicates, key_fault, parse_id, read_name, unknown};
+use super::{Known, duplicates, is_twice, key_fault, meant, parse_id, read_name};
 use crate::grammar::HostPattern;
 use crate::id::ReviewerId;
 use crate::policy::diagnostic::closest;
@@ -15,9 +15,9 @@ use crate::policy::{Absence, ChannelName, Hours, MAX_WAIT_MS, Reviewer};
 /// One of a reviewer's addresses.
 type AddressOf = fn(&Reviewer) -> Option<&str>;
 
-pub(super) fn check_reviewers(reviewers: &[(&Table<'_, '_>, Reviewer)]) {
-    for (table, id) in duplicates(reviewers, |reviewer| Some(reviewer.id.as_str())) {
-        key_fault(table, "id", format!("reviewer `{id}` is defined twice"));
+pub(super) fn check_reviewers(reviewers: &[(&Table<'_, '_>, Reviewer)], known: &Known<'_>) {
+    for (table, id, first) in duplicates(reviewers, |reviewer| Some(reviewer.id.as_str())) {
+        key_fault(table, "id", is_twice("reviewer", id, first));
     }
     // One person under two names could be a quorum alone, or approve past the owner's rule.
     let addresses: [(&'static str, AddressOf); 4] = [
@@ -27,7 +27,7 @@ pub(super) fn check_reviewers(reviewers: &[(&Table<'_, '_>, Reviewer)]) {
         ("telegram", |reviewer| reviewer.telegram.as_deref()),
     ];
     for (what, address) in addresses {
-        for (table, text) in duplicates(reviewers, address) {
+        for (table, text, _) in duplicates(reviewers, address) {
             key_fault(
                 table,
                 what,
@@ -36,15 +36,27 @@ pub(super) fn check_reviewers(reviewers: &[(&Table<'_, '_>, Reviewer)]) {
         }
     }
     for (table, reviewer) in reviewers {
-        for backup in reviewer.away.iter().filter_map(|away| away.backup.as_ref()) {
-            if *backup == reviewer.id {
-                key_fault(table, "away", format!("`{backup}` cannot be their own backup"));
-            } else if !reviewers.iter().any(|(_, other)| other.id == *backup) {
-                let meant = closest(backup.as_str(), reviewers.iter().map(|(_, other)| other.id.as_str()));
-                unknown(table, "away", format!("backup `{backup}` is not one of the reviewers"), meant);
+        for (node, backup) in backups(table) {
+            if backup == reviewer.id.as_str() {
+                node.fault(format!("`{backup}` cannot be their own backup"));
+            } else if !known.reviewers.contains(backup) {
+                let message = format!("backup `{backup}` is not one of the reviewers");
+                let others = known.reviewers.iter().copied().filter(|id| *id != reviewer.id.as_str());
+                node.fault_at(node.span(), message, meant(backup, others));
             }
         }
     }
+}
+
+/// Where each backup of a reviewer is named.
+fn backups<'a, 'f>(table: &Table<'a, 'f>) -> Vec<(Node<'a, 'f>, &'a str)> {
+    let Some(away) = table.get("away").filter(Node::is_list) else { return Vec::new() };
+    let named = away.items().into_iter().filter_map(|item| {
+        let node = item.child("backup")?;
+        let text = node.maybe_text()?;
+        Some((node, text))
+    });
+    named.collect()
 }
 
 pub(super) fn read_reviewer(table: &Table<'_, '_>) -> Option<Reviewer> {
@@ -137,7 +149,7 @@ fn is_slack_user(id: &str) -> bool {
 fn read_order(table: &Table<'_, '_>, reviewer: &mut Reviewer) {
     if let Some(node) = table.get("channels") {
         let items = node.items();
-        if items.is_empty() {
+        if items.is_empty() && node.is_list() {
             node.fault("`channels` needs at least one channel; leave it out to use every address");
         }
         for item in items {

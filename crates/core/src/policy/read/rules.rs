@@ -4,16 +4,16 @@ use std::ops::Range;
 
 use super::stages::read_terms;
 use super::wording::{check_paths, read_wording};
-use super::{Strictness, read_name};
+use super::{Known, Strictness, read_name};
 use crate::policy::cel::Findings;
 use crate::policy::diagnostic::Diagnostics;
 use crate::policy::toml_tree::{Node, Table};
-use crate::policy::{Client, Decision, MAX_WAIT_MS, Reviewer, Rule, RuleAction, VALID_FOR_SECONDS};
+use crate::policy::{Decision, MAX_WAIT_MS, Reviewer, Rule, RuleAction, VALID_FOR_SECONDS};
 
 pub(super) fn read_rule(
     table: &Table<'_, '_>,
     reviewers: &[Reviewer],
-    clients: &[Client],
+    known: &Known<'_>,
     warnings: &Diagnostics<'_>,
     strictness: Strictness,
 ) -> Option<Rule> {
@@ -58,7 +58,7 @@ pub(super) fn read_rule(
             None
         }
         (Some(decision), None) => decision.map(RuleAction::Decide),
-        (None, Some(stages)) => read_terms(table, &stages, reviewers, clients).map(RuleAction::Ask),
+        (None, Some(stages)) => read_terms(table, &stages, reviewers, known).map(RuleAction::Ask),
         (None, None) => {
             table.fault_with_help(
                 "a rule needs `decide` or `stages`",

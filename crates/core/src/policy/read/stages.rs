@@ -1,18 +1,16 @@
 //! The stages of a rule that asks: whom, for how long, and within which hours.
 
 use super::wording::read_paths;
-use super::{key_fault, queue_name};
+use super::{Known, count, key_fault, meant, queue_name};
 use crate::policy::diagnostic::closest;
 use crate::policy::toml_tree::{Node, Table};
-use crate::policy::{
-    ApprovalTerms, Assignees, Client, ClientRole, Hours, MAX_WAIT_MS, Notify, Reviewer, Stage,
-};
+use crate::policy::{ApprovalTerms, Assignees, Hours, MAX_WAIT_MS, Notify, Reviewer, Stage};
 
 pub(super) fn read_terms(
     table: &Table<'_, '_>,
     stages: &Node<'_, '_>,
     reviewers: &[Reviewer],
-    clients: &[Client],
+    known: &Known<'_>,
 ) -> Option<ApprovalTerms> {
     let approvals = table.get("approvals").map_or(Some(1), |node| node.number(1, 100));
     let owner_may_approve = table.get("owner_may_approve").map_or(Some(false), |node| node.flag());
@@ -21,13 +19,28 @@ pub(super) fn read_terms(
     let confirm = table.get("confirm").map_or(Some(false), |node| node.flag());
     let editable = read_paths(table, "editable");
     let alert_after = table.get("alert_after");
-    let items = stages.items();
-    if items.is_empty() {
-        stages.fault("a rule that asks needs at least one stage");
+    if stages.is_table() {
+        let is_inline = stages.raw().trim_start().starts_with('{');
+        let help = if is_inline {
+            "put brackets around it: `stages = [{ … }]`"
+        } else {
+            "write `[[rules.stages]]` with two brackets on each side, once for a stage"
+        };
+        stages.fault_with_help("`stages` must be a list of tables, but this is one table", help);
         return None;
     }
-    let read: Vec<Stage> =
-        items.iter().filter_map(|item| read_stage(item, reviewers, clients, notify)).collect();
+    let items = stages.items();
+    if items.is_empty() && stages.is_list() {
+        stages.fault_with_help(
+            "a rule that asks needs at least one stage",
+            "write `stages = [{ ask = [\"finance\"], within = \"1h\" }]`",
+        );
+    }
+    if items.is_empty() {
+        return None;
+    }
+    let faults_before = table.fault_count();
+    let read: Vec<Stage> = items.iter().filter_map(|item| read_stage(item, known, notify)).collect();
     if read
         .iter()
         .try_fold(0_i64, |sum, stage| sum.checked_add(stage.within_ms))
@@ -35,6 +48,8 @@ pub(super) fn read_terms(
     {
         stages.fault("the stages together may take at most 30 days");
     }
+    // Where a stage or a reviewer has a fault, that is why too few are counted.
+    let is_unsure = table.fault_count() > faults_before || !known.are_complete;
     let total_ms: i64 = read.iter().map(|stage| stage.within_ms).fold(0, i64::saturating_add);
     let alert_after_ms = match alert_after {
         None => None,
@@ -56,9 +71,16 @@ pub(super) fn read_terms(
             .any(|stage| matches!(&stage.assignees, Assignees::Roles(roles) if reviewer.has_any(roles)))
     };
     let people = reviewers.iter().filter(asks).count();
+    let people = if is_unsure { usize::MAX } else { people };
     let has_queue = read.iter().any(|stage| matches!(stage.assignees, Assignees::Queue(_)));
     if people < approvals as usize && !has_queue {
-        let message = format!("the rule needs {approvals} approvals, but its stages have {people} reviewers");
+        let needed = count(approvals as usize, "approval");
+        let message = match people {
+            0 => format!("the rule needs {needed}, but its stages ask no reviewer"),
+            people => {
+                format!("the rule needs {needed}, but its stages ask only {}", count(people, "reviewer"))
+            }
+        };
         key_fault(table, "approvals", message);
     }
     Some(ApprovalTerms {
@@ -72,6 +94,20 @@ pub(super) fn read_terms(
     })
 }
 
+/// Whom a stage meant that asks by a word which is nobody's role.
+fn role_meant(role: &str, known: &Known<'_>) -> Option<String> {
+    let person = role.trim_start_matches('@');
+    if known.reviewers.contains(person) {
+        return Some(format!(
+            "`{person}` is a reviewer, and a stage asks by roles: give them a role, such as `roles = [\"{person}\"]`"
+        ));
+    }
+    if known.roles.is_empty() {
+        return Some(format!("give it to a reviewer: `roles = [\"{person}\"]`"));
+    }
+    meant(person, known.roles.iter().copied())
+}
+
 fn read_notify(node: &Node<'_, '_>) -> Option<Notify> {
     let text = node.text()?;
     let notify = Notify::parse(text);
@@ -81,12 +117,7 @@ fn read_notify(node: &Node<'_, '_>) -> Option<Notify> {
     notify
 }
 
-fn read_stage(
-    node: &Node<'_, '_>,
-    reviewers: &[Reviewer],
-    clients: &[Client],
-    notify: Notify,
-) -> Option<Stage> {
+fn read_stage(node: &Node<'_, '_>, known: &Known<'_>, notify: Notify) -> Option<Stage> {
     let table = node.table("a stage")?;
     let within_ms = table.required("within").and_then(|node| node.duration_ms());
     let hours = table.get("hours").map(|node| {
@@ -96,19 +127,18 @@ fn read_stage(
     let assignees = match (table.get("ask"), table.get("queue")) {
         (Some(node), None) => {
             let items = node.items();
-            if items.is_empty() {
+            if items.is_empty() && node.is_list() {
                 node.fault("`ask` needs at least one role");
             }
             let mut roles = Vec::new();
             for item in &items {
                 let Some(role) = item.words() else { continue };
-                if !reviewers.iter().any(|reviewer| reviewer.roles.contains(role)) {
-                    let known = reviewers.iter().flat_map(|reviewer| &reviewer.roles).map(String::as_str);
-                    let message = format!("no reviewer has the role `{role}`");
-                    match closest(role, known) {
-                        Some(meant) => item.fault_with_help(message, format!("did you mean `{meant}`?")),
-                        None => item.fault(message),
-                    }
+                if !known.roles.contains(role) {
+                    item.fault_at(
+                        item.span(),
+                        format!("no reviewer has the role `{role}`"),
+                        role_meant(role, known),
+                    );
                 }
                 roles.push(role.to_owned());
             }
@@ -116,12 +146,12 @@ fn read_stage(
         }
         (None, Some(node)) => {
             let name = queue_name(&node)?;
-            if !clients.iter().any(|client| client.has(ClientRole::Decider) && client.queues.contains(&name))
-            {
-                node.fault_with_help(
-                    format!("nobody can answer from the queue `{name}`"),
-                    format!("give a client `roles = [\"decider\"]` and `queues = [\"{name}\"]`"),
+            if !known.queues.contains(name.as_str()) {
+                let meant = closest(&name, known.queues.iter().copied()).map_or_else(
+                    || format!("give a client `roles = [\"decider\"]` and `queues = [\"{name}\"]`"),
+                    |meant| format!("did you mean `{meant}`?"),
                 );
+                node.fault_with_help(format!("nobody can answer from the queue `{name}`"), meant);
             }
             Some(Assignees::Queue(name))
         }

@@ -40,6 +40,14 @@ pub(super) fn read_paths(table: &Table<'_, '_>, key: &'static str) -> Option<Vec
             Ok(path) if paths.contains(&path) => item.fault(format!("`{text}` is listed twice")),
             Ok(path) => paths.push(path),
             Err(fault) => {
+                if text.trim_matches(['{', '}', '.', '*']) == "payload" {
+                    let what = if key == "mask" { "hidden" } else { "changed" };
+                    item.fault_with_help(
+                        format!("`{text}` is the whole payload, of which only single fields can be {what}"),
+                        format!("name each of them: `{key} = [\"payload.token\"]`"),
+                    );
+                    continue;
+                }
                 let meant =
                     format!("payload.{}", text.trim_matches(['{', '}']).trim_start_matches("payload."));
                 let help = (fault == PathFault::NotPayload || text.contains('{'))
@@ -61,13 +69,10 @@ pub(super) fn read_paths(table: &Table<'_, '_>, key: &'static str) -> Option<Vec
 pub(super) fn check_paths(table: &Table<'_, '_>, wording: &Wording, action: &RuleAction) {
     let RuleAction::Ask(terms) = action else { return };
     let masked = |path: &&FieldPath| wording.mask.iter().any(|mask| mask.overlaps(path));
-    if let Some(path) = terms.editable.iter().find(masked)
-        && let Some(node) = table.get("editable")
-    {
-        node.fault_with_help(
-            format!("`{path}` is masked: nobody could see what they change"),
-            "take it out of `mask`, or out of `editable`",
-        );
+    if let Some(path) = terms.editable.iter().find(masked) {
+        let help = "take it out of `mask`, or out of `editable`".to_owned();
+        let message = format!("`{path}` is masked: nobody could see what they change");
+        table.item_fault("editable", &path.to_string(), message, Some(help));
     }
 }
 

@@ -112,6 +112,14 @@ mod tests {
     }
 
     #[test]
+    fn a_text_has_at_most_4_000_characters_however_many_bytes_they_take() {
+        for (characters, fits) in [(3999, true), (4000, true), (4001, false), (9000, false)] {
+            let text = "é".repeat(characters);
+            assert_eq!(typed(&json!("a"), &text).is_ok(), fits, "{characters}");
+        }
+    }
+
+    #[test]
     fn a_value_keeps_its_type() {
         for (asked, text, expected) in [
             (json!(5000), "4500", Some(json!(4500))),
@@ -125,6 +133,9 @@ mod tests {
             (json!(5000), "\"5\"", None),
             (json!("a"), "4500", Some(json!("4500"))),
             (json!("a"), "x\r\ny", Some(json!("x\ny"))),
+            (json!(false), "yes", Some(json!(true))),
+            (json!(false), " true ", Some(json!(true))),
+            (json!(true), "false", Some(json!(false))),
             (json!(true), "no", Some(json!(false))),
             (json!(true), "maybe", None),
             (json!(null), "x", None),
