@@ -170,7 +170,8 @@ impl Sections {
                 begins.push((item.span().start, name));
             }
         }
-        begins.extend(tree.get_ref().get("report").map(|table| (table.span().start, "`[report]`".to_owned())));
+        begins
+            .extend(tree.get_ref().get("report").map(|table| (table.span().start, "`[report]`".to_owned())));
         begins.sort();
         Self { begins }
     }
