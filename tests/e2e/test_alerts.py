@@ -304,7 +304,10 @@ def test_the_report_is_sent_by_hand_and_each_way_says_what_came_of_it(gate, play
     gate.policy.write_text(text)
     assert gate.cli("policy", "push", str(gate.policy)).returncode == 0
     ran = gate.cli("report", "send")
-    assert ran.returncode == 0 and [line.split()[:2] for line in ran.stdout.splitlines()] == [["ok", "chat"], ["ok", "own"]], ran
+    assert ran.returncode == 0 and [line.split()[:2] for line in ran.stdout.splitlines()] == [
+        ["ok", "chat"],
+        ["ok", "own"],
+    ], ran
     assert "Weekly report" in played.texts()[0] and played.at("/hook")[0][1]["type"] == "report.weekly"
     played.next(HOOK, (404, {}, None))
     ran = gate.cli("report", "send", "chat", "--json")
