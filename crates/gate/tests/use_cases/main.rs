@@ -14,6 +14,7 @@ mod pausing;
 mod tokens;
 mod totals;
 mod turns;
+mod weekly;
 
 use std::sync::Arc;
 
@@ -203,6 +204,7 @@ fn alerts(messages: &[OutboxMessage]) -> Vec<&'static str> {
             | OutboxPayload::AlertOver(_)
             | OutboxPayload::AlertBy { .. }
             | OutboxPayload::AlertSummary { .. }
+            | OutboxPayload::Report { .. }
             | OutboxPayload::StillOpen
             | OutboxPayload::Reassign { .. } => None,
         })
