@@ -218,7 +218,9 @@ impl Alert {
             Self::KeysRotated { epoch } | Self::RotationDue { epoch, .. } => format!("{kind}:{epoch}"),
             Self::RotationFailed { .. } => format!("{kind}:keys"),
             Self::OldSecret { client, epoch } => format!("{kind}:{client}:{epoch}"),
-            Self::BadSignatures { client: Some(client), .. } => format!("{kind}:{client}"),
+            Self::BadSignatures { client: Some(client), .. } | Self::ClientPaused { client, .. } => {
+                format!("{kind}:{client}")
+            }
             Self::BadSignatures { client: None, minute, .. } => format!("{kind}:{minute}"),
             Self::NotTold { reviewer: Some(reviewer), channel: Some(channel), .. }
             | Self::DigestNotTold { reviewer, channel: Some(channel), .. } => {
@@ -227,7 +229,6 @@ impl Alert {
             Self::NotTold { reviewer: None, channel: Some(queue), .. } => format!("{kind}:queue:{queue}"),
             Self::WayNotReached { way, .. } => format!("{kind}:{way}"),
             Self::FastApprovals { reviewer, .. } => format!("{kind}:{reviewer}"),
-            Self::ClientPaused { client, .. } => format!("{kind}:{client}"),
         }
     }
 

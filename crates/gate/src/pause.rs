@@ -45,9 +45,8 @@ impl Gate {
         self.check_rows(unverified_inbox, &rows).await?;
         for row in &rows {
             match self.pause_asker(Channel::Inbox, &row.link, &row.nonce).await {
-                Ok(()) => {}
                 // What is wrong with one row is said of that row.
-                Err(Error::Refused(Refusal::InvalidRequest(_))) => {}
+                Ok(()) | Err(Error::Refused(Refusal::InvalidRequest(_))) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -209,7 +209,7 @@ fn pause(view: &Inbox, group: &InboxGroup) -> Markup {
                 summary { "Pause " (client) }
                 p.hint { "For an hour nothing new is taken from it. What it has asked already stays open." }
                 button.no form=(form_of(&group.first)) name="decision" value="reject" formaction=(format!("{}?pause", view.action)) {
-                    "Reject" (of) ", and pause " (client) (dots)
+                    span { "Reject" (of) ", and pause " (client) (dots) }
                 }
             }
         }
@@ -733,7 +733,7 @@ mod tests {
              <bdi>&lt;b&gt;<mark>U+202E</mark></bdi></p>"
         ));
         assert!(page.contains(
-            "<button class=\"no\" form=\"f-A\" name=\"decision\" value=\"reject\" formaction=\"/gate/inbox/abc?pause\">Reject, and pause <bdi>n8n</bdi></button>"
+            "<button class=\"no\" form=\"f-A\" name=\"decision\" value=\"reject\" formaction=\"/gate/inbox/abc?pause\"><span>Reject, and pause <bdi>n8n</bdi></span></button>"
         ));
         own.novelty = Novelty { first: Some(First::Ever), ..Novelty::default() };
         assert!(row(&own).contains("<p class=\"new\">First time</p>") && !row(&own).contains("?pause"));

@@ -255,7 +255,7 @@ fn reject(view: &Review, words: &str) -> Markup {
                     }
                     // Who asks again and again is stopped at a tap, too.
                     @if view.novelty.nth.is_some() && view.paused.is_none() {
-                        button.chip.pause name="decision" value="reject" formaction="?pause" { "Reject, and pause " (client) " for an hour" }
+                        button.chip.pause name="decision" value="reject" formaction="?pause" { span { "Reject, and pause " (client) " for an hour" } }
                     }
                 }
                 label for="reason" { "Other reason " span.dim { "(optional)" } }
@@ -718,7 +718,7 @@ mod tests {
     #[test]
     fn who_asks_often_can_be_paused_with_the_rejection_and_is_shown_as_paused() {
         let mut view = view(open(May::Both, None));
-        let offer = "name=\"decision\" value=\"reject\" formaction=\"?pause\">Reject, and pause <bdi>n8n</bdi> for an hour";
+        let offer = "name=\"decision\" value=\"reject\" formaction=\"?pause\"><span>Reject, and pause <bdi>n8n</bdi> for an hour</span>";
         assert!(!page(&view).contains("?pause"));
         view.novelty.nth = Some(4);
         assert!(page(&view).contains(offer), "{}", page(&view));
