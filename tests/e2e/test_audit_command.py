@@ -162,7 +162,10 @@ def test_the_keys_of_tokens_are_those_that_the_log_has_signed(copy, exported):
     refused("jwks.json", jwks_json=None)
     refused("jwks.note", jwks_note=None)
     refused("jwks.note", jwks_note="")
-    refused("jwks.note", jwks_note=note.replace(hashlib.sha256(jwks.encode()).hexdigest(), hashlib.sha256(b"{}").hexdigest()))
+    refused(
+        "jwks.note",
+        jwks_note=note.replace(hashlib.sha256(jwks.encode()).hexdigest(), hashlib.sha256(b"{}").hexdigest()),
+    )
     # What the log has signed for an older export, or of something else, is not about these keys.
     refused("jwks.note", jwks_json=(old / "jwks.json").read_text(), jwks_note=(old / "jwks.note").read_text())
     refused("jwks.note", jwks_note=(copy / "horizon").read_text())
