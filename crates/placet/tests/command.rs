@@ -427,7 +427,7 @@ fn no_tip_names_the_gate_for_tests() {
     }
     // Commands that the help names are still meant.
     assert!(err(&place.run(&["serv"])).contains("'serve'"));
-    assert!(out(&place.run(&["policy", "chek", "--json"])).contains("'check'"));
+    assert!(out(&place.run(&["policy", "pushh", "--json"])).contains("'push'"));
 }
 
 /// Opens a reviewer's page and posts its form, with nothing but a socket.
