@@ -10,9 +10,12 @@ use axum::routing::get;
 use bytes::Bytes;
 use maud::Markup;
 use placet_core::Refusal;
-use placet_core::policy::{Decision, Policy, Reviewer};
+use placet_core::id::ReviewerId;
+use placet_core::policy::{ClientPause, Decision, Policy, Reviewer};
 use placet_core::refusal::FieldError;
-use placet_core::request::{ApprovalRequest, Change, Decider, Edit, Foreseen, Given, RequestState, Status};
+use placet_core::request::{
+    ApprovalRequest, Change, Decider, Edit, Foreseen, Given, RequestState, Status, Vote,
+};
 use placet_core::words::{self, FieldPath};
 use placet_gate::{ApprovalView, Error, Gate, Novelty, Preview, Review, ReviewOptions};
 use serde_json::Value;
@@ -553,11 +556,7 @@ fn view(review: &Review, seen: &Seen) -> pages::Review {
         wants: wants(asked, current, seen),
         changes: changes(policy, asked, change, seen),
         novelty: Novelty::default(),
-        paused: policy.paused(&asked.client, *now).map(|pause| pages::Paused {
-            by: display_name(policy, pause.by.as_str()),
-            is_own: pause.by == *reviewer,
-            until_ms: pause.until.millis(),
-        }),
+        paused: policy.paused(&asked.client, *now).map(|pause| paused(policy, pause, reviewer)),
         summary,
         payload: shown,
         payload_sha256: change.map_or(&asked.payload_sha256, |change| &change.payload_sha256).clone(),
@@ -566,21 +565,7 @@ fn view(review: &Review, seen: &Seen) -> pages::Review {
         created_at_ms: asked.created_at.millis(),
         approvals_needed: asked.approvals_needed(),
         approvals: u32::try_from(request.approvals_counted(policy)).unwrap_or(u32::MAX),
-        votes: current
-            .votes()
-            .iter()
-            .map(|vote| pages::VoteLine {
-                name: display_name(policy, vote.reviewer.as_str()),
-                decision: choice(vote.decision),
-                at_ms: vote.voted_at.millis(),
-                reason: vote.reason.clone(),
-                is_reader: if vote.reviewer == *reviewer {
-                    pages::Reader::Self_
-                } else {
-                    pages::Reader::Other
-                },
-            })
-            .collect(),
+        votes: current.votes().iter().map(|vote| vote_line(policy, vote, reviewer)).collect(),
         state,
         nudged: policy.reviewer(reviewer).is_some_and(Reviewer::is_nudged),
         flagging: match (current.flag(), current.status()) {
@@ -590,6 +575,25 @@ fn view(review: &Review, seen: &Seen) -> pages::Review {
                 pages::Flagging::No
             }
         },
+    }
+}
+
+fn vote_line(policy: &Policy, vote: &Vote, reader: &ReviewerId) -> pages::VoteLine {
+    pages::VoteLine {
+        name: display_name(policy, vote.reviewer.as_str()),
+        decision: choice(vote.decision),
+        at_ms: vote.voted_at.millis(),
+        reason: vote.reason.clone(),
+        is_reader: if vote.reviewer == *reader { pages::Reader::Self_ } else { pages::Reader::Other },
+    }
+}
+
+/// A client's pause, as that reviewer sees it.
+pub(crate) fn paused(policy: &Policy, pause: &ClientPause, reader: &ReviewerId) -> pages::Paused {
+    pages::Paused {
+        by: display_name(policy, pause.by.as_str()),
+        is_own: pause.by == *reader,
+        until_ms: pause.until.millis(),
     }
 }
 

@@ -9,7 +9,7 @@ use placet_gate::{Error, Gate, Inbox, InboxItem, LateDecision, are_alike};
 
 use super::{News, inbox_page};
 use crate::pages;
-use crate::reviewer::{choice, display_name};
+use crate::reviewer::{choice, display_name, paused};
 
 /// An inbox as it is shown.
 pub(super) struct Shown {
@@ -97,11 +97,7 @@ fn paused_clients(inbox: &Inbox, now: Timestamp) -> Vec<pages::PausedClient> {
         (is_own || client.owner.as_ref() == Some(&inbox.reviewer)).then(|| pages::PausedClient {
             id: client.id.to_string(),
             name: client.name.clone(),
-            pause: pages::Paused {
-                by: display_name(policy, pause.by.as_str()),
-                is_own,
-                until_ms: pause.until.millis(),
-            },
+            pause: paused(policy, pause, &inbox.reviewer),
         })
     });
     pauses.collect()
