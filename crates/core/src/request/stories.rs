@@ -1,6 +1,8 @@
 //! What becomes of requests, told as stories: each row says what happens, and how it ends.
 
+mod edits;
 mod records;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

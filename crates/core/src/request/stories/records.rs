@@ -101,6 +101,8 @@ fn a_token_is_made_for_the_end_and_for_its_use_and_for_nothing_else() {
 #[test]
 fn the_trail_of_a_request_is_one_chain_with_one_end() {
     let (_, request, told) = play("two", &["1 bob approves", "1 carol approves", "2 redeem run-7"]);
+    let used = request.state().redemption().unwrap();
+    assert_eq!((used.redeemed_by.as_str(), used.redeemed_at), ("run-7", at(2)));
     let mut previous = "0".repeat(64);
     for (index, entry) in told.entries.iter().enumerate() {
         assert_eq!((entry.seq as usize, &entry.prev_hash), (index + 1, &previous));
