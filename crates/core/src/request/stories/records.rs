@@ -1,8 +1,10 @@
 //! What stories leave behind: the trail, the store's rows, and when a token is made.
 
-use super::{Told, at, client, commit, play, policy, reviewer};
+use serde_json::json;
+
+use super::{POLICY, Told, ask_under, at, client, commit, play, policy, reviewer};
 use crate::audit::{AuditEventKind, Channel};
-use crate::policy::Decision;
+use crate::policy::{Decision, Policy};
 use crate::request::{
     Canceller, Effect, Given, GivenUp, Request, RequestAlert, Transition, VoteInput, VoteOutcome, stored,
 };
@@ -82,6 +84,28 @@ fn the_trail_says_who_was_asked_until_when_and_what_was_said() {
     let opened = told.entries.last().and_then(|entry| entry.detail.as_deref());
     assert_eq!(opened, Some("stage 1 asks queue backup until 1970-01-01T00:00:10.000Z"));
     assert_eq!(told.effects.first(), Some(&Effect::Publish { stage: 0, queue: "backup".into() }));
+}
+
+#[test]
+fn the_trail_says_what_a_rule_that_only_observes_would_have_done() {
+    let watch = r#"rules = [
+  { name = "watch", mode = "observe", when = 'payload.n > 9', decide = "reject" },
+  { name = "strange", mode = "observe", when = 'payload.none > 9', decide = "approve" },"#;
+    let policy = Policy::read(&POLICY.replace("rules = [", watch)).unwrap();
+    let (request, told) = ask_under("one", &json!({"n": 20}), None, &policy);
+    assert!(request.pending().is_some());
+    let observed: Vec<_> = told.entries[1..3]
+        .iter()
+        .map(|entry| (entry.event, entry.actor.as_str(), entry.detail.as_deref().unwrap_or_default()))
+        .collect();
+    let unclear = "would have rejected: its condition could not be evaluated";
+    assert_eq!(
+        observed,
+        [
+            (AuditEventKind::RuleObserved, "policy:watch", "would have rejected"),
+            (AuditEventKind::RuleObserved, "policy:strange", unclear),
+        ]
+    );
 }
 
 #[test]
