@@ -93,6 +93,39 @@ def test_a_mail_has_text_and_html_with_one_link_and_no_program_answers_it(local_
         os.replace(gate.folder / "mail.html", os.path.join(folder, "mail.html"))
 
 
+def test_mails_about_one_request_are_one_thread_and_others_are_not(local_gate, mailbox):
+    policy_text = """
+issuer = "https://gate.example.com"
+[[clients]]
+id = "agent"
+[[reviewers]]
+id = "bob"
+email = "bob@example.com"
+roles = ["first", "second"]
+[[rules]]
+name = "two stages"
+stages = [{ ask = ["first"], within = "2s" }, { ask = ["second"], within = "10m" }]
+"""
+    gate = local_gate(policy_text)
+    gate.settings = {"PLACET_SMTP_URL": mailbox.url, "PLACET_MAIL_FROM": FROM}
+    gate.start()
+    asked = gate.client("agent").asked(payload={"to": "ACME"})
+
+    def of(approval):
+        return [mail for _, mail in list(mailbox.mails) if approval["approval_id"] in mail["Message-ID"]]
+
+    first, second = wait_until(lambda: (mails := of(asked)) and len(mails) == 2 and mails, 20, "a mail of each stage")
+    assert first["References"] is None and first["In-Reply-To"] is None
+    assert first["Message-ID"] in second["References"].split() and second["In-Reply-To"] == first["Message-ID"]
+    assert first["Subject"] == second["Subject"] and first["Message-ID"] != second["Message-ID"]
+    link = gate.message(asked, "bob")["url"].rsplit("/", 1)[-1]
+    for mail in (first, second):
+        assert link not in mail["Message-ID"] + (mail["References"] or "")
+    other = gate.client("agent").asked(payload={"to": "ACME"})
+    [mail] = wait_until(lambda: of(other), 20, "the mail of another request")
+    assert mail["References"] is None and asked["approval_id"] not in mail["Message-ID"]
+
+
 def doctor(gate, **settings):
     ran = subprocess.run(
         [str(BINARY), "doctor", "--json", "--data", str(gate.data)],

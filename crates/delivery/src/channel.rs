@@ -16,6 +16,9 @@ use crate::card::Card;
 pub struct Notification {
     /// Names this message on every try: approval, stage, channel and reviewer.
     pub id: String,
+    /// The ids of what this person may have got by this channel about the same request before, the oldest first: a mail
+    /// program puts this message under those.
+    pub follows: Vec<String>,
     /// The approval it is about; the empty one of a digest is about several.
     pub approval_id: ApprovalId,
     /// Number of the stage, from 1.

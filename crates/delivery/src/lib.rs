@@ -45,4 +45,5 @@ pub use reviewer_webhook::ReviewerWebhook;
 pub use slack::Slack;
 pub use telegram::Telegram;
 pub use ways::{AlertLetter, AlertMail, AlertWays};
+pub use wording::REMINDER;
 pub use worker::{Bodies, Parts, Progress, Worker};

@@ -41,6 +41,24 @@ pub(crate) enum Why {
     Reminded,
 }
 
+/// The ids of what the same person may have got by the same channel about the same request before this message.
+///
+/// They are functions of the request, the stage and the person, as every message's id is. One that was never sent is no
+/// harm: mail programs join what names the same ids.
+fn before(message: &OutboxMessage, ask: &Ask<'_>) -> Vec<String> {
+    let id = |stage, make: fn(usize, ReviewerId, String) -> OutboxPayload| {
+        OutboxMessage::id_of(&message.subject, &make(stage, ask.reviewer.clone(), ask.channel.to_owned()))
+    };
+    let of_stage = |stage| {
+        [
+            id(stage, |stage, reviewer, channel| OutboxPayload::Notify { stage, reviewer, channel }),
+            id(stage, |stage, reviewer, channel| OutboxPayload::Nudge { stage, reviewer, channel }),
+            id(stage, |stage, reviewer, channel| OutboxPayload::Remind { stage, reviewer, channel }),
+        ]
+    };
+    (0..=ask.stage).flat_map(of_stage).take_while(|earlier| *earlier != message.id).collect()
+}
+
 impl Worker {
     /// Asks a reviewer, unless nobody needs them any more.
     pub(crate) async fn ask(
@@ -178,9 +196,10 @@ impl Worker {
         };
         let is_reminder = ask.why == Why::Reminded;
         let plain = letter(&about, ask.channel);
-        let letter = if is_reminder && ask.channel != "sms" { reminder(plain) } else { plain };
+        let letter = if is_reminder && ask.channel != "sms" { reminder(&plain) } else { plain };
         Ok(Notification {
             id: message.id.clone(),
+            follows: before(message, ask),
             approval_id: asked.approval_id.clone(),
             stage: ask.stage.saturating_add(1),
             reviewer: ask.reviewer.clone(),
@@ -332,6 +351,7 @@ impl Worker {
         let card = Card { headline: letter.subject.clone(), stands: Stands::Several, ..Card::default() };
         let notification = Notification {
             id: message.id.clone(),
+            follows: Vec::new(),
             approval_id: ApprovalId::from_parts(message.created_at, 0),
             stage: 1,
             reviewer: reviewer.clone(),

@@ -126,6 +126,7 @@ impl Worker {
         let approval = &request.asked().approval_id;
         let notification = Notification {
             id: format!("msg_{approval}_{}_{}", sent.name(), card.version),
+            follows: Vec::new(),
             approval_id: approval.clone(),
             stage: sent.stage.saturating_add(1),
             reviewer: sent.reviewer.clone(),

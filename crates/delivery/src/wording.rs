@@ -17,14 +17,28 @@ pub(crate) struct Message<'a> {
     pub(crate) now: Timestamp,
 }
 
+/// What the subject of a reminder begins with.
+pub const REMINDER: &str = "Reminder: ";
+
 /// The words of a reminder: those of the letter, and that it is one.
-pub(crate) fn reminder(letter: Letter) -> Letter {
+pub(crate) fn reminder(letter: &Letter) -> Letter {
     let reminded = "Reminder: this still waits for you.";
     Letter {
-        subject: format!("Reminder: {}", letter.subject),
+        subject: format!("{REMINDER}{}", letter.subject),
         text: format!("{reminded}\n\n{}", letter.text),
         chat: format!("{reminded}\n\n{}", letter.chat),
-        html: letter.html,
+        html: reminded_html(&letter.html, reminded),
+    }
+}
+
+/// The page with that line at its beginning: some programs show only the page.
+fn reminded_html(html: &str, line: &str) -> String {
+    let parts = html.split_once("<body").and_then(|(head, rest)| Some((head, rest.split_once('>')?)));
+    match parts {
+        Some((head, (attributes, body))) => format!(
+            "{head}<body{attributes}>\n<p style=\"max-width:600px;margin:0 auto 16px\"><b>{line}</b></p>{body}"
+        ),
+        None => html.to_owned(),
     }
 }
 

@@ -10,7 +10,7 @@ use lettre::address::Envelope;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MessageBuilder, MultiPart};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
-use placet_delivery::{AlertLetter, Channel, Notification, SendOutcome};
+use placet_delivery::{AlertLetter, Channel, Notification, REMINDER, SendOutcome};
 use placet_gate::Fault;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -152,9 +152,24 @@ impl Mailer {
     }
 
     fn compose(&self, letter: &Notification, to: &str) -> Result<Message, Fault> {
-        let builder = self.begin(&letter.id, &letter.subject).to(mailbox(to)?);
+        let mut builder = self.begin(&letter.id, &subject(letter)).to(mailbox(to)?);
+        // RFC 5322, section 3.6.4: what is about one request is one thread.
+        let host = self.from.email.domain();
+        let follows: Vec<String> = letter.follows.iter().map(|id| format!("<{id}@{host}>")).collect();
+        if let Some(first) = follows.first() {
+            builder = builder.in_reply_to(first.clone()).references(follows.join(" "));
+        }
         let both = MultiPart::alternative_plain_html(letter.text.clone(), letter.html.clone());
         builder.multipart(both).map_err(|error| Fault::new("a letter cannot be written as mail", error))
+    }
+}
+
+/// The subject of a mail. Gmail joins mails into a thread only where their subjects are the same but for `Re:`, so a
+/// reminder says in its first line that it is one.
+fn subject(letter: &Notification) -> String {
+    match letter.subject.strip_prefix(REMINDER) {
+        Some(first) if letter.card.is_reminder => format!("Re: {first}"),
+        Some(_) | None => letter.subject.clone(),
     }
 }
 
@@ -253,6 +268,7 @@ mod tests {
     fn letter_of_bob() -> Notification {
         Notification {
             id: "01J.1.bob.email".to_owned(),
+            follows: Vec::new(),
             approval_id: ApprovalId::from_parts(placet_core::Timestamp::from_millis(0), 1),
             stage: 1,
             reviewer: ReviewerId::parse("bob").unwrap(),
@@ -308,6 +324,39 @@ mod tests {
             SendOutcome::Delivered(None)
         );
         server.await.unwrap()
+    }
+
+    #[test]
+    fn mails_about_one_request_are_one_thread_and_the_first_follows_nothing() {
+        let mailer = Mailer::new("smtp://127.0.0.1:2525", FROM).unwrap();
+        let mail = |letter: &Notification| {
+            let mail = mailer.compose(letter, "bob@example.com").unwrap().formatted();
+            String::from_utf8(mail).unwrap().replace("\r\n ", " ")
+        };
+        let first = letter_of_bob();
+        let heard = mail(&first);
+        assert!(!heard.contains("References:") && !heard.contains("In-Reply-To:"), "{heard}");
+        let reminder = Notification {
+            id: "01J.2.bob.email".to_owned(),
+            follows: vec![first.id.clone(), "01J.1b.bob.email".to_owned()],
+            subject: "Reminder: Approve? x".to_owned(),
+            card: placet_delivery::Card { is_reminder: true, ..Default::default() },
+            ..first
+        };
+        let heard = mail(&reminder);
+        for line in [
+            "In-Reply-To: <01J.1.bob.email@example.com>\r\n",
+            "References: <01J.1.bob.email@example.com> <01J.1b.bob.email@example.com>\r\n",
+            "Subject: Re: Approve? x\r\n",
+            "Message-ID: <01J.2.bob.email@example.com>\r\n",
+        ] {
+            assert!(heard.contains(line), "{line}: {heard}");
+        }
+        let quoted = Notification { card: placet_delivery::Card::default(), ..reminder };
+        assert!(
+            mail(&quoted).contains("Subject: Reminder: Approve? x\r\n"),
+            "a title of such words is no reminder"
+        );
     }
 
     #[tokio::test]

@@ -76,6 +76,7 @@ fn keys_that_are_no_keys_encrypt_nothing() {
 fn notification(card: Card) -> Notification {
     Notification {
         id: "msg_1".into(),
+        follows: Vec::new(),
         approval_id: ApprovalId::from_parts(NOW, 1),
         stage: 1,
         reviewer: ReviewerId::parse("bob").unwrap(),

@@ -372,6 +372,7 @@ async fn trial(
     let now = gate.now();
     Ok(Notification {
         id: format!("msg_test_{}_{}_{}", channel, person.id, now.millis()),
+        follows: Vec::new(),
         approval_id: ApprovalId::from_parts(now, 0),
         stage: 1,
         reviewer: ReviewerId::clone(&person.id),
