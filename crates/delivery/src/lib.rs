@@ -35,7 +35,7 @@ mod worker;
 pub use alert::{AlertNotice, AlertSink};
 pub use callback::Webhooks;
 pub use card::{Card, Stands};
-pub use channel::{Channel, Channels, Notification, SendOutcome, SettleOutcome};
+pub use channel::{Channel, Channels, Notification, SendOutcome, SendWatcher, SettleOutcome};
 pub use push::Push;
 pub use queue::Queues;
 pub use reviewer_webhook::ReviewerWebhook;

@@ -288,23 +288,21 @@ fn has_secret(way: &AlertWay, settings: &ChannelSettings) -> bool {
     settings.alerts.get(&way.name).is_some_and(|secret| secret.way() == way.kind.as_str())
 }
 
+/// Why a gate on one machine cannot use that way as it is, if it cannot.
+pub(crate) fn fault_of(way: &AlertWay, settings: &ChannelSettings, has_mail: bool) -> Option<String> {
+    let (name, kind) = (&way.name, way.kind.as_str());
+    if let Some(fault) = way.fault_on_one_machine() {
+        Some(fault)
+    } else if way.kind.needs_secret() && !has_secret(way, settings) {
+        Some(format!("the way of alerts `{name}` ({kind}) has no secret: `placet alert set {name}`"))
+    } else if matches!(way.kind, WayKind::Mail(_)) && !has_mail && settings.smtp.is_none() {
+        Some(format!("the way of alerts `{name}` (mail) has no mail server: `placet channel set smtp`"))
+    } else {
+        None
+    }
+}
+
 /// Which ways a gate on one machine cannot use as it is, in words.
 pub(super) fn unset(policy: &Policy, settings: &ChannelSettings, has_mail: bool) -> Vec<String> {
-    let mut found = Vec::new();
-    for way in &policy.alerts {
-        let name = &way.name;
-        if let Some(fault) = way.fault_on_one_machine() {
-            found.push(fault);
-        } else if way.kind.needs_secret() && !has_secret(way, settings) {
-            let kind = way.kind.as_str();
-            found.push(format!(
-                "the way of alerts `{name}` ({kind}) has no secret: `placet alert set {name}`"
-            ));
-        } else if matches!(way.kind, WayKind::Mail(_)) && !has_mail && settings.smtp.is_none() {
-            found.push(format!(
-                "the way of alerts `{name}` (mail) has no mail server: `placet channel set smtp`"
-            ));
-        }
-    }
-    found
+    policy.alerts.iter().filter_map(|way| fault_of(way, settings, has_mail)).collect()
 }

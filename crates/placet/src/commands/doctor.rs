@@ -548,7 +548,7 @@ fn check_public_url(folder: &Folder, policy: &Policy, found: &mut Findings) {
 /// Whether the chats that are set take the gate's token.
 async fn check_chats(settings: &ChannelSettings, found: &mut Findings) {
     let Ok(sender) = crate::trust::webhook_sender() else { return };
-    let keys = || super::channel::tried(settings);
+    let keys = || crate::trial::tried(settings);
     if let Some(slack) = &settings.slack {
         match Slack::new(keys(), sender.clone()).who_am_i(slack).await {
             Ok((_, team)) => {
