@@ -47,7 +47,7 @@ test('a press sends one test and says what came of it, without a script; a secon
   const options = { ...PHONE, javaScriptEnabled: false, statuses: [429] };
   await visit(browser, gate, options, async (page) => {
     await page.goto(link);
-    const button = page.getByRole('button', { name: 'Send Olive a test by email' });
+    const button = page.getByRole('button', { name: 'Send a test to Olive by email' });
     await button.click();
     const said = page.getByRole('alert');
     await said.getByText('The test for Olive by email was not taken: no mail server is set.').waitFor();

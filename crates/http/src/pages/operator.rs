@@ -235,6 +235,10 @@ fn channel(one: &ChannelLine, view: &Operator) -> Markup {
                 }
                 span.when {
                     @match one.sent_ms {
+                        // What such a channel took lies in the gate's folder.
+                        Some(sent_ms) if one.fault.is_some() => {
+                            "last written to the outbox " (moment_near(sent_ms, view.now_ms))
+                        }
                         Some(sent_ms) => { "last sent " (moment_near(sent_ms, view.now_ms)) }
                         None => "nothing was sent yet",
                     }
@@ -248,7 +252,7 @@ fn channel(one: &ChannelLine, view: &Operator) -> Markup {
                     input type="hidden" name="nonce" value=(view.nonce);
                     input type="hidden" name="reviewer" value=(one.reviewer);
                     input type="hidden" name="channel" value=(one.channel);
-                    button aria-label=(format!("Send {} a test by {}", one.name, one.channel)) { "Send a test" }
+                    button aria-label=(format!("Send a test to {} by {}", one.name, one.channel)) { "Send a test" }
                 }
             }
         }
@@ -417,7 +421,12 @@ mod tests {
         // Each form posts to the page itself, with its nonce, and says who is meant.
         assert_eq!(page.matches("<form method=\"post\">").count(), 2);
         assert_eq!(page.matches("name=\"nonce\" value=\"n-1\"").count(), 2);
-        assert!(page.contains("aria-label=\"Send Bob a test by slack\""));
+        let fault = || Some("no mail server is set".to_owned());
+        let unset: Vec<ChannelLine> =
+            view().channels.into_iter().map(|one| ChannelLine { fault: fault(), ..one }).collect();
+        let unset = operator(&Operator { channels: unset, ..view() }).into_string();
+        assert!(unset.contains("last written to the outbox <time") && !unset.contains("last sent"));
+        assert!(page.contains("aria-label=\"Send a test to Bob by slack\""));
         assert!(!page.contains("role=\"alert\""));
         for (is_good, class) in [(true, "notice"), (false, "notice no")] {
             let said = Some(Tried { is_good, text: "What came of it.".to_owned() });
