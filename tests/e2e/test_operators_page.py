@@ -175,7 +175,11 @@ def test_it_shows_the_alerts_that_stand_and_those_that_do_not(gate):
 def test_an_alert_that_goes_on_stands_for_the_next_process_too(gate):
     link = admin_link(gate)
     for _ in range(30):
-        headers = {"x-placet-client": "agent", "x-placet-timestamp": str(int(time.time())), "x-signature": "v1=" + "0" * 64}
+        headers = {
+            "x-placet-client": "agent",
+            "x-placet-timestamp": str(int(time.time())),
+            "x-signature": "v1=" + "0" * 64,
+        }
         gate.http.send("GET", "/v1/requests/x", headers=headers)
     wait_until(lambda: "Wrong signatures" in opened(link)[2], 20, "an alert about signatures")
     gate.stop()
@@ -237,7 +241,12 @@ def test_only_a_form_of_this_very_page_sends_anything(gate, slack):
     for nonce in ("", "x", foreign, bobs["nonce"][:-1], "0-" + bobs["nonce"].split("-")[1]):
         status, _, page = opened(link, "POST", bobs | {"nonce": nonce})
         assert status == 422 and "too old" in page, nonce
-    for wrong in ({"reviewer": "mallory"}, {"channel": "email"}, {"channel": "terminal"}, {"way": "ops", "reviewer": ""}):
+    for wrong in (
+        {"reviewer": "mallory"},
+        {"channel": "email"},
+        {"channel": "terminal"},
+        {"way": "ops", "reviewer": ""},
+    ):
         status, _, page = opened(link, "POST", bobs | wrong)
         assert status == 422 and "nothing was sent" in page, wrong
     status, _, page = opened(link, "POST", bobs | {"long": "x" * 5000})
