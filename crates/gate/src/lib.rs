@@ -38,6 +38,7 @@ pub mod stored;
 mod tokens;
 mod view;
 mod wait;
+mod weekly;
 
 use std::sync::Arc;
 

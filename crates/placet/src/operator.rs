@@ -17,7 +17,7 @@ use placet_http::pages;
 use placet_sqlite::SqliteStore;
 use tokio::time::timeout;
 
-use crate::commands::{alert_fault, channel_fault};
+use crate::commands::{alert_fault, alert_way_gets, channel_fault};
 use crate::health::Health;
 use crate::keys::FileKeys;
 use crate::local::LocalGate;
@@ -97,7 +97,7 @@ impl OperatorPage {
         let (channels, ways) = match policy.as_deref() {
             Some(policy) => (
                 self.channels(policy, &settings, now).await?,
-                policy.alerts.iter().map(|way| way_line(way, &settings, &standing)).collect(),
+                policy.alerts.iter().map(|way| way_line(way, policy, &settings, &standing)).collect(),
             ),
             None => (Vec::new(), Vec::new()),
         };
@@ -346,14 +346,19 @@ fn alert_line(notice: &AlertNotice) -> pages::AlertLine {
     pages::AlertLine { title: notice.title.to_owned(), text: notice.text(), since_ms: notice.since.millis() }
 }
 
-fn way_line(way: &AlertWay, settings: &ChannelSettings, standing: &[AlertNotice]) -> pages::WayLine {
+fn way_line(
+    way: &AlertWay,
+    policy: &Policy,
+    settings: &ChannelSettings,
+    standing: &[AlertNotice],
+) -> pages::WayLine {
     let has_mail = Mailer::from_environment().ok().flatten().is_some();
     let matter = format!("way_not_reached:{}", way.name);
     let failing = standing.iter().find(|notice| notice.matter == matter);
     pages::WayLine {
         name: way.name.clone(),
         kind: way.kind.as_str().to_owned(),
-        kinds: way.kinds.clone(),
+        gets: alert_way_gets(way, policy),
         fault: alert_fault(way, settings, has_mail).or_else(|| failing.map(|notice| notice.happened.clone())),
     }
 }

@@ -78,8 +78,8 @@ pub struct WayLine {
     pub name: String,
     /// What it is: `mail`, `slack`, …
     pub kind: String,
-    /// The kinds of alerts that it gets; empty: all.
-    pub kinds: Vec<String>,
+    /// What it gets, in words: kinds of alerts, the report.
+    pub gets: String,
     /// Why nothing gets through by it, if so.
     pub fault: Option<String>,
 }
@@ -265,9 +265,7 @@ fn way(one: &WayLine, view: &Operator) -> Markup {
             div {
                 strong { (line(&one.name)) } " (" (line(&one.kind)) ")"
                 @if let Some(fault) = &one.fault { span.when.bad { (line(fault)) } }
-                span.when {
-                    @if one.kinds.is_empty() { "gets all alerts" } @else { "gets " (line(&one.kinds.join(", "))) }
-                }
+                span.when { "gets " (line(&one.gets)) }
             }
             form method="post" {
                 input type="hidden" name="nonce" value=(view.nonce);
@@ -363,7 +361,7 @@ mod tests {
             ways: vec![WayLine {
                 name: "ops".to_owned(),
                 kind: "pagerduty".to_owned(),
-                kinds: vec!["expired".to_owned(), "not_told".to_owned()],
+                gets: "expired, not_told".to_owned(),
                 fault: Some("it has no secret".to_owned()),
             }],
             standing: vec![alert_line("Somebody cannot be told")],
