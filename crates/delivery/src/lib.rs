@@ -26,6 +26,7 @@ pub mod queue;
 mod refresh;
 mod retry;
 mod reviewer_webhook;
+mod run;
 pub mod slack;
 pub mod telegram;
 pub mod ways;

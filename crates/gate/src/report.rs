@@ -186,6 +186,7 @@ fn told(past: Vec<PastMessage>) -> HashMap<ApprovalId, Told> {
                 | OutboxPayload::AlertBy { .. }
                 | OutboxPayload::AlertSummary { .. }
                 | OutboxPayload::StillOpen
+                | OutboxPayload::LookAtRun
                 | OutboxPayload::Reassign { .. },
                 MessageEnd::Delivered | MessageEnd::GivenUp,
             ) => {}

@@ -104,6 +104,7 @@ impl LocalDispatcher {
             | OutboxPayload::AlertBy { .. }
             | OutboxPayload::AlertSummary { .. }
             | OutboxPayload::StillOpen
+            | OutboxPayload::LookAtRun
             | OutboxPayload::Reassign { .. } => &self.others,
         };
         let _ = queue.send(QueuedMessage { message, request, _in_flight: in_flight });

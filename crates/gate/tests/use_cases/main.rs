@@ -203,6 +203,7 @@ fn alerts(messages: &[OutboxMessage]) -> Vec<&'static str> {
             | OutboxPayload::AlertBy { .. }
             | OutboxPayload::AlertSummary { .. }
             | OutboxPayload::StillOpen
+            | OutboxPayload::LookAtRun
             | OutboxPayload::Reassign { .. } => None,
         })
         .collect()
