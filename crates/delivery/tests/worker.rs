@@ -254,7 +254,8 @@ struct PlayedN8n {
 /// As n8n 2.40 answers.
 const WAITS: (u16, &str) = (200, "<html>No action required</html>");
 const RUNS: (u16, &str) = (409, r#"{"code":409,"message":"The execution \"17\" is running already."}"#);
-const STOPPED: (u16, &str) = (409, r#"{"code":409,"message":"The execution \"17\" has finished with error."}"#);
+const STOPPED: (u16, &str) =
+    (409, r#"{"code":409,"message":"The execution \"17\" has finished with error."}"#);
 const DELETED: (u16, &str) = (404, r#"{"code":404,"message":"The execution \"17\" does not exist."}"#);
 const STARTS: (u16, &str) = (404, "<html>Cannot GET: the execution does not exist</html>");
 
@@ -330,11 +331,14 @@ impl Scene {
 async fn a_request_is_withdrawn_when_n8n_says_that_its_run_is_over() {
     for over in [STOPPED, DELETED] {
         let (scene, n8n) = (Scene::new().await, PlayedN8n::start().await);
+        scene.install(&POLICY.replace("10m", "1d")).await;
         scene.ask("n8n-17-0-Pay", "pay", n8n.step()).await;
         scene.look_at_run().await;
         assert_eq!(n8n.lines(), Vec::<String>::new(), "it has only just asked");
         // It begins at once and becomes rare; nothing but n8n's word that the run is over changes anything.
-        for (after_s, says) in [(30, RUNS), (60, WAITS), (120, STARTS), (240, (503, "busy")), (480, (401, "{}"))] {
+        for (after_s, says) in
+            [(30, RUNS), (60, WAITS), (120, STARTS), (240, (503, "busy")), (480, (401, "{}"))]
+        {
             n8n.says(says);
             scene.clock.advance(after_s * 1000);
             let looked = scene.look_at_run().await;
@@ -343,7 +347,6 @@ async fn a_request_is_withdrawn_when_n8n_says_that_its_run_is_over() {
             assert!(waits, "{says:?}: {looked:?}");
             assert_eq!(n8n.lines(), [LOOK], "{says:?}");
             assert_eq!(scene.ended("n8n-17-0-Pay").await, None, "{says:?}");
-            scene.install(&POLICY.replace("10m", "1d")).await;
         }
         n8n.says(over);
         scene.look_at_run().await;
@@ -403,7 +406,7 @@ async fn what_others_may_wait_for_too_is_not_withdrawn_for_one_run() {
 #[tokio::test]
 async fn nobody_of_a_later_stage_is_asked_for_a_run_that_is_over() {
     let (scene, n8n) = (Scene::new().await, PlayedN8n::start().await);
-    scene.install(LATE).await;
+    scene.install(&LATE.replace("bearer = true", r#"bearer = true, callback_hosts = ["127.0.0.1"]"#)).await;
     let told = |payload: &OutboxPayload| matches!(payload, OutboxPayload::Notify { .. });
     for name in ["n8n-17-0-Pay", "n8n-17-1-Pay"] {
         scene.ask(name, "pay", n8n.step()).await;

@@ -37,8 +37,7 @@ pub enum Canceller {
 }
 
 /// What reviewers and callers read where a run that is over had asked.
-const RUN_IS_OVER: &str =
-    "The n8n run that asked is over: it was stopped, has failed, or was deleted. Nobody waits for the answer.";
+const RUN_IS_OVER: &str = "The n8n run that asked is over: it was stopped, has failed, or was deleted. Nobody waits for the answer.";
 
 impl Request {
     /// The same question was asked again: its caller is called back as well.
