@@ -569,6 +569,86 @@ name = "rest""#,
 }
 
 #[test]
+fn a_way_can_get_the_report_and_no_alerts() {
+    let text = "[[clients]]\nid = \"agent\"\n[report]\nto = [\"team\"]\n[[alerts]]\nname = \"team\"\nway = \"slack\"\nkinds = []\n";
+    let policy = Policy::read(text).unwrap();
+    assert!(crate::policy::ALERT_KINDS.iter().all(|kind| !policy.alerts[0].hears(kind)));
+    let report = policy.report.unwrap();
+    assert_eq!((report.to, report.at.as_str()), (vec!["team".to_owned()], "Monday 09:00 UTC"));
+}
+
+#[test]
+fn a_report_goes_to_ways_that_take_one_at_a_moment_of_the_week() {
+    let first = "[[clients]]\nid = \"agent\"";
+    let rows: Vec<(&str, String, &str)> = vec![
+        (
+            first,
+            format!("[[alerts]]\nname = \"x\"\nway = \"sns\"\nkinds = []\n{first}"),
+            "the way `x` gets nothing",
+        ),
+        (first, format!("[report]\n{first}"), "the report needs the key `to`"),
+        (first, format!("[report]\nto = []\n{first}"), "needs at least one way of alerts"),
+        (first, format!("[report]\nto = \"x\"\n{first}"), "expected a list"),
+        (first, format!("[[report]]\nto = [\"x\"]\n{first}"), "expected a table, but this is a list"),
+        (
+            first,
+            format!("[report]\nto = [\"opps\"]\n[[alerts]]\nname = \"ops\"\nway = \"sns\"\n{first}"),
+            "did you mean `ops`?",
+        ),
+        (
+            first,
+            format!("[report]\nto = [\"ops@example.com\"]\n{first}"),
+            "`ops@example.com` is not a way of alerts",
+        ),
+        (
+            first,
+            format!("[report]\nto = [\"x\", \"x\"]\n[[alerts]]\nname = \"x\"\nway = \"sns\"\n{first}"),
+            "`x` is named twice",
+        ),
+        (
+            first,
+            format!("[report]\nto = [\"x\"]\n[[alerts]]\nname = \"x\"\nway = \"pagerduty\"\n{first}"),
+            "which is for incidents",
+        ),
+        (
+            first,
+            format!(
+                "[report]\nto = [\"x\"]\nat = \"09:00\"\n[[alerts]]\nname = \"x\"\nway = \"sns\"\n{first}"
+            ),
+            "is written as `Monday 09:00 Europe/Berlin`",
+        ),
+        (
+            first,
+            format!(
+                "[report]\nto = [\"x\"]\nat = \"Monday 09:00 Berlin\"\n[[alerts]]\nname = \"x\"\nway = \"sns\"\n{first}"
+            ),
+            "`Berlin` is not a time zone",
+        ),
+        (
+            first,
+            format!(
+                "[report]\nto = [\"x\"]\nday = \"Monday\"\n[[alerts]]\nname = \"x\"\nway = \"sns\"\n{first}"
+            ),
+            "the report has no key `day`",
+        ),
+    ];
+    for (from, to, told) in rows {
+        let faults = faults(&changed(from, &to));
+        assert!(faults.iter().any(|fault| fault.contains(told)), "{to}: {faults:#?}");
+    }
+    let way = |rest: &str| format!("[[alerts]]\nname = \"x\"\nway = \"sns\"\n{rest}\n{first}");
+    for (to, table) in [
+        (way("[report]\nto = [\"y\"]"), "`[report]`"),
+        (way("kinds = [\"expires\"]"), "alert `x`"),
+        (way("kinds = \"expired\""), "alert `x`"),
+    ] {
+        let faults = Policy::read(&changed(first, &to)).expect_err(&to);
+        let [fault] = faults.as_slice() else { panic!("{to}: {faults:#?}") };
+        assert_eq!(fault.table.as_deref(), Some(table), "{to}: {fault:?}");
+    }
+}
+
+#[test]
 fn a_fault_says_what_was_meant_where_it_is_and_nothing_that_follows_from_it() {
     let (decide, rest, bob) = ("decide = \"approve\"", "name = \"rest\"", "id = \"bob\"");
     let example = |payload: &str| {
