@@ -295,8 +295,8 @@ impl PlayedN8n {
         played
     }
 
-    fn step(&self) -> Option<String> {
-        Some(format!("{}/17/pay?signature=s", self.url))
+    fn step(&self) -> String {
+        format!("{}/17/pay?signature=s", self.url)
     }
 
     fn says(&self, answer: (u16, &'static str)) {
@@ -338,7 +338,7 @@ async fn a_request_is_withdrawn_when_n8n_says_that_its_run_is_over() {
     for over in [STOPPED, DELETED] {
         let (scene, n8n) = (Scene::new().await, PlayedN8n::start().await);
         scene.install(&POLICY.replace("10m", "1d")).await;
-        scene.ask("n8n-17-0-Pay", "pay", n8n.step()).await;
+        scene.ask("n8n-17-0-Pay", "pay", Some(n8n.step())).await;
         scene.look_at_run().await;
         assert_eq!(n8n.lines(), Vec::<String>::new(), "it has only just asked");
         // It begins at once and becomes rare; nothing but n8n's word that the run is over changes anything.
@@ -415,7 +415,7 @@ async fn nobody_of_a_later_stage_is_asked_for_a_run_that_is_over() {
     scene.install(&LATE.replace("bearer = true", r#"bearer = true, callback_hosts = ["127.0.0.1"]"#)).await;
     let told = |payload: &OutboxPayload| matches!(payload, OutboxPayload::Notify { .. });
     for name in ["n8n-17-0-Pay", "n8n-17-1-Pay"] {
-        scene.ask(name, "pay", n8n.step()).await;
+        scene.ask(name, "pay", Some(n8n.step())).await;
     }
     scene.run_all(told).await;
     assert!(!scene.played.told().is_empty() && n8n.lines().is_empty(), "the first are told without a look");
