@@ -24,6 +24,7 @@ mod log;
 mod novelty;
 mod opened;
 pub mod outbox;
+mod pause;
 mod policy;
 pub mod ports;
 pub mod push;
