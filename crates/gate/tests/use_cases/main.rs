@@ -206,6 +206,7 @@ fn alerts(messages: &[OutboxMessage]) -> Vec<&'static str> {
             | OutboxPayload::AlertSummary { .. }
             | OutboxPayload::Report { .. }
             | OutboxPayload::StillOpen
+            | OutboxPayload::LookAtRun
             | OutboxPayload::Reassign { .. } => None,
         })
         .collect()
