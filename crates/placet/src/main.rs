@@ -13,6 +13,7 @@ mod cli;
 mod clock;
 mod commands;
 mod console;
+mod demo_chat;
 mod events;
 mod failure;
 mod files;

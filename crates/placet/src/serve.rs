@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock::SystemClock;
+use crate::demo_chat::DemoChat;
 use crate::failure::Failure;
 use crate::files::prune;
 use crate::folder::{Folder, Serving};
@@ -51,6 +52,8 @@ pub(crate) struct Options {
     pub(crate) voices: Voices,
     /// Where it serves its numbers, if it does.
     pub(crate) metrics: Option<String>,
+    /// The chat of a demo, and its page.
+    pub(crate) demo_chat: Option<Arc<DemoChat>>,
 }
 
 /// Where a policy comes from.
@@ -153,7 +156,12 @@ pub(crate) async fn start(options: Options) -> Result<Running, Failure> {
         let app = crate::metrics::app(numbers);
         tokio::spawn(server::serve(listener, app, limits.clone(), stopped.clone()));
     }
-    let server = tokio::spawn(server::serve(listener, crate::pages::app(&local), limits, stopped));
+    let app = crate::pages::app(&local);
+    let app = match &options.demo_chat {
+        Some(chat) => crate::demo_chat::beside(app, Arc::clone(chat)),
+        None => app,
+    };
+    let server = tokio::spawn(server::serve(listener, app, limits, stopped));
     let serving = claim.serve_at(&url)?;
     let background = vec![
         deliveries,

@@ -76,12 +76,12 @@ fn policy(style: &str, scripts: &str, images: &str) -> String {
     )
 }
 
-fn source_hash(source: &str) -> String {
+pub(super) fn source_hash(source: &str) -> String {
     format!("'sha256-{}'", STANDARD.encode(Sha256::digest(source.as_bytes())))
 }
 
 /// Drops indentation, blank lines and whole-line comments: they cost bytes on every page.
-fn packed(source: &str) -> String {
+pub(super) fn packed(source: &str) -> String {
     let mut packed = String::with_capacity(source.len());
     for line in source.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let is_comment = line.starts_with("//") || (line.starts_with("/*") && line.ends_with("*/"));

@@ -2,6 +2,7 @@
 //!
 //! No routes, no store, no clock and no policy here: whoever fills a view in has decided everything.
 
+mod demo;
 mod inbox;
 mod layout;
 mod operator;
@@ -10,6 +11,9 @@ mod report;
 mod review;
 mod text;
 
+pub use demo::{
+    demo, demo_chat, demo_chat_content_security_policy, demo_content_security_policy, is_decidable,
+};
 pub use inbox::{Goes, confirm_together, inbox};
 pub use layout::{
     content_security_policy, inbox_content_security_policy, operator_content_security_policy,

@@ -15,6 +15,7 @@ use super::token::describe_claims;
 use crate::api::{Api, CallFailure, Transport};
 use crate::cli::{Demo, Globals, Verdict};
 use crate::console::{Style, harmless, note, print};
+use crate::demo_chat::{DemoChat, SLACK_USER};
 use crate::failure::{Exit, Failure};
 use crate::folder::{Folder, Scratch};
 use crate::local::{Parts, Voices};
@@ -62,19 +63,38 @@ async fn show(globals: &Globals, options: Demo) -> Result<Exit, Failure> {
         (None, named) => named.unwrap_or(globals.data()).to_owned(),
     };
     refuse_real_gate(&data).await?;
+    // A folder that stays keeps no chat that ends with the demo; and where the demo decides, nobody looks.
+    let chat = match (&scratch, options.decide) {
+        (Some(_), None) => Some(DemoChat::new()?),
+        (Some(_) | None, _) => None,
+    };
+    let policy = if chat.is_some() { with_slack() } else { SAMPLE.to_owned() };
     let running = start(Options {
         data,
-        policy: Some(PolicySource::Text(SAMPLE.to_owned())),
+        policy: Some(PolicySource::Text(policy)),
         listen: options.listen.clone(),
         public_url: None,
         keep_alive_seconds: crate::server::KEEP_ALIVE_SECONDS,
         voices: Voices::default(),
         metrics: None,
+        demo_chat: chat.clone(),
     })
     .await?;
-    let told = tell(globals, &options, &running).await;
+    if let Some(chat) = &chat {
+        let slack = chat.settings(&running.url);
+        running.local.keys.channel_file().change(|settings| settings.slack = Some(slack))?;
+    }
+    let told = tell(globals, &options, &running, chat.as_deref()).await;
+    if let Some(chat) = chat.filter(|_| told.is_ok()) {
+        chat.shown_to_the_end().await;
+    }
     running.stop().await;
     told
+}
+
+/// The sample policy, with its reviewer in the demo's chat.
+fn with_slack() -> String {
+    SAMPLE.replacen(&format!("# slack = \"{SLACK_USER}\""), &format!("slack = \"{SLACK_USER}\""), 1)
 }
 
 /// The demo installs its own policy: never over somebody's real one.
@@ -92,7 +112,12 @@ async fn refuse_real_gate(data: &std::path::Path) -> Result<(), Failure> {
     }
 }
 
-async fn tell(globals: &Globals, options: &Demo, running: &Running) -> Result<Exit, Failure> {
+async fn tell(
+    globals: &Globals,
+    options: &Demo,
+    running: &Running,
+    chat: Option<&DemoChat>,
+) -> Result<Exit, Failure> {
     let style = Style::of_stdout();
     let say = |text: &str| {
         if !globals.json {
@@ -127,6 +152,10 @@ async fn tell(globals: &Globals, options: &Demo, running: &Running) -> Result<Ex
     if globals.json {
         note(&format!("{REVIEWER}'s link: {link}"));
     }
+    if let Some(chat) = chat {
+        let page = chat.show_beside(&running.url, path_of(&link));
+        say(&format!("     Bob's chat and his phone side by side:\n\n     {}\n\n", style.link(&page)));
+    }
 
     let client = tokio::spawn({
         let (api, request_id) = (api.clone(), request_id.clone());
@@ -136,7 +165,7 @@ async fn tell(globals: &Globals, options: &Demo, running: &Running) -> Result<Ex
         say(&format!("     Posting the page's form as {REVIEWER} would: {}.\n", verdict.as_str()));
         Some(press(&transport, &link, verdict).await?)
     } else {
-        let decide = style.bold("Open it and decide.");
+        let decide = style.bold("Open one and decide.");
         say(&format!("     {decide} Waiting {} at most.\n", span(until(&asked, running))));
         None
     };
@@ -338,6 +367,14 @@ impl Proof {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_demo_s_policy_is_the_sample_with_its_reviewer_in_the_chat() {
+        let policy = placet_core::policy::Policy::read(&with_slack()).unwrap();
+        let bob = policy.reviewers.iter().find(|reviewer| reviewer.id.as_str() == REVIEWER).unwrap();
+        assert_eq!(bob.slack.as_deref(), Some(SLACK_USER));
+        assert_eq!(with_slack().len() + 2, SAMPLE.len());
+    }
 
     #[test]
     fn the_nonce_is_found_wherever_the_page_puts_it() {

@@ -44,6 +44,7 @@ pub(crate) async fn run(globals: &Globals, options: Serve) -> Result<Exit, Failu
         keep_alive_seconds: options.keep_alive_seconds,
         voices: Voices { terminal: for_people, mailer: Mailer::from_environment()?, events: None },
         metrics: options.metrics,
+        demo_chat: None,
     })
     .await?;
     warn_of_the_clock(&running.local).await;

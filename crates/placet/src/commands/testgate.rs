@@ -139,6 +139,7 @@ async fn start_gate(
         keep_alive_seconds: crate::server::KEEP_ALIVE_SECONDS,
         voices: Voices { events: Some(events), ..Voices::default() },
         metrics: None,
+        demo_chat: None,
     })
     .await
 }
