@@ -5,6 +5,8 @@
 use placet_core::Timestamp;
 use placet_core::id::RequestKey;
 use placet_gate::ports::{Closing, Dispatch, OutboxMessage};
+#[cfg(feature = "deliver")]
+use placet_gate::returned::ReturnedMail;
 use serde::{Deserialize, Serialize};
 
 use crate::deadline_queue::LONGEST_DELAY_MS;
@@ -33,6 +35,14 @@ pub(crate) enum Job {
     },
     /// The rotation of the keys has done something.
     Rotation(RotationJob),
+    /// A mail came back that was not known yet: SES can be faster than the note that it was sent.
+    #[cfg(feature = "deliver")]
+    MailReturned {
+        /// What SES said. It has addresses in it, as SES's own message has.
+        mail: ReturnedMail,
+        /// Not before then, in Unix milliseconds.
+        not_before: i64,
+    },
 }
 
 impl Job {
@@ -67,6 +77,8 @@ impl Job {
             Self::Wake { at, .. } => *at,
             Self::Deliver { not_before, .. } => *not_before,
             Self::Rotation(_) => 0,
+            #[cfg(feature = "deliver")]
+            Self::MailReturned { not_before, .. } => *not_before,
         })
     }
 

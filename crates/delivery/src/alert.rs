@@ -191,6 +191,7 @@ fn since_of(alert: &Alert) -> Option<Timestamp> {
         | Alert::BadSignatures { .. }
         | Alert::NotTold { .. }
         | Alert::DigestNotTold { .. }
+        | Alert::MailReturned { .. }
         | Alert::WayNotReached { .. }
         | Alert::FastApprovals { .. } => None,
     }
@@ -203,6 +204,7 @@ const fn severity(alert: &Alert) -> Severity {
         | Alert::BadSignatures { .. }
         | Alert::NotTold { .. }
         | Alert::DigestNotTold { .. }
+        | Alert::MailReturned { .. }
         | Alert::WayNotReached { .. } => Severity::Error,
         Alert::Expired { .. }
         | Alert::OpenTooLong { .. }
@@ -297,6 +299,22 @@ fn words(alert: &Alert) -> (&'static str, String, Option<&'static str>) {
             format!("{reviewer} could not be told in {attempt} tries that several requests wait for them."),
             Some("The gate keeps trying; `placet doctor` and `placet channel test` say what is wrong."),
         ),
+        Alert::MailReturned { reviewer, approval_id, unwanted: false } => (
+            "Mail came back",
+            format!(
+                "The mail that asked {reviewer} about the approval {approval_id} came back: it did not arrive."
+            ),
+            Some(
+                "Correct the address in the policy; `placet doctor` lists the addresses that no mail reaches.",
+            ),
+        ),
+        Alert::MailReturned { reviewer, unwanted: true, .. } => (
+            "Mail is unwanted",
+            format!("Somebody marked a mail to {reviewer} as spam: nothing more is sent to that address."),
+            Some(
+                "Ask them; then take the address from the suppression list of Amazon SES, or give them another one.",
+            ),
+        ),
         Alert::WayNotReached { way, reason } => (
             "A way of alerts fails",
             format!("Alerts do not get through by the way `{way}`: {reason}."),
@@ -331,6 +349,9 @@ fn over_words(alert: &Alert) -> String {
         }
         Alert::NotTold { reviewer: None, channel: Some(queue), .. } => {
             format!("Nothing more has failed to reach the queue {queue}.")
+        }
+        Alert::MailReturned { reviewer, .. } => {
+            format!("Nothing more has failed to reach {reviewer} by email.")
         }
         Alert::WayNotReached { way, .. } => format!("Nothing more has failed by the way of alerts `{way}`."),
         Alert::FastApprovals { reviewer, .. } => {

@@ -542,6 +542,7 @@ mod tests {
         Notification {
             id: "msg_1".into(),
             approval_id: ApprovalId::from_parts(NOW, 1),
+            key: None,
             stage: 1,
             reviewer: ReviewerId::parse("bob").unwrap(),
             channel: "push".into(),

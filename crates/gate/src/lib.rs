@@ -31,6 +31,7 @@ mod reassign;
 mod redeem;
 mod replay;
 mod report;
+pub mod returned;
 mod review;
 mod sent;
 mod settle;

@@ -173,6 +173,7 @@ impl Gate {
             | Alert::BadSignatures { .. }
             | Alert::NotTold { .. }
             | Alert::DigestNotTold { .. }
+            | Alert::MailReturned { .. }
             | Alert::WayNotReached { .. }
             | Alert::FastApprovals { .. } => Ok(true),
         }

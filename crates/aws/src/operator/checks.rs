@@ -138,8 +138,15 @@ impl Stack {
     }
 
     async fn check_mail(&self, policy: &Policy, found: &mut Vec<Finding>) {
-        let sns = Sns::new(&self.sdk);
-        if let Err(fault) = self.check_mailboxes(&sns, policy, found).await {
+        let checked = if let Some(mail) = self.mail() {
+            self.check_ses(&mail, policy, found).await
+        } else {
+            found.push(Finding::Warn(
+                "mail goes by SNS, which is for a first try: each reviewer must confirm it, and anybody who has one of the mails can unsubscribe them; deploy with MailFrom".into(),
+            ));
+            self.check_mailboxes(&Sns::new(&self.sdk), policy, found).await
+        };
+        if let Err(fault) = checked {
             found.push(Finding::Fail(fault.chain()));
         }
         for reviewer in &policy.reviewers {
@@ -228,7 +235,7 @@ impl Stack {
     }
 }
 
-fn names(ids: &BTreeSet<String>) -> String {
+pub(super) fn names(ids: &BTreeSet<String>) -> String {
     let named = |id: &String| match id.strip_prefix("alerts/") {
         Some(way) => format!("the way of alerts `{way}`"),
         None => format!("reviewer `{id}`"),
