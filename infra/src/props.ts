@@ -59,6 +59,19 @@ export interface PlacetGateProps {
    */
   readonly alertEmail?: string;
   /**
+   * The address that reviewers' mails are from, sent by Amazon SES. The stack's outputs say what to put into the DNS of
+   * its domain.
+   *
+   * @default - mail goes by SNS, which is for a first try
+   */
+  readonly mailFrom?: string;
+  /**
+   * Whether the domain of `mailFrom` is new to Amazon SES in this region. `existing`: it is verified there already.
+   *
+   * @default 'new'
+   */
+  readonly mailIdentity?: 'new' | 'existing';
+  /**
    * What text messages show as their sender, in countries that allow it: 1 to 11 letters and digits.
    *
    * @default - what AWS chooses
@@ -167,6 +180,10 @@ interface Pattern {
 }
 
 const ALERT_EMAIL: Pattern = { allowed: /^[^@\s]+@[^@\s]+$/, says: 'an email address' };
+const MAIL_FROM: Pattern = {
+  allowed: /^[A-Za-z0-9._%+-]{1,64}@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$/,
+  says: 'an email address whose domain is in lower case',
+};
 const SMS_SENDER_ID: Pattern = { allowed: /^[A-Za-z0-9]{1,11}$/, says: '1 to 11 letters and digits' };
 const DOMAIN_NAME: Pattern = {
   allowed: /^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$/,
@@ -186,6 +203,8 @@ export function parametersOf(props: PlacetGateProps): Record<string, string | nu
   }
   return {
     AlertEmail: text('alertEmail', props.alertEmail, ALERT_EMAIL),
+    MailFrom: text('mailFrom', props.mailFrom, MAIL_FROM),
+    MailIdentity: props.mailIdentity ?? 'new',
     SmsSenderId: text('smsSenderId', props.smsSenderId, SMS_SENDER_ID),
     DomainName: text('domain.name', props.domain?.name, DOMAIN_NAME),
     CertificateArn: props.domain?.certificate.certificateArn ?? '',

@@ -7,7 +7,7 @@ import { AwsSolutionsChecks } from 'cdk-nag';
 import { findingsOf, make, newFolder } from './synth.js';
 
 test('cdk-nag finds nothing in a gate that is not acknowledged with a reason', () => {
-  const { app } = make({ alertEmail: 'ops@example.com', tracing: true });
+  const { app } = make({ alertEmail: 'ops@example.com', mailFrom: 'gate@example.com', tracing: true });
   Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
   assert.deepEqual(findingsOf(app, 'AwsSolutions'), []);
 });
@@ -37,6 +37,7 @@ test('every exception still excuses something', () => {
 
 const ALL_SET = {
   alertEmail: 'ops@example.com',
+  mailFrom: 'gate@example.com',
   smsSenderId: 'Placet',
   publicUrl: 'https://gate.example.com',
   tracing: true,

@@ -14,6 +14,8 @@ test('every prop lands where the template has its parameter', () => {
   const template = templateOf(
     make({
       alertEmail: 'ops@example.com',
+      mailFrom: 'gate@example.com',
+      mailIdentity: 'existing',
       smsSenderId: 'Placet',
       publicUrl: 'https://gate.example.com',
       originSecret: '0123456789abcdef0123456789abcdef',
@@ -37,6 +39,7 @@ test('every prop lands where the template has its parameter', () => {
   assert.deepEqual(
     {
       alertEmail: resources.AlertSubscription.Properties.Endpoint,
+      mailFrom: sweep.PLACET_MAIL_FROM['Fn::If'][1],
       smsSenderId: sweep.PLACET_SMS_SENDER_ID['Fn::If'][1],
       publicUrl: sweep.PLACET_PUBLIC_URL['Fn::If'][1],
       requestRetention: globals.Environment.Variables.PLACET_REQUEST_RETENTION_DAYS,
@@ -52,6 +55,8 @@ test('every prop lands where the template has its parameter', () => {
       throttle: resources.ApiStage.Properties.DefaultRouteSettings,
       conditions: [
         'HasAlertEmail',
+        'HasMailFrom',
+        'MakesMailIdentity',
         'HasSmsSenderId',
         'HasPublicUrl',
         'HasDomain',
@@ -63,6 +68,7 @@ test('every prop lands where the template has its parameter', () => {
     },
     {
       alertEmail: 'ops@example.com',
+      mailFrom: 'gate@example.com',
       smsSenderId: 'Placet',
       publicUrl: 'https://gate.example.com',
       requestRetention: 30,
@@ -78,6 +84,8 @@ test('every prop lands where the template has its parameter', () => {
       throttle: { ThrottlingRateLimit: 7, ThrottlingBurstLimit: 9, DetailedMetricsEnabled: false },
       conditions: [
         { 'Fn::Not': [{ 'Fn::Equals': ['ops@example.com', ''] }] },
+        { 'Fn::Not': [{ 'Fn::Equals': ['gate@example.com', ''] }] },
+        { 'Fn::And': [{ Condition: 'HasMailFrom' }, { 'Fn::Equals': ['existing', 'new'] }] },
         { 'Fn::Not': [{ 'Fn::Equals': ['Placet', ''] }] },
         { 'Fn::Not': [{ 'Fn::Equals': ['https://gate.example.com', ''] }] },
         { 'Fn::Not': [{ 'Fn::Equals': ['', ''] }] },
@@ -140,6 +148,12 @@ const CHECKED: [
   bad: string[],
 ][] = [
   ['AlertEmail', (alertEmail) => ({ alertEmail }), ['ops@example.com'], ['ops', 'a b@c', '@', 'a@b@c']],
+  [
+    'MailFrom',
+    (mailFrom) => ({ mailFrom }),
+    ['gate@example.com', 'a.b+c@x-y.example.com'],
+    ['gate', 'gate@Example.com', 'Placet <gate@example.com>', 'gate@example', '@example.com', 'a b@example.com'],
+  ],
   ['SmsSenderId', (smsSenderId) => ({ smsSenderId }), ['Placet', '0'], ['twelve-chars', 'TwelveLetter', 'a b']],
   [
     'DomainName',

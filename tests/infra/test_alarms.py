@@ -80,7 +80,7 @@ def test_everything_that_can_go_wrong_has_its_alarm(resources: dict[str, Any]) -
 
 
 def test_the_alert_address_is_asked_only_if_there_is_one(resources: dict[str, Any]) -> None:
-    [subscription] = [each for each in resources.values() if each["Type"] == "AWS::SNS::Subscription"]
+    subscription = resources["AlertSubscription"]
     assert subscription["Condition"] == "HasAlertEmail"
     assert subscription["Properties"] == {
         "TopicArn": {"Ref": "AlertTopic"},

@@ -50,6 +50,10 @@ ENVIRONMENT = {
     | {
         "PLACET_QUEUES": {"Fn::Sub": "backup=${BackupQueue}"},
         "PLACET_EMAIL_TOPIC_ARN": {"Ref": "EmailTopic"},
+        "PLACET_MAIL_FROM": {"Fn::If": ["HasMailFrom", {"Ref": "MailFrom"}, {"Ref": "AWS::NoValue"}]},
+        "PLACET_MAIL_CONFIGURATION_SET": {
+            "Fn::If": ["HasMailFrom", {"Ref": "MailSettings"}, {"Ref": "AWS::NoValue"}]
+        },
         "PLACET_SMS_SENDER_ID": {"Fn::If": ["HasSmsSenderId", {"Ref": "SmsSenderId"}, {"Ref": "AWS::NoValue"}]},
     },
     "RotateSecret": EVERY_FUNCTION | DEADLINES,
@@ -220,8 +224,8 @@ def test_every_queue_is_encrypted_and_has_a_dead_letter_queue(resources: dict[st
 
 def test_topics_that_carry_links_are_encrypted(resources: dict[str, Any]) -> None:
     keys = {name: topic.get("KmsMasterKeyId") for name, topic in of_type(resources, "AWS::SNS::Topic").items()}
-    # The alert topic carries no link, and alarms could not publish to it under that key.
-    assert keys == {"EmailTopic": "alias/aws/sns", "AlertTopic": None}
+    # Alerts and what SES tells of mail carry no link, and alarms and SES could not publish under that key.
+    assert keys == {"EmailTopic": "alias/aws/sns", "AlertTopic": None, "MailEventTopic": None}
 
 
 def test_the_mails_with_links_go_to_mailboxes_alone(resources: dict[str, Any]) -> None:
@@ -355,7 +359,7 @@ def test_nothing_is_of_one_partition_alone(written: dict[str, Any]) -> None:
     """`arn:aws:` and `amazonaws.com` are wrong in aws-us-gov and aws-cn."""
     texts = re.findall(r"[^\"]*(?:arn:aws:|amazonaws\.com(?:\.cn)?)[^\"]*", json.dumps(written["Resources"]))
     services = {
-        f"{name}.amazonaws.com" for name in ("apigateway", "cloudwatch", "lambda", "scheduler", "secretsmanager")
+        f"{name}.amazonaws.com" for name in ("apigateway", "cloudwatch", "lambda", "scheduler", "secretsmanager", "ses", "sns")
     }
     assert set(texts) <= services, set(texts) - services
 
@@ -369,6 +373,14 @@ def test_the_outputs_are_what_the_cli_reads(deployed: dict[str, Any]) -> None:
         "AuditTable": {"Ref": "AuditTable"},
         "KeyringSecretArn": {"Ref": "KeyringSecret"},
         "EmailTopicArn": {"Ref": "EmailTopic"},
+        "MailFrom": {"Ref": "MailFrom"},
+        "MailConfigurationSet": {"Ref": "MailSettings"},
+        **{
+            f"MailDkimRecord{number}": {
+                "Fn::Sub": f"${{MailDomain.DkimDNSTokenName{number}}} CNAME ${{MailDomain.DkimDNSTokenValue{number}}}"
+            }
+            for number in (1, 2, 3)
+        },
         "AlertTopicArn": {"Ref": "AlertTopic"},
         "DeadlineQueueUrl": {"Ref": "DeadlineQueue"},
         "DeadlineDeadLetterQueueUrl": {"Ref": "DeadlineDeadLetterQueue"},
@@ -379,4 +391,10 @@ def test_the_outputs_are_what_the_cli_reads(deployed: dict[str, Any]) -> None:
         "DashboardName": {"Ref": "Dashboard"},
     }
     conditions = {name: output["Condition"] for name, output in deployed["Outputs"].items() if "Condition" in output}
-    assert conditions == {"DomainTarget": "HasDomain", "DashboardName": "IsWatched"}
+    assert conditions == {
+        "DomainTarget": "HasDomain",
+        "DashboardName": "IsWatched",
+        "MailFrom": "HasMailFrom",
+        "MailConfigurationSet": "HasMailFrom",
+        **{f"MailDkimRecord{number}": "MakesMailIdentity" for number in (1, 2, 3)},
+    }

@@ -93,6 +93,8 @@ impl Job {
 mod tests {
     use placet_gate::alert::Alert;
     use placet_gate::outbox::{OutboxPayload, OutboxSubject};
+    #[cfg(feature = "deliver")]
+    use placet_gate::returned::{MailAbout, MailFate};
 
     use super::*;
 
@@ -117,6 +119,16 @@ mod tests {
             Job::Deliver { messages: vec![message(1)], not_before: NOW.millis() },
             Job::Rotation(RotationJob::Finished { epoch: 3 }),
             Job::Rotation(RotationJob::Failed { step: "testSecret".into(), reason: "no".into() }),
+            #[cfg(feature = "deliver")]
+            Job::MailReturned {
+                mail: ReturnedMail {
+                    about: MailAbout::Way("ops".into()),
+                    reference: "0107-x".into(),
+                    recipients: vec!["ops@example.com".into()],
+                    fate: MailFate::NoSuchAddress,
+                },
+                not_before: NOW.millis(),
+            },
         ] {
             let text = serde_json::to_string(&job).unwrap();
             assert_eq!(serde_json::from_str::<Job>(&text).unwrap(), job, "{text}");
