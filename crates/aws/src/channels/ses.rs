@@ -15,6 +15,9 @@ pub(crate) const APPROVAL: &str = "placet-approval";
 pub(crate) const REQUEST: &str = "placet-request";
 pub(crate) const WAY: &str = "placet-way";
 
+/// As on one machine.
+const PER_MINUTE: u32 = 20;
+
 /// How long to wait where SES says that mails come too fast: it counts by the second.
 /// Source: <https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas-errors.html>.
 const TOO_FAST_MS: i64 = 1_000;
@@ -40,6 +43,10 @@ struct Mail<'a> {
 impl Channel for Ses {
     fn name(&self) -> &'static str {
         "email"
+    }
+
+    fn per_minute(&self) -> Option<u32> {
+        Some(PER_MINUTE)
     }
 
     async fn send(&self, notification: &Notification) -> SendOutcome {
@@ -143,7 +150,155 @@ fn outcome(answered: Answered) -> SendOutcome {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use aws_credential_types::Credentials;
+    use aws_credential_types::provider::SharedCredentialsProvider;
+    use aws_types::SdkConfig;
+    use aws_types::region::Region;
+    use placet_core::id::{ApprovalId, RequestKey, ReviewerId};
+    use placet_gate::ports::{Clock, NoopMetrics};
+    use placet_gate::{Ports, Settings};
+    use placet_testkit::{FixedClock, HandKeys, MemoryStore, RecordingDispatcher};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::config::Roots;
+    use crate::connect::connector;
+
+    /// An SES that gives these answers, one a call, and keeps what it was asked.
+    struct Played {
+        url: String,
+        asked: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Played {
+        async fn start(answers: Vec<(&'static str, &'static str)>) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+            let kept = Arc::clone(&asked);
+            tokio::spawn(async move {
+                for (head, body) in answers {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    let mut text = String::new();
+                    let mut chunk = [0; 8192];
+                    // The body is one JSON object: it is there when its last brace is.
+                    while !text.ends_with('}') {
+                        let count = stream.read(&mut chunk).await.unwrap();
+                        text.push_str(&String::from_utf8_lossy(&chunk[..count]));
+                    }
+                    kept.lock().unwrap().push(text);
+                    let answer = format!(
+                        "HTTP/1.1 {head}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+                        body.len()
+                    );
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            });
+            Self { url, asked }
+        }
+
+        fn ses(&self) -> Ses {
+            let credentials = Credentials::new("AKID", "secret", Some("session".into()), None, "test");
+            let sdk = SdkConfig::builder()
+                .region(Region::new("eu-central-1"))
+                .endpoint_url(&self.url)
+                .credentials_provider(SharedCredentialsProvider::new(credentials))
+                .build();
+            let clock = FixedClock::new();
+            let ports = Ports {
+                store: MemoryStore::new(Arc::clone(&clock) as _),
+                dispatcher: Arc::new(RecordingDispatcher::default()),
+                keys: Arc::new(HandKeys::new(clock.now())),
+                clock,
+                metrics: Arc::new(NoopMetrics),
+            };
+            let api = SignedJson::ses(&sdk, connector(&Roots::Amazon).unwrap()).unwrap();
+            let config = MailConfig { from: "gate@example.com".into(), configuration_set: "set".into() };
+            Ses { api, config, gate: Arc::new(Gate::new(ports, Settings::default())) }
+        }
+    }
+
+    fn notification() -> Notification {
+        Notification {
+            id: "msg_1".into(),
+            approval_id: ApprovalId::from_parts(placet_core::Timestamp::from_millis(0), 1),
+            key: Some(RequestKey::from_bytes([0xab; 16])),
+            stage: 1,
+            reviewer: ReviewerId::parse("bob").unwrap(),
+            channel: "email".into(),
+            address: Some("bob@example.com".into()),
+            subject: "Approve?".into(),
+            text: "words".into(),
+            html: "<p>words</p>".into(),
+            url: "https://gate.example.com/r/LINK".into(),
+            card: placet_delivery::Card::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_mail_is_one_signed_call_and_is_known_by_what_ses_answers() {
+        let played = Played::start(vec![("200 OK", r#"{"MessageId":"0107-x-000000"}"#)]).await;
+        let told = played.ses().send(&notification()).await;
+        assert_eq!(told, SendOutcome::Delivered(Some("0107-x-000000".into())));
+        let asked = played.asked.lock().unwrap().concat();
+        assert!(asked.starts_with("POST /v2/email/outbound-emails HTTP/1.1\r\n"), "{asked}");
+        for part in [
+            "content-type: application/json\r\n",
+            "x-amz-security-token: session\r\n",
+            "AWS4-HMAC-SHA256 Credential=AKID/",
+            "/eu-central-1/ses/aws4_request, SignedHeaders=content-type;host;x-amz-date;x-amz-security-token, Signature=",
+            r#"{"Name":"placet-request","Value":"abababababababababababababababab"}"#,
+        ] {
+            assert!(asked.contains(part), "{part}: {asked}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_ses_answers_decides_what_follows_and_its_words_stay_here() {
+        let sandbox = r#"{"message":"Email address is not verified. The following identities failed the check in region EU-CENTRAL-1: bob@example.com"}"#;
+        let played = Played::start(vec![
+            ("400 Bad Request\r\nx-amzn-errortype: MessageRejected:http://internal.amazon.com/", sandbox),
+            (
+                "429 Slow\r\nx-amzn-errortype: TooManyRequestsException",
+                r#"{"message":"Maximum sending rate exceeded."}"#,
+            ),
+            ("500 Oh", "<html>"),
+        ])
+        .await;
+        let ses = played.ses();
+        let letter = notification();
+        let rejected = SendOutcome::Unreachable("SES answered MessageRejected".into());
+        assert_eq!(ses.send(&letter).await, rejected);
+        let reason = "SES answered TooManyRequestsException".to_owned();
+        assert_eq!(ses.send(&letter).await, SendOutcome::Wait { in_ms: 1_000, reason });
+        assert_eq!(ses.send(&letter).await, SendOutcome::Retry("SES answered 500".into()));
+        let nobody = Notification { address: None, ..letter };
+        let told = ses.send(&nobody).await;
+        assert_eq!(told, SendOutcome::Unreachable("the reviewer has no mail address".into()));
+    }
+
+    #[tokio::test]
+    async fn an_alert_goes_to_each_address_and_one_that_is_refused_takes_it_from_no_other() {
+        let refused = ("400 Bad Request\r\nx-amzn-errortype: BadRequestException", r#"{"message":"no"}"#);
+        let taken = ("200 OK", r#"{"MessageId":"0107-y-000000"}"#);
+        let played = Played::start(vec![refused, taken, refused, refused]).await;
+        let ses = played.ses();
+        let to = ["gone@example.com".to_owned(), "ops@example.com".to_owned()];
+        let letter = AlertLetter { id: "a".into(), subject: "Alert".into(), text: "Words\n".into() };
+        assert_eq!(AlertMail::mail(&ses, "ops", &to, &letter).await, SendOutcome::Delivered(None));
+        let failed = SendOutcome::Unreachable("SES answered BadRequestException".into());
+        assert_eq!(AlertMail::mail(&ses, "ops", &to, &letter).await, failed);
+        let asked = played.asked.lock().unwrap();
+        assert_eq!(asked.len(), 4);
+        assert!(
+            asked
+                .iter()
+                .all(|call| call.contains(r#""Name":"placet-way","Value":"ops""#) && !call.contains("Html"))
+        );
+    }
 
     fn refused(status: u16, code: &str, message: &str) -> SendOutcome {
         outcome(Answered::Refused { status, code: code.into(), message: message.into() })
