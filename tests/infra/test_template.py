@@ -104,7 +104,7 @@ def test_a_function_runs_as_its_parameters_say(resources: dict[str, Any], name: 
         TIMEOUT_SECONDS[name],
     )
     assert made["Architectures"] == [{"Ref": "Architecture"}]
-    assert made["MemorySize"] == {"Ref": "MemorySize"}
+    assert made["MemorySize"] == {"Ref": "RequestMemorySize" if name == "Request" else "MemorySize"}
     assert made["TracingConfig"] == {"Mode": {"Fn::If": ["IsTraced", "Active", "PassThrough"]}}
 
 
@@ -200,6 +200,9 @@ def test_the_secret_starts_as_a_seed_and_is_rotated_every_90_days(resources: dic
     assert json.loads(seed["SecretStringTemplate"]) == {"placet_seed_version": 1}
     assert (seed["GenerateStringKey"], seed["PasswordLength"], seed["ExcludePunctuation"]) == ("seed", 64, True)
     assert secret["DeletionPolicy"] == "RetainExceptOnCreate"
+    assert secret["Properties"]["ReplicaRegions"] == {
+        "Fn::If": ["HasSecretReplica", [{"Region": {"Ref": "SecretReplicaRegion"}}], {"Ref": "AWS::NoValue"}]
+    }
     rotation = resources["KeyringRotation"]
     assert rotation["Condition"] == "IsRotated"
     assert rotation["Properties"] == {
@@ -249,8 +252,27 @@ def test_reviewers_can_have_executions_of_their_own(resources: dict[str, Any]) -
 
 
 def test_an_idle_gate_can_do_without_what_costs_most(resources: dict[str, Any]) -> None:
-    watching = {name for name, each in resources.items() if each["Type"].startswith("AWS::CloudWatch::")}
-    assert {name for name in watching if resources[name].get("Condition") != "IsWatched"} == set()
+    watching = {
+        name: each.get("Condition") for name, each in resources.items() if each["Type"].startswith("AWS::CloudWatch::")
+    }
+    assert watching.pop("Dashboard") == "HasDashboard"
+    assert set(watching.values()) == {"IsWatched", "IsFullyWatched"}
+
+
+def test_a_gate_as_it_comes_watches_over_what_it_cannot_tell_itself_for_less_than_a_dollar(
+    deployed: dict[str, Any], resources: dict[str, Any]
+) -> None:
+    defaults = {name: deployed["Parameters"][name]["Default"] for name in ("Alarms", "ShowDashboard")}
+    assert defaults == {"Alarms": "essential", "ShowDashboard": "off"}
+    always = {name for name, each in resources.items() if each.get("Condition") == "IsWatched"}
+    assert always == {
+        "SweepSilentAlarm", "RequestErrorsAlarm", "DecideErrorsAlarm", "DecideThrottlesAlarm", "TimeoutSweepErrorsAlarm",
+        "InvocationDeadLettersAlarm", "FaultsAlarm",
+    }  # fmt: skip
+    assumed = tomllib.loads((ROOT / "tests/bench/lambda/prices.toml").read_text())["assumed"]
+    assert (assumed["alarms"], assumed["dashboards"]) == (len(always), 0)
+    memory = {name: deployed["Parameters"][name]["Default"] for name in ("MemorySize", "RequestMemorySize")}
+    assert memory == {"MemorySize": assumed["memory_mb"], "RequestMemorySize": assumed["request_memory_mb"]}
 
 
 def test_deadlines_come_in_batches_that_may_fail_in_part(resources: dict[str, Any]) -> None:
@@ -393,7 +415,7 @@ def test_the_outputs_are_what_the_cli_reads(deployed: dict[str, Any]) -> None:
     conditions = {name: output["Condition"] for name, output in deployed["Outputs"].items() if "Condition" in output}
     assert conditions == {
         "DomainTarget": "HasDomain",
-        "DashboardName": "IsWatched",
+        "DashboardName": "HasDashboard",
         "MailFrom": "HasMailFrom",
         "MailConfigurationSet": "HasMailFrom",
         **{f"MailDkimRecord{number}": "MakesMailIdentity" for number in (1, 2, 3)},

@@ -1,6 +1,7 @@
 //! One call of an AWS API that speaks JSON over REST: signed by Signature Version 4, sent by the functions' own client.
 //!
-//! For SES v2, of which the gate needs one operation. Its SDK would be a large part of a function.
+//! For SES v2, of which the gate needs one operation, and for what the operator's `doctor` asks of Lambda. Their SDKs would
+//! be large parts of a function and of the command.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -56,13 +57,28 @@ impl SignedJson {
     /// SES v2, in the region and with the credentials of that configuration.
     /// Source: <https://docs.aws.amazon.com/general/latest/gr/ses.html>.
     pub(crate) fn ses(sdk: &SdkConfig, connector: SharedHttpConnector) -> Result<Self, Fault> {
+        Self::of(sdk, connector, "ses", "email")
+    }
+
+    /// Lambda, for the operator.
+    #[cfg(feature = "operator")]
+    pub(crate) fn lambda(sdk: &SdkConfig, connector: SharedHttpConnector) -> Result<Self, Fault> {
+        Self::of(sdk, connector, "lambda", "lambda")
+    }
+
+    fn of(
+        sdk: &SdkConfig,
+        connector: SharedHttpConnector,
+        service: &'static str,
+        host: &str,
+    ) -> Result<Self, Fault> {
         let region = sdk.region().ok_or(Fault::bare("no AWS region is set"))?.to_string();
         let credentials = sdk.credentials_provider().ok_or(Fault::bare("there are no AWS credentials"))?;
         let endpoint = sdk.endpoint_url().map_or_else(
-            || ses_endpoint(&region, sdk.use_fips() == Some(true)),
+            || endpoint(host, &region, sdk.use_fips() == Some(true)),
             |url| url.trim_end_matches('/').to_owned(),
         );
-        Ok(Self { connector, credentials, region, endpoint, service: "ses" })
+        Ok(Self { connector, credentials, region, endpoint, service })
     }
 
     /// Makes one call.
@@ -130,10 +146,10 @@ fn plain_code(code: &str) -> String {
     named.chars().filter(char::is_ascii_alphanumeric).take(64).collect()
 }
 
-fn ses_endpoint(region: &str, use_fips: bool) -> String {
-    let host = if use_fips { "email-fips" } else { "email" };
+fn endpoint(host: &str, region: &str, use_fips: bool) -> String {
+    let fips = if use_fips { "-fips" } else { "" };
     let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-    format!("https://{host}.{region}.{suffix}")
+    format!("https://{host}{fips}.{region}.{suffix}")
 }
 
 #[cfg(test)]
@@ -156,8 +172,11 @@ mod tests {
 
     #[test]
     fn each_partition_has_its_own_addresses() {
-        assert_eq!(ses_endpoint("eu-central-1", false), "https://email.eu-central-1.amazonaws.com");
-        assert_eq!(ses_endpoint("us-gov-west-1", true), "https://email-fips.us-gov-west-1.amazonaws.com");
-        assert_eq!(ses_endpoint("cn-north-1", false), "https://email.cn-north-1.amazonaws.com.cn");
+        assert_eq!(endpoint("email", "eu-central-1", false), "https://email.eu-central-1.amazonaws.com");
+        assert_eq!(
+            endpoint("email", "us-gov-west-1", true),
+            "https://email-fips.us-gov-west-1.amazonaws.com"
+        );
+        assert_eq!(endpoint("lambda", "cn-north-1", false), "https://lambda.cn-north-1.amazonaws.com.cn");
     }
 }

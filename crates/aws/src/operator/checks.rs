@@ -33,6 +33,7 @@ impl Stack {
         self.check_keys(&mut found).await;
         self.check_alerts(&mut found).await;
         self.check_dead_letters(&mut found).await;
+        self.check_executions(&mut found).await;
         if let Some(policy) = policy {
             self.check_mail(policy, &mut found).await;
             self.check_texts(policy, &mut found).await;
@@ -196,22 +197,6 @@ impl Stack {
             )));
         }
         Ok(())
-    }
-
-    async fn check_texts(&self, policy: &Policy, found: &mut Vec<Finding>) {
-        let phones = policy.reviewers.iter().filter(|reviewer| reviewer.phone.is_some()).count();
-        if phones == 0 {
-            return;
-        }
-        match Sns::new(&self.sdk).get_sms_sandbox_account_status().send().await {
-            Ok(status) if status.is_in_sandbox => found.push(Finding::Fail(
-                "the account is in the SMS sandbox: texts reach verified numbers only; ask AWS to move it out, or verify the reviewers' numbers".into(),
-            )),
-            Ok(_) => found.push(Finding::Ok("texts may be sent to every number".into())),
-            Err(error) => found.push(Finding::Warn(
-                Fault::new("whether the account is in the SMS sandbox cannot be asked", error).chain(),
-            )),
-        }
     }
 
     fn check_queues(&self, policy: &Policy, found: &mut Vec<Finding>) {

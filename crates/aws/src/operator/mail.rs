@@ -53,15 +53,15 @@ impl Stack {
     }
 }
 
-async fn get(ses: &SignedJson, path: &str) -> Result<Value, Fault> {
-    match ses.call("GET", path, None).await {
+pub(super) async fn get(api: &SignedJson, path: &str) -> Result<Value, Fault> {
+    match api.call("GET", path, None).await {
         Answered::Done(value) => Ok(value),
         other => Err(unanswered(&other)),
     }
 }
 
 fn unanswered(answered: &Answered) -> Fault {
-    const UNSEEN: &str = "SES cannot be looked at";
+    const UNSEEN: &str = "AWS does not say how it stands";
     match answered {
         Answered::Refused { status, code, .. } => Fault::new(UNSEEN, format!("it answered {status} {code}")),
         Answered::Done(_) | Answered::Silent => Fault::bare(UNSEEN),

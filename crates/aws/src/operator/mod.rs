@@ -2,6 +2,7 @@
 
 mod checks;
 mod mail;
+mod quotas;
 mod reviewers;
 
 use std::collections::{BTreeMap, HashMap};
