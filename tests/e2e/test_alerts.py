@@ -1,6 +1,7 @@
 """How operators are alerted: ways of the policy against servers that play Slack's webhook, PagerDuty and a receiver."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from chats import Played
@@ -85,7 +86,8 @@ class PlayedWays(Played):
         elif path == HOOK:
             assert set(event) <= {"text", "blocks"} and event["text"]
         else:
-            assert path == "/hook" and event["type"] in ("alert.opened", "alert.over", "alert.test"), path
+            types = ("alert.opened", "alert.over", "alert.test", "report.weekly")
+            assert path == "/hook" and event["type"] in types, path
 
     def at(self, path):
         with self.lock:
@@ -226,3 +228,90 @@ def test_a_gate_on_one_machine_refuses_a_topic_and_one_without_ways_says_so(loca
     gate.policy.write_text(text + '\n[[alerts]]\nname = "ops"\nway = "sns"\n')
     ran = gate.cli("policy", "push", str(gate.policy))
     assert ran.returncode == 1 and "no SNS topic" in ran.stderr, ran
+
+
+def weekly(moment):
+    """The policy with a report that goes out at that moment of the week, and was due this week if it has passed."""
+    at = moment.strftime("%A %H:%M UTC")
+    return POLICY + f'\n[report]\nto = ["chat", "own"]\nat = "{at}"\n'
+
+
+def started_reporting(local_gate, played):
+    """A gate whose report is due, and which has not been told where Slack is."""
+    moment = datetime.now(UTC) - timedelta(minutes=1)
+    return local_gate(weekly(moment).replace("HOOK", f"{played.url}/hook"), port=free_port()).start()
+
+
+def set_chat(gate, played):
+    ran = gate.cli("alert", "set", "chat", stdin=f"{played.url}{HOOK}\n")
+    assert ran.returncode == 0, ran
+
+
+def reports_of(gate):
+    return gate.query("SELECT id FROM outbox WHERE id LIKE 'msg_gate_report_%'")
+
+
+def sent_entries(gate):
+    return [entry for entry in gate.audit() if entry["event"] == "report.sent"]
+
+
+def test_the_weekly_report_is_sent_once_by_each_way_and_its_link_opens_the_page(local_gate, played):
+    reporting = started_reporting(local_gate, played)
+    wait_until(lambda: played.at("/hook"), 15, "the webhook's report")
+    set_chat(reporting, played)
+    wait_until(lambda: played.texts(), 90, "Slack's report")
+    (_, event), *more = played.at("/hook")
+    assert event["type"] == "report.weekly" and more == []
+    data = event["data"]
+    text = played.texts()[0]
+    assert data["title"] in text and "0 requests asked" in text and f"<{data['link']}|" in text, text
+    assert "night" not in "".join(data["lines"]) and not played.events(), "an incident it is not"
+    page = reporting.http.send("GET", "/" + data["link"].split("/", 3)[3])
+    assert page.status == 200 and b"Approvals, 7 days" in page.body
+    secret = reporting.cli("alert", "secret", "own").stdout.split()[-1]
+    with played.lock:
+        [(headers, body)] = [(headers, body) for path, headers, body in played.calls if path == "/hook"]
+    Webhook(secret).verify(body, {name.lower(): value for name, value in headers.items()})
+    wait_until(lambda: not reports_of(reporting), 15, "the rows' end")
+    reporting.stop()
+    reporting.start()
+    asked = reporting.client("agent").asked("short.pay")
+    # What comes after it is told: so the restarted gate has swept, and sent no second one.
+    wait_until(lambda: any(asked["request_id"] in text for text in played.texts()), 30, "a later alert")
+    assert sum("Weekly report" in text for text in played.texts()) == 1 and len(sent_entries(reporting)) == 1
+    assert all(data["link"] not in json.dumps(entry) for entry in reporting.audit())
+    assert data["link"] not in reporting.logs()
+
+
+def test_a_gate_that_is_killed_between_the_mark_and_the_sending_sends_it_when_it_is_back(local_gate, played):
+    # Before the gate is there: its first try is refused.
+    played.next("/hook", (503, {}, None))
+    reporting = started_reporting(local_gate, played)
+    wait_until(lambda: played.at("/hook"), 15, "the first try")
+    reporting.kill()
+    assert len(sent_entries(reporting)) == 1 and len(reports_of(reporting)) == 2, "marked, and not sent"
+    reporting.start()
+    wait_until(lambda: len(played.at("/hook")) == 2, 60, "the restarted gate's try")
+    ids = {headers["webhook-id"] for headers, _ in played.at("/hook")}
+    assert len(ids) == 1 and len(sent_entries(reporting)) == 1
+
+
+def test_the_report_is_sent_by_hand_and_each_way_says_what_came_of_it(gate, played):
+    ran = gate.cli("report", "send")
+    assert ran.returncode == 1 and "no [report]" in ran.stderr, ran
+    # Its moment is tomorrow: nothing goes out by itself.
+    text = weekly(datetime.now(UTC) + timedelta(days=1)).replace("HOOK", f"{played.url}/hook")
+    gate.policy.write_text(text)
+    assert gate.cli("policy", "push", str(gate.policy)).returncode == 0
+    ran = gate.cli("report", "send")
+    assert ran.returncode == 0 and [line.split()[:2] for line in ran.stdout.splitlines()] == [
+        ["ok", "chat"],
+        ["ok", "own"],
+    ], ran
+    assert "Weekly report" in played.texts()[0] and played.at("/hook")[0][1]["type"] == "report.weekly"
+    played.next(HOOK, (404, {}, None))
+    ran = gate.cli("report", "send", "chat", "--json")
+    assert ran.returncode == 1 and "404" in json.loads(ran.stdout)["ways"][0]["problem"], ran
+    ran = gate.cli("report", "send", "night")
+    assert ran.returncode == 1 and "it names: chat, own" in ran.stderr, ran
+    assert sent_entries(gate) == []

@@ -26,6 +26,9 @@ away = [{ from = 2026-12-20, until = 2027-01-04, zzz = 1 }]
 name = "ops"
 way = "sns"
 zzz = 1
+[report]
+to = ["ops"]
+zzz = 1
 [[rules]]
 name = "all"
 stages = [{ ask = ["finance"], within = "1h", zzz = 1 }]

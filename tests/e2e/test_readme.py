@@ -53,6 +53,21 @@ def test_the_first_command_does_what_the_page_says(reader):
     assert "approved" in reader.run("placet demo --decide approve")
 
 
+def named_tests():
+    """Each file in backticks in the tables of tests, with the name of the test in it where one is given."""
+    for page in (ROOT / "SECURITY.md", ROOT / "docs/compared.md"):
+        for path, name in re.findall(r"`([\w./-]+/[\w./-]+)(?:::(\w+))?`", page.read_text()):
+            yield page.name, path, name
+
+
+def test_what_the_tables_call_a_test_is_one():
+    named = list(named_tests())
+    assert len(named) > 60
+    for page, path, name in named:
+        assert (ROOT / path).exists(), f"{page} names {path}"
+        assert not name or f" {name}(" in (ROOT / path).read_text(), f"{page} names {name} in {path}"
+
+
 def named_commands():
     """Each command in backticks, and each one of a block that is not run, with the page that names it."""
     for page in NAMING:

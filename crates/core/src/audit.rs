@@ -70,6 +70,9 @@ pub enum AuditEventKind {
     /// The keys were rotated.
     #[serde(rename = "keys.rotated")]
     KeysRotated,
+    /// The weekly report goes out. Its chain has one entry: each week is sent once.
+    #[serde(rename = "report.sent")]
+    ReportSent,
 }
 
 impl AuditEventKind {
@@ -101,6 +104,7 @@ impl AuditEventKind {
             Self::ReviewerAway => "reviewer.away",
             Self::ReviewerBack => "reviewer.back",
             Self::KeysRotated => "keys.rotated",
+            Self::ReportSent => "report.sent",
         }
     }
 }
@@ -171,7 +175,7 @@ pub struct RequestFacts {
 /// One line of the trail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
-    /// The chain it is of: an `approval_id`, `policy` or `keys`.
+    /// The chain it is of: an `approval_id`, `policy`, `keys`, or a week's report (`report-2026-W48`).
     pub subject: String,
     /// Place in the chain, from 1.
     pub seq: u32,

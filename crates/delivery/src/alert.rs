@@ -5,6 +5,8 @@ use placet_core::Timestamp;
 use placet_gate::alert::Alert;
 use placet_gate::outbox::OutboxSubject;
 
+use crate::ways::AlertLetter;
+
 /// What a notice says of its matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AlertState {
@@ -68,6 +70,13 @@ pub struct AlertNotice {
 pub trait AlertSink: Send + Sync + 'static {
     /// Takes one, or says why not: in constant words and codes, without an address.
     async fn alert(&self, notice: &AlertNotice) -> Result<(), String>;
+}
+
+/// A topic to which operators subscribe.
+#[async_trait]
+pub trait OperatorsTopic: AlertSink {
+    /// Takes a text, or says why not: in constant words and codes, without an address.
+    async fn publish(&self, letter: &AlertLetter) -> Result<(), String>;
 }
 
 /// The log of the process.

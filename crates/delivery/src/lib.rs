@@ -12,6 +12,7 @@
 //! - `push`: encrypted news for a reviewer's devices.
 //! - `queue`, `callback`: how a system and a caller are told. `alert`, `ways`: the words of alerts, and by which ways
 //!   operators are told.
+//! - `report`: the weekly report, by the same ways.
 //! - `wording`: the texts.
 //! - `worker`: from a message to the channel, and what follows.
 
@@ -24,6 +25,7 @@ mod notify;
 pub mod push;
 pub mod queue;
 mod refresh;
+mod report;
 mod retry;
 mod reviewer_webhook;
 pub mod slack;
@@ -32,12 +34,13 @@ pub mod ways;
 mod wording;
 mod worker;
 
-pub use alert::{AlertNotice, AlertSink};
+pub use alert::{AlertNotice, AlertSink, OperatorsTopic};
 pub use callback::Webhooks;
 pub use card::{Card, Stands};
 pub use channel::{Channel, Channels, Notification, SendOutcome, SettleOutcome};
 pub use push::Push;
 pub use queue::Queues;
+pub use report::ReportNotice;
 pub use reviewer_webhook::ReviewerWebhook;
 pub use slack::Slack;
 pub use telegram::Telegram;

@@ -101,6 +101,7 @@ impl Worker {
             (OutboxPayload::AlertSummary { way, minute }, _) => {
                 self.alert_summary(message, way, *minute).await
             }
+            (OutboxPayload::Report { way, until_day }, _) => self.report(message, way, *until_day).await,
             (OutboxPayload::Reassign { policy, left }, _) => {
                 self.gate.forget_devices_of(left).await?;
                 match self.gate.reassign_pending(*policy).await? {
@@ -200,6 +201,7 @@ impl Worker {
             | OutboxPayload::AlertOver(_)
             | OutboxPayload::AlertBy { .. }
             | OutboxPayload::AlertSummary { .. }
+            | OutboxPayload::Report { .. }
             | OutboxPayload::Reassign { .. }
             | OutboxPayload::Digest { .. }
             | OutboxPayload::ChatWord { .. } => self.ack(message).await,

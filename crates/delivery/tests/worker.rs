@@ -51,6 +51,8 @@ struct Played {
     mute: AtomicBool,
     /// Whether mail is named by its carrier, which may say later that it came back.
     names_mail: AtomicBool,
+    hangs: AtomicBool,
+    reached: tokio::sync::Notify,
 }
 
 impl Played {
@@ -114,6 +116,10 @@ impl AlertSink for Shared {
 #[async_trait]
 impl AlertMail for Shared {
     async fn mail(&self, way: &str, _to: &[String], letter: &AlertLetter) -> SendOutcome {
+        if self.0.hangs.load(Ordering::SeqCst) {
+            self.0.reached.notify_one();
+            return std::future::pending().await;
+        }
         if self.0.mute.load(Ordering::SeqCst) && way == "night" {
             return SendOutcome::Retry("the server is down".into());
         }
@@ -764,4 +770,106 @@ async fn an_alert_that_comes_back_is_said_by_the_other_ways() {
     assert_eq!(scene.letters(), ["ops: A way of alerts fails"]);
     let strange = ReturnedMail { recipients: vec!["ops@example.com".into()], ..mail };
     assert!(!scene.gate.mail_came_back(&strange).await.unwrap());
+}
+
+const WEEKLY: &str = r#"
+[report]
+to = ["ops", "night"]
+at = "Thursday 09:00 UTC"
+"#;
+
+#[tokio::test]
+async fn the_weekly_report_goes_out_by_each_way_until_it_is_taken_and_each_link_opens_its_page() {
+    let scene = Scene::new().await;
+    scene.install(&format!("{POLICY}{WAYS}{WEEKLY}")).await;
+    scene.clock.set(placet_core::Timestamp::parse("2026-12-02T10:00:00Z").unwrap());
+    scene.ask("r1", "pay", None).await;
+    scene.vote("r1", "bob", Decision::Approve).await;
+    scene.clock.set(placet_core::Timestamp::parse("2026-12-03T09:00:00Z").unwrap());
+    scene.work_off().await;
+    scene.played.mute.store(true, Ordering::SeqCst);
+    scene.gate.sweep().await.unwrap();
+    for _ in 0..5 {
+        scene.work_off().await;
+        scene.clock.advance(60_000);
+        scene.gate.sweep().await.unwrap();
+    }
+    let title = "Weekly report, 2026-11-26 to 2026-12-02";
+    let letters = scene.played.letters.lock().unwrap().clone();
+    let (way, letter) = letters.iter().find(|(_, letter)| letter.subject.contains("Weekly")).unwrap();
+    assert_eq!((way.as_str(), letter.subject.as_str()), ("ops", format!("[Placet] {title}").as_str()));
+    assert!(
+        letter.text.starts_with("1 request asked (none in the four weeks before).\n1 approved, "),
+        "{}",
+        letter.text
+    );
+    assert!(!letter.text.contains("bob") && !letter.text.contains("agent"), "{}", letter.text);
+    let link = letter.text.split("https://gate.example.com/report/").nth(1).unwrap();
+    let linked = scene.gate.linked_report(link.split_whitespace().next().unwrap()).await.unwrap();
+    assert_eq!(linked.report.totals.approved, 1);
+    assert_eq!(scene.letters(), ["ops: A way of alerts fails".to_owned(), format!("ops: {title}")]);
+    scene.played.mute.store(false, Ordering::SeqCst);
+    scene.work_off().await;
+    assert_eq!(scene.letters(), [format!("night: {title}")]);
+    scene.work_off().await;
+    assert_eq!(scene.letters(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_report_that_is_no_longer_wanted_is_not_sent_and_one_that_is_not_taken_for_a_day_is_dropped() {
+    let scene = Scene::new().await;
+    let weekly = format!("{POLICY}{WAYS}{WEEKLY}");
+    scene.install(&weekly).await;
+    scene.clock.set(placet_core::Timestamp::parse("2026-12-03T09:00:00Z").unwrap());
+    scene.work_off().await;
+    scene.gate.sweep().await.unwrap();
+    scene.played.mute.store(true, Ordering::SeqCst);
+    scene.install(&weekly.replace("[\"ops\", \"night\"]", "[\"night\"]")).await;
+    let reports = async || {
+        let waiting = scene.waiting().await;
+        waiting.iter().filter(|one| matches!(one.payload, OutboxPayload::Report { .. })).count()
+    };
+    assert_eq!(reports().await, 2);
+    scene.work_off().await;
+    assert_eq!((scene.letters(), reports().await), (vec![], 1));
+    scene.clock.advance(24 * 60 * 60_000);
+    scene.work_off().await;
+    assert_eq!(reports().await, 0);
+}
+
+#[tokio::test]
+async fn a_try_of_the_report_that_is_cut_off_has_failed_like_any_other() {
+    let scene = Scene::new().await;
+    scene.install(&format!("{POLICY}{WAYS}{}", WEEKLY.replace("[\"ops\", \"night\"]", "[\"ops\"]"))).await;
+    scene.clock.set(placet_core::Timestamp::parse("2026-12-03T09:00:00Z").unwrap());
+    scene.work_off().await;
+    scene.gate.sweep().await.unwrap();
+    scene.played.hangs.store(true, Ordering::SeqCst);
+    let report = async || {
+        let waiting = scene.waiting().await;
+        waiting.into_iter().find(|one| matches!(one.payload, OutboxPayload::Report { .. }))
+    };
+    let mut waits = Vec::new();
+    for failed in 1..=8 {
+        let message = report().await.unwrap();
+        scene.clock.set(message.due_at);
+        let claimed = scene.gate.claim(&message).await.unwrap().unwrap();
+        tokio::select! {
+            ended = scene.worker.run(&claimed, None) => panic!("{ended:?}"),
+            () = scene.played.reached.notified() => {}
+        }
+        let cut_off = report().await.unwrap();
+        assert_eq!(cut_off.attempt, failed);
+        waits.push(cut_off.due_at.millis_since(claimed.due_at));
+        assert!(scene.gate.claim(&message).await.unwrap().is_none(), "what was cut off is not taken twice");
+    }
+    assert_eq!(waits, [2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000, 60_000]);
+    scene.played.hangs.store(false, Ordering::SeqCst);
+    let mut late = report().await.unwrap();
+    assert_eq!(scene.letters(), [""; 0]);
+    late.created_at = scene.clock.now().plus_millis(-24 * 60 * 60_000);
+    scene.worker.run(&late, None).await.unwrap();
+    assert_eq!(report().await, None);
+    scene.work_off().await;
+    assert_eq!(scene.played.alert_kinds().last(), Some(&"way_not_reached"));
 }

@@ -39,6 +39,7 @@ pub mod stored;
 mod tokens;
 mod view;
 mod wait;
+mod weekly;
 
 use std::sync::Arc;
 

@@ -165,6 +165,13 @@ pub enum OutboxPayload {
         /// The minute, counted from the epoch.
         minute: i64,
     },
+    /// The weekly report, by one way.
+    Report {
+        /// The way's name.
+        way: String,
+        /// The first day that it leaves out, counted from 1970-01-01.
+        until_day: u32,
+    },
     /// It is looked whether a request waits for longer than its rule's `alert_after`.
     StillOpen,
     /// What is open is looked at again under this version of the policy.
@@ -246,6 +253,7 @@ impl OutboxPayload {
                 format!("{word}_by_{way}_{}_{}", since.millis(), alert.cause())
             }
             Self::AlertSummary { way, minute } => format!("alerts_{minute}_{way}"),
+            Self::Report { way, until_day } => format!("report_{until_day}_{way}"),
             Self::StillOpen => "still_open".to_owned(),
             Self::Reassign { policy, .. } => format!("reassign_{policy}"),
         }

@@ -43,6 +43,8 @@ struct Seen {
     hour: i64,
     fast_approvals: HashMap<ReviewerId, u32>,
     due: Option<EpochNumber>,
+    /// The week whose report is known to be sent, by this process or another.
+    reported: Option<String>,
 }
 
 impl AlertThrottle {
@@ -52,6 +54,14 @@ impl AlertThrottle {
 
     pub(crate) fn knows_due(&self, epoch: EpochNumber) -> bool {
         self.seen().due == Some(epoch)
+    }
+
+    pub(crate) fn knows_report(&self, week: &str) -> bool {
+        self.seen().reported.as_deref() == Some(week)
+    }
+
+    pub(crate) fn remember_report(&self, week: String) {
+        self.seen().reported = Some(week);
     }
 
     pub(crate) fn remember_due(&self, epoch: EpochNumber) {

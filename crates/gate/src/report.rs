@@ -185,6 +185,7 @@ fn told(past: Vec<PastMessage>) -> HashMap<ApprovalId, Told> {
                 | OutboxPayload::AlertOver(_)
                 | OutboxPayload::AlertBy { .. }
                 | OutboxPayload::AlertSummary { .. }
+                | OutboxPayload::Report { .. }
                 | OutboxPayload::StillOpen
                 | OutboxPayload::Reassign { .. },
                 MessageEnd::Delivered | MessageEnd::GivenUp,

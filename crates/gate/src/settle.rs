@@ -92,6 +92,9 @@ impl Gate {
         if let Err(fault) = self.look_at_keys(now).await {
             first_error = first_error.or(Some(fault.into()));
         }
+        if let Err(error) = self.send_report(now).await {
+            first_error = first_error.or(Some(error));
+        }
         first_error.map_or(Ok(swept), Err)
     }
 

@@ -103,6 +103,7 @@ impl LocalDispatcher {
             | OutboxPayload::AlertOver(_)
             | OutboxPayload::AlertBy { .. }
             | OutboxPayload::AlertSummary { .. }
+            | OutboxPayload::Report { .. }
             | OutboxPayload::StillOpen
             | OutboxPayload::Reassign { .. } => &self.others,
         };

@@ -393,6 +393,7 @@ fn payloads_about_gate(client: ClientId) -> Vec<(&'static str, OutboxPayload)> {
             },
         ),
         ("alerts_29923200_ops", OutboxPayload::AlertSummary { way: "ops".into(), minute: 29_923_200 }),
+        ("report_20783_ops", OutboxPayload::Report { way: "ops".into(), until_day: 20_783 }),
         ("reassign_3", OutboxPayload::Reassign { policy: 3, left: Vec::new() }),
         ("reassign_4", OutboxPayload::Reassign { policy: 4, left: vec![sample::reviewer("bob")] }),
         (

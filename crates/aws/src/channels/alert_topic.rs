@@ -2,12 +2,15 @@
 
 use async_trait::async_trait;
 use placet_delivery::alert::AlertState;
-use placet_delivery::{AlertNotice, AlertSink};
+use placet_delivery::{AlertLetter, AlertNotice, AlertSink, OperatorsTopic};
 
 use super::{attribute, refused, subject};
 
 /// The message attribute that names an alert's kind.
 const KIND: &str = "alert";
+
+/// What it names for a weekly report.
+const REPORT: &str = "weekly_report";
 
 /// The topic of alerts.
 pub(crate) struct AlertTopic {
@@ -28,6 +31,22 @@ impl AlertSink for AlertTopic {
             .subject(subject(&format!("[Placet {}] {over}{}", self.gate, kind.replace('_', " "))))
             .message(format!("{text}\n\n{}\nGate: {}\nAlert: {kind}\n", notice.since_line(), self.gate))
             .message_attributes(KIND, attribute(kind)?)
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| refused(&error))
+    }
+}
+
+#[async_trait]
+impl OperatorsTopic for AlertTopic {
+    async fn publish(&self, letter: &AlertLetter) -> Result<(), String> {
+        self.sns
+            .publish()
+            .topic_arn(&self.arn)
+            .subject(subject(&letter.subject))
+            .message(&letter.text)
+            .message_attributes(KIND, attribute(REPORT)?)
             .send()
             .await
             .map(drop)

@@ -27,8 +27,8 @@ pub struct AlertWay {
     pub name: String,
     /// What it is.
     pub kind: WayKind,
-    /// The kinds of alerts that it gets; empty: all.
-    pub kinds: Vec<String>,
+    /// The kinds of alerts that it gets; none named: all. An empty list is a way for the report alone.
+    pub kinds: Option<Vec<String>>,
 }
 
 /// What a way is.
@@ -75,7 +75,7 @@ impl WayKind {
 impl AlertWay {
     /// Whether it gets alerts of that kind.
     pub fn hears(&self, kind: &str) -> bool {
-        self.kinds.is_empty() || self.kinds.iter().any(|heard| heard == kind)
+        self.kinds.as_ref().is_none_or(|kinds| kinds.iter().any(|heard| heard == kind))
     }
 
     /// Why a gate on AWS cannot use it, if it cannot.

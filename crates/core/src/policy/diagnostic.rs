@@ -142,7 +142,7 @@ impl<'t> Diagnostics<'t> {
     }
 }
 
-/// The clients, reviewers, rules and ways of alerts of a file: where each begins, and what it is called.
+/// The clients, reviewers, rules, ways of alerts and the report of a file: where each begins, and what it is called.
 #[derive(Debug, Default)]
 pub(super) struct Sections {
     /// In the order of the file.
@@ -170,6 +170,8 @@ impl Sections {
                 begins.push((item.span().start, name));
             }
         }
+        begins
+            .extend(tree.get_ref().get("report").map(|table| (table.span().start, "`[report]`".to_owned())));
         begins.sort();
         Self { begins }
     }

@@ -78,7 +78,7 @@ impl Hours {
 }
 
 /// `HH:MM`, two digits each, as minutes since midnight.
-fn minute_of_day(text: &str) -> Option<u16> {
+pub(super) fn minute_of_day(text: &str) -> Option<u16> {
     let (hour, minute) = text.split_once(':')?;
     let two_digits = |text: &str| {
         let digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());

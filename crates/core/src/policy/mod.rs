@@ -25,6 +25,7 @@ mod tests;
 mod toml_tree;
 #[cfg(feature = "conditions")]
 mod totals;
+mod weekly;
 
 #[cfg(feature = "conditions")]
 use std::collections::BTreeMap;
@@ -48,6 +49,7 @@ pub use observing::{Observed, Would};
 pub use read::Report;
 #[cfg(feature = "conditions")]
 pub use totals::{Earlier, Gauge, LONGEST_WINDOW_MS, Meter, Unread, tallies};
+pub use weekly::{Week, Weekly, WeeklyReport};
 
 use crate::Timestamp;
 use crate::grammar::HostPattern;
@@ -71,6 +73,8 @@ pub struct Policy {
     pub rules: Vec<Rule>,
     /// By which ways operators are told; none: as the gate does by itself.
     pub alerts: Vec<AlertWay>,
+    /// How the weekly report goes out; none: it does not.
+    pub report: Option<WeeklyReport>,
     /// Lower-case hex SHA-256 of the text it was read from.
     pub sha256: String,
     /// Counts the policies that were installed, from 1; 0 until this one is.

@@ -443,6 +443,11 @@ fn dead_ends_are_warnings_with_their_lines() {
         (changed("payload.amount > 0 && ", ""), "line 32: this rule approves, but `payload.amount` has no smallest value"),
         (changed(" && payload.amount <= 20", ""), "line 32: this rule approves, but `payload.amount` has no largest value"),
         (changed("payload.currency == \"EUR\" && ", ""), "line 32: this rule approves `payload.amount` in any currency"),
+        (changed("payload.amount > 0 && ", "payload.items.all(item, item.price <= 20) && payload.amount > 0 && "), "line 32: this rule approves, but `item.price` has no smallest value"),
+        (changed("payload.amount > 0 && ", "payload.items.all(item, item.price > 0) && payload.amount > 0 && "), "line 32: this rule approves, but `item.price` has no largest value"),
+        (changed("payload.amount > 0 && payload.amount <= 20", "total(\"payload.amount\", \"24h\") <= 100"), "line 32: this rule approves, but `payload.amount` has no smallest value"),
+        (changed("payload.amount > 0 && ", "total(\"payload.amount\", \"24h\") > 100 && payload.amount > 0 && "), "line 32: this rule approves, but `total(\"payload.amount\", \"24h\")` has no largest value"),
+        (changed("payload.currency == \"EUR\" && payload.amount > 0 && payload.amount <= 20", "payload.items.all(item, item.price > 0 && item.price <= 20)"), "line 32: this rule approves `item.price` in any currency"),
         (changed("owner = \"alice\"\n", ""), "line 3: client `agent` has no owner"),
         (changed("owner = \"carol\"\n", ""), "line 13: decider `desk` has no owner"),
         (changed("executors = [\"payments\"]\n", ""), "line 8: no client names `payments` as one of its executors"),
@@ -472,6 +477,12 @@ fn dead_ends_are_warnings_with_their_lines() {
         changed("id = \"bob\"", "id = \"bob\"\nphone = \"+15550100\"\nemail = \"bob@example.com\""),
         changed("payload.amount > 0 && ", "").replace("decide = \"approve\"", "decide = \"reject\""),
         changed("payload.amount > 0 && payload.amount <= 20", "payload.amount in [5, 10]"),
+        changed("payload.amount <= 20", "total(\"payload.amount\", \"24h\") <= 100"),
+        changed(
+            "payload.amount <= 20",
+            "payload.amount <= 20 && !payload.items.exists(i, i.price < 0 || i.price > 9)",
+        ),
+        changed("payload.amount <= 20", "payload.amount <= 20 && payload.items.exists(i, i.price > 9)"),
     ] {
         assert_eq!(warnings(&fine), [""; 0], "{fine}");
     }
@@ -566,6 +577,86 @@ name = "rest""#,
         "the title of rule `titled` names `payload.comand`, which this example's payload does not have"
     );
     assert_eq!(told[0].help.as_deref(), Some("did you mean `command`?"));
+}
+
+#[test]
+fn a_way_can_get_the_report_and_no_alerts() {
+    let text = "[[clients]]\nid = \"agent\"\n[report]\nto = [\"team\"]\n[[alerts]]\nname = \"team\"\nway = \"slack\"\nkinds = []\n";
+    let policy = Policy::read(text).unwrap();
+    assert!(crate::policy::ALERT_KINDS.iter().all(|kind| !policy.alerts[0].hears(kind)));
+    let report = policy.report.unwrap();
+    assert_eq!((report.to, report.at.as_str()), (vec!["team".to_owned()], "Monday 09:00 UTC"));
+}
+
+#[test]
+fn a_report_goes_to_ways_that_take_one_at_a_moment_of_the_week() {
+    let first = "[[clients]]\nid = \"agent\"";
+    let rows: Vec<(&str, String, &str)> = vec![
+        (
+            first,
+            format!("[[alerts]]\nname = \"x\"\nway = \"sns\"\nkinds = []\n{first}"),
+            "the way `x` gets nothing",
+        ),
+        (first, format!("[report]\n{first}"), "the report needs the key `to`"),
+        (first, format!("[report]\nto = []\n{first}"), "needs at least one way of alerts"),
+        (first, format!("[report]\nto = \"x\"\n{first}"), "expected a list"),
+        (first, format!("[[report]]\nto = [\"x\"]\n{first}"), "expected a table, but this is a list"),
+        (
+            first,
+            format!("[report]\nto = [\"opps\"]\n[[alerts]]\nname = \"ops\"\nway = \"sns\"\n{first}"),
+            "did you mean `ops`?",
+        ),
+        (
+            first,
+            format!("[report]\nto = [\"ops@example.com\"]\n{first}"),
+            "`ops@example.com` is not a way of alerts",
+        ),
+        (
+            first,
+            format!("[report]\nto = [\"x\", \"x\"]\n[[alerts]]\nname = \"x\"\nway = \"sns\"\n{first}"),
+            "`x` is named twice",
+        ),
+        (
+            first,
+            format!("[report]\nto = [\"x\"]\n[[alerts]]\nname = \"x\"\nway = \"pagerduty\"\n{first}"),
+            "which is for incidents",
+        ),
+        (
+            first,
+            format!(
+                "[report]\nto = [\"x\"]\nat = \"09:00\"\n[[alerts]]\nname = \"x\"\nway = \"sns\"\n{first}"
+            ),
+            "is written as `Monday 09:00 Europe/Berlin`",
+        ),
+        (
+            first,
+            format!(
+                "[report]\nto = [\"x\"]\nat = \"Monday 09:00 Berlin\"\n[[alerts]]\nname = \"x\"\nway = \"sns\"\n{first}"
+            ),
+            "`Berlin` is not a time zone",
+        ),
+        (
+            first,
+            format!(
+                "[report]\nto = [\"x\"]\nday = \"Monday\"\n[[alerts]]\nname = \"x\"\nway = \"sns\"\n{first}"
+            ),
+            "the report has no key `day`",
+        ),
+    ];
+    for (from, to, told) in rows {
+        let faults = faults(&changed(from, &to));
+        assert!(faults.iter().any(|fault| fault.contains(told)), "{to}: {faults:#?}");
+    }
+    let way = |rest: &str| format!("[[alerts]]\nname = \"x\"\nway = \"sns\"\n{rest}\n{first}");
+    for (to, table) in [
+        (way("[report]\nto = [\"y\"]"), "`[report]`"),
+        (way("kinds = [\"expires\"]"), "alert `x`"),
+        (way("kinds = \"expired\""), "alert `x`"),
+    ] {
+        let faults = Policy::read(&changed(first, &to)).expect_err(&to);
+        let [fault] = faults.as_slice() else { panic!("{to}: {faults:#?}") };
+        assert_eq!(fault.table.as_deref(), Some(table), "{to}: {fault:?}");
+    }
 }
 
 #[test]

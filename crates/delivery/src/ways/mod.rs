@@ -21,8 +21,9 @@ use placet_gate::outbox::{OutboxMessage, OutboxPayload, OutboxSubject};
 use placet_gate::{Error, Fault, Gate, LEASE_MS};
 use placet_webhook::Sender;
 
-use crate::alert::{AlertNotice, AlertSink, AlertState};
+use crate::alert::{AlertNotice, AlertState, OperatorsTopic};
 use crate::channel::SendOutcome;
+use crate::report::ReportNotice;
 use crate::retry::{ALERT_AFTER, Again};
 use crate::worker::{Progress, Worker};
 
@@ -30,7 +31,7 @@ use crate::worker::{Progress, Worker};
 const PER_MINUTE: u32 = 10;
 
 /// For how long a message is tried, in milliseconds.
-const TRIED_FOR_MS: i64 = placet_core::time::DAY_MS;
+pub(crate) const TRIED_FOR_MS: i64 = placet_core::time::DAY_MS;
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -79,7 +80,7 @@ pub struct AlertWays {
     /// Sends mail.
     pub mail: Arc<dyn AlertMail>,
     /// The topic of a gate on AWS.
-    pub topic: Option<Arc<dyn AlertSink>>,
+    pub topic: Option<Arc<dyn OperatorsTopic>>,
 }
 
 impl AlertWays {
@@ -112,6 +113,40 @@ impl AlertWays {
             WayKind::Webhook { url: None, callback_hosts } => match self.secret(way).await {
                 Ok(AlertSecret::Webhook { url }) => {
                     webhook::send(&self.gate, &self.sender, way, url.expose(), callback_hosts, notice).await
+                }
+                Ok(_) => other_secret(way),
+                Err(reason) => SendOutcome::Retry(reason),
+            },
+        }
+    }
+
+    /// Sends one report by one way, once.
+    pub async fn send_report(&self, way: &AlertWay, notice: &ReportNotice) -> SendOutcome {
+        match &way.kind {
+            WayKind::Sns => match &self.topic {
+                Some(topic) => match topic.publish(&notice.letter()).await {
+                    Ok(()) => SendOutcome::Delivered(None),
+                    Err(reason) => SendOutcome::Retry(reason),
+                },
+                None => SendOutcome::Unreachable("this gate has no SNS topic".into()),
+            },
+            WayKind::Mail(to) => self.mail.mail(&way.name, to, &notice.letter()).await,
+            WayKind::Slack => match self.secret(way).await {
+                Ok(AlertSecret::Slack { url }) => {
+                    slack::post(&self.sender, &url, slack::report_text(notice)).await
+                }
+                Ok(_) => other_secret(way),
+                Err(reason) => SendOutcome::Retry(reason),
+            },
+            // The policy says so where it is read.
+            WayKind::PagerDuty => SendOutcome::Unreachable("PagerDuty takes no reports".into()),
+            WayKind::Webhook { url: Some(url), callback_hosts } => {
+                webhook::send_report(&self.gate, &self.sender, way, url, callback_hosts, notice).await
+            }
+            WayKind::Webhook { url: None, callback_hosts } => match self.secret(way).await {
+                Ok(AlertSecret::Webhook { url }) => {
+                    webhook::send_report(&self.gate, &self.sender, way, url.expose(), callback_hosts, notice)
+                        .await
                 }
                 Ok(_) => other_secret(way),
                 Err(reason) => SendOutcome::Retry(reason),
@@ -326,21 +361,35 @@ impl Worker {
         notice: &AlertNotice,
         is_about_a_way: bool,
     ) -> Result<Progress, Error> {
-        let (again, reason) = match self.parts.ways.send(way, notice).await {
+        let outcome = self.parts.ways.send(way, notice).await;
+        self.after_sending(message, message.attempt, way, notice.kind, outcome, is_about_a_way).await
+    }
+
+    /// What follows a try by a way, where so many have failed before it.
+    pub(crate) async fn after_sending(
+        &self,
+        message: &OutboxMessage,
+        failed_before: u32,
+        way: &AlertWay,
+        kind: &'static str,
+        outcome: SendOutcome,
+        is_about_a_way: bool,
+    ) -> Result<Progress, Error> {
+        let (again, reason) = match outcome {
             SendOutcome::Delivered(_) => return self.ack(message).await,
             SendOutcome::Wait { in_ms, reason } => {
-                (Some(Again::as_asked(message.attempt, in_ms, None)), reason)
+                (Some(Again::as_asked(failed_before, in_ms, None)), reason)
             }
-            SendOutcome::Retry(reason) => (Some(Again::after_failure(message.attempt)), reason),
+            SendOutcome::Retry(reason) => (Some(Again::after_failure(failed_before)), reason),
             SendOutcome::Unreachable(reason) => (None, reason),
         };
         let now = self.gate.now();
         let is_late = now.millis_since(message.created_at) >= TRIED_FOR_MS;
         let again = again.filter(|_| !is_late);
         tracing::error!(
-            alert = notice.kind,
+            alert = kind,
             way = way.name,
-            attempt = message.attempt,
+            attempt = failed_before,
             retried = again.is_some(),
             error = reason,
             "an alert did not get through"
@@ -366,7 +415,7 @@ impl Worker {
         if !named.is_empty() || self.parts.ways.topic.is_none() {
             return Ok(named);
         }
-        Ok(vec![AlertWay { name: TOPIC.to_owned(), kind: WayKind::Sns, kinds: Vec::new() }])
+        Ok(vec![AlertWay { name: TOPIC.to_owned(), kind: WayKind::Sns, kinds: None }])
     }
 
     async fn gate_name(&self) -> Result<String, Error> {

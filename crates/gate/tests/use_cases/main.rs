@@ -13,6 +13,7 @@ mod inbox;
 mod tokens;
 mod totals;
 mod turns;
+mod weekly;
 
 use std::sync::Arc;
 
@@ -202,6 +203,7 @@ fn alerts(messages: &[OutboxMessage]) -> Vec<&'static str> {
             | OutboxPayload::AlertOver(_)
             | OutboxPayload::AlertBy { .. }
             | OutboxPayload::AlertSummary { .. }
+            | OutboxPayload::Report { .. }
             | OutboxPayload::StillOpen
             | OutboxPayload::Reassign { .. } => None,
         })

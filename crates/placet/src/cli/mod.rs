@@ -200,7 +200,10 @@ impl ListedStatus {
 }
 
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Report {
+    #[command(subcommand)]
+    pub(crate) command: Option<ReportCommand>,
     /// How many days, up to now
     #[arg(long, value_name = "COUNT", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=60))]
     pub(crate) days: u32,
@@ -215,6 +218,18 @@ pub(crate) struct Report {
     pub(crate) client: Option<String>,
     #[command(flatten)]
     pub(crate) on: Deployment,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReportCommand {
+    /// Send the report of the last seven whole days now, by the ways of `[report]` or by one of them, and say what came
+    /// of it; exit code 1 if one failed. The week's own report still goes out when its moment comes
+    Send {
+        /// The way's name in the policy [default: all that `[report]` names]
+        name: Option<String>,
+        #[command(flatten)]
+        on: Deployment,
+    },
 }
 
 #[derive(Args, Debug)]

@@ -32,7 +32,7 @@ pub(super) async fn run(globals: &Globals, command: AlertCommand) -> Result<Exit
 }
 
 /// Ways, and the policy that names them: the file's that was given, or else the installed one.
-async fn ways(globals: &Globals, on: &Deployment) -> Result<(AlertWays, Policy), Failure> {
+pub(super) async fn ways(globals: &Globals, on: &Deployment) -> Result<(AlertWays, Policy), Failure> {
     if on.aws {
         super::not_at_a_url(globals)?;
         return super::aws::ways(&on.stack).await;
@@ -72,7 +72,7 @@ fn known<'p>(name: &str, policy: &'p Policy) -> Result<&'p AlertWay, Failure> {
 /// Sends a test by each way, and says what came of it.
 async fn test(globals: &Globals, name: Option<&str>, on: &Deployment) -> Result<Exit, Failure> {
     let (ways, policy) = ways(globals, on).await?;
-    let topic = AlertWay { name: "sns".into(), kind: WayKind::Sns, kinds: Vec::new() };
+    let topic = AlertWay { name: "sns".into(), kind: WayKind::Sns, kinds: None };
     let tried: Vec<&AlertWay> = match name {
         None | Some("sns") if on.aws && policy.alerts.is_empty() => vec![&topic],
         Some(name) => vec![known(name, &policy)?],
@@ -84,30 +84,48 @@ async fn test(globals: &Globals, name: Option<&str>, on: &Deployment) -> Result<
         ));
     }
     let (now, gate) = (ways.gate.now(), ways.gate.base_url(&policy));
-    let (mut lines, mut results) = (String::new(), Vec::new());
-    let mut failed = false;
+    let mut came = Tried::default();
     for way in tried {
         let notice = AlertNotice::trial(&way.name, now, &gate);
-        let problem = match ways.send(way, &notice).await {
+        came.add(way, ways.send(way, &notice).await);
+    }
+    Ok(came.show(globals))
+}
+
+/// What came of a try by each way.
+#[derive(Default)]
+pub(super) struct Tried {
+    lines: String,
+    results: Vec<Value>,
+    failed: bool,
+}
+
+impl Tried {
+    pub(super) fn add(&mut self, way: &AlertWay, outcome: SendOutcome) {
+        let problem = match outcome {
             SendOutcome::Delivered(_) => None,
             SendOutcome::Wait { reason, .. }
             | SendOutcome::Retry(reason)
             | SendOutcome::Unreachable(reason) => Some(reason),
         };
-        failed |= problem.is_some();
+        self.failed |= problem.is_some();
         let kind = way.kind.as_str();
         let _ = match &problem {
-            None => writeln!(lines, "ok    {} ({kind}): taken", way.name),
-            Some(reason) => writeln!(lines, "fail  {} ({kind}): {}", way.name, harmless(reason)),
+            None => writeln!(self.lines, "ok    {} ({kind}): taken", way.name),
+            Some(reason) => writeln!(self.lines, "fail  {} ({kind}): {}", way.name, harmless(reason)),
         };
-        results.push(json!({ "name": way.name, "way": kind, "sent": problem.is_none(), "problem": problem }));
+        let sent = problem.is_none();
+        self.results.push(json!({ "name": way.name, "way": kind, "sent": sent, "problem": problem }));
     }
-    if globals.json {
-        print(&super::pretty(&json!({ "sent": !failed, "ways": results })));
-    } else {
-        print(&lines);
+
+    pub(super) fn show(self, globals: &Globals) -> Exit {
+        if globals.json {
+            print(&super::pretty(&json!({ "sent": !self.failed, "ways": self.results })));
+        } else {
+            print(&self.lines);
+        }
+        if self.failed { Exit::Refused } else { Exit::Done }
     }
-    Ok(if failed { Exit::Refused } else { Exit::Done })
 }
 
 /// Sets what a way is sent with.
@@ -215,13 +233,19 @@ async fn list(globals: &Globals, on: &Deployment) -> Result<Exit, Failure> {
         .iter()
         .map(|way| (way, way.kind.needs_secret().then(|| has_secret(way, &settings))))
         .collect();
+    let gets_report =
+        |way: &AlertWay| policy.report.as_ref().is_some_and(|report| report.to.contains(&way.name));
     let unused: Vec<&String> =
         settings.alerts.keys().filter(|name| policy.alert_way(name).is_none()).collect();
     if globals.json {
         let ways: Vec<Value> = rows
             .iter()
             .map(|(way, is_set)| {
-                json!({ "name": way.name, "way": way.kind.as_str(), "kinds": way.kinds, "secret_set": is_set })
+                let (kinds, report) = (way.kinds.as_deref().unwrap_or_default(), gets_report(way));
+                json!({
+                    "name": way.name, "way": way.kind.as_str(), "all_alerts": way.kinds.is_none(), "kinds": kinds,
+                    "report": report, "secret_set": is_set,
+                })
             })
             .collect();
         print(&super::pretty(&json!({ "ways": ways, "unused_secrets": unused })));
@@ -234,7 +258,13 @@ async fn list(globals: &Globals, on: &Deployment) -> Result<Exit, Failure> {
             Some(true) => ", secret set",
             Some(false) => ", secret not set",
         };
-        let kinds = if way.kinds.is_empty() { "all alerts".to_owned() } else { way.kinds.join(", ") };
+        let mut kinds = match &way.kinds {
+            None => "all alerts".to_owned(),
+            Some(kinds) => kinds.join(", "),
+        };
+        if gets_report(way) {
+            kinds += if kinds.is_empty() { "the weekly report" } else { ", the weekly report" };
+        }
         let _ = writeln!(text, "{:<12} {}{secret}: {kinds}", way.name, way.kind.as_str());
     }
     for name in unused {

@@ -4,17 +4,22 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use http::Method;
+use placet_delivery::ReportNotice;
 use placet_http::pages::{ReportView, percent, report as page, seconds};
 use serde_json::Value;
 
 use super::Opened;
-use crate::cli::{Globals, Report};
+use super::alert::{Tried, ways};
+use crate::cli::{Deployment, Globals, Report, ReportCommand};
 use crate::console::{Style, harmless, note, print};
 use crate::failure::{Exit, Failure};
 use crate::text::table;
 
 /// Shows the report of the gate in the folder, on AWS, or at an address.
 pub(crate) async fn run(globals: &Globals, options: Report) -> Result<Exit, Failure> {
+    if let Some(ReportCommand::Send { name, on }) = &options.command {
+        return send(globals, name.as_deref(), on).await;
+    }
     if let Some(url) = super::address(globals, options.on.aws)? {
         if options.html.is_some() || options.link {
             return Err(Failure::usage("the page is made from the gate's own records, not at its --url")
@@ -48,6 +53,32 @@ pub(crate) async fn run(globals: &Globals, options: Report) -> Result<Exit, Fail
         .map_err(|error| Failure::fault(format!("the report cannot be written as JSON: {error}")))?;
     show(globals, &report);
     Ok(Exit::Done)
+}
+
+/// Sends the report by each way, and says what came of it.
+async fn send(globals: &Globals, name: Option<&str>, on: &Deployment) -> Result<Exit, Failure> {
+    let (ways, policy) = ways(globals, on).await?;
+    let Some(report) = &policy.report else {
+        return Err(Failure::refused("the policy has no [report]: the weekly report is sent to nobody")
+            .advise("add it: [report] with to = [\"ops\"], the name of a way of [[alerts]]"));
+    };
+    let names = match name {
+        None => report.to.clone(),
+        Some(name) if report.to.iter().any(|to| to == name) => vec![name.to_owned()],
+        Some(name) => {
+            return Err(Failure::refused(format!("[report] does not name the way `{name}`"))
+                .advise(format!("it names: {}", report.to.join(", "))));
+        }
+    };
+    let now = ways.gate.now();
+    let today = u32::try_from(now.day()).unwrap_or(0);
+    let mut tried = Tried::default();
+    for way in names.iter().filter_map(|name| policy.alert_way(name)) {
+        let id = format!("msg_gate_report_by_hand_{}_{}", now.millis(), way.name);
+        let notice = ReportNotice::of(&ways.gate, today, id).await?;
+        tried.add(way, ways.send_report(way, &notice).await);
+    }
+    Ok(tried.show(globals))
 }
 
 fn show(globals: &Globals, report: &Value) {

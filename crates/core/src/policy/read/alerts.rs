@@ -35,7 +35,7 @@ pub(super) fn read_way(table: &Table<'_, '_>) -> Option<AlertWay> {
     let to = table.get("to");
     let url = table.get("url");
     let hosts = table.get("callback_hosts");
-    let kinds = table.get("kinds").map_or_else(Vec::new, |node| read_kinds(&node));
+    let kinds = table.get("kinds").and_then(|node| read_kinds(&node));
     let word = word?;
     for (key, node, of) in
         [("to", &to, "mail"), ("url", &url, "webhook"), ("callback_hosts", &hosts, "webhook")]
@@ -107,23 +107,21 @@ fn not_one_of(node: &Node<'_, '_>, text: &str, what: &str, known: &[&str]) {
     }
 }
 
-fn read_kinds(node: &Node<'_, '_>) -> Vec<String> {
+/// The kinds that are named; none where they cannot be read, so that nothing is said to follow from it.
+fn read_kinds(node: &Node<'_, '_>) -> Option<Vec<String>> {
     let items = node.items();
-    if items.is_empty() && node.is_list() {
-        node.fault("`kinds` needs at least one kind of alert; leave it out to hear of all");
-    }
     let mut kinds: Vec<String> = Vec::new();
-    for item in items {
+    for item in &items {
         let Some(word) = item.words() else { continue };
         if !ALERT_KINDS.contains(&word) {
-            not_one_of(&item, word, "a kind of alert", &ALERT_KINDS);
+            not_one_of(item, word, "a kind of alert", &ALERT_KINDS);
         } else if kinds.iter().any(|kind| kind == word) {
             item.fault(format!("`{word}` is named twice"));
         } else {
             kinds.push(word.to_owned());
         }
     }
-    kinds
+    (node.is_list() && kinds.is_empty() == items.is_empty()).then_some(kinds)
 }
 
 fn addresses(node: &Node<'_, '_>) -> Vec<String> {

@@ -3,6 +3,7 @@
 mod alerts;
 mod clients;
 mod examples;
+mod report;
 mod reviewers;
 mod rules;
 mod stages;
@@ -15,6 +16,7 @@ use toml::de::DeTable;
 use self::alerts::{check_ways, read_way};
 use self::clients::{check_clients, read_client};
 use self::examples::review;
+use self::report::{check_silent_ways, read_report};
 use self::reviewers::{check_reviewers, read_reviewer};
 use self::rules::read_rule;
 use super::cel::{ConditionFault, Findings};
@@ -131,6 +133,11 @@ fn read_policy(
         are_complete: reviewers.len() == reviewer_tables.len(),
     };
     check_ways(&alerts);
+    let readable: Vec<AlertWay> = alerts.iter().map(|(_, way)| way.clone()).collect();
+    let report = read_report(root, (readable.len() == way_tables.len()).then_some(readable.as_slice()));
+    if report.is_some() || root.get("report").is_none() {
+        check_silent_ways(&alerts, report.as_ref());
+    }
     check_reviewers(&reviewers, &known);
     check_clients(&clients, &known);
 
@@ -160,7 +167,8 @@ fn read_policy(
         clients,
         reviewers,
         rules,
-        alerts: alerts.into_iter().map(|(_, way)| way).collect(),
+        alerts: readable,
+        report,
         sha256: sha256_hex(text.as_bytes()),
         version: 0,
         own_absences: Vec::new(),

@@ -11,7 +11,7 @@ use placet_gate::ports::TrailQuery;
 use serde_json::json;
 
 use super::Opened;
-use super::folder::{CHECKPOINT, ENTRIES, Export, HORIZON, LOG_KEY, TOKEN_KEYS};
+use super::folder::{CHECKPOINT, ENTRIES, Export, HORIZON, LOG_KEY, TOKEN_KEYS, TOKEN_KEYS_NOTE};
 use crate::cli::{Deployment, Globals};
 use crate::console::print;
 use crate::failure::{Exit, Failure};
@@ -52,7 +52,10 @@ pub(super) async fn run(globals: &Globals, folder: &Path, on: &Deployment) -> Re
             json!({"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": kid, "x": URL_SAFE_NO_PAD.encode(key)})
         })
         .collect();
-    write(&folder.join(TOKEN_KEYS), super::super::pretty(&json!({ "keys": keys })).as_bytes())?;
+    let jwks = super::super::pretty(&json!({ "keys": keys }));
+    write(&folder.join(TOKEN_KEYS), jwks.as_bytes())?;
+    let note = opened.gate.sign_token_keys(&head, jwks.as_bytes()).await?;
+    write(&folder.join(TOKEN_KEYS_NOTE), note.as_bytes())?;
     let key = opened.gate.log_key().await?;
     write(&folder.join(LOG_KEY), format!("{key}\n").as_bytes())?;
     write(&folder.join(HORIZON), opened.gate.sign_horizon(&head).await?.as_bytes())?;
