@@ -40,7 +40,8 @@ export function acknowledgeExceptions(template: CfnInclude): void {
   for (const { resources, id, reason } of EXCEPTIONS) {
     for (const resource of resources) Validations.of(template.getResource(resource)).acknowledge({ id, reason });
   }
-  // Of conditions that compare constants, look alike, always hold or exclude each other. These are reported for the stack as a whole.
+  // Of conditions that compare constants, look alike, always hold or exclude each other. These are reported for the stack
+  // as a whole.
   for (const rule of ['W1028', 'W2503', 'W8003', 'W9053']) {
     Validations.of(Stack.of(template)).acknowledge({
       id: `CloudFormation-Validate::${rule}`,

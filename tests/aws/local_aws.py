@@ -118,7 +118,6 @@ class LocalAws:
             found = json.load(answer)["sms_messages"]
         return [text["Message"] for text in found.get(phone, [])]
 
-
     def mails(self, sender):
         """Mails that SES took from that address so far, the oldest first."""
         with urllib.request.urlopen(f"{self.endpoint}/_ministack/ses/messages", timeout=30) as answer:

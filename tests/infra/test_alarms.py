@@ -92,10 +92,15 @@ def test_the_alert_address_is_asked_only_if_there_is_one(resources: dict[str, An
 def test_the_dashboard_shows_every_number_function_queue_and_alarm(resources: dict[str, Any]) -> None:
     [text, given] = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
     # The widget of the alarms has those that there are: all, the essential ones, or none.
-    [_, [widget, others], none] = [part.get("Fn::Sub", part) if isinstance(part, dict) else part for part in given["AlarmWidget"]["Fn::If"]]
+    [_, [widget, others], none] = [
+        part.get("Fn::Sub", part) if isinstance(part, dict) else part for part in given["AlarmWidget"]["Fn::If"]
+    ]
     [condition, rest, no_more] = others["Others"]["Fn::If"]
     assert (given["AlarmWidget"]["Fn::If"][0], none, condition, no_more) == ("IsWatched", "", "IsFullyWatched", "")
-    arns = {name: set(re.findall(r"\$\{(\w+Alarm)\.Arn\}", part)) for name, part in (("IsWatched", widget), ("IsFullyWatched", rest["Fn::Sub"]))}
+    arns = {
+        name: set(re.findall(r"\$\{(\w+Alarm)\.Arn\}", part))
+        for name, part in (("IsWatched", widget), ("IsFullyWatched", rest["Fn::Sub"]))
+    }
     alarms = of_type(resources, "AWS::CloudWatch::Alarm")
     assert arns == {
         condition: {name for name in alarms if resources[name]["Condition"] == condition} for condition in arns

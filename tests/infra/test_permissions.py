@@ -297,7 +297,7 @@ def test_nothing_else_grants(resources: dict[str, Any]) -> None:
             "Action": "sns:Publish",
             "Resource": {"Ref": "AlertTopic"},
             "Condition": {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}},
-        }
+        },
     }
 
 

@@ -51,9 +51,7 @@ ENVIRONMENT = {
         "PLACET_QUEUES": {"Fn::Sub": "backup=${BackupQueue}"},
         "PLACET_EMAIL_TOPIC_ARN": {"Ref": "EmailTopic"},
         "PLACET_MAIL_FROM": {"Fn::If": ["HasMailFrom", {"Ref": "MailFrom"}, {"Ref": "AWS::NoValue"}]},
-        "PLACET_MAIL_CONFIGURATION_SET": {
-            "Fn::If": ["HasMailFrom", {"Ref": "MailSettings"}, {"Ref": "AWS::NoValue"}]
-        },
+        "PLACET_MAIL_CONFIGURATION_SET": {"Fn::If": ["HasMailFrom", {"Ref": "MailSettings"}, {"Ref": "AWS::NoValue"}]},
         "PLACET_SMS_SENDER_ID": {"Fn::If": ["HasSmsSenderId", {"Ref": "SmsSenderId"}, {"Ref": "AWS::NoValue"}]},
     },
     "RotateSecret": EVERY_FUNCTION | DEADLINES,
@@ -381,7 +379,8 @@ def test_nothing_is_of_one_partition_alone(written: dict[str, Any]) -> None:
     """`arn:aws:` and `amazonaws.com` are wrong in aws-us-gov and aws-cn."""
     texts = re.findall(r"[^\"]*(?:arn:aws:|amazonaws\.com(?:\.cn)?)[^\"]*", json.dumps(written["Resources"]))
     services = {
-        f"{name}.amazonaws.com" for name in ("apigateway", "cloudwatch", "lambda", "scheduler", "secretsmanager", "ses", "sns")
+        f"{name}.amazonaws.com"
+        for name in ("apigateway", "cloudwatch", "lambda", "scheduler", "secretsmanager", "ses", "sns")
     }
     assert set(texts) <= services, set(texts) - services
 
