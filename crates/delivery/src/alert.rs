@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use placet_core::Timestamp;
+use placet_core::id::{ApprovalId, ReviewerId};
 use placet_gate::alert::Alert;
 use placet_gate::outbox::OutboxSubject;
 
@@ -308,22 +309,9 @@ fn words(alert: &Alert) -> (&'static str, String, Option<&'static str>) {
             format!("{reviewer} could not be told in {attempt} tries that several requests wait for them."),
             Some("The gate keeps trying; `placet doctor` and `placet channel test` say what is wrong."),
         ),
-        Alert::MailReturned { reviewer, approval_id, unwanted: false } => (
-            "Mail came back",
-            format!(
-                "The mail that asked {reviewer} about the approval {approval_id} came back: it did not arrive."
-            ),
-            Some(
-                "Correct the address in the policy; `placet doctor` lists the addresses that no mail reaches.",
-            ),
-        ),
-        Alert::MailReturned { reviewer, unwanted: true, .. } => (
-            "Mail is unwanted",
-            format!("Somebody marked a mail to {reviewer} as spam: nothing more is sent to that address."),
-            Some(
-                "Ask them; then take the address from the suppression list of Amazon SES, or give them another one.",
-            ),
-        ),
+        Alert::MailReturned { reviewer, approval_id, unwanted } => {
+            returned_words(reviewer, approval_id, *unwanted)
+        }
         Alert::WayNotReached { way, reason } => (
             "A way of alerts fails",
             format!("Alerts do not get through by the way `{way}`: {reason}."),
@@ -337,6 +325,26 @@ fn words(alert: &Alert) -> (&'static str, String, Option<&'static str>) {
             Some("Look at them with `placet list`; if they need no person, let a rule decide."),
         ),
     }
+}
+
+/// Of a mail that came back: that it did not arrive, or that nobody wants it.
+fn returned_words(
+    reviewer: &ReviewerId,
+    approval_id: &ApprovalId,
+    unwanted: bool,
+) -> (&'static str, String, Option<&'static str>) {
+    if unwanted {
+        let happened =
+            format!("Somebody marked a mail to {reviewer} as spam: nothing more is sent to that address.");
+        let to_do = "Ask them; then take the address from the suppression list of Amazon SES, or give them another one.";
+        return ("Mail is unwanted", happened, Some(to_do));
+    }
+    let happened = format!(
+        "The mail that asked {reviewer} about the approval {approval_id} came back: it did not arrive."
+    );
+    let to_do =
+        "Correct the address in the policy; `placet doctor` lists the addresses that no mail reaches.";
+    ("Mail came back", happened, Some(to_do))
 }
 
 fn over_words(alert: &Alert) -> String {
