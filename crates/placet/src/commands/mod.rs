@@ -38,6 +38,9 @@ mod testgate;
 mod token;
 mod wrap;
 
+pub(crate) use alert::{fault_of as alert_fault, gets as alert_way_gets};
+pub(crate) use channel::fault_of as channel_fault;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -97,6 +100,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
             aws::push(globals, file, &on.stack).await
         }
         Command::Policy(PolicyCommand::Push { file, .. }) => policy::push(globals, file).await,
+        Command::Client(ClientCommand::Resume { id, on }) => client::resume(globals, &id, &on).await,
         Command::Client(ClientCommand::Secret { id, on }) if on.aws => {
             not_at_a_url(globals)?;
             aws::secret(globals, &id, &on.stack).await
