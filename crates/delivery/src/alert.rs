@@ -292,17 +292,7 @@ fn words(alert: &Alert) -> (&'static str, String, Option<&'static str>) {
         ),
         Alert::NotTold { reviewer, channel, approval_id, attempt, .. } => (
             "Somebody cannot be told",
-            match (reviewer, channel) {
-                (Some(reviewer), Some(channel)) => format!(
-                    "{reviewer} could not be told by {channel} of the approval {approval_id} in {attempt} tries."
-                ),
-                (None, Some(queue)) => {
-                    format!("The queue {queue} did not take the approval {approval_id} in {attempt} tries.")
-                }
-                (Some(_) | None, None) => format!(
-                    "A reviewer or queue could not be told of the approval {approval_id} in {attempt} tries."
-                ),
-            },
+            not_told(reviewer.as_ref(), channel.as_deref(), approval_id, *attempt),
             Some("The gate keeps trying; `placet doctor` and `placet channel test` say what is wrong."),
         ),
         Alert::DigestNotTold { reviewer, attempt, .. } => (
@@ -330,6 +320,28 @@ fn words(alert: &Alert) -> (&'static str, String, Option<&'static str>) {
             format!("{by} has paused {client}: nothing new is taken from it until {until}."),
             Some("See what it does; `placet client resume` lifts the pause before that."),
         ),
+    }
+}
+
+/// Who could not be told of what.
+fn not_told(
+    reviewer: Option<&ReviewerId>,
+    channel: Option<&str>,
+    approval_id: &ApprovalId,
+    attempt: u32,
+) -> String {
+    match (reviewer, channel) {
+        (Some(reviewer), Some(channel)) => {
+            format!(
+                "{reviewer} could not be told by {channel} of the approval {approval_id} in {attempt} tries."
+            )
+        }
+        (None, Some(queue)) => {
+            format!("The queue {queue} did not take the approval {approval_id} in {attempt} tries.")
+        }
+        (Some(_) | None, None) => {
+            format!("A reviewer or queue could not be told of the approval {approval_id} in {attempt} tries.")
+        }
     }
 }
 
