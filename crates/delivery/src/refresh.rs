@@ -128,6 +128,7 @@ impl Worker {
             id: format!("msg_{approval}_{}_{}", sent.name(), card.version),
             follows: Vec::new(),
             approval_id: approval.clone(),
+            key: Some(request.key()),
             stage: sent.stage.saturating_add(1),
             reviewer: sent.reviewer.clone(),
             channel: sent.channel.clone(),

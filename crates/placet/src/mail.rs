@@ -270,6 +270,7 @@ mod tests {
             id: "01J.1.bob.email".to_owned(),
             follows: Vec::new(),
             approval_id: ApprovalId::from_parts(placet_core::Timestamp::from_millis(0), 1),
+            key: None,
             stage: 1,
             reviewer: ReviewerId::parse("bob").unwrap(),
             channel: "email".to_owned(),

@@ -78,6 +78,7 @@ fn notification(card: Card) -> Notification {
         id: "msg_1".into(),
         follows: Vec::new(),
         approval_id: ApprovalId::from_parts(NOW, 1),
+        key: None,
         stage: 1,
         reviewer: ReviewerId::parse("bob").unwrap(),
         channel: "push".into(),
