@@ -29,6 +29,7 @@ pub mod push;
 mod raise;
 mod reassign;
 mod redeem;
+mod refused;
 mod replay;
 mod report;
 mod review;

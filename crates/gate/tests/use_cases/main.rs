@@ -10,6 +10,7 @@ mod deadlines;
 mod deciding;
 mod flags;
 mod inbox;
+mod refused;
 mod tokens;
 mod totals;
 mod turns;
