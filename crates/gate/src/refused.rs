@@ -53,7 +53,7 @@ impl Attempt<'_> {
                         false
                     }
                 };
-                outcome.status() == same && outcome.decided_by().iter().any(is_theirs)
+                outcome.status() == same && outcome.decided_by.iter().any(is_theirs)
             })
     }
 }
