@@ -9,7 +9,7 @@ use placet_gate::{Credentials, Gate};
 use placet_testkit::{MemoryStore, Trail as _};
 use tokio::task::JoinSet;
 
-use super::{POLICY, another, approve, asked, code, link, name, of_action, pay, stored, world};
+use super::{POLICY, another, asked, code, link, name, of_action, pay, stored, world};
 
 /// What was refused of a request: `who (channel): what`.
 async fn refused(store: &MemoryStore, request: &Request) -> Vec<String> {
