@@ -136,6 +136,49 @@ def test_what_was_signed_is_not_changed_unseen(copy, exported):
     assert verdict(copy, code=1)["problem"] == "wrong_horizon"
 
 
+def test_the_keys_of_tokens_are_those_that_the_log_has_signed(copy, exported):
+    old, key = exported.exports / "old", run("audit", "key", *own(exported)).strip()
+    jwks, note, vkey = ((copy / name).read_text() for name in ("jwks.json", "jwks.note", "log.vkey"))
+    assert verdict(copy)["token_keys"] is True
+
+    def refused(file, problem="wrong_token_keys", **written):
+        """With those files in it, the one that is named is at fault; with those of before, none is."""
+        before = {"jwks.json": jwks, "jwks.note": note, "log.vkey": vkey}
+        for name, text in written.items():
+            path = copy / name.replace("_", ".")
+            path.write_text(text) if text is not None else path.unlink()
+        found = verdict(copy, "--key", key, code=1)
+        assert (found["valid"], found["problem"]) == (False, problem), found
+        assert f"`{file}`" in found["message"] and f"`{file}`" in run("audit", "verify", copy, "--key", key, code=1)
+        for name, text in before.items():
+            (copy / name).write_text(text)
+
+    keys = json.loads(jwks)["keys"]
+    other = base64.urlsafe_b64encode(b"\7" * 32).decode().rstrip("=")
+    refused("jwks.json", jwks_json=json.dumps({"keys": [keys[0] | {"x": other}]}))
+    refused("jwks.json", jwks_json=json.dumps({"keys": [*keys, keys[0] | {"x": other, "kid": "other"}]}))
+    refused("jwks.json", jwks_json=json.dumps({"keys": []}))
+    refused("jwks.json", jwks_json=jwks + " ")
+    refused("jwks.json", jwks_json=None)
+    refused("jwks.note", jwks_note=None)
+    refused("jwks.note", jwks_note="")
+    refused(
+        "jwks.note",
+        jwks_note=note.replace(hashlib.sha256(jwks.encode()).hexdigest(), hashlib.sha256(b"{}").hexdigest()),
+    )
+    # What the log has signed for an older export, or of something else, is not about these keys.
+    refused("jwks.note", jwks_json=(old / "jwks.json").read_text(), jwks_note=(old / "jwks.note").read_text())
+    refused("jwks.note", jwks_note=(copy / "horizon").read_text())
+    refused("jwks.note", jwks_note=(copy / "checkpoint").read_text())
+    # A key of another log beside all of it.
+    refused("log.vkey", "wrong_log_key", log_vkey="placet/log/0000000000000000+00000000+AQ==\n")
+    # A log that was copied without them is whole, and says that they are not there.
+    (copy / "jwks.json").unlink()
+    (copy / "jwks.note").unlink()
+    assert verdict(copy)["token_keys"] is False
+    assert "has no `jwks.json`" in run("audit", "verify", copy)
+
+
 def test_a_witness_signs_one_history(exported, tmp_path):
     state, new, old = tmp_path / "witness", exported.exports / "new", exported.exports / "old"
     first = run("audit", "witness", old, "--state", state, "--name", "witness.example")
@@ -223,8 +266,9 @@ def test_an_auditor_takes_the_trail_away_from_an_address(exported, tmp_path):
     said = json.loads(auditor_at(exported, "export", tmp_path / "there", "--json"))
     assert said["size"] == sealed(exported) and said["size"] > 1000, said
     here, there = files_of(tmp_path / "here"), files_of(tmp_path / "there")
-    assert here.keys() == there.keys()
-    assert [name for name in here if here[name] != there[name]] == []
+    # What an address says of the keys of tokens is signed by nobody.
+    assert here.keys() - there.keys() == {"jwks.json", "jwks.note"} and there.keys() <= here.keys()
+    assert [name for name in there if here[name] != there[name]] == []
     key = auditor_at(exported, "key").strip()
     assert key == run("audit", "key", *own(exported)).strip()
     assert verdict(tmp_path / "there", "--key", key, "--seen", exported.exports / "old")["pinned"] is True

@@ -41,6 +41,12 @@ impl LogKey {
         note::sign(&note::horizon_text(self.origin(), min_index), &[&self.signer])
     }
 
+    /// The keys of tokens, signed as those of an export of so many entries. `jwks` is the file as it is written.
+    pub fn token_keys(&self, size: u64, jwks: &[u8]) -> String {
+        let digest = hex(&Sha256::digest(jwks));
+        note::sign(&note::token_keys_text(self.origin(), size, &digest), &[&self.signer])
+    }
+
     /// The signed checkpoint of a head. The same head always makes the same text.
     pub fn checkpoint(&self, size: u64, root: crate::Hash) -> String {
         let body = Checkpoint { origin: self.origin().to_owned(), size, root }.to_string();

@@ -247,6 +247,35 @@ pub fn open_horizon(note: &str, key: &VerifierKey) -> Result<u64, NoteProblem> {
     if text == horizon_text(key.name(), min_index) { Ok(min_index) } else { Err(NoteProblem::Malformed) }
 }
 
+/// What a log signs about the keys of tokens in an export of so many entries: a text that no checkpoint can be.
+pub(crate) fn token_keys_text(origin: &str, size: u64, sha256: &str) -> String {
+    format!("{origin}\njwks.json {size} {sha256}\n")
+}
+
+/// Which keys of tokens belong to an export, as its log's own key has signed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenKeys {
+    /// How many entries the log had: keys of another export are not these.
+    pub size: u64,
+    /// SHA-256 of the file `jwks.json`, in hexadecimal.
+    pub sha256: String,
+}
+
+impl TokenKeys {
+    /// Reads what the log's own key has signed.
+    pub fn open(note: &str, key: &VerifierKey) -> Result<Self, NoteProblem> {
+        let (text, _) = open(note, key)?;
+        let line = text.strip_prefix(key.name()).and_then(|rest| rest.strip_prefix("\njwks.json "));
+        let parts = line.and_then(|line| line.strip_suffix('\n')).and_then(|line| line.split_once(' '));
+        let (size, sha256) = parts.ok_or(NoteProblem::Malformed)?;
+        let size = size.parse().map_err(|_| NoteProblem::Malformed)?;
+        if text != token_keys_text(key.name(), size, sha256) {
+            return Err(NoteProblem::Malformed);
+        }
+        Ok(Self { size, sha256: sha256.to_owned() })
+    }
+}
+
 /// The head of a log: its name, its size and its root. As text, what is signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {

@@ -146,6 +146,11 @@ impl Gate {
         Ok(LogKey::of(&*self.keys.keyring().await?).horizon(head.min_index))
     }
 
+    /// Signs the file of the keys of tokens that belongs to an export of that head.
+    pub async fn sign_token_keys(&self, head: &LogHead, jwks: &[u8]) -> Result<String, Fault> {
+        Ok(LogKey::of(&*self.keys.keyring().await?).token_keys(head.leaves, jwks))
+    }
+
     /// A tile, or a bundle of entries, for an auditor. Refuses with `not_found` what the log does not have.
     pub async fn log_tile(&self, caller: &Caller, name: TileName) -> Result<Vec<u8>, Error> {
         caller.must_be(ClientRole::Auditor)?;

@@ -38,7 +38,8 @@ mod trust;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser as _;
+use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory as _, Parser as _};
 
 use crate::cli::{Cli, Command};
 use crate::failure::{Exit, Failure};
@@ -52,7 +53,7 @@ const END_TIMEOUT: Duration = Duration::from_millis(500);
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return not_a_command(&error),
+        Err(error) => return not_a_command(error),
     };
     let json = cli.globals.json;
     let log = logs::start(match cli.command {
@@ -83,7 +84,8 @@ fn report(failure: &Failure, json: bool) {
 }
 
 /// What clap says of a command line that it cannot read; `--help` and `--version` come this way too.
-fn not_a_command(error: &clap::Error) -> ExitCode {
+fn not_a_command(mut error: clap::Error) -> ExitCode {
+    keep_hidden(&mut error);
     let json = std::env::args_os().skip(1).take_while(|word| word != "--").any(|word| word == "--json");
     if !error.use_stderr() || !json {
         // A reader that has gone is no fault.
@@ -97,6 +99,19 @@ fn not_a_command(error: &clap::Error) -> ExitCode {
     let advice = advice.trim();
     report(&if advice.is_empty() { failure } else { failure.advise(advice) }, true);
     ExitCode::from(2)
+}
+
+/// A tip names no command that the help does not name.
+fn keep_hidden(error: &mut clap::Error) {
+    let Some(ContextValue::Strings(tips)) = error.get(ContextKind::SuggestedSubcommand) else { return };
+    let command = Cli::command();
+    let is_hidden = |tip: &&String| command.find_subcommand(tip).is_some_and(clap::Command::is_hide_set);
+    let shown: Vec<String> = tips.iter().filter(|tip| !is_hidden(tip)).cloned().collect();
+    if shown.is_empty() {
+        error.remove(ContextKind::SuggestedSubcommand);
+    } else {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(shown));
+    }
 }
 
 fn run(cli: Cli) -> Result<Exit, Failure> {

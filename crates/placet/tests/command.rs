@@ -412,6 +412,24 @@ fn no_help_names_the_gate_for_tests() {
     assert!(out(&place.run(&["completions", "bash"])).contains("placet,serve)"));
 }
 
+#[test]
+fn no_tip_names_the_gate_for_tests() {
+    let place = Place::new("testgate-tip");
+    for typed in
+        [&["testgat"][..], &["tstgate"], &["testgates"], &["testgat", "--json"], &["help", "testgat"]]
+    {
+        let ran = place.run(typed);
+        let said = out(&ran) + &err(&ran);
+        // What was typed comes back, and nothing beside it.
+        let said = said.replace(typed.iter().find(|word| word.contains("gat")).unwrap(), "");
+        assert_eq!(ran.status.code(), Some(2), "{typed:?}");
+        assert!(said.contains("unrecognized subcommand") && !said.contains("testgate"), "{typed:?}: {said}");
+    }
+    // Commands that the help names are still meant.
+    assert!(err(&place.run(&["serv"])).contains("'serve'"));
+    assert!(out(&place.run(&["policy", "pushh", "--json"])).contains("'push'"));
+}
+
 /// Opens a reviewer's page and posts its form, with nothing but a socket.
 fn decide(link: &str, decision: &str) {
     let (host, path) = link.strip_prefix("http://").unwrap().split_once('/').unwrap();

@@ -161,6 +161,31 @@ fn another_library_opens_our_notes_and_we_open_theirs() {
 }
 
 #[test]
+fn the_keys_of_tokens_are_signed_for_one_export() {
+    let key = log_key();
+    let (vkey, jwks) = (key.verifier(), br#"{"keys":[]}"#);
+    let good = key.token_keys(300, jwks);
+    let sha256 = "9638d11914735d0072002dd4d67c734a94ee7a0cd845e6dcbc984ee7581860a7";
+    let opened = note::TokenKeys::open(&good, &vkey).unwrap();
+    assert_eq!((opened.size, opened.sha256.as_str()), (300, sha256));
+    assert_eq!(good.split_once("\n\n").unwrap().0, format!("{}\njwks.json 300 {sha256}", key.origin()));
+    for (note, problem) in [
+        (good.replace(" 300 ", " 301 "), NoteProblem::WrongSignature),
+        (good.replace(&format!(" 300 {}", &sha256[..1]), " 300 x"), NoteProblem::WrongSignature),
+        (good.replace('\u{2014}', "-"), NoteProblem::Malformed),
+        (String::new(), NoteProblem::Malformed),
+        // What the log has signed for something else says nothing of keys.
+        (key.horizon(300), NoteProblem::Malformed),
+        (key.checkpoint(300, [1; 32]), NoteProblem::Malformed),
+    ] {
+        assert_eq!(note::TokenKeys::open(&note, &vkey), Err(problem), "{note}");
+    }
+    // Nor do keys say anything of the log.
+    assert_eq!(Checkpoint::open(&good, &vkey), Err(NoteProblem::NotACheckpoint));
+    assert_eq!(note::open_horizon(&good, &vkey), Err(NoteProblem::Malformed));
+}
+
+#[test]
 fn what_is_not_a_note_of_this_key_is_refused() {
     let key = log_key();
     let (vkey, good) = (key.verifier(), key.checkpoint(5, [1; 32]));

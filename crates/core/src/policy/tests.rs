@@ -443,6 +443,11 @@ fn dead_ends_are_warnings_with_their_lines() {
         (changed("payload.amount > 0 && ", ""), "line 32: this rule approves, but `payload.amount` has no smallest value"),
         (changed(" && payload.amount <= 20", ""), "line 32: this rule approves, but `payload.amount` has no largest value"),
         (changed("payload.currency == \"EUR\" && ", ""), "line 32: this rule approves `payload.amount` in any currency"),
+        (changed("payload.amount > 0 && ", "payload.items.all(item, item.price <= 20) && payload.amount > 0 && "), "line 32: this rule approves, but `item.price` has no smallest value"),
+        (changed("payload.amount > 0 && ", "payload.items.all(item, item.price > 0) && payload.amount > 0 && "), "line 32: this rule approves, but `item.price` has no largest value"),
+        (changed("payload.amount > 0 && payload.amount <= 20", "total(\"payload.amount\", \"24h\") <= 100"), "line 32: this rule approves, but `payload.amount` has no smallest value"),
+        (changed("payload.amount > 0 && ", "total(\"payload.amount\", \"24h\") > 100 && payload.amount > 0 && "), "line 32: this rule approves, but `total(\"payload.amount\", \"24h\")` has no largest value"),
+        (changed("payload.currency == \"EUR\" && payload.amount > 0 && payload.amount <= 20", "payload.items.all(item, item.price > 0 && item.price <= 20)"), "line 32: this rule approves `item.price` in any currency"),
         (changed("owner = \"alice\"\n", ""), "line 3: client `agent` has no owner"),
         (changed("owner = \"carol\"\n", ""), "line 13: decider `desk` has no owner"),
         (changed("executors = [\"payments\"]\n", ""), "line 8: no client names `payments` as one of its executors"),
@@ -472,6 +477,12 @@ fn dead_ends_are_warnings_with_their_lines() {
         changed("id = \"bob\"", "id = \"bob\"\nphone = \"+15550100\"\nemail = \"bob@example.com\""),
         changed("payload.amount > 0 && ", "").replace("decide = \"approve\"", "decide = \"reject\""),
         changed("payload.amount > 0 && payload.amount <= 20", "payload.amount in [5, 10]"),
+        changed("payload.amount <= 20", "total(\"payload.amount\", \"24h\") <= 100"),
+        changed(
+            "payload.amount <= 20",
+            "payload.amount <= 20 && !payload.items.exists(i, i.price < 0 || i.price > 9)",
+        ),
+        changed("payload.amount <= 20", "payload.amount <= 20 && payload.items.exists(i, i.price > 9)"),
     ] {
         assert_eq!(warnings(&fine), [""; 0], "{fine}");
     }
@@ -592,7 +603,7 @@ fn a_report_goes_to_ways_that_take_one_at_a_moment_of_the_week() {
         (first, format!("[[report]]\nto = [\"x\"]\n{first}"), "expected a table, but this is a list"),
         (
             first,
-            format!("[report]\nto = [\"opps\"]\n[[alerts]]\nname = \"ops\"\nway = \"sns\"\n{first}"),
+            format!("[report]\nto = [\"opz\"]\n[[alerts]]\nname = \"ops\"\nway = \"sns\"\n{first}"),
             "did you mean `ops`?",
         ),
         (

@@ -461,6 +461,56 @@ fn which_side_a_number_is_held_in_from_is_known() {
     assert_eq!(bounds("payload.amount != 5 && action == 'x' && size(payload.items) < 5"), []);
 }
 
+#[test]
+fn which_side_every_item_of_a_list_and_a_total_is_held_in_from_is_known() {
+    let bounds = |source: &str| {
+        let (_, findings) = compile(source).unwrap();
+        findings
+            .bounds
+            .into_iter()
+            .map(|(path, bound)| {
+                let is_path = path.starts_with("payload") || path.starts_with("total");
+                let path = if is_path { path.as_str() } else { "made" };
+                format!("{path} {} {} {}", bound.shown, bound.lower, bound.upper)
+            })
+            .collect::<Vec<_>>()
+    };
+    #[rustfmt::skip]
+    let rows: [(&str, &[&str]); 27] = [
+        ("payload.items.all(i, i.price <= 20)", &["payload.items[].price i.price false true"]),
+        ("payload.items.all(i, i.price > 0)", &["payload.items[].price i.price true false"]),
+        ("payload.items.all(i, i['price'] > 0 && 20 >= double(i.price))", &["payload.items[].price i.price true true"]),
+        ("payload.items.all(i, i.price > 0) && payload.items.all(x, x.price <= 20)", &["payload.items[].price i.price true true"]),
+        ("payload.a.all(i, i > 0) && payload.b.all(i, i <= 20)", &["payload.a[] i true false", "payload.b[] i false true"]),
+        ("payload.items.all(i, i.price in [5, 10])", &["payload.items[].price i.price true true"]),
+        ("!payload.items.exists(i, i.price > 20)", &["payload.items[].price i.price false true"]),
+        ("!payload.items.exists(i, i.price > 20 || i.price < 0)", &["payload.items[].price i.price true true"]),
+        ("!(!payload.items.all(i, i.price <= 20))", &["payload.items[].price i.price false true"]),
+        ("payload.rows.all(r, r.cells.all(c, c.n < 5))", &["payload.rows[].cells[].n c.n false true"]),
+        ("payload.prices.all(k, payload.prices[k] <= 20)", &["payload.prices[k] payload.prices[k] false true"]),
+        ("['a', 'b'].all(k, payload[k] <= 20)", &["payload[k] payload[k] false true"]),
+        ("[payload.a, payload.b].all(n, n <= 20)", &["made n false true"]),
+        ("payload.items.filter(i, i.kind == 'x').all(i, i.price <= 20)", &["made i.price false true"]),
+        ("payload.a.filter(i, i.ok).all(i, i.n > 0) && payload.a.filter(x, x.ok).all(x, x.n < 9)", &["made i.n true true"]),
+        ("payload.a.filter(i, i.ok).all(i, i.n > 0) && payload.b.filter(x, x.ok).all(x, x.n < 9)", &["made i.n true false", "made x.n false true"]),
+        ("payload.items[0].price <= 20", &["payload.items[0].price payload.items[0].price false true"]),
+        // One item, or some, are not all of them; and what the policy itself writes needs no limit.
+        ("payload.items.exists(i, i.price <= 20)", &[]),
+        ("!payload.items.all(i, i.price <= 20)", &[]),
+        ("payload.items.exists_one(i, i.price <= 20)", &[]),
+        ("payload.items.exists(i, i.parts.all(p, p.n <= 20))", &[]),
+        ("payload.items.exists(k, payload.prices[k] <= 20)", &[]),
+        ("[1, 2].all(n, n <= 20)", &[]),
+        (r#"total("payload.amount", "24h") <= 100"#, &["payload.amount payload.amount false true", r#"total("payload.amount", "24h") total("payload.amount", "24h") true true"#]),
+        (r#"payload.amount > 0 && !(total("payload.amount", "24h") > 100)"#, &["payload.amount payload.amount true true", r#"total("payload.amount", "24h") total("payload.amount", "24h") true true"#]),
+        (r#"100 < total("payload.amount", "24h")"#, &["payload.amount payload.amount false false", r#"total("payload.amount", "24h") total("payload.amount", "24h") true false"#]),
+        (r#"count("1h") < 3"#, &[]),
+    ];
+    for (source, held) in rows {
+        assert_eq!(bounds(source), held, "{source}");
+    }
+}
+
 /// A list as long as a payload can hold, and one of 1,800 small items.
 fn long() -> Json {
     json!({"items": vec![1; 1800], "many": vec![1; 30_000], "text": "a".repeat(60_000)})

@@ -117,7 +117,8 @@ fn warn_of_condition(
     if !matches!(action, RuleAction::Decide(Decision::Approve)) {
         return;
     }
-    for (path, bound) in &findings.bounds {
+    for bound in findings.bounds.values() {
+        let path = &bound.shown;
         let (missing, help) = match (bound.lower, bound.upper) {
             (false, true) => {
                 ("smallest", format!("add `{path} > 0`, or whatever is the least that makes sense"))
@@ -133,9 +134,10 @@ fn warn_of_condition(
     }
     let money = findings.bounds.iter().find(|(path, _)| is_money(path));
     let names_currency = findings.paths.iter().any(|path| path.to_lowercase().contains("currency"));
-    if let Some((path, bound)) = money
+    if let Some((_, bound)) = money
         && !names_currency
     {
+        let path = &bound.shown;
         let beside = path.rsplit_once('.').map_or("payload", |(beside, _)| beside);
         warnings.add_with_help(
             place(&bound.span),

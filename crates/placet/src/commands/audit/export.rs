@@ -9,10 +9,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use placet_audit::note::{Checkpoint, NoteProblem, VerifierKey, open_horizon};
 use placet_audit::{TileName, csv};
 use placet_gate::ports::{LogHead, TrailQuery};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Opened;
-use super::folder::{CHECKPOINT, ENTRIES, Export, HORIZON, LOG_KEY, TOKEN_KEYS, parse_key};
+use super::folder::{CHECKPOINT, ENTRIES, Export, HORIZON, LOG_KEY, TOKEN_KEYS, TOKEN_KEYS_NOTE, parse_key};
 use crate::api::Api;
 use crate::cli::{Deployment, Globals};
 use crate::console::print;
@@ -74,7 +74,10 @@ pub(super) async fn run(
         }
         write(&path, &tile)?;
     }
-    write(&folder.join(TOKEN_KEYS), super::super::pretty(&source.token_keys().await?).as_bytes())?;
+    // What an address says of the keys of tokens is signed by nobody, so it would prove no token.
+    if let Source::Here(opened) = &source {
+        write_token_keys(opened, folder, &head.stored).await?;
+    }
     write(&folder.join(LOG_KEY), format!("{}\n", head.key).as_bytes())?;
     write(&folder.join(HORIZON), head.horizon.as_bytes())?;
     // The checkpoint comes last: an export that was broken off has none, and is not taken for a whole one.
@@ -172,25 +175,23 @@ impl Source {
             Self::At(api) => Ok(api.read(&format!("/v1/log/tile/{name}")).await?.bytes.to_vec()),
         }
     }
+}
 
-    /// The keys of tokens, as a JWKS.
-    async fn token_keys(&self) -> Result<Value, Failure> {
-        match self {
-            Self::Here(opened) => {
-                let keys: Vec<_> = opened
-                    .gate
-                    .public_keys()
-                    .await?
-                    .into_iter()
-                    .map(|(kid, key)| {
-                        json!({"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": kid, "x": URL_SAFE_NO_PAD.encode(key)})
-                    })
-                    .collect();
-                Ok(json!({ "keys": keys }))
-            }
-            Self::At(api) => api.read("/.well-known/jwks.json").await?.accept(),
-        }
-    }
+/// The keys of tokens as a JWKS, and what the log signs of it.
+async fn write_token_keys(opened: &Opened, folder: &Path, head: &LogHead) -> Result<(), Failure> {
+    let keys: Vec<_> = opened
+        .gate
+        .public_keys()
+        .await?
+        .into_iter()
+        .map(|(kid, key)| {
+            json!({"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": kid, "x": URL_SAFE_NO_PAD.encode(key)})
+        })
+        .collect();
+    let jwks = super::super::pretty(&json!({ "keys": keys }));
+    write(&folder.join(TOKEN_KEYS), jwks.as_bytes())?;
+    let note = opened.gate.sign_token_keys(head, jwks.as_bytes()).await?;
+    write(&folder.join(TOKEN_KEYS_NOTE), note.as_bytes())
 }
 
 fn missing(index: u64) -> Failure {

@@ -15,6 +15,7 @@ pub(super) const HORIZON: &str = "horizon";
 pub(super) const ENTRIES: &str = "entries.jsonl";
 pub(super) const LOG_KEY: &str = "log.vkey";
 pub(super) const TOKEN_KEYS: &str = "jwks.json";
+pub(super) const TOKEN_KEYS_NOTE: &str = "jwks.note";
 
 /// An export.
 pub(super) struct Export(pub(super) PathBuf);
@@ -44,6 +45,17 @@ impl Export {
         Ok(open_horizon(&read_text(&path)?, key))
     }
 
+    /// Whether the key that the export names is that one; one that names none leaves it to whoever verifies.
+    pub(super) fn names(&self, key: &VerifierKey) -> Result<bool, Failure> {
+        let named = self.file(LOG_KEY)?;
+        Ok(named.is_none_or(|named| named.trim_ascii() == key.to_string().as_bytes()))
+    }
+
+    /// One of its files; none if it is not there.
+    pub(super) fn file(&self, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+        read_if_there(&self.0.join(name))
+    }
+
     pub(super) fn tile_path(&self, name: TileName) -> PathBuf {
         self.0.join("tile").join(name.to_string())
     }
@@ -53,16 +65,19 @@ impl Files for Export {
     type Error = Failure;
 
     fn tile(&self, name: TileName) -> Result<Option<Vec<u8>>, Failure> {
-        let path = self.tile_path(name);
-        match std::fs::read(&path) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Failure::file("cannot read", &path, &error)),
-        }
+        read_if_there(&self.tile_path(name))
     }
 
     fn entries(&self) -> Result<impl Iterator<Item = Result<String, Failure>>, Failure> {
         lines(&self.0.join(ENTRIES))
+    }
+}
+
+fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::file("cannot read", path, &error)),
     }
 }
 

@@ -3,12 +3,15 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use placet_audit::note::{self, Checkpoint};
+use placet_audit::note::{self, Checkpoint, TokenKeys};
 use placet_audit::verify::{self, Finding, Intact, Seen};
 use placet_audit::{Receipt, Trust};
+use placet_core::payload::sha256_hex;
 use serde_json::{Value, json};
 
-use super::folder::{Export, checkpoint_in, lines, parse_key, read_text};
+use super::folder::{
+    Export, LOG_KEY, TOKEN_KEYS, TOKEN_KEYS_NOTE, checkpoint_in, lines, parse_key, read_text,
+};
 use crate::cli::{AuditVerify, Globals};
 use crate::console::{harmless, print};
 use crate::failure::{Exit, Failure};
@@ -58,6 +61,10 @@ fn export(export: &Export, options: &AuditVerify) -> Result<Verdict, Failure> {
             return Ok(invalid("wrong_checkpoint", &format!("the checkpoint: {problem}"), json!({})));
         }
     };
+    if !export.names(&key)? {
+        let message = format!("`{LOG_KEY}` is not the key that was given: it was changed");
+        return Ok(invalid("wrong_log_key", &message, json!({})));
+    }
     let first = match export.first(&key)? {
         Ok(first) => first,
         Err(problem) => return Ok(invalid("wrong_horizon", &format!("the horizon: {problem}"), json!({}))),
@@ -73,14 +80,55 @@ fn export(export: &Export, options: &AuditVerify) -> Result<Verdict, Failure> {
         Ok(intact) => intact,
         Err(finding) => return Ok(found(&finding)),
     };
-    Ok(whole(&intact, &checkpoint, &key, is_pinned, seen.as_ref()))
+    let has_token_keys = match token_keys(export, &checkpoint, &key)? {
+        Ok(has_token_keys) => has_token_keys,
+        Err(message) => return Ok(invalid("wrong_token_keys", &message, json!({}))),
+    };
+    Ok(whole(&intact, &checkpoint, &Whose { key, is_pinned }, has_token_keys, seen.as_ref()))
+}
+
+/// Whether the export has the keys of tokens, and they are those that its log has signed; otherwise what is wrong.
+fn token_keys(
+    export: &Export,
+    checkpoint: &Checkpoint,
+    key: &note::VerifierKey,
+) -> Result<Result<bool, String>, Failure> {
+    let (jwks, signed) = match (export.file(TOKEN_KEYS)?, export.file(TOKEN_KEYS_NOTE)?) {
+        (None, None) => return Ok(Ok(false)),
+        (None, Some(_)) => return Ok(Err(format!("`{TOKEN_KEYS}` is missing"))),
+        (Some(_), None) => {
+            let why = format!(
+                "`{TOKEN_KEYS_NOTE}` is missing: nothing shows that the log has signed `{TOKEN_KEYS}`"
+            );
+            return Ok(Err(why));
+        }
+        (Some(jwks), Some(signed)) => (jwks, signed),
+    };
+    let signed = match TokenKeys::open(&String::from_utf8_lossy(&signed), key) {
+        Ok(signed) => signed,
+        Err(problem) => return Ok(Err(format!("`{TOKEN_KEYS_NOTE}`: {problem}"))),
+    };
+    Ok(if signed.size != checkpoint.size {
+        Err(format!("`{TOKEN_KEYS_NOTE}` is of another export, of {} entries", signed.size))
+    } else if signed.sha256 != sha256_hex(&jwks) {
+        Err(format!("`{TOKEN_KEYS}` was changed: its digest is not the one that the log has signed"))
+    } else {
+        Ok(true)
+    })
+}
+
+/// Whose log it is.
+struct Whose {
+    key: note::VerifierKey,
+    /// Whether the key was given, and not found in the export itself.
+    is_pinned: bool,
 }
 
 fn whole(
     intact: &Intact,
     checkpoint: &Checkpoint,
-    key: &note::VerifierKey,
-    is_pinned: bool,
+    Whose { key, is_pinned }: &Whose,
+    has_token_keys: bool,
     seen: Option<&Seen>,
 ) -> Verdict {
     let root = verify::shown(&checkpoint.root);
@@ -95,6 +143,9 @@ fn whole(
     if let Some(seen) = seen {
         let _ = writeln!(text, "  it begins with the {} entries that were seen before", seen.checkpoint.size);
     }
+    if !has_token_keys {
+        let _ = writeln!(text, "  it has no `{TOKEN_KEYS}`, so it checks no token");
+    }
     if !is_pinned {
         let _ = writeln!(
             text,
@@ -103,7 +154,8 @@ fn whole(
     }
     let json = json!({
         "valid": true, "size": intact.size, "first": intact.first, "origin": checkpoint.origin, "root": root,
-        "log_key": key.to_string(), "pinned": is_pinned, "seen": seen.map(|seen| seen.checkpoint.size),
+        "log_key": key.to_string(), "pinned": is_pinned, "token_keys": has_token_keys,
+        "seen": seen.map(|seen| seen.checkpoint.size),
     });
     Verdict { valid: true, text, json }
 }

@@ -61,7 +61,8 @@ pub(in super::super) struct Compiled {
 pub(in super::super) struct Findings {
     /// What is probably not meant.
     pub(in super::super) warnings: Vec<ConditionFault>,
-    /// Fields of the payload that are compared with a number, by their path (`payload.amount`).
+    /// What is compared with a number: fields of the request, by their path (`payload.amount`, `payload.items[].price`),
+    /// and running totals.
     pub(in super::super) bounds: BTreeMap<String, Bound>,
     /// Every field of the request that is read, by its path.
     pub(in super::super) paths: Vec<String>,
@@ -74,6 +75,8 @@ pub(in super::super) struct Bound {
     pub(in super::super) lower: bool,
     /// From above, or to one value.
     pub(in super::super) upper: bool,
+    /// How the condition calls it: `item.price`.
+    pub(in super::super) shown: String,
     /// Where it is read first, in bytes of the condition.
     pub(in super::super) span: Range<usize>,
 }
@@ -124,6 +127,33 @@ struct Local {
     name: String,
     place: usize,
     ty: Ty,
+    /// The path of what it takes its values from; none where those are written in the policy.
+    path: Option<String>,
+    /// Whether what is asked of it is asked of every item, as `all` does.
+    is_every: bool,
+}
+
+/// A value of the request that a condition reads.
+struct Read {
+    /// What it is the same as elsewhere in the condition: `payload.items[].price`.
+    path: String,
+    /// As it is written: `item.price`.
+    shown: String,
+    /// Whether a comparison with it holds for every value that it stands for.
+    is_every: bool,
+}
+
+impl Read {
+    fn whole(name: &str) -> Self {
+        Self { path: name.to_owned(), shown: name.to_owned(), is_every: true }
+    }
+
+    /// A part of it, by what is written behind it.
+    fn part(mut self, suffix: &str) -> Self {
+        self.path.push_str(suffix);
+        self.shown.push_str(suffix);
+        self
+    }
 }
 
 struct Compiler<'s> {
@@ -264,9 +294,43 @@ impl Compiler<'_> {
     }
 
     fn note_path(&mut self, node: &Node) {
-        if let Some(path) = path(node) {
-            self.findings.paths.push(path);
+        if let Some(read) = self.read(node) {
+            self.findings.paths.push(read.path);
         }
+    }
+
+    /// `payload.a.b`, also where a conversion is around it, and an item of a list; none for what the request does not hold.
+    fn read(&self, node: &Node) -> Option<Read> {
+        match node {
+            Node::Variable(Variable::Payload) => Some(Read::whole("payload")),
+            Node::Variable(Variable::Metadata) => Some(Read::whole("metadata")),
+            Node::Local(place) => {
+                let local = self.local(*place)?;
+                let (path, shown) = (local.path.clone()?, local.name.clone());
+                Some(Read { path, shown, is_every: local.is_every })
+            }
+            Node::Select(operand, field) => Some(self.read(operand)?.part(&format!(".{field}"))),
+            Node::Index(operand, index) => {
+                let operand = self.read(operand)?;
+                match &**index {
+                    Node::Literal(Literal::Int(index)) => Some(operand.part(&format!("[{index}]"))),
+                    Node::Local(place) => {
+                        let local = self.local(*place)?;
+                        let part = operand.part(&format!("[{}]", local.name));
+                        Some(Read { is_every: part.is_every && local.is_every, ..part })
+                    }
+                    _ => None,
+                }
+            }
+            Node::Call(super::library::Function::ToDouble | super::library::Function::ToInt, arguments) => {
+                self.read(arguments.first()?)
+            }
+            _ => None,
+        }
+    }
+
+    fn local(&self, place: usize) -> Option<&Local> {
+        self.locals.iter().find(|local| local.place == place)
     }
 
     fn call(&mut self, call: &CallExpr) -> Typed {
@@ -345,8 +409,24 @@ impl Compiler<'_> {
         let (initial, accumulator_ty) = self.expression(&inner.accu_init);
         let keys = range_ty.is_map();
         let item_ty = if keys { Ty::Text } else { range_ty.inner() };
+        // `all` begins with true and `exists` with false, and under a `!` each is the other.
+        let asks_every = match &inner.accu_init.expr {
+            Expr::Literal(LiteralValue::Boolean(flag)) => *flag.inner() != self.negated,
+            _ => false,
+        };
+        let (path, is_every) = match (self.read(&range), &range) {
+            (Some(read), _) => (Some(format!("{}[]", read.path)), asks_every && read.is_every),
+            (None, Node::List(items)) if items.iter().all(|item| matches!(item, Node::Literal(_))) => {
+                (None, asks_every)
+            }
+            // What a function makes of them has no path, and is the same where it is made the same.
+            (None, _) => (Some(format!("{range:?}[]")), asks_every),
+        };
         let outer = self.locals.len();
-        let local = |name: &str, place: usize, ty: Ty| Local { name: name.to_owned(), place, ty };
+        let local = |name: &str, place: usize, ty: Ty| {
+            let path = path.clone();
+            Local { name: name.to_owned(), place, ty, path, is_every }
+        };
         self.locals.push(local(&inner.accu_var, accumulator, accumulator_ty));
         self.locals.push(local(&inner.iter_var, accumulator + 1, item_ty));
         let has_second = inner.iter_var2.is_some();
@@ -360,19 +440,6 @@ impl Compiler<'_> {
         self.locals.truncate(outer);
         let made = Loop { range, accumulator, has_second, initial, goes_on, step, result };
         (Node::Loop(Box::new(made)), result_ty)
-    }
-}
-
-/// `payload.a.b`, also where a conversion is around it; none for what is not a field of the request.
-fn path(node: &Node) -> Option<String> {
-    match node {
-        Node::Variable(Variable::Payload) => Some("payload".into()),
-        Node::Variable(Variable::Metadata) => Some("metadata".into()),
-        Node::Select(operand, field) => Some(format!("{}.{field}", path(operand)?)),
-        Node::Call(super::library::Function::ToDouble | super::library::Function::ToInt, arguments) => {
-            arguments.first().and_then(path)
-        }
-        _ => None,
     }
 }
 

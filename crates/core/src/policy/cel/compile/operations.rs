@@ -7,7 +7,7 @@ use cel::common::ast::{Expr, IdedExpr};
 use crate::policy::cel::eval::is_written_number;
 use crate::policy::cel::syntax::ConditionFault;
 
-use super::{BROKEN, Bound, Compiler, Typed, literal_type, path};
+use super::{BROKEN, Bound, Compiler, Read, Typed, literal_type};
 use crate::policy::cel::node::{Arithmetic, Comparison, Literal, Node};
 use crate::policy::cel::types::Ty;
 
@@ -93,10 +93,13 @@ impl Compiler<'_> {
     ) -> Typed {
         let first = self.cursor;
         let (a, x) = self.expression(left);
+        let left_span = self.span_from(first);
         if !matches!(&left.expr, Expr::Ident(name) if name.starts_with('@')) {
             self.meet(sign);
         }
+        let second = self.cursor;
         let (b, y) = self.expression(right);
+        let right_span = self.span_from(second);
         let span = self.span_from(first);
         let is_equality = matches!(comparison, Comparison::Equal | Comparison::NotEqual);
         let fine = if is_equality { x.may_equal(y) } else { x.may_compare(y) };
@@ -110,7 +113,7 @@ impl Compiler<'_> {
                 self.fault(span.clone(), message);
             }
         }
-        if is_equality && (asks_json_for_int(&a, &b) || asks_json_for_int(&b, &a)) {
+        if is_equality && (self.asks_json_for_int(&a, &b) || self.asks_json_for_int(&b, &a)) {
             let warning = ConditionFault::new(
                 span.clone(),
                 "this is never true: numbers of the payload are doubles, as CEL says of JSON",
@@ -119,15 +122,31 @@ impl Compiler<'_> {
                 "compare with `double`; that a number is whole is asked by `payload.x == int(payload.x)`";
             self.findings.warnings.push(warning.help(help));
         }
-        self.note_bound(comparison, &a, &b, &span);
+        self.note_bound(comparison, (&a, left_span), (&b, right_span), &span);
         (Node::Comparison(comparison, Box::new(a), Box::new(b)), Ty::Bool)
     }
 
-    /// Notes which side a number of the payload is held in from.
-    pub(super) fn note_bound(&mut self, comparison: Comparison, a: &Node, b: &Node, span: &Range<usize>) {
-        let (path, is_left) = match (path(a), is_number(b), path(b), is_number(a)) {
-            (Some(path), true, ..) => (path, true),
-            (.., Some(path), true) => (path, false),
+    /// `type(payload.x) == int`: never true.
+    fn asks_json_for_int(&self, call: &Node, ty: &Node) -> bool {
+        let Node::Call(crate::policy::cel::library::Function::TypeOf, arguments) = call else { return false };
+        let from_json = arguments.first().is_some_and(|argument| {
+            matches!(argument, Node::Select(..))
+                && self.read(argument).is_some_and(|read| read.path.starts_with("payload."))
+        });
+        from_json && matches!(ty, Node::Literal(Literal::Type("int" | "uint")))
+    }
+
+    /// Notes which side a number of the request is held in from.
+    fn note_bound(
+        &mut self,
+        comparison: Comparison,
+        (a, left_span): (&Node, Range<usize>),
+        (b, right_span): (&Node, Range<usize>),
+        span: &Range<usize>,
+    ) {
+        let (node, own_span, is_left) = match (is_number(a), is_number(b)) {
+            (false, true) => (a, left_span, true),
+            (true, false) => (b, right_span, false),
             _ => return,
         };
         let (lower, upper) = match (comparison, is_left) {
@@ -139,11 +158,30 @@ impl Compiler<'_> {
             | (Comparison::Less | Comparison::LessOrEqual, false) => (true, false),
         };
         let (lower, upper) = if self.negated && lower != upper { (upper, lower) } else { (lower, upper) };
-        let bound = self
-            .findings
-            .bounds
-            .entry(path)
-            .or_insert_with(|| Bound { span: span.clone(), ..Bound::default() });
+        if let Node::Running(gauge) = node {
+            let Some(field) = &gauge.meter.field else { return };
+            // A total counts the request at hand, so its upper limit is one for the number itself. It has no lower one
+            // to give: a number below zero adds nothing to it.
+            self.hold(Read::whole(field), (false, upper), span);
+            let written = self.source.get(own_span).unwrap_or_default();
+            let start = written.find("total").unwrap_or_default();
+            let total = written.get(start..).and_then(|total| total.split_inclusive(')').next());
+            self.hold(Read::whole(total.unwrap_or(written)), (true, upper), span);
+        } else if let Some(read) = self.read(node) {
+            self.hold(read, (lower, upper), span);
+        }
+    }
+
+    /// Notes that a value of the request is held in from those sides: from below, from above.
+    fn hold(&mut self, read: Read, (lower, upper): (bool, bool), span: &Range<usize>) {
+        if !read.is_every {
+            return;
+        }
+        let bound = self.findings.bounds.entry(read.path).or_insert_with(|| Bound {
+            span: span.clone(),
+            shown: read.shown,
+            ..Bound::default()
+        });
         bound.lower |= lower;
         bound.upper |= upper;
     }
@@ -162,10 +200,8 @@ impl Compiler<'_> {
                 let message = format!("this is never true: {} is none of them", item_ty.name());
                 self.fault(span.clone(), message);
             }
-            if let Some(path) = path(&item) {
-                let bound =
-                    self.findings.bounds.entry(path).or_insert_with(|| Bound { span, ..Bound::default() });
-                (bound.lower, bound.upper) = (true, true);
+            if let Some(read) = self.read(&item) {
+                self.hold(read, (true, true), &span);
             }
         }
         (Node::In(Box::new(item), Box::new(container)), Ty::Bool)
@@ -226,14 +262,4 @@ fn is_number(node: &Node) -> bool {
         Node::Negate(operand) => is_number(operand),
         _ => false,
     }
-}
-
-/// `type(payload.x) == int`: never true.
-fn asks_json_for_int(call: &Node, ty: &Node) -> bool {
-    let Node::Call(crate::policy::cel::library::Function::TypeOf, arguments) = call else { return false };
-    let from_json = arguments.first().is_some_and(|argument| {
-        matches!(argument, Node::Select(..))
-            && path(argument).is_some_and(|path| path.starts_with("payload."))
-    });
-    from_json && matches!(ty, Node::Literal(Literal::Type("int" | "uint")))
 }
