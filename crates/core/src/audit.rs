@@ -288,6 +288,46 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_event_is_called_the_same_everywhere_and_four_of_them_are_an_end() {
+        #[rustfmt::skip]
+        let names = [
+            "request.asked", "rule.observed", "stage.opened", "vote.cast", "payload.changed", "request.approved",
+            "request.rejected", "request.expired", "request.cancelled", "token.redeemed", "request.flagged",
+            "request.joined", "stage.reassigned", "stage.deserted", "callback.given_up", "chat.refused",
+            "policy.installed", "reviewer.away", "reviewer.back", "keys.rotated",
+        ];
+        for name in names {
+            let kind: AuditEventKind = serde_json::from_value(name.into()).unwrap();
+            assert_eq!(kind.as_str(), name);
+            let ends = ["request.approved", "request.rejected", "request.expired", "request.cancelled"];
+            assert_eq!(kind.is_end(), ends.contains(&name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_stored_entry_is_hashed_with_all_the_fields_that_it_has() {
+        let mut head = ChainHead::default();
+        let event = AuditEvent {
+            timestamp: Timestamp::from_millis(1_700_000_000_000),
+            kind: AuditEventKind::VoteCast,
+            actor: "bob".into(),
+            channel: Channel::Page,
+            approved: true,
+            approved_by: None,
+            token_hash: None,
+            detail: Some("approve".into()),
+        };
+        let entry = head.append("x", None, event);
+        let text = serde_json::to_string(&entry).unwrap();
+        assert_eq!(stored_hash(&text).as_ref(), Some(&entry.hash));
+        // A field of a later version is part of it.
+        let later = text.replace(r#""actor""#, r#""later":1,"actor""#);
+        assert!(stored_hash(&later).is_some_and(|hash| hash != entry.hash));
+        assert_eq!(stored_hash("[1]"), None);
+        assert_eq!(stored_hash("{"), None);
+    }
+
+    #[test]
     fn each_entry_carries_the_hash_of_the_one_before_and_survives_storage() {
         let mut head = ChainHead::default();
         let draft = |kind| AuditEvent {

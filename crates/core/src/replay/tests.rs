@@ -401,8 +401,19 @@ fn what_only_observes_keeps_no_request_from_being_replayed() {
     let report = replayed(&policy(&(watched + rules)), &requests, BEGIN, Some(gone));
     assert_eq!((report.replayed, report.changed, report.not_replayed.len()), (3, 0, 0));
     // What hangs on a total that nobody can know is not counted; what does not, is.
-    let observed: Vec<_> = report.rules.iter().map(|rule| (rule.name.as_str(), rule.observed)).collect();
-    assert_eq!(observed, [("much", 0), ("one", 1), ("ask", 0)]);
+    let observed: Vec<_> =
+        report.rules.iter().map(|rule| (rule.name.as_str(), rule.observes, rule.observed)).collect();
+    assert_eq!(observed, [("much", true, 0), ("one", true, 1), ("ask", false, 0)]);
+}
+
+#[test]
+fn a_history_suggests_something_only_where_it_was_to_be_kept() {
+    let policy = policy(IN_FORCE);
+    let replay = || Replay::new(&policy, BEGIN, BEGIN.plus_millis(DAY_MS), 0);
+    assert!(replay().suggestions().is_none());
+    let mut kept = replay().with_evidence();
+    assert!(kept.suggestions().is_some());
+    assert!(kept.suggestions().is_none(), "it is taken once");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What becomes of requests, told as stories: each row says what happens, and how it ends.
 
+mod edits;
 mod records;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -372,6 +374,10 @@ fn who_has_approved_is_asked_once_more_where_the_votes_have_become_enough() {
         |request: &Request, id: &str, in_force: &str| request.has_approved(&reviewer(id), &policy(in_force));
     assert!(has_approved(&request, "carol", "bob-lost-finance"));
     assert!(!has_approved(&request, "bob", "bob-lost-finance"));
+    // What is shown says the same.
+    let shown = request.foresee(&policy("bob-lost-finance"), at(5));
+    assert!(shown.has_approved(&reviewer("carol"), &policy("bob-lost-finance")));
+    assert!(!shown.has_approved(&reviewer("bob"), &policy("bob-lost-finance")));
     // Bob is back: both count, nobody's word has ended it, and either may say it once more.
     assert_eq!(request.approvals_counted(&policy("unchanged")), 2);
     assert!(!has_approved(&request, "carol", "unchanged") && !has_approved(&request, "bob", "unchanged"));

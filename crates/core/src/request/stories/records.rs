@@ -1,8 +1,10 @@
 //! What stories leave behind: the trail, the store's rows, and when a token is made.
 
-use super::{Told, at, client, commit, play, policy, reviewer};
+use serde_json::json;
+
+use super::{POLICY, Told, ask_under, at, client, commit, play, policy, reviewer};
 use crate::audit::{AuditEventKind, Channel};
-use crate::policy::Decision;
+use crate::policy::{Decision, Policy};
 use crate::refusal::Refusal;
 use crate::request::{
     Canceller, Effect, Given, GivenUp, Request, RequestAlert, Transition, VoteInput, VoteOutcome, stored,
@@ -110,6 +112,28 @@ fn the_trail_says_who_was_asked_until_when_and_what_was_said() {
 }
 
 #[test]
+fn the_trail_says_what_a_rule_that_only_observes_would_have_done() {
+    let watch = r#"rules = [
+  { name = "watch", mode = "observe", when = 'payload.n > 9', decide = "reject" },
+  { name = "strange", mode = "observe", when = 'payload.none > 9', decide = "approve" },"#;
+    let policy = Policy::read(&POLICY.replace("rules = [", watch)).unwrap();
+    let (request, told) = ask_under("one", &json!({"n": 20}), None, &policy);
+    assert!(request.pending().is_some());
+    let observed: Vec<_> = told.entries[1..3]
+        .iter()
+        .map(|entry| (entry.event, entry.actor.as_str(), entry.detail.as_deref().unwrap_or_default()))
+        .collect();
+    let unclear = "would have rejected: its condition could not be evaluated";
+    assert_eq!(
+        observed,
+        [
+            (AuditEventKind::RuleObserved, "policy:watch", "would have rejected"),
+            (AuditEventKind::RuleObserved, "policy:strange", unclear),
+        ]
+    );
+}
+
+#[test]
 fn a_token_is_made_for_the_end_and_for_its_use_and_for_nothing_else() {
     let mints = |request: &Request, transition: Transition| {
         transition.chain(request.asked(), |_| Err::<String, _>("minted")).is_err()
@@ -126,6 +150,8 @@ fn a_token_is_made_for_the_end_and_for_its_use_and_for_nothing_else() {
 #[test]
 fn the_trail_of_a_request_is_one_chain_with_one_end() {
     let (_, request, told) = play("two", &["1 bob approves", "1 carol approves", "2 redeem run-7"]);
+    let used = request.state().redemption().unwrap();
+    assert_eq!((used.redeemed_by.as_str(), used.redeemed_at), ("run-7", at(2)));
     let mut previous = "0".repeat(64);
     for (index, entry) in told.entries.iter().enumerate() {
         assert_eq!((entry.seq as usize, &entry.prev_hash), (index + 1, &previous));
