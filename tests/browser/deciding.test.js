@@ -123,6 +123,29 @@ test('not now is no answer, and what waits next is one tap away', async () => {
   for (const ended of [approval, other]) assert.equal((await outcome(ended)).status, 'approved');
 });
 
+for (const javaScriptEnabled of [true, false]) {
+  test(`a client that asks again and again is paused with two taps, ${javaScriptEnabled ? 'with' : 'without'} JavaScript`, async () => {
+    for (let n = 0; n < 4; n += 1) await gate.ask({ action: 'dora.often', payload: { n } });
+    const approval = await gate.ask({ action: 'dora.often', payload: { n: 4 } });
+    const link = await gate.link(approval, 'dora');
+    const inbox = await gate.inbox(approval, 'dora');
+    await visit(browser, gate, { javaScriptEnabled, ...PHONE }, async (page) => {
+      await page.goto(link);
+      await page.getByText(/ask(s)? in 10 minutes/).waitFor();
+      await button(page, 'Reject').tap();
+      await page.getByRole('button', { name: 'Reject, and pause agent for an hour' }).tap();
+      await titled(page, 'Rejected');
+      await page.getByText('agent is paused', { exact: true }).waitFor();
+      await assert.rejects(gate.ask({ action: 'dora.often' }), /: 403 .*"code":"forbidden".*"paused_until"/);
+      await page.goto(inbox);
+      await page.getByRole('button', { name: 'Lift the pause' }).tap();
+      await page.getByRole('button', { name: 'Lift the pause' }).waitFor({ state: 'detached' });
+    });
+    assert.equal((await outcome(approval)).status, 'rejected');
+    assert.equal((await gate.ask({ action: 'dora.often', payload: { n: 5 } })).status, 'pending');
+  });
+}
+
 test('everything works without JavaScript', async () => {
   const approval = await gate.ask();
   const link = await gate.link(approval, 'carol');

@@ -123,6 +123,24 @@ test('a row is decided in place, and the answer says what became of it', async (
   });
 });
 
+test('a row says what is new in a few words, and its client is paused from there', async () => {
+  for (let n = 0; n < 4; n += 1) await asked({ action: 'deploy.often', payload: { service: `s${n}` } });
+  const approval = await asked({ action: 'deploy.often', payload: { service: 'last' } });
+  const inbox = await gate.inbox(approval, 'bob');
+  await visit(browser, gate, PHONE, async (page) => {
+    await page.goto(inbox);
+    const last = row(page, 'service last').or(row(page, 'Deploy last')).first();
+    assert.match(await last.locator('.new').innerText(), /^(\d+\w\w ask|More than 50 asks) in 10 minutes/);
+    await last.locator('summary', { hasText: 'Pause agent' }).tap();
+    await last.getByRole('button', { name: 'Reject, and pause agent' }).tap();
+    await page.getByText('agent is paused', { exact: true }).waitFor();
+    assert.equal(await status(approval), 'rejected');
+    await page.getByRole('button', { name: 'Lift the pause' }).tap();
+    await page.getByRole('button', { name: 'Lift the pause' }).waitFor({ state: 'detached' });
+    await asked({ action: 'deploy.again' });
+  });
+});
+
 test('a row leads to its request, where it can be decided, too', async () => {
   const approval = await asked({ action: 'deploy.page', payload: { service: 'api' } });
   const inbox = await gate.inbox(approval, 'bob');

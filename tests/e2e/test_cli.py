@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import jwt
 import pytest
 from local_gate import BINARY, environment, placet
-from placet_client import Http, Link, check_approval, wait_until
+from placet_client import Http, Link, check_approval, check_problem, wait_until
 
 TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
 LINK = re.compile(r"http://127\.0\.0\.1:\d+/r/\S+")
@@ -229,6 +229,19 @@ def test_client_secret_prints_the_secret_alone_on_its_last_line(gate, secrets):
     assert secrets("agent") in json.dumps(json.loads(gate.cli("client", "secret", "agent", "--json").stdout))
     unknown = gate.cli("client", "secret", "nobody")
     assert unknown.returncode in (1, 2) and "whsec_" not in unknown.stdout, unknown
+
+
+def test_client_resume_lifts_a_pause(gate, agent):
+    link = gate.link(agent.asked(), "bob")
+    assert link.post("reject", link.nonce(), query="?pause").status == 200
+    check_problem(agent.ask(), 403, "forbidden")
+    ran = gate.cli("client", "resume", "agent")
+    assert (ran.returncode, ran.stdout) == (0, "agent is no longer paused; bob had paused it\n"), ran
+    wait_until(lambda: agent.ask("auto.reject").status == 201, 10, "the serving gate to take it up")
+    assert gate.cli("client", "resume", "agent").stdout == "agent is not paused\n"
+    assert json.loads(gate.cli("client", "resume", "agent", "--json").stdout) == {"client": "agent", "lifted": []}
+    unknown = gate.cli("client", "resume", "nobody")
+    assert unknown.returncode == 1 and "nobody" in unknown.stderr, unknown
 
 
 # ---------------------------------------------------------------- tokens

@@ -173,7 +173,7 @@ def test_only_the_operator_writes_policies(resources: dict[str, Any]) -> None:
         for name, role in of_type(resources, "AWS::IAM::Role").items()
     }
     nothing_of_it = never("policytext", "policy", "policy#*")
-    # A reviewer's absence is a version of the policy, with the text of the one before.
+    # A reviewer's absence, or a client's pause, is a version of the policy, with the text of the one before.
     writers = {"RequestRole": nothing_of_it, "DecideRole": never("policytext"), "TimeoutSweepRole": nothing_of_it}
     assert denied == {name: [writers[name]] if name in writers else [] for name in GRANTS}
 

@@ -342,7 +342,8 @@ class Link:
         self, fields, accept="application/json", content_type="application/x-www-form-urlencoded", **sending
     ):
         body = fields if isinstance(fields, bytes) else urlencode(fields).encode()
-        return self.http.send("POST", self.path, {"Accept": accept, "Content-Type": content_type}, body, **sending)
+        path = self.path + sending.pop("query", "")
+        return self.http.send("POST", path, {"Accept": accept, "Content-Type": content_type}, body, **sending)
 
     def vote(self, decision, reason=None, accept="application/json", **sending):
         """Opens the page and posts its form, as a person does."""
@@ -387,7 +388,12 @@ class Inbox:
         headers = {"Accept": accept, "Content-Type": "application/x-www-form-urlencoded"}
         return self.http.send("POST", f"{self.path}/away", headers, urlencode(fields).encode())
 
-    def post(self, decision, rows, reason=None, accept="application/json", confirmed="yes"):
+    def resume(self, accept="application/json", **fields):
+        """Lifts its reviewer's pause of a client: `nonce`, `client`."""
+        headers = {"Accept": accept, "Content-Type": "application/x-www-form-urlencoded"}
+        return self.http.send("POST", f"{self.path}/resume", headers, urlencode(fields).encode())
+
+    def post(self, decision, rows, reason=None, accept="application/json", confirmed="yes", query=""):
         fields = [("row", row) for row in rows]
         fields += [
             (name, value)
@@ -395,7 +401,7 @@ class Inbox:
             if value is not None
         ]
         headers = {"Accept": accept, "Content-Type": "application/x-www-form-urlencoded"}
-        return self.http.send("POST", self.path, headers, urlencode(fields).encode())
+        return self.http.send("POST", self.path + query, headers, urlencode(fields).encode())
 
 
 # ---------------------------------------------------------------- what every answer must look like

@@ -35,6 +35,12 @@ roles = ["requester"]
 rate_per_minute = 60000
 
 [[clients]]
+id = "often"
+name = "Often"
+roles = ["requester"]
+rate_per_minute = 60000
+
+[[clients]]
 id = "slow"
 roles = ["requester"]
 token = "HS256"

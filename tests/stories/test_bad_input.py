@@ -27,6 +27,7 @@ LOG_KEY = "/v1/log/key"
 PAGE, INBOX = "/r/{link}", "/inbox/{link}"
 SLACK, TELEGRAM = "/v1/slack/interactions", "/v1/telegram/updates"
 AWAY = "/inbox/{link}/away"
+RESUME = "/inbox/{link}/resume"
 PUSH = "/inbox/{link}/push"
 EVENTS, MANIFEST = "/inbox/{link}/events", "/inbox/{link}/app.webmanifest"
 
@@ -206,6 +207,12 @@ REFUSALS = [
     ("POST", AWAY, "no hours", lambda s: s.inbox.say(nonce=s.inbox.nonce()), 422, "invalid_request"),
     ("POST", AWAY, "for ever", lambda s: s.inbox.say(nonce=s.inbox.nonce(), hours=673), 422, "invalid_request"),
     ("POST", AWAY, "a stand-in whom the policy does not allow", lambda s: s.inbox.say(nonce=s.inbox.nonce(), hours=1, backup="olga"), 422, "invalid_request"),
+    ("POST", RESUME, "forged", lambda s: s.http.send("POST", "/inbox/forged/resume", {"Accept": "application/json"}, b"client=agent"), 404, "not_found"),
+    ("POST", RESUME, "no nonce", lambda s: s.inbox.resume(client="agent"), 422, "invalid_request"),
+    ("POST", RESUME, "no client", lambda s: s.inbox.resume(nonce=s.inbox.nonce()), 422, "invalid_request"),
+    ("POST", PAGE, "an approval that pauses", lambda s: s.link.post("approve", s.link.nonce(), query="?pause"), 422, "invalid_request"),
+    ("POST", INBOX, "an approval that pauses", lambda s: s.inbox.post("approve", [s.inbox.row(s.link)], query="?pause"), 422, "invalid_request"),
+    ("POST", INBOX, "a pause by somebody else", lambda s: s.inbox.post("reject", [f"{s.link_of_carol.name}~1-2"], query="?pause"), 404, "not_found"),
     ("POST", PUSH, "forged", lambda s: s.http.send("POST", "/inbox/forged/push", {}, b"off=x"), 404, "not_found"),
     ("POST", PUSH, "nobody has push here", lambda s: s.http.send("POST", f"{s.inbox.path}/push", {}, b"off=x"), 404, "not_found"),
     ("GET", EVENTS, "forged", lambda s: s.http.send("GET", "/inbox/forged/events", {"Accept": "application/json"}), 404, "not_found"),

@@ -73,6 +73,12 @@ pub enum AuditEventKind {
     /// A reviewer says that they are back.
     #[serde(rename = "reviewer.back")]
     ReviewerBack,
+    /// A reviewer has paused a client: nothing new is taken from it for a while.
+    #[serde(rename = "client.paused")]
+    ClientPaused,
+    /// A pause of a client was lifted before it ended by itself.
+    #[serde(rename = "client.resumed")]
+    ClientResumed,
     /// The keys were rotated.
     #[serde(rename = "keys.rotated")]
     KeysRotated,
@@ -111,6 +117,8 @@ impl AuditEventKind {
             Self::PolicyInstalled => "policy.installed",
             Self::ReviewerAway => "reviewer.away",
             Self::ReviewerBack => "reviewer.back",
+            Self::ClientPaused => "client.paused",
+            Self::ClientResumed => "client.resumed",
             Self::KeysRotated => "keys.rotated",
             Self::ReportSent => "report.sent",
         }

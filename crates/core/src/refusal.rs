@@ -36,6 +36,14 @@ pub enum Refusal {
     /// Authenticated, but not allowed to do this.
     #[error("{0}")]
     Forbidden(&'static str),
+    /// A reviewer has paused this client: nothing new is taken from it for a while.
+    #[error("{by} has paused this client: nothing new is taken from it until {until}")]
+    ClientPaused {
+        /// Who.
+        by: crate::id::ReviewerId,
+        /// When that ends, unless it is lifted before.
+        until: crate::Timestamp,
+    },
     /// Nothing of that name is visible to the caller.
     #[error("not found")]
     NotFound,
@@ -111,7 +119,7 @@ impl Refusal {
             Self::InvalidSignature => "invalid_signature",
             Self::UnknownClient => "unknown_client",
             Self::ClockSkew { .. } => "clock_skew",
-            Self::Forbidden(_) => "forbidden",
+            Self::Forbidden(_) | Self::ClientPaused { .. } => "forbidden",
             Self::NotFound | Self::NoReceipt => "not_found",
             Self::RequestIdConflict => "request_id_conflict",
             Self::AlreadyDecided => "already_decided",

@@ -190,7 +190,7 @@ impl AlertNotice {
 fn since_of(alert: &Alert) -> Option<Timestamp> {
     match alert {
         Alert::OpenTooLong { asked_at, .. } => Some(*asked_at),
-        Alert::RotationDue { since, .. } => Some(*since),
+        Alert::RotationDue { since, .. } | Alert::ClientPaused { from: since, .. } => Some(*since),
         Alert::Expired { .. }
         | Alert::NobodyLeft { .. }
         | Alert::CallbackGivenUp { .. }
@@ -218,7 +218,8 @@ const fn severity(alert: &Alert) -> Severity {
         | Alert::CallbackGivenUp { .. }
         | Alert::RotationDue { .. }
         | Alert::OldSecret { .. }
-        | Alert::FastApprovals { .. } => Severity::Warning,
+        | Alert::FastApprovals { .. }
+        | Alert::ClientPaused { .. } => Severity::Warning,
         Alert::KeysRotated { .. } => Severity::Info,
     }
 }
@@ -318,6 +319,11 @@ fn words(alert: &Alert) -> (&'static str, String, Option<&'static str>) {
             ),
             Some("Look at them with `placet list`; if they need no person, let a rule decide."),
         ),
+        Alert::ClientPaused { client, by, until, .. } => (
+            "A client is paused",
+            format!("{by} has paused {client}: nothing new is taken from it until {until}."),
+            Some("See what it does; `placet client resume` lifts the pause before that."),
+        ),
     }
 }
 
@@ -345,6 +351,7 @@ fn over_words(alert: &Alert) -> String {
         Alert::FastApprovals { reviewer, .. } => {
             format!("No more bursts of approvals by {reviewer} that are faster than a page can be read.")
         }
+        Alert::ClientPaused { client, .. } => format!("{client} is no longer paused."),
         Alert::Expired { .. }
         | Alert::CallbackGivenUp { .. }
         | Alert::KeysRotated { .. }

@@ -61,6 +61,21 @@ impl Webhooks {
         Self { sender, limiter: HostLimiter::default() }
     }
 
+    /// Whether n8n says that the run which waits at that resume URL is over. `false` wherever it does not say so: it is
+    /// still waiting or running, cannot be reached, or answers something else.
+    pub(crate) async fn run_is_over(&self, url: &str, callback_hosts: &[HostPattern]) -> bool {
+        let Ok(target) = Target::parse(url, callback_hosts) else { return false };
+        let (host, port) = target.host_and_port();
+        let Some(_permit) = self.limiter.enter(&format!("{host}:{port}")).await else { return false };
+        match self.sender.get(&target, callback_hosts).await {
+            Attempt::Refused { status, body, .. } => run_is_over(url, status, &body),
+            Attempt::Delivered { .. }
+            | Attempt::Gone
+            | Attempt::Unreachable { .. }
+            | Attempt::Forbidden { .. } => false,
+        }
+    }
+
     pub(crate) async fn post(&self, delivery: &WebhookDelivery<'_>) -> DeliveryOutcome {
         let target = match Target::parse(delivery.url, delivery.callback_hosts) {
             Ok(target) => target,

@@ -28,6 +28,7 @@ mod refresh;
 mod report;
 mod retry;
 mod reviewer_webhook;
+mod run;
 pub mod slack;
 pub mod telegram;
 pub mod ways;

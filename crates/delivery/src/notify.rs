@@ -66,6 +66,9 @@ impl Worker {
         {
             return self.hold_until(message, quiet.end_after(now)).await;
         }
+        if self.run_is_over_by_now(message, request).await? {
+            return self.ack(message).await;
+        }
         let channel = ChannelName::named(ask.channel);
         if ask.why != Why::Reminded && self.has_it_already(message, request, ask, channel).await? {
             // Perhaps sent by a process that died before it could say what follows.

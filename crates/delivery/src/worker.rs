@@ -122,6 +122,7 @@ impl Worker {
                 | OutboxPayload::Refresh { .. }
                 | OutboxPayload::Publish { .. }
                 | OutboxPayload::StillOpen
+                | OutboxPayload::LookAtRun
                 | OutboxPayload::Callback { .. }
                 | OutboxPayload::Hook { .. },
                 OutboxSubject::Gate,
@@ -133,6 +134,7 @@ impl Worker {
                 | OutboxPayload::Refresh { .. }
                 | OutboxPayload::Publish { .. }
                 | OutboxPayload::StillOpen
+                | OutboxPayload::LookAtRun
                 | OutboxPayload::Callback { .. }
                 | OutboxPayload::Hook { .. },
                 OutboxSubject::Approval { key, approval_id },
@@ -174,6 +176,9 @@ impl Worker {
                 let base_url = self.gate.base_url(&policy);
                 let item = QueueItem { stage: *stage, view: view(request, request.state(), None, &base_url) };
                 let body = (self.parts.bodies.queue_item)(&item);
+                if self.run_is_over_by_now(message, request).await? {
+                    return self.ack(message).await;
+                }
                 match self.parts.queues.publish(queue, &message.id, &body).await {
                     Ok(()) => self.told(message).await,
                     Err(fault) => self.tell_later(message, &fault.chain()).await,
@@ -197,6 +202,7 @@ impl Worker {
                 }
                 self.ack(message).await
             }
+            OutboxPayload::LookAtRun => self.look_at_run(message, request).await,
             OutboxPayload::Alert(_)
             | OutboxPayload::AlertOver(_)
             | OutboxPayload::AlertBy { .. }

@@ -250,6 +250,188 @@ async fn receiver(status: u16) -> (String, Arc<Mutex<Vec<String>>>) {
     (url, bodies)
 }
 
+/// Plays an n8n that says the same of every run, and remembers the first line of each request.
+struct PlayedN8n {
+    url: String,
+    says: Arc<Mutex<(u16, &'static str)>>,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+/// As n8n 2.40 answers.
+const WAITS: (u16, &str) = (200, "<html>No action required</html>");
+const RUNS: (u16, &str) = (409, r#"{"code":409,"message":"The execution \"17\" is running already."}"#);
+const STOPPED: (u16, &str) =
+    (409, r#"{"code":409,"message":"The execution \"17\" has finished with error."}"#);
+const DELETED: (u16, &str) = (404, r#"{"code":404,"message":"The execution \"17\" does not exist."}"#);
+const STARTS: (u16, &str) = (404, "<html>Cannot GET: the execution does not exist</html>");
+
+impl PlayedN8n {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/webhook-waiting", listener.local_addr().unwrap());
+        let played = Self { url, says: Arc::new(Mutex::new(WAITS)), lines: Arc::default() };
+        let (says, lines) = (Arc::clone(&played.says), Arc::clone(&played.lines));
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut bytes = Vec::new();
+                let mut chunk = [0; 4096];
+                while !bytes.windows(4).any(|end| end == b"\r\n\r\n") {
+                    let read = stream.read(&mut chunk).await.unwrap_or(0);
+                    if read == 0 {
+                        break;
+                    }
+                    bytes.extend_from_slice(chunk.get(..read).unwrap_or_default());
+                }
+                let head = String::from_utf8_lossy(&bytes).into_owned();
+                lines.lock().unwrap().push(head.lines().next().unwrap_or_default().to_owned());
+                let (status, body) = *says.lock().unwrap();
+                let answer = format!(
+                    "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        played
+    }
+
+    fn step(&self) -> String {
+        format!("{}/17/pay?signature=s", self.url)
+    }
+
+    fn says(&self, answer: (u16, &'static str)) {
+        *self.says.lock().unwrap() = answer;
+    }
+
+    fn lines(&self) -> Vec<String> {
+        std::mem::take(&mut *self.lines.lock().unwrap())
+    }
+}
+
+/// A look at a run, as its line comes to n8n.
+const LOOK: &str = "GET /webhook-waiting/17/pay?signature=s HTTP/1.1";
+
+impl Scene {
+    /// Runs the messages of that payload, once; how each went.
+    async fn run_all(&self, of: impl Fn(&OutboxPayload) -> bool) -> Vec<Progress> {
+        let mut all = Vec::new();
+        for message in self.waiting().await.into_iter().filter(|one| of(&one.payload)) {
+            all.push(self.worker.run(&message, None).await.unwrap());
+        }
+        all
+    }
+
+    async fn look_at_run(&self) -> Vec<Progress> {
+        self.run_all(|payload| matches!(payload, OutboxPayload::LookAtRun)).await
+    }
+
+    async fn ended(&self, request_id: &str) -> Option<(Vec<String>, Option<String>)> {
+        let request = self.stored(request_id).await;
+        let outcome = request.outcome()?;
+        assert_eq!(request.status(), placet_core::request::Status::Cancelled);
+        Some((outcome.decided_by.iter().map(ToString::to_string).collect(), outcome.reason.clone()))
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_withdrawn_when_n8n_says_that_its_run_is_over() {
+    for over in [STOPPED, DELETED] {
+        let (scene, n8n) = (Scene::new().await, PlayedN8n::start().await);
+        scene.install(&POLICY.replace("10m", "1d")).await;
+        scene.ask("n8n-17-0-Pay", "pay", Some(n8n.step())).await;
+        scene.look_at_run().await;
+        assert_eq!(n8n.lines(), Vec::<String>::new(), "it has only just asked");
+        // It begins at once and becomes rare; nothing but n8n's word that the run is over changes anything.
+        for (after_s, says) in
+            [(30, RUNS), (60, WAITS), (120, STARTS), (240, (503, "busy")), (480, (401, "{}"))]
+        {
+            n8n.says(says);
+            scene.clock.advance(after_s * 1000);
+            let looked = scene.look_at_run().await;
+            let next = scene.clock.now().plus_millis((after_s * 2000).min(1_800_000));
+            let waits = matches!(&looked[..], [Progress::RetryAt(next_look)] if next_look.due_at == next);
+            assert!(waits, "{says:?}: {looked:?}");
+            assert_eq!(n8n.lines(), [LOOK], "{says:?}");
+            assert_eq!(scene.ended("n8n-17-0-Pay").await, None, "{says:?}");
+        }
+        n8n.says(over);
+        scene.look_at_run().await;
+        let (by, why) = scene.ended("n8n-17-0-Pay").await.unwrap();
+        assert_eq!(by, ["client:agent"]);
+        assert!(why.unwrap().starts_with("The n8n run that asked is over: it was stopped"));
+        n8n.lines();
+        scene.work_off_twice().await;
+        assert_eq!(n8n.lines(), ["POST /webhook-waiting/17/pay?signature=s HTTP/1.1"]);
+        assert_eq!(scene.waiting().await, [], "n8n is told once, and nobody is alerted");
+        assert_eq!(scene.played.alert_kinds(), Vec::<&str>::new());
+    }
+}
+
+#[tokio::test]
+async fn a_look_that_reaches_no_n8n_changes_nothing() {
+    let scene = Scene::new().await;
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let private = "https://10.0.0.7/webhook-waiting/17/pay?signature=s".to_owned();
+    for (name, url) in [
+        ("n8n-17-0-Closed", format!("http://{closed}/webhook-waiting/17/pay?signature=s")),
+        ("n8n-17-0-Barred", private),
+    ] {
+        scene.ask(name, "pay", Some(url)).await;
+    }
+    scene.clock.advance(30_000);
+    let looked = scene.look_at_run().await;
+    assert!(matches!(&looked[..], [Progress::RetryAt(_), Progress::RetryAt(_)]), "{looked:?}");
+    assert_eq!((scene.ended("n8n-17-0-Closed").await, scene.ended("n8n-17-0-Barred").await), (None, None));
+}
+
+#[tokio::test]
+async fn what_others_may_wait_for_too_is_not_withdrawn_for_one_run() {
+    let (scene, n8n) = (Scene::new().await, PlayedN8n::start().await);
+    n8n.says(DELETED);
+    let step = |run: u32| Some(format!("{}/{run}/pay?signature=s", n8n.url));
+    for (name, url) in [
+        ("invoice-77", step(17)),
+        ("n8n-177-0-Pay", step(17)),
+        ("n8n-17", step(17)),
+        // n8n's Wait node: a look would wake it.
+        ("n8n-17-0-Wait", Some(format!("{}/17?signature=s", n8n.url))),
+        ("n8n-17-0-Asks", None),
+    ] {
+        scene.ask(name, "pay", url).await;
+    }
+    scene.ask("n8n-17-0-Joined", "pay", step(17)).await;
+    scene.ask("n8n-17-0-Joined", "pay", step(18)).await;
+    scene.clock.advance(30_000);
+    assert_eq!(scene.look_at_run().await, [Progress::Done], "of the one that another run has joined");
+    let told = |payload: &OutboxPayload| matches!(payload, OutboxPayload::Notify { .. });
+    scene.run_all(told).await;
+    assert_eq!(n8n.lines(), Vec::<String>::new());
+    assert_eq!(scene.played.told().len(), 6 * 3);
+}
+
+#[tokio::test]
+async fn nobody_of_a_later_stage_is_asked_for_a_run_that_is_over() {
+    let (scene, n8n) = (Scene::new().await, PlayedN8n::start().await);
+    scene.install(&LATE.replace("bearer = true", r#"bearer = true, callback_hosts = ["127.0.0.1"]"#)).await;
+    let told = |payload: &OutboxPayload| matches!(payload, OutboxPayload::Notify { .. });
+    for name in ["n8n-17-0-Pay", "n8n-17-1-Pay"] {
+        scene.ask(name, "pay", Some(n8n.step())).await;
+    }
+    scene.run_all(told).await;
+    assert!(!scene.played.told().is_empty() && n8n.lines().is_empty(), "the first are told without a look");
+    scene.clock.advance(21 * 60_000);
+    scene.gate.wake(placet_testkit::sample::key("agent", "n8n-17-0-Pay")).await.unwrap();
+    scene.run_all(told).await;
+    assert_eq!(n8n.lines(), [LOOK]);
+    assert_eq!(scene.played.told(), ["carol by terminal"], "it still waits");
+    n8n.says(STOPPED);
+    scene.gate.wake(placet_testkit::sample::key("agent", "n8n-17-1-Pay")).await.unwrap();
+    scene.run_all(told).await;
+    assert_eq!(n8n.lines(), [LOOK]);
+    assert_eq!(scene.played.told(), Vec::<String>::new());
+    assert!(scene.ended("n8n-17-1-Pay").await.is_some() && scene.ended("n8n-17-0-Pay").await.is_none());
+}
+
 #[tokio::test]
 async fn each_reviewer_is_told_by_every_channel_of_theirs_with_a_link_of_their_own() {
     let scene = Scene::new().await;

@@ -129,6 +129,17 @@ pub enum Alert {
         /// The hour, counted from the epoch.
         hour: i64,
     },
+    /// A reviewer has paused a client.
+    ClientPaused {
+        /// Which.
+        client: ClientId,
+        /// Who.
+        by: ReviewerId,
+        /// Since when.
+        from: Timestamp,
+        /// Until when, unless it is lifted before.
+        until: Timestamp,
+    },
 }
 
 /// What is known of a matter that operators were alerted of, or may have been.
@@ -167,6 +178,7 @@ impl Alert {
             Self::NotTold { .. } | Self::DigestNotTold { .. } => "not_told",
             Self::WayNotReached { .. } => "way_not_reached",
             Self::FastApprovals { .. } => "fast_approvals",
+            Self::ClientPaused { .. } => "client_paused",
         }
     }
 
@@ -189,6 +201,7 @@ impl Alert {
             Self::BadSignatures { minute, client: Some(client), .. } => format!("{kind}_{minute}_{client}"),
             Self::WayNotReached { way, .. } => format!("{kind}_{way}"),
             Self::FastApprovals { reviewer, hour, .. } => format!("{kind}_{hour}_{reviewer}"),
+            Self::ClientPaused { client, by, from, .. } => format!("{kind}_{}_{by}_{client}", from.millis()),
         }
     }
 
@@ -205,7 +218,9 @@ impl Alert {
             Self::KeysRotated { epoch } | Self::RotationDue { epoch, .. } => format!("{kind}:{epoch}"),
             Self::RotationFailed { .. } => format!("{kind}:keys"),
             Self::OldSecret { client, epoch } => format!("{kind}:{client}:{epoch}"),
-            Self::BadSignatures { client: Some(client), .. } => format!("{kind}:{client}"),
+            Self::BadSignatures { client: Some(client), .. } | Self::ClientPaused { client, .. } => {
+                format!("{kind}:{client}")
+            }
             Self::BadSignatures { client: None, minute, .. } => format!("{kind}:{minute}"),
             Self::NotTold { reviewer: Some(reviewer), channel: Some(channel), .. }
             | Self::DigestNotTold { reviewer, channel: Some(channel), .. } => {
@@ -234,7 +249,8 @@ impl Alert {
             | Self::NotTold { channel: Some(_), .. }
             | Self::DigestNotTold { channel: Some(_), .. }
             | Self::WayNotReached { .. }
-            | Self::FastApprovals { .. } => false,
+            | Self::FastApprovals { .. }
+            | Self::ClientPaused { .. } => false,
         }
     }
 
@@ -266,7 +282,8 @@ impl Alert {
             | Self::CallbackGivenUp { .. }
             | Self::KeysRotated { .. }
             | Self::RotationFailed { .. }
-            | Self::RotationDue { .. } => return None,
+            | Self::RotationDue { .. }
+            | Self::ClientPaused { .. } => return None,
             Self::OldSecret { .. } => placet_core::time::DAY_MS,
             Self::FastApprovals { .. } => 60 * MINUTE_MS,
             // Longer than the longest wait before a next try.

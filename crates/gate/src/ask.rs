@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use placet_core::Timestamp;
-use placet_core::id::{ApprovalId, ClientId, RequestId};
+use placet_core::id::{ApprovalId, ClientId, RequestId, RequestKey};
 use placet_core::payload::Payload;
 use placet_core::policy::{ClientRole, Earlier, Policy, Question};
 use placet_core::refusal::Refusal;
@@ -13,6 +13,7 @@ use placet_core::token::TokenKind;
 
 use crate::authenticate::Caller;
 use crate::commit::{Step, Written};
+use crate::pause::refuse_paused;
 use crate::ports::{Measurement, Quota};
 use crate::{Error, Fault, Gate, MAX_RACES, random_bits};
 
@@ -75,13 +76,23 @@ impl Turns {
 impl Gate {
     /// Takes a question, or joins the same one that was asked before under this name.
     ///
-    /// Refuses with `forbidden`, `invalid_request`, `request_id_conflict` or `rate_limited`.
+    /// Refuses with `forbidden`, `invalid_request`, `request_id_conflict` or `rate_limited`. While a reviewer has paused the
+    /// client, only what was asked before is answered.
     pub async fn ask(&self, caller: &Caller, fields: RequestFields) -> Result<Asking, Error> {
         caller.must_be(ClientRole::Requester)?;
         let keyring = self.keys.keyring().await?;
         let policy = &caller.policy;
         let now = self.clock.now();
         let callback_url = fields.callback_url.clone();
+        if let Err(paused) = refuse_paused(policy, &caller.client.id, now) {
+            let key = RequestKey::of(&caller.client.id, &fields.request_id);
+            let known = self.store.load(key).await?.ok_or(paused)?;
+            if !known.asked().is_same_question(&fields.action, &fields.payload.sha256()) {
+                return Err(Refusal::RequestIdConflict.into());
+            }
+            let request = self.join(caller, known, callback_url.as_deref()).await?;
+            return Ok(Asking { request, is_new: false, pending_twin: None });
+        }
         let new = NewRequest {
             approval_id: ApprovalId::from_parts(now, random_bits()?),
             request_id: fields.request_id,

@@ -12,6 +12,7 @@ use placet_core::request::{ApprovalRequest, Opened, Request, RequestState, Statu
 use placet_core::{Refusal, Timestamp};
 
 use crate::alert::Alert;
+use crate::caller::{FIRST_LOOK_MS, waiting_run};
 use crate::outbox::{OutboxMessage, OutboxPayload, OutboxSubject};
 use crate::ports::{
     Closing, Commit, Committed, Dispatch, Measurement, PolicyRecord, Quota, RequestWrite, TallyWrite,
@@ -167,6 +168,11 @@ impl Gate {
         if let (Some(ms), Some(_)) = (alert_after, prepared.next.pending()) {
             let at = prepared.next.asked().created_at.plus_millis(ms);
             let look = self.about(&prepared.next, OutboxPayload::StillOpen);
+            prepared.commit.outbox.push(OutboxMessage { created_at: at, due_at: at, ..look });
+        }
+        if waiting_run(&prepared.next).is_some() {
+            let at = prepared.next.asked().created_at.plus_millis(FIRST_LOOK_MS);
+            let look = self.about(&prepared.next, OutboxPayload::LookAtRun);
             prepared.commit.outbox.push(OutboxMessage { created_at: at, due_at: at, ..look });
         }
         Ok(prepared)

@@ -14,7 +14,7 @@ use placet_core::request::{Given, Request, Standing};
 use crate::ports::{Closing, Watch};
 use crate::push::PushSwitch;
 use crate::review::holder;
-use crate::{Error, Gate, Review};
+use crate::{Error, Gate, Novelty, Review};
 
 /// How many requests an inbox shows, and how many one batch decides.
 pub const INBOX_LIMIT: usize = 100;
@@ -70,6 +70,8 @@ pub struct InboxItem {
     pub may_approve: bool,
     /// What they have said so far.
     pub voted: Option<Decision>,
+    /// What is new about it, where the inbox was asked for by its link and that can be seen at a look.
+    pub novelty: Novelty,
 }
 
 /// A decision that a reviewer has made.
@@ -109,6 +111,7 @@ impl Gate {
         let policy = self.policy().await?;
         let reviewer = self.inbox_owner(unverified_link, &policy).await?;
         let mut inbox = self.waiting_for(&reviewer, &policy).await?;
+        self.note_novelty(&mut inbox.items).await;
         inbox.lately = self.decided_lately(&reviewer, &policy).await?;
         inbox.push = self.push_switch(&reviewer, &policy).await?;
         if let Some(link) = InboxLink::parse(unverified_link)
@@ -149,13 +152,30 @@ impl Gate {
         decision: Decision,
         reason: Option<String>,
     ) -> Result<Vec<RowResult>, Error> {
+        self.check_rows(unverified_inbox, &rows).await?;
+        let mut results = Vec::new();
+        for UnverifiedRow { link, nonce } in rows {
+            let outcome = self
+                .decide_by(Channel::Inbox, &link, &nonce, decision, reason.clone(), Given::default())
+                .await;
+            results.push(RowResult { link, outcome });
+        }
+        Ok(results)
+    }
+
+    /// Refuses rows that are not of that inbox, or that do not ask the very same.
+    pub(crate) async fn check_rows(
+        &self,
+        unverified_inbox: &str,
+        rows: &[UnverifiedRow],
+    ) -> Result<(), Error> {
         let policy = self.policy().await?;
         let owner = self.inbox_owner(unverified_inbox, &policy).await?;
         if rows.is_empty() || rows.len() > INBOX_LIMIT {
             return Err(Refusal::field("row", format!("must be given 1 to {INBOX_LIMIT} times")).into());
         }
         let mut first: Option<Request> = None;
-        for row in &rows {
+        for row in rows {
             let (link, epoch) = self.read_link(&row.link).await?;
             let request = self.store.load(link.key()).await?.ok_or(Refusal::NotFound)?;
             if holder(&link, &epoch, &request, &policy)? != owner {
@@ -166,14 +186,7 @@ impl Gate {
                 return Err(Refusal::field("row", "must ask the same as the others").into());
             }
         }
-        let mut results = Vec::new();
-        for UnverifiedRow { link, nonce } in rows {
-            let outcome = self
-                .decide_by(Channel::Inbox, &link, &nonce, decision, reason.clone(), Given::default())
-                .await;
-            results.push(RowResult { link, outcome });
-        }
-        Ok(results)
+        Ok(())
     }
 
     /// Whose inbox link that is.
@@ -257,7 +270,8 @@ impl Gate {
                 let voted = own
                     .map(|vote| vote.decision)
                     .filter(|said| *said == Decision::Reject || request.has_approved(reviewer, policy));
-                inbox.items.push(InboxItem { request, link, nonce, may_approve, voted });
+                let novelty = Novelty::default();
+                inbox.items.push(InboxItem { request, link, nonce, may_approve, voted, novelty });
             }
             match last {
                 Some((key, closes_at)) if !is_last => after = Some(Closing { closes_at, key }),

@@ -4,14 +4,17 @@
 //! It is told beside what is asked, and decides nothing. One look into the list of the client's requests, of bounded
 //! length: so all of it is about what was lately.
 
+use std::collections::HashMap;
+
 use placet_core::Timestamp;
+use placet_core::id::ClientId;
 use placet_core::request::{ApprovalRequest, Request, RequestState, Status};
 use placet_core::words::title::field_in_words;
 use placet_core::words::{FieldPath, mask};
 use serde_json::Value;
 
 use crate::ports::StoreQuery;
-use crate::{Error, Gate, Review};
+use crate::{Error, Gate, InboxItem, Review};
 
 /// How many of the client's requests before this one are looked at.
 pub const LOOK_BACK: usize = 50;
@@ -21,6 +24,12 @@ const OFTEN_MS: i64 = 10 * 60_000;
 
 /// From how many on that is told.
 const OFTEN: usize = 4;
+
+/// Of how many clients an inbox reads the list.
+const CLIENTS_IN_AN_INBOX: usize = 20;
+
+/// How many of a client's newest requests an inbox reads, for all of its rows: what is older than these says nothing.
+const READ_FOR_AN_INBOX: usize = 2 * LOOK_BACK;
 
 /// How many fields that differ are told.
 const MOST_FIELDS: usize = 4;
@@ -89,6 +98,45 @@ impl Gate {
         };
         Ok(novelty(asked, state, &self.store.list(&query).await?))
     }
+
+    /// What is new about each row of an inbox. Reads one page of the list of each client, however many rows are of it; a
+    /// row that this page does not tell enough about says nothing.
+    ///
+    /// Not knowing it is no reason to hide what waits.
+    pub(crate) async fn note_novelty(&self, items: &mut [InboxItem]) {
+        let mut lists: HashMap<ClientId, Vec<Request>> = HashMap::new();
+        for item in items {
+            let asked = item.request.asked();
+            if !lists.contains_key(&asked.client) {
+                if lists.len() >= CLIENTS_IN_AN_INBOX {
+                    continue;
+                }
+                let query = StoreQuery {
+                    client: Some(asked.client.clone()),
+                    status: None,
+                    limit: READ_FOR_AN_INBOX,
+                    before: None,
+                };
+                let list = self.store.list(&query).await.unwrap_or_else(|fault| {
+                    tracing::warn!(error = fault.chain(), "what is new in an inbox could not be read");
+                    Vec::new()
+                });
+                lists.insert(asked.client.clone(), list);
+            }
+            let Some(list) = lists.get(&asked.client) else { continue };
+            if let Some(earlier) = earlier_than(asked, list) {
+                item.novelty = novelty(asked, item.request.state(), earlier);
+            }
+        }
+    }
+}
+
+/// The requests of a list before this one, as many as are looked at; none where the list does not reach so far.
+fn earlier_than<'l>(asked: &ApprovalRequest, newest_first: &'l [Request]) -> Option<&'l [Request]> {
+    let at = newest_first.iter().position(|other| other.asked().approval_id == asked.approval_id)?;
+    let earlier = newest_first.get(at.saturating_add(1)..)?;
+    let reaches = earlier.len() >= LOOK_BACK || newest_first.len() < READ_FOR_AN_INBOX;
+    reaches.then(|| earlier.get(..LOOK_BACK).unwrap_or(earlier))
 }
 
 /// `earlier`: the client's requests before this one, newest first.

@@ -174,6 +174,8 @@ pub enum OutboxPayload {
     },
     /// It is looked whether a request waits for longer than its rule's `alert_after`.
     StillOpen,
+    /// It is looked whether the run that asked still waits.
+    LookAtRun,
     /// What is open is looked at again under this version of the policy.
     Reassign {
         /// The version.
@@ -255,6 +257,7 @@ impl OutboxPayload {
             Self::AlertSummary { way, minute } => format!("alerts_{minute}_{way}"),
             Self::Report { way, until_day } => format!("report_{until_day}_{way}"),
             Self::StillOpen => "still_open".to_owned(),
+            Self::LookAtRun => "look_at_run".to_owned(),
             Self::Reassign { policy, .. } => format!("reassign_{policy}"),
         }
     }

@@ -51,7 +51,7 @@ impl Gate {
         }
         match Policy::load_trusted(&record.text, record.version) {
             Ok(policy) => {
-                let policy = Arc::new(policy.with_absences(record.away));
+                let policy = Arc::new(policy.with_absences(record.away).with_pauses(record.paused));
                 self.policy.put(now, Arc::clone(&policy));
                 Ok(Some(policy))
             }
@@ -88,6 +88,7 @@ impl Gate {
                 return Ok(Ok(Installed::Same(version)));
             }
             let away = latest.as_ref().map(|latest| latest.away.clone()).unwrap_or_default();
+            let paused = latest.as_ref().map(|latest| latest.paused.clone()).unwrap_or_default();
             let left = latest.as_ref().map(|latest| left(latest, &policy)).unwrap_or_default();
             let version = latest.map_or(1, |latest| latest.version.saturating_add(1));
             let now = self.clock.now();
@@ -101,8 +102,9 @@ impl Gate {
                     text: text.to_owned(),
                     sha256: policy.sha256.clone(),
                     installed_at: now,
-                    // A new text does not call anybody back.
+                    // A new text does not call anybody back, and lifts no pause.
                     away,
+                    paused,
                 }),
                 messages: vec![OutboxPayload::Reassign { policy: version, left }],
             };

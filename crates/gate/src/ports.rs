@@ -14,7 +14,7 @@ use placet_core::audit::{AuditEntry, ChainHead};
 use placet_core::chat::ChannelSettings;
 use placet_core::id::{ApprovalId, ClientId, HookId, RequestId, RequestKey, ReviewerId};
 use placet_core::keys::Keyring;
-use placet_core::policy::OwnAbsence;
+use placet_core::policy::{ClientPause, OwnAbsence};
 use placet_core::request::{ApprovalRequest, Request, RequestState, Status};
 use placet_core::tally::Tally;
 
@@ -346,6 +346,8 @@ pub struct PolicyRecord {
     pub installed_at: Timestamp,
     /// Who is away by their own word, under this version.
     pub away: Vec<OwnAbsence>,
+    /// Which clients are paused under this version, and were in the day before.
+    pub paused: Vec<ClientPause>,
 }
 
 /// Which of a client's requests to list; of all clients' where none is named.

@@ -148,6 +148,9 @@ impl Gate {
             let is_said = self.is_marked(&open_mark(approval_id)).await?;
             return Ok(if is_said { MatterNow::Over } else { MatterNow::NeverSaid });
         }
+        if let Alert::ClientPaused { client, .. } = alert {
+            return Ok(self.paused_until(client).await?.map_or(MatterNow::Over, MatterNow::GoesOn));
+        }
         let Some(recurring) = alert.recurring(subject) else { return Ok(MatterNow::Over) };
         let span = recurring.span_at(self.clock.now());
         for span in [span, span.saturating_sub(1)] {
@@ -176,6 +179,7 @@ impl Gate {
             Alert::RotationFailed { .. } | Alert::RotationDue { .. } => {
                 Ok(self.keys.keyring().await?.current.created_at <= since)
             }
+            Alert::ClientPaused { client, .. } => Ok(self.paused_until(client).await?.is_some()),
             Alert::Expired { .. }
             | Alert::CallbackGivenUp { .. }
             | Alert::KeysRotated { .. }

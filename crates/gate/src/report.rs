@@ -187,6 +187,7 @@ fn told(past: Vec<PastMessage>) -> HashMap<ApprovalId, Told> {
                 | OutboxPayload::AlertSummary { .. }
                 | OutboxPayload::Report { .. }
                 | OutboxPayload::StillOpen
+                | OutboxPayload::LookAtRun
                 | OutboxPayload::Reassign { .. },
                 MessageEnd::Delivered | MessageEnd::GivenUp,
             ) => {}

@@ -41,6 +41,10 @@ pub struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     redeemed_at: Option<String>,
+    /// Until when nothing new is taken from the client, where a reviewer has paused it (`forbidden`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    paused_until: Option<String>,
     /// Names this one occurrence, as the gate's log does (`unavailable`).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "urn:uuid:0d4f0f5e-6d3c-4f0e-9a53-8b5e3a1c2d4f")]
@@ -141,6 +145,7 @@ impl Problem {
             approval: None,
             redeemed_by: None,
             redeemed_at: None,
+            paused_until: None,
             instance: None,
             retry_after_seconds: None,
             challenge: Challenge::Both,
@@ -256,7 +261,7 @@ impl From<Refusal> for Problem {
             Refusal::InvalidSignature | Refusal::UnknownClient | Refusal::ClockSkew { .. } => {
                 StatusCode::UNAUTHORIZED
             }
-            Refusal::Forbidden(_) => StatusCode::FORBIDDEN,
+            Refusal::Forbidden(_) | Refusal::ClientPaused { .. } => StatusCode::FORBIDDEN,
             Refusal::NotFound | Refusal::NoReceipt => StatusCode::NOT_FOUND,
             Refusal::RequestIdConflict
             | Refusal::AlreadyDecided
@@ -282,6 +287,7 @@ impl From<Refusal> for Problem {
                 problem.redeemed_by = Some(redeemed_by);
                 problem.redeemed_at = Some(redeemed_at.to_string());
             }
+            Refusal::ClientPaused { until, .. } => problem.paused_until = Some(until.to_string()),
             Refusal::RateLimited { retry_after_seconds } | Refusal::NotSealed { retry_after_seconds } => {
                 problem.retry_after_seconds = Some(retry_after_seconds);
             }

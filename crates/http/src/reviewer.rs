@@ -10,9 +10,12 @@ use axum::routing::get;
 use bytes::Bytes;
 use maud::Markup;
 use placet_core::Refusal;
-use placet_core::policy::{Decision, Policy, Reviewer};
+use placet_core::id::ReviewerId;
+use placet_core::policy::{ClientPause, Decision, Policy, Reviewer};
 use placet_core::refusal::FieldError;
-use placet_core::request::{ApprovalRequest, Change, Decider, Edit, Foreseen, Given, RequestState, Status};
+use placet_core::request::{
+    ApprovalRequest, Change, Decider, Edit, Foreseen, Given, RequestState, Status, Vote,
+};
 use placet_core::words::{self, FieldPath};
 use placet_gate::{ApprovalView, Error, Gate, Novelty, Preview, Review, ReviewOptions};
 use serde_json::Value;
@@ -38,6 +41,7 @@ route_table! {
     "/r/{link}" => get self::show, post self::decide;
     "/inbox/{link}" => get inbox::show, post inbox::decide;
     "/inbox/{link}/away" => post inbox::away;
+    "/inbox/{link}/resume" => post inbox::resume;
     "/inbox/{link}/push" => post push::switch;
     "/inbox/{link}/events" => get news::events;
     "/inbox/{link}/app.webmanifest" => get app::manifest;
@@ -82,6 +86,8 @@ pub(crate) async fn show(
 ///
 /// With `?seen`, the page's script says that a person has touched the page, with its `nonce`: nothing is decided, and the
 /// reviewer is not nudged by their next channel.
+///
+/// With `?pause`, a rejection also pauses the client that asks: for an hour, nothing new is taken from it.
 #[utoipa::path(post, path = "/r/{link}", tag = "reviewers", security(()),
     params(("link" = String, Path, description = "the reviewer's own link")),
     request_body(content = DecisionForm, content_type = "application/x-www-form-urlencoded"),
@@ -95,6 +101,7 @@ pub(crate) async fn show(
         (status = 410, description = "`link_expired`: its stage, its reviewer or its key is gone", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 413, description = "`payload_too_large`", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 422, description = "`invalid_request`: nothing was recorded; the page again", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 429, description = "`rate_limited`, with `?pause`: this reviewer has paused too often today; nothing was recorded", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 503, description = "`no_policy` or `unavailable`", content((String = "text/html"), (Problem = "application/problem+json")))))]
 pub(crate) async fn decide(
     State(gate): State<Arc<Gate>>,
@@ -131,7 +138,15 @@ pub(crate) async fn decide(
             return preview(&gate, &link, &headers, form.given.edits).await;
         }
     };
-    match gate.decide_with(&link, &form.nonce, decision, form.reason, form.given).await {
+    let decided = if query.as_deref() == Some("pause") {
+        match decision {
+            Decision::Reject => gate.reject_and_pause(&link, &form.nonce, form.reason).await,
+            Decision::Approve => Err(not_with_a_pause().into()),
+        }
+    } else {
+        gate.decide_with(&link, &form.nonce, decision, form.reason, form.given).await
+    };
+    match decided {
         Ok(review) if wants_json(&headers) => as_json(&gate, &review),
         Ok(review) => {
             let next = next_for(&gate, &review).await;
@@ -147,13 +162,21 @@ pub(crate) async fn decide(
             Err(error) => refused(error.into(), &headers),
         },
         Err(Error::Refused(
-            refusal @ (Refusal::Forbidden(_) | Refusal::LinkExpired | Refusal::InvalidRequest(_)),
+            refusal @ (Refusal::Forbidden(_)
+            | Refusal::LinkExpired
+            | Refusal::InvalidRequest(_)
+            | Refusal::RateLimited { .. }),
         )) => {
             note_opened(&gate, &link, &body).await;
             again(&gate, &link, &headers, refusal).await
         }
         Err(error) => refused(error.into(), &headers),
     }
+}
+
+/// A client is paused only by whoever rejects what it asks.
+pub(crate) fn not_with_a_pause() -> Refusal {
+    Refusal::field("decision", "must be `reject` to pause the client")
 }
 
 /// Whoever presses a button that records nothing is a person who has opened the request.
@@ -533,6 +556,7 @@ fn view(review: &Review, seen: &Seen) -> pages::Review {
         wants: wants(asked, current, seen),
         changes: changes(policy, asked, change, seen),
         novelty: Novelty::default(),
+        paused: policy.paused(&asked.client, *now).map(|pause| paused(policy, pause, reviewer)),
         summary,
         payload: shown,
         payload_sha256: change.map_or(&asked.payload_sha256, |change| &change.payload_sha256).clone(),
@@ -541,21 +565,7 @@ fn view(review: &Review, seen: &Seen) -> pages::Review {
         created_at_ms: asked.created_at.millis(),
         approvals_needed: asked.approvals_needed(),
         approvals: u32::try_from(request.approvals_counted(policy)).unwrap_or(u32::MAX),
-        votes: current
-            .votes()
-            .iter()
-            .map(|vote| pages::VoteLine {
-                name: display_name(policy, vote.reviewer.as_str()),
-                decision: choice(vote.decision),
-                at_ms: vote.voted_at.millis(),
-                reason: vote.reason.clone(),
-                is_reader: if vote.reviewer == *reviewer {
-                    pages::Reader::Self_
-                } else {
-                    pages::Reader::Other
-                },
-            })
-            .collect(),
+        votes: current.votes().iter().map(|vote| vote_line(policy, vote, reviewer)).collect(),
         state,
         nudged: policy.reviewer(reviewer).is_some_and(Reviewer::is_nudged),
         flagging: match (current.flag(), current.status()) {
@@ -565,6 +575,25 @@ fn view(review: &Review, seen: &Seen) -> pages::Review {
                 pages::Flagging::No
             }
         },
+    }
+}
+
+fn vote_line(policy: &Policy, vote: &Vote, reader: &ReviewerId) -> pages::VoteLine {
+    pages::VoteLine {
+        name: display_name(policy, vote.reviewer.as_str()),
+        decision: choice(vote.decision),
+        at_ms: vote.voted_at.millis(),
+        reason: vote.reason.clone(),
+        is_reader: if vote.reviewer == *reader { pages::Reader::Self_ } else { pages::Reader::Other },
+    }
+}
+
+/// A client's pause, as that reviewer sees it.
+pub(crate) fn paused(policy: &Policy, pause: &ClientPause, reader: &ReviewerId) -> pages::Paused {
+    pages::Paused {
+        by: display_name(policy, pause.by.as_str()),
+        is_own: pause.by == *reader,
+        until_ms: pause.until.millis(),
     }
 }
 

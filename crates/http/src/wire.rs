@@ -342,6 +342,16 @@ pub(crate) struct AwayForm {
     backup: Option<String>,
 }
 
+/// The inbox's form that lifts the reviewer's own pause of a client.
+#[derive(Deserialize, ToSchema)]
+#[expect(dead_code, reason = "describes the form in the OpenAPI document")]
+pub(crate) struct ResumeForm {
+    /// The hidden one of the inbox, not older than a day.
+    nonce: String,
+    /// Whose pause.
+    client: String,
+}
+
 /// What the inbox's script says of the browser's push subscription.
 #[derive(Deserialize, ToSchema)]
 #[expect(dead_code, reason = "describes the form in the OpenAPI document")]

@@ -105,6 +105,7 @@ impl LocalDispatcher {
             | OutboxPayload::AlertSummary { .. }
             | OutboxPayload::Report { .. }
             | OutboxPayload::StillOpen
+            | OutboxPayload::LookAtRun
             | OutboxPayload::Reassign { .. } => &self.others,
         };
         let _ = queue.send(QueuedMessage { message, request, _in_flight: in_flight });

@@ -276,7 +276,7 @@ pub(crate) fn push_devices(tables: &Connection, reviewer: &ReviewerId) -> rusqli
 pub(crate) fn latest_policy(tables: &Connection) -> rusqlite::Result<Option<PolicyRecord>> {
     tables
         .prepare_cached(
-            "SELECT version, text, sha256, installed_at, away FROM policies ORDER BY version DESC LIMIT 1",
+            "SELECT version, text, sha256, installed_at, away, paused FROM policies ORDER BY version DESC LIMIT 1",
         )?
         .query_row([], |row| {
             Ok(PolicyRecord {
@@ -284,14 +284,16 @@ pub(crate) fn latest_policy(tables: &Connection) -> rusqlite::Result<Option<Poli
                 text: row.get(1)?,
                 sha256: row.get(2)?,
                 installed_at: row.get(3).map(Timestamp::from_millis)?,
-                away: if row.get_ref(4)? == rusqlite::types::ValueRef::Null {
-                    Vec::new()
-                } else {
-                    json(row, 4)?
-                },
+                away: list_of(row, 4)?,
+                paused: list_of(row, 5)?,
             })
         })
         .optional()
+}
+
+/// A list as JSON; empty where there is none.
+fn list_of<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<T>> {
+    if row.get_ref(column)? == rusqlite::types::ValueRef::Null { Ok(Vec::new()) } else { json(row, column) }
 }
 
 pub(crate) fn has_policy(tables: &Connection, version: u32) -> rusqlite::Result<bool> {

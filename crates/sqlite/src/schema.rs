@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 const APPLICATION_ID: i64 = 0x506c_6163;
 
 /// The versions of the tables, each with the script that leads to it from the one before.
-const SCRIPTS: [(i64, &str); 7] = [
+const SCRIPTS: [(i64, &str); 8] = [
     (1, include_str!("schema.sql")),
     (2, include_str!("schema-2.sql")),
     (3, include_str!("schema-3.sql")),
@@ -20,6 +20,7 @@ const SCRIPTS: [(i64, &str); 7] = [
     (5, include_str!("schema-5.sql")),
     (6, include_str!("schema-6.sql")),
     (7, include_str!("schema-7.sql")),
+    (8, include_str!("schema-8.sql")),
 ];
 
 /// How long another process may hold the file before we give up, in steps of [`BUSY_STEP`].

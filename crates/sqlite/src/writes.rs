@@ -33,6 +33,7 @@ pub(crate) struct WriteCommit {
     tallies: TallyWrite,
     policy: Option<PolicyRecord>,
     away: Option<String>,
+    paused: Option<String>,
     quota: Option<Quota>,
     not_at_or_after: Option<Timestamp>,
     policy_version: Option<u32>,
@@ -79,6 +80,8 @@ impl WriteCommit {
         let Commit { voted, tallies, policy, quota, not_at_or_after, policy_version, .. } = commit;
         let away = policy.as_ref().map(|policy| &policy.away).filter(|away| !away.is_empty());
         let away = away.map(to_json).transpose()?;
+        let paused = policy.as_ref().map(|policy| &policy.paused).filter(|paused| !paused.is_empty());
+        let paused = paused.map(to_json).transpose()?;
         Ok(Self {
             request,
             audit,
@@ -87,6 +90,7 @@ impl WriteCommit {
             tallies,
             policy,
             away,
+            paused,
             quota,
             not_at_or_after,
             policy_version,
@@ -177,14 +181,15 @@ impl WriteOp for WriteCommit {
         if let Some(policy) = &self.policy {
             tables
                 .prepare_cached(
-                    "INSERT INTO policies (version, text, sha256, installed_at, away) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    "INSERT INTO policies (version, text, sha256, installed_at, away, paused) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 )?
                 .execute(params![
                     policy.version,
                     policy.text,
                     policy.sha256,
                     policy.installed_at.millis(),
-                    self.away
+                    self.away,
+                    self.paused
                 ])?;
         }
         if let Some(quota) = &self.quota {

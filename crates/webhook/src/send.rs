@@ -1,4 +1,4 @@
-//! One signed POST and what came of it.
+//! One signed POST, or one look, and what came of it.
 //!
 //! Signing, the limits on time and size, and how an answer is read. Where a connection may go is decided by
 //! `target` and `connect`; whether to try again, by the caller.
@@ -196,6 +196,28 @@ impl Sender {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Attempt {
+        let mut request = Request::builder().method(Method::POST);
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(CONTENT_TYPE.as_str())) {
+            request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.request(target, exempt, request, Bytes::copy_from_slice(body)).await
+    }
+
+    /// Gets the URL, under the same guard and limits, and reads the answer: a look that says nothing.
+    pub async fn get(&self, target: &Target, exempt: &[HostPattern]) -> Attempt {
+        self.request(target, exempt, Request::builder().method(Method::GET), Bytes::new()).await
+    }
+
+    async fn request(
+        &self,
+        target: &Target,
+        exempt: &[HostPattern],
+        request: http::request::Builder,
+        body: Bytes,
+    ) -> Attempt {
         let deadline = Instant::now() + self.total_timeout;
         let guard = match target.guard(exempt) {
             Ok(guard) => guard,
@@ -203,17 +225,8 @@ impl Sender {
                 return Attempt::Forbidden { reason: problem.to_string() };
             }
         };
-        let mut request = Request::builder()
-            .method(Method::POST)
-            .uri(target.uri().clone())
-            .header(USER_AGENT, self.user_agent.clone());
-        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(CONTENT_TYPE.as_str())) {
-            request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        }
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let Ok(request) = request.body(Full::new(Bytes::copy_from_slice(body))) else {
+        let request = request.uri(target.uri().clone()).header(USER_AGENT, self.user_agent.clone());
+        let Ok(request) = request.body(Full::new(body)) else {
             return Attempt::Unreachable { reason: "a header's value does not fit in a header".into() };
         };
         let client = match guard {

@@ -282,6 +282,7 @@ pub fn messages() -> Vec<OutboxMessage> {
             }),
         ),
         ("still_open", OutboxPayload::StillOpen),
+        ("look_at_run", OutboxPayload::LookAtRun),
         ("refresh_3", OutboxPayload::Refresh { look: 3 }),
         ("publish_1", OutboxPayload::Publish { stage: 1, queue: "backup".into() }),
         ("callback_3", OutboxPayload::Callback { number: 3 }),

@@ -282,5 +282,6 @@ pub fn policy_record(version: u32) -> PolicyRecord {
         text,
         installed_at: crate::FixedClock::START,
         away: Vec::new(),
+        paused: Vec::new(),
     }
 }

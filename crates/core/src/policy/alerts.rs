@@ -5,7 +5,7 @@ use crate::grammar::HostPattern;
 use super::Policy;
 
 /// What operators can hear of: the kinds of alerts, by their names. `too_many` is none: every way counts what it left out.
-pub const ALERT_KINDS: [&str; 12] = [
+pub const ALERT_KINDS: [&str; 13] = [
     "expired",
     "open_too_long",
     "nobody_left",
@@ -18,6 +18,7 @@ pub const ALERT_KINDS: [&str; 12] = [
     "old_secret",
     "bad_signatures",
     "fast_approvals",
+    "client_paused",
 ];
 
 /// One way to tell operators.

@@ -17,6 +17,7 @@ mod hours;
 #[cfg(feature = "conditions")]
 mod not_toml;
 mod observing;
+mod pause;
 #[cfg(feature = "conditions")]
 mod read;
 #[cfg(all(test, feature = "conditions"))]
@@ -45,6 +46,7 @@ pub use condition::{Condition, EvalError, Verdict};
 pub use diagnostic::{Diagnostic, decode};
 pub use hours::Hours;
 pub use observing::{Observed, Would};
+pub use pause::{ClientPause, PAUSE_MS, with_pause, without_pause};
 #[cfg(feature = "conditions")]
 pub use read::Report;
 #[cfg(feature = "conditions")]
@@ -81,6 +83,8 @@ pub struct Policy {
     pub version: u32,
     /// Who is away by their own word.
     pub(crate) own_absences: Vec<OwnAbsence>,
+    /// Which clients are paused, and were in the last day.
+    pub(crate) pauses: Vec<ClientPause>,
     #[cfg(feature = "conditions")]
     pub(crate) gauges: std::sync::OnceLock<Vec<Gauge>>,
 }

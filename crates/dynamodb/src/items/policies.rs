@@ -12,6 +12,8 @@ use super::{
 
 const AWAY: &str = "away";
 
+const PAUSED: &str = "paused";
+
 const TEXT: &str = "text";
 
 const SHA256: &str = "sha256";
@@ -50,10 +52,13 @@ pub(crate) fn new_policy(policy: &PolicyRecord) -> Result<Item, Fault> {
     if !policy.away.is_empty() {
         new.insert(AWAY.to_owned(), text(serde_json::to_string(&policy.away).map_err(unwritable)?));
     }
+    if !policy.paused.is_empty() {
+        new.insert(PAUSED.to_owned(), text(serde_json::to_string(&policy.paused).map_err(unwritable)?));
+    }
     Ok(new)
 }
 
-/// Where a policy's text lies, once for all versions that have it: a version that only says who is away has the text of
+/// Where a policy's text lies, once for all versions that have it: a version that only says who is away or paused has the text of
 /// the one before.
 ///
 /// It has a key of its own kind, so that only the operator's role may write what a policy says.
@@ -87,9 +92,15 @@ pub(crate) fn policy(item: &Item, text: String) -> Result<PolicyRecord, Fault> {
         text,
         sha256: string(item, SHA256)?.to_owned(),
         installed_at: parsed(item, INSTALLED_AT).map(Timestamp::from_millis)?,
-        away: match item.get(AWAY) {
-            Some(_) => serde_json::from_str(string(item, AWAY)?).map_err(|_| unreadable(AWAY))?,
-            None => Vec::new(),
-        },
+        away: list(item, AWAY)?,
+        paused: list(item, PAUSED)?,
     })
+}
+
+/// A list as JSON; empty where there is none.
+fn list<T: serde::de::DeserializeOwned>(item: &Item, name: &'static str) -> Result<Vec<T>, Fault> {
+    match item.get(name) {
+        Some(_) => serde_json::from_str(string(item, name)?).map_err(|_| unreadable(name)),
+        None => Ok(Vec::new()),
+    }
 }

@@ -10,6 +10,7 @@ mod deadlines;
 mod deciding;
 mod flags;
 mod inbox;
+mod pausing;
 mod refused;
 mod tokens;
 mod totals;
@@ -206,6 +207,7 @@ fn alerts(messages: &[OutboxMessage]) -> Vec<&'static str> {
             | OutboxPayload::AlertSummary { .. }
             | OutboxPayload::Report { .. }
             | OutboxPayload::StillOpen
+            | OutboxPayload::LookAtRun
             | OutboxPayload::Reassign { .. } => None,
         })
         .collect()

@@ -1,7 +1,7 @@
 //! What an inbox's page sends.
 
 use placet_core::Refusal;
-use placet_core::id::ReviewerId;
+use placet_core::id::{ClientId, ReviewerId};
 use placet_core::policy::Decision;
 use placet_core::refusal::FieldError;
 use placet_gate::{UnverifiedRow, Whereabouts};
@@ -112,6 +112,27 @@ impl AwaySaid {
             Some(hours) => Whereabouts::Away { for_ms: i64::from(hours) * HOUR_MS, backup },
         };
         Ok(Self { nonce, whereabouts })
+    }
+}
+
+/// That a pause is lifted.
+pub(super) struct Resumed {
+    pub(super) nonce: String,
+    pub(super) client: ClientId,
+}
+
+impl Resumed {
+    pub(super) fn read(body: &[u8]) -> Result<Self, Refusal> {
+        let (mut nonce, mut client) = (String::new(), None);
+        for (key, value) in form_urlencoded::parse(body) {
+            match key.as_ref() {
+                "nonce" => nonce = value.into_owned(),
+                "client" => client = ClientId::parse(&value).ok(),
+                _ => {}
+            }
+        }
+        let client = client.ok_or_else(|| Refusal::field("client", "must be the id of a client"))?;
+        Ok(Self { nonce, client })
     }
 }
 

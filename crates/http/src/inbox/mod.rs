@@ -12,18 +12,19 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use placet_core::Refusal;
+use placet_core::policy::Decision;
 use placet_gate::{Error, Gate, are_alike};
 
 pub(crate) use self::answer::RowAnswers;
-use self::form::{AwaySaid, Listed, Pressed};
+use self::form::{AwaySaid, Listed, Pressed, Resumed};
 pub(crate) use self::news::News;
 use self::shown::Shown;
 pub(crate) use self::shown::path_prefix;
 use crate::call::LinkText;
 use crate::pages;
 use crate::problem::Problem;
-use crate::reviewer::{Form, choice, page, refused, wants_json};
-use crate::wire::{AwayForm, InboxForm};
+use crate::reviewer::{Form, choice, not_with_a_pause, page, refused, wants_json};
+use crate::wire::{AwayForm, InboxForm, ResumeForm};
 
 /// The largest form that is read, in bytes: a hundred rows and a reason.
 const FORM_LIMIT: usize = 48 * 1024;
@@ -79,6 +80,8 @@ pub(crate) async fn show(visit: Visit) -> Response {
 ///
 /// With `?seen`, the inbox's script says that a person has touched it, with its `nonce` and the `approval_id` of each
 /// listed request as `row`: nothing is decided, and the reviewer is not nudged about these by their next channel.
+///
+/// With `?pause`, a rejection also pauses the client that asks: for an hour, nothing new is taken from it.
 #[utoipa::path(post, path = "/inbox/{link}", operation_id = "decide_in_inbox", tag = "reviewers", security(()),
     params(("link" = String, Path, description = "the reviewer's own inbox link")),
     request_body(content = InboxForm, content_type = "application/x-www-form-urlencoded"),
@@ -92,6 +95,7 @@ pub(crate) async fn show(visit: Visit) -> Response {
         (status = 410, description = "`link_expired`", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 413, description = "`payload_too_large`", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 422, description = "`invalid_request`: nothing was recorded; the inbox again", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 429, description = "`rate_limited`, with `?pause`: this reviewer has paused too often today; nothing was recorded", content((String = "text/html"), (Problem = "application/problem+json"))),
         (status = 503, description = "`no_policy` or `unavailable`", content((String = "text/html"), (Problem = "application/problem+json")))))]
 pub(crate) async fn decide(
     visit: Visit,
@@ -110,14 +114,52 @@ pub(crate) async fn decide(
         Err(refusal) => return visit.again(refusal).await,
     };
     let several = pressed.rows.len() > 1;
+    let goes = match query.as_deref() {
+        Some("pause") if pressed.decision == Decision::Approve => {
+            return visit.again(not_with_a_pause()).await;
+        }
+        Some("pause") => pages::Goes::WithPause,
+        _ => pages::Goes::Alone,
+    };
     if several && !pressed.confirmed {
-        return visit.confirm(&pressed).await;
+        return visit.confirm(&pressed, goes).await;
     }
-    match visit.gate.decide_rows(&visit.link, pressed.rows, pressed.decision, pressed.reason).await {
+    let decided = match goes {
+        pages::Goes::WithPause => {
+            visit.gate.reject_rows_and_pause(&visit.link, pressed.rows, pressed.reason).await
+        }
+        pages::Goes::Alone => {
+            visit.gate.decide_rows(&visit.link, pressed.rows, pressed.decision, pressed.reason).await
+        }
+    };
+    match decided {
         Ok(results) => visit.answer(results, pressed.decision, several).await,
-        Err(Error::Refused(refusal @ Refusal::InvalidRequest(_))) => visit.again(refusal).await,
+        Err(Error::Refused(refusal @ (Refusal::InvalidRequest(_) | Refusal::RateLimited { .. }))) => {
+            visit.again(refusal).await
+        }
         Err(error) => visit.refused(error),
     }
+}
+
+/// Lifts the reviewer's own pause of a client before it ends by itself.
+///
+/// It is in the audit trail, on the chain `policy`. A pause that somebody else made stays.
+#[utoipa::path(post, path = "/inbox/{link}/resume", tag = "reviewers", security(()),
+    params(("link" = String, Path, description = "the reviewer's own inbox link")),
+    request_body(content = ResumeForm, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "recorded, or there was none: the inbox", content((String = "text/html"))),
+        (status = 404, description = "`not_found`: nobody's link", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 410, description = "`link_expired`", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 413, description = "`payload_too_large`", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 422, description = "`invalid_request`: nothing was recorded; the inbox again", content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 503, description = "`no_policy` or `unavailable`", content((String = "text/html"), (Problem = "application/problem+json")))))]
+pub(crate) async fn resume(visit: Visit, Form(body): Form<FORM_LIMIT>) -> Response {
+    let said = match Resumed::read(&body) {
+        Ok(Resumed { nonce, client }) => visit.gate.resume_in_inbox(&visit.link, &nonce, &client).await,
+        Err(refusal) => Err(refusal.into()),
+    };
+    visit.said(said).await
 }
 
 /// Says that the reviewer is away for a while, or back.
@@ -141,19 +183,24 @@ pub(crate) async fn away(visit: Visit, Form(body): Form<FORM_LIMIT>) -> Response
         }
         Err(refusal) => Err(refusal.into()),
     };
-    match said {
-        Ok(()) => match visit.inbox().await {
-            Ok(shown) => shown.page(StatusCode::OK),
-            Err(error) => visit.refused(error),
-        },
-        Err(Error::Refused(refusal @ (Refusal::InvalidRequest(_) | Refusal::RateLimited { .. }))) => {
-            visit.again(refusal).await
-        }
-        Err(error) => visit.refused(error),
-    }
+    visit.said(said).await
 }
 
 impl Visit {
+    /// What became of a form about the inbox itself.
+    async fn said(&self, said: Result<(), Error>) -> Response {
+        match said {
+            Ok(()) => match self.inbox().await {
+                Ok(shown) => shown.page(StatusCode::OK),
+                Err(error) => self.refused(error),
+            },
+            Err(Error::Refused(refusal @ (Refusal::InvalidRequest(_) | Refusal::RateLimited { .. }))) => {
+                self.again(refusal).await
+            }
+            Err(error) => self.refused(error),
+        }
+    }
+
     async fn inbox(&self) -> Result<Shown, Error> {
         let version = self.gate.inbox_version(&self.link).await?;
         self.inbox_of(version).await
@@ -168,7 +215,7 @@ impl Visit {
     }
 
     /// Asks whether all of them are meant. Those that have ended meanwhile are left out.
-    async fn confirm(&self, pressed: &Pressed) -> Response {
+    async fn confirm(&self, pressed: &Pressed, goes: pages::Goes) -> Response {
         let shown = match self.inbox().await {
             Ok(shown) => shown,
             Err(error) => return self.refused(error),
@@ -195,7 +242,7 @@ impl Visit {
         };
         let group = pages::InboxGroup { first, all: chosen };
         let decision = choice(pressed.decision);
-        let markup = pages::confirm_together(&shown.view, &group, decision, pressed.reason.as_deref());
+        let markup = pages::confirm_together(&shown.view, &group, decision, goes, pressed.reason.as_deref());
         inbox_page(StatusCode::OK, &markup)
     }
 

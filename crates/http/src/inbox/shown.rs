@@ -9,7 +9,7 @@ use placet_gate::{Error, Gate, Inbox, InboxItem, LateDecision, are_alike};
 
 use super::{News, inbox_page};
 use crate::pages;
-use crate::reviewer::{choice, display_name};
+use crate::reviewer::{choice, display_name, paused};
 
 /// An inbox as it is shown.
 pub(super) struct Shown {
@@ -42,6 +42,7 @@ impl Shown {
         let away = away_view(&inbox, gate.now());
         let view = pages::Inbox {
             away,
+            paused: paused_clients(&inbox, gate.now()),
             nonce: inbox.nonce.clone(),
             reviewer_name: display_name(&inbox.policy, inbox.reviewer.as_str()),
             now_ms: gate.now().millis(),
@@ -87,6 +88,21 @@ fn away_view(inbox: &Inbox, now: Timestamp) -> pages::Away {
     }
 }
 
+/// The paused clients that are the reviewer's business: those that they paused themselves, and their own.
+fn paused_clients(inbox: &Inbox, now: Timestamp) -> Vec<pages::PausedClient> {
+    let policy = &inbox.policy;
+    let pauses = policy.pauses_at(now).filter_map(|pause| {
+        let client = policy.client(&pause.client)?;
+        let is_own = pause.by == inbox.reviewer;
+        (is_own || client.owner.as_ref() == Some(&inbox.reviewer)).then(|| pages::PausedClient {
+            id: client.id.to_string(),
+            name: client.name.clone(),
+            pause: paused(policy, pause, &inbox.reviewer),
+        })
+    });
+    pauses.collect()
+}
+
 /// The path before the gate's own paths, as browsers see it: a proxy may have put the gate below one.
 pub(crate) fn path_prefix(base_url: &str) -> String {
     let after_host = base_url.split_once("://").map_or(base_url, |(_, rest)| rest);
@@ -96,7 +112,7 @@ pub(crate) fn path_prefix(base_url: &str) -> String {
 }
 
 fn inbox_request(item: &InboxItem, policy: &Policy, prefix: &str) -> pages::InboxRequest {
-    let InboxItem { request, link, nonce, may_approve, voted } = item;
+    let InboxItem { request, link, nonce, may_approve, voted, novelty } = item;
     let asked = request.asked();
     pages::InboxRequest {
         id: asked.approval_id.to_string(),
@@ -119,6 +135,7 @@ fn inbox_request(item: &InboxItem, policy: &Policy, prefix: &str) -> pages::Inbo
         approvals: request.approvals_counted(policy),
         may: if *may_approve { pages::May::Both } else { pages::May::RejectOnly },
         voted: voted.map(choice),
+        novelty: novelty.clone(),
     }
 }
 

@@ -267,7 +267,9 @@
     if (row) row.dataset.busy = 'yes';
     try {
       const body = new URLSearchParams(new FormData(form, event.submitter));
-      const answer = await fetch(form.action, { method: 'POST', body, redirect: 'error', cache: 'no-store' });
+      const by = event.submitter;
+      const to = by && by.hasAttribute('formaction') ? by.formAction : form.action;
+      const answer = await fetch(to, { method: 'POST', body, redirect: 'error', cache: 'no-store' });
       busy = false;
       await read(answer, true);
       // On to what has taken its place: the next one is decided without a look for it.

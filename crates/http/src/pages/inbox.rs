@@ -5,12 +5,14 @@
 
 use super::layout::{Script, Shell, Sign, framed, moment_near, span};
 use super::payload::rows_beside;
+use super::review::ordinal;
 use super::text::{LineEnds, hides_something, line, passage, revealed, titled};
 use super::{Choice, Inbox, InboxGroup, InboxRequest, LateRow, May, Said};
 use maud::{Markup, html};
 use placet_core::payload::canonical_text;
 use placet_core::request::Status;
 use placet_core::words::FieldPath;
+use placet_gate::{First, LOOK_BACK};
 use serde_json::Value;
 
 /// A payload whose canonical text is longer, in bytes, is decided on its own page: a row would hide its end.
@@ -22,6 +24,15 @@ const SHORT_VALUE: usize = 40;
 
 /// What a rejection can say at a tap.
 const REASONS: [&str; 3] = ["Wrong amount", "Not expected", "Ask me first"];
+
+/// What goes with a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goes {
+    /// Nothing.
+    Alone,
+    /// A pause of the client that asks.
+    WithPause,
+}
 
 /// Everything waiting for one reviewer, live.
 pub fn inbox(view: &Inbox) -> Markup {
@@ -39,6 +50,7 @@ pub fn inbox(view: &Inbox) -> Markup {
     let content = html! {
         h1 { "Your inbox" }
         (away_now(view))
+        (paused(view))
         p #count role="status" data-waiting=(waiting) { (count) }
         div #result role="status" { (said(view)) }
         @if open.is_empty() && voted.is_empty() {
@@ -66,9 +78,19 @@ pub fn inbox(view: &Inbox) -> Markup {
 }
 
 /// Whether these are to be decided together, asked once more. Nothing is recorded yet.
-pub fn confirm_together(view: &Inbox, group: &InboxGroup, choice: Choice, reason: Option<&str>) -> Markup {
+pub fn confirm_together(
+    view: &Inbox,
+    group: &InboxGroup,
+    choice: Choice,
+    goes: Goes,
+    reason: Option<&str>,
+) -> Markup {
     let count = group.all.len();
     let verb = verb(choice);
+    let action = match goes {
+        Goes::Alone => view.action.clone(),
+        Goes::WithPause => format!("{}?pause", view.action),
+    };
     let content = html! {
         article.card {
             h1 tabindex="-1" { (verb) " " (count) " requests that ask the same?" }
@@ -77,7 +99,10 @@ pub fn confirm_together(view: &Inbox, group: &InboxGroup, choice: Choice, reason
             p { "Each is recorded on its own. This happens " (count) " times:" }
             ol.alike { @for request in &group.all { li { (of_one(request, view.now_ms)) } } }
             details { summary { "What will be done, in full" } div.payload translate="no" { (rows_beside(&group.first.payload, None)) } }
-            form method="post" action=(view.action) {
+            @if goes == Goes::WithPause {
+                p { "And " (line(&group.first.client)) " is paused for an hour: nothing new is taken from it." }
+            }
+            form method="post" action=(action) {
                 @for request in &group.all { input type="hidden" name="row" value=(row_value(request)); }
                 input type="hidden" name="confirmed" value="yes";
                 @if let Some(reason) = reason { input type="hidden" name="reason" value=(reason); }
@@ -127,6 +152,8 @@ fn entry(view: &Inbox, group: &InboxGroup) -> Markup {
             }
             a #(title).action href=(first.url) translate="no" { (titled(&first.title)) }
             p.when { (waits(first, view.now_ms)) }
+            (news(&group.all))
+            @if fits && first.voted.is_none() { (pause(view, group)) }
             @if first.voted.is_some() {
                 (more(first, &group.all, view.now_ms, &html! {}))
             } @else if !fits {
@@ -141,6 +168,61 @@ fn entry(view: &Inbox, group: &InboxGroup) -> Markup {
             }
         }
     }
+}
+
+/// What is new, in a few words: its own page says more.
+fn news(all: &[InboxRequest]) -> Markup {
+    let Some(first) = all.first() else { return html! {} };
+    let new = &first.novelty;
+    let nth = most_asked(all);
+    html! {
+        @if first.voted.is_none() && (nth.is_some() || new.recipient.is_some() || new.first.is_some()) {
+            p.new {
+                @if let Some(nth) = nth {
+                    b {
+                        @if nth > LOOK_BACK { "More than " (LOOK_BACK) " asks in 10 minutes" }
+                        @else { (ordinal(nth)) " ask in 10 minutes" }
+                    }
+                }
+                @if new.recipient.is_some() || new.first.is_some() {
+                    @if nth.is_some() { " · " }
+                    @match (&new.recipient, new.first) {
+                        (Some(recipient), _) => { "New: nothing approved lately went to " bdi { (revealed(recipient, LineEnds::Theirs)) } }
+                        (None, Some(First::Ever)) => "First time",
+                        (None, Some(First::Lately)) => { "None of this kind approved in the last " (LOOK_BACK) " requests" }
+                        (None, None) => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Who asks again and again is stopped together with the rejection: a button of the row's form.
+fn pause(view: &Inbox, group: &InboxGroup) -> Markup {
+    let count = group.all.len();
+    let (of, dots) = if count > 1 { (format!(" all {count}"), "…") } else { (String::new(), "") };
+    let client = line(&group.first.client);
+    html! {
+        @if most_asked(&group.all).is_some() {
+            details.pause {
+                summary { "Pause " (client) }
+                p.hint { "For an hour nothing new is taken from it. What it has asked already stays open." }
+                button.no form=(form_of(&group.first)) name="decision" value="reject" formaction=(format!("{}?pause", view.action)) {
+                    span { "Reject" (of) ", and pause " (client) (dots) }
+                }
+            }
+        }
+    }
+}
+
+fn form_of(request: &InboxRequest) -> String {
+    format!("f-{}", request.id)
+}
+
+/// Which one of many the latest of a group is.
+fn most_asked(all: &[InboxRequest]) -> Option<usize> {
+    all.iter().filter_map(|request| request.novelty.nth).max()
 }
 
 /// A row differs from what a reader has before them exactly if this does.
@@ -210,7 +292,7 @@ fn form(view: &Inbox, group: &InboxGroup) -> Markup {
     let first = &group.first;
     let other = format!("w-{}", first.id);
     html! {
-        form.decide method="post" action=(view.action) {
+        form.decide #(form_of(first)) method="post" action=(view.action) {
             @for request in &group.all { input type="hidden" name="row" value=(row_value(request)); }
             @if first.may == May::RejectOnly {
                 p.notice {
@@ -377,6 +459,23 @@ fn away_now(view: &Inbox) -> Markup {
     }
 }
 
+/// The clients from which nothing new is taken. Who paused one can lift that.
+fn paused(view: &Inbox) -> Markup {
+    html! {
+        @for client in &view.paused {
+            form.notice method="post" action=(format!("{}/resume", view.action)) {
+                input type="hidden" name="nonce" value=(view.nonce);
+                input type="hidden" name="client" value=(client.id);
+                p {
+                    b { (line(&client.name)) " is paused" } " until " (moment_near(client.pause.until_ms, view.now_ms)) " by "
+                    @if client.pause.is_own { "you" } @else { (line(&client.pause.by)) } ": nothing new is taken from it."
+                }
+                @if client.pause.is_own { button.plain { "Lift the pause" } }
+            }
+        }
+    }
+}
+
 fn away_form(view: &Inbox) -> Markup {
     html! {
         details #away.part {
@@ -462,6 +561,7 @@ fn outcome(status: Status) -> &'static str {
 #[cfg(test)]
 mod tests {
     use placet_core::words::Title;
+    use placet_gate::Novelty;
     use serde_json::json;
 
     use super::*;
@@ -488,6 +588,7 @@ mod tests {
             approvals: 1,
             may: May::Both,
             voted: None,
+            novelty: Novelty::default(),
         }
     }
 
@@ -509,6 +610,7 @@ mod tests {
                 backups: vec![("carol".to_owned(), "Carol".to_owned())],
                 ..Default::default()
             },
+            paused: vec![],
             nonce: "7-f".to_owned(),
             version: "v1".to_owned(),
             action: "/gate/inbox/abc".to_owned(),
@@ -536,7 +638,9 @@ mod tests {
                 && page.contains("<mark>U+202E</mark>")
         );
         assert!(page.contains("9 min left</b> (by ") && page.contains("asked 1 min ago, 1 of 2 approvals"));
-        assert!(page.contains("<form class=\"decide\" method=\"post\" action=\"/gate/inbox/abc\">"));
+        assert!(
+            page.contains("<form class=\"decide\" id=\"f-A\" method=\"post\" action=\"/gate/inbox/abc\">")
+        );
         assert!(page.contains("<input type=\"hidden\" name=\"row\" value=\"linkA~1-2\">"));
         assert!(page.contains("href=\"/gate/r/linkA\"") && page.contains("data-worker=\"/gate/sw.js\""));
         assert!(!page.contains("<b>it</b>"));
@@ -605,9 +709,54 @@ mod tests {
         assert_eq!(page.matches("class=\"card row-of\"").count(), 1);
         assert_eq!(page.matches("name=\"row\"").count(), 2);
         assert!(!page.contains("name=\"confirmed\""));
-        let question = confirm_together(&view, &group(all), Choice::Reject, Some("no")).into_string();
+        let question = confirm_together(&view, &group(all.clone()), Choice::Reject, Goes::Alone, Some("no"))
+            .into_string();
         assert!(question.contains("Reject 2 requests that ask the same?"));
         assert!(question.contains("name=\"confirmed\" value=\"yes\"") && question.contains("run-B"));
-        assert!(question.contains("name=\"reason\" value=\"no\""));
+        assert!(question.contains("name=\"reason\" value=\"no\"") && !question.contains("?pause"));
+        let paused =
+            confirm_together(&view, &group(all), Choice::Reject, Goes::WithPause, None).into_string();
+        assert!(
+            paused.contains("action=\"/gate/inbox/abc?pause\"") && paused.contains("is paused for an hour")
+        );
+    }
+
+    #[test]
+    fn what_is_new_is_in_the_row_and_who_asks_often_can_be_paused_there() {
+        let mut own = request("A", json!({"amount": 5, "to": "ACME"}));
+        let row = |request: &InboxRequest| html(&view(vec![group(vec![request.clone()])]));
+        assert!(!row(&own).contains("class=\"new\"") && !row(&own).contains("?pause"));
+        own.novelty = Novelty { recipient: Some("<b>\u{202e}".into()), nth: Some(4), ..Novelty::default() };
+        let page = row(&own);
+        assert!(page.contains(
+            "<p class=\"new\"><b>4th ask in 10 minutes</b> · New: nothing approved lately went to \
+             <bdi>&lt;b&gt;<mark>U+202E</mark></bdi></p>"
+        ));
+        assert!(page.contains(
+            "<button class=\"no\" form=\"f-A\" name=\"decision\" value=\"reject\" formaction=\"/gate/inbox/abc?pause\"><span>Reject, and pause <bdi>n8n</bdi></span></button>"
+        ));
+        own.novelty = Novelty { first: Some(First::Ever), ..Novelty::default() };
+        assert!(row(&own).contains("<p class=\"new\">First time</p>") && !row(&own).contains("?pause"));
+        own.voted = Some(Choice::Approve);
+        assert!(!row(&own).contains("class=\"new\""));
+    }
+
+    #[test]
+    fn a_paused_client_is_said_and_lifted_by_who_paused_it() {
+        let mut view = view(vec![]);
+        let pause =
+            |is_own| super::super::Paused { by: "Carol".to_owned(), is_own, until_ms: 1_795_433_600_000 };
+        let client = |pause| super::super::PausedClient { id: "n8n".into(), name: "Invoices".into(), pause };
+        view.paused = vec![client(pause(true))];
+        let page = html(&view);
+        assert!(
+            page.contains("<bdi>Invoices</bdi> is paused</b> until ")
+                && page.contains(" by you: nothing new")
+        );
+        assert!(page.contains("action=\"/gate/inbox/abc/resume\"") && page.contains("Lift the pause"));
+        assert!(page.contains("name=\"client\" value=\"n8n\""));
+        view.paused = vec![client(pause(false))];
+        let page = html(&view);
+        assert!(page.contains(" by <bdi>Carol</bdi>: nothing new") && !page.contains("Lift the pause"));
     }
 }

@@ -10,7 +10,7 @@ mod report;
 mod review;
 mod text;
 
-pub use inbox::{confirm_together, inbox};
+pub use inbox::{Goes, confirm_together, inbox};
 pub use layout::{content_security_policy, inbox_content_security_policy, report_content_security_policy};
 pub use operator::{EndedLine, Operator, PersonLine, WaitingLine, operator};
 pub use report::{ReportView, measured, name_of, percent, report, seconds};
@@ -56,6 +56,8 @@ pub struct Review {
     pub changes: Vec<ChangeLine>,
     /// What is new about it, while the reader may decide.
     pub novelty: Novelty,
+    /// The pause of the client that asks, while it holds.
+    pub paused: Option<Paused>,
     /// Who has voted, in order; the reader's own vote too.
     pub votes: Vec<VoteLine>,
     /// What this reviewer may do now, or how it ended.
@@ -64,6 +66,16 @@ pub struct Review {
     pub nudged: bool,
     /// Whether the reader may say, or somebody has said, that its approval was a mistake.
     pub flagging: Flagging,
+}
+
+/// A client's pause, while it holds.
+pub struct Paused {
+    /// Display name of who paused it.
+    pub by: String,
+    /// Whether that is the reader.
+    pub is_own: bool,
+    /// Until when, in Unix milliseconds.
+    pub until_ms: i64,
 }
 
 /// "This approval was a mistake."
@@ -251,6 +263,8 @@ pub struct Inbox {
     pub notice: Option<String>,
     /// Where the reviewer is.
     pub away: Away,
+    /// The clients that are paused and are the reader's business: they paused them, or own them.
+    pub paused: Vec<PausedClient>,
     /// What forms about the inbox itself must bring back.
     pub nonce: String,
     /// Changes when the inbox does.
@@ -288,6 +302,16 @@ pub struct Away {
     pub by_file: bool,
     /// Id and display name of each whom they may choose.
     pub backups: Vec<(String, String)>,
+}
+
+/// A client that is paused.
+pub struct PausedClient {
+    /// Its id.
+    pub id: String,
+    /// The name that people read.
+    pub name: String,
+    /// Its pause.
+    pub pause: Paused,
 }
 
 /// Requests that ask the very same: mostly one.
@@ -341,6 +365,8 @@ pub struct InboxRequest {
     pub may: May,
     /// The reader's vote, if others are still to vote.
     pub voted: Option<Choice>,
+    /// What is new about it.
+    pub novelty: Novelty,
 }
 
 /// One decision of the last days.

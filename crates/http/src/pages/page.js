@@ -59,7 +59,7 @@
   sheet.addEventListener('pointerdown', () => { tapped = true; });
   sheet.addEventListener('keydown', () => { tapped = false; });
   sheet.addEventListener('change', (event) => {
-    if (tapped && event.target.name === 'because') event.target.form.requestSubmit(sheet.querySelector('button'));
+    if (tapped && event.target.name === 'because') event.target.form.requestSubmit(sheet.querySelector('button.no'));
   });
   bar.addEventListener('submit', (event) => {
     if (bar.dataset.sent) { event.preventDefault(); return; }

@@ -215,8 +215,21 @@ fn novelty(view: &Review) -> Markup {
     }
 }
 
+/// That nothing new is taken from the client.
+fn paused(view: &Review) -> Markup {
+    html! {
+        @if let Some(pause) = &view.paused {
+            p.notice {
+                b { (line(&view.client)) " is paused" } " until " (moment(pause.until_ms)) " by "
+                @if pause.is_own { "you" } @else { (line(&pause.by)) } ": nothing new is taken from it."
+                @if pause.is_own { " Your inbox can lift that." }
+            }
+        }
+    }
+}
+
 /// `4th`, `21st`.
-fn ordinal(number: usize) -> String {
+pub(super) fn ordinal(number: usize) -> String {
     let ending = match (number % 10, number % 100) {
         (1, rest) if rest != 11 => "st",
         (2, rest) if rest != 12 => "nd",
@@ -239,6 +252,10 @@ fn reject(view: &Review, words: &str) -> Markup {
                 div.chips {
                     @for reason in reasons {
                         label.chip { input type="radio" name="because" value=(reason); (reason) }
+                    }
+                    // Who asks again and again is stopped at a tap, too.
+                    @if view.novelty.nth.is_some() && view.paused.is_none() {
+                        button.chip.pause name="decision" value="reject" formaction="?pause" { span { "Reject, and pause " (client) " for an hour" } }
                     }
                 }
                 label for="reason" { "Other reason " span.dim { "(optional)" } }
@@ -263,6 +280,7 @@ fn sheet(view: &Review) -> Markup {
                 h2.title translate="no" { (titled(&view.title)) }
             }
             (caution(view))
+            (paused(view))
             (changes(view))
             (novelty(view))
             (matters(view))
@@ -628,6 +646,7 @@ mod tests {
             wants: Wants::default(),
             changes: vec![],
             novelty: Novelty::default(),
+            paused: None,
             votes: vec![],
             state,
             nudged: false,
@@ -694,6 +713,27 @@ mod tests {
         assert!(
             page(same, open(May::Both, None)).contains("The same as the one that was approved 5 min ago.")
         );
+    }
+
+    #[test]
+    fn who_asks_often_can_be_paused_with_the_rejection_and_is_shown_as_paused() {
+        let mut view = view(open(May::Both, None));
+        let offer = "name=\"decision\" value=\"reject\" formaction=\"?pause\"><span>Reject, and pause <bdi>n8n</bdi> for an hour</span>";
+        assert!(!page(&view).contains("?pause"));
+        view.novelty.nth = Some(4);
+        assert!(page(&view).contains(offer), "{}", page(&view));
+        let pause =
+            |is_own| super::super::Paused { by: "Carol".to_owned(), is_own, until_ms: 1_795_433_600_000 };
+        view.paused = Some(pause(false));
+        let shown = page(&view);
+        assert!(!shown.contains("?pause"), "it is paused already");
+        assert!(
+            shown.contains("</bdi> is paused</b> until ")
+                && shown.contains("by <bdi>Carol</bdi>: nothing new")
+        );
+        view.state = ended(Status::Rejected, None);
+        view.paused = Some(pause(true));
+        assert!(page(&view).contains(" by you: nothing new is taken from it. Your inbox can lift that."));
     }
 
     #[test]

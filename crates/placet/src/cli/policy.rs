@@ -89,6 +89,13 @@ fn parse_since(text: &str) -> Result<Since, String> {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClientCommand {
+    /// Take requests of a client again that a reviewer has paused
+    Resume {
+        /// The client
+        id: String,
+        #[command(flatten)]
+        on: Deployment,
+    },
     /// Print a client's secret, alone on the last line: what to paste into Zapier or n8n
     Secret {
         /// The client

@@ -1,11 +1,12 @@
-//! `placet client secret`: what to paste into the program that asks.
+//! `placet client secret`: what to paste into the program that asks; and the end of a client's pause.
 
 use placet_core::id::ClientId;
 use placet_core::keys::Keyring;
 use placet_core::policy::{Client, Policy};
 use serde_json::json;
 
-use crate::cli::Globals;
+use super::Opened;
+use crate::cli::{Deployment, Globals};
 use crate::console::{note, print};
 use crate::failure::{Exit, Failure};
 use crate::folder::Folder;
@@ -29,6 +30,35 @@ pub(crate) async fn secret(globals: &Globals, id: &str) -> Result<Exit, Failure>
         Some(Err(_)) | None => None,
     };
     show(globals, &id, client.as_ref(), &parts.keys().held());
+    Ok(Exit::Done)
+}
+
+/// Lifts every pause of a client.
+pub(crate) async fn resume(globals: &Globals, id: &str, on: &Deployment) -> Result<Exit, Failure> {
+    let id = parse_id(id)?;
+    let opened = Opened::of(globals, on).await?;
+    let client = super::known_client(id.as_str(), &opened.policy)?;
+    let lifted = opened.gate.resume(&client.id).await?;
+    if globals.json {
+        let pauses: Vec<_> = lifted
+            .iter()
+            .map(|pause| {
+                json!({
+                    "by": pause.by.as_str(),
+                    "from": pause.from.to_string(),
+                    "until": pause.until.to_string(),
+                })
+            })
+            .collect();
+        print(&super::pretty(&json!({ "client": id.as_str(), "lifted": pauses })));
+        return Ok(Exit::Done);
+    }
+    if lifted.is_empty() {
+        print(&format!("{id} is not paused\n"));
+        return Ok(Exit::Done);
+    }
+    let by: Vec<&str> = lifted.iter().map(|pause| pause.by.as_str()).collect();
+    print(&format!("{id} is no longer paused; {} had paused it\n", by.join(" and ")));
     Ok(Exit::Done)
 }
 

@@ -97,6 +97,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
             aws::push(globals, file, &on.stack).await
         }
         Command::Policy(PolicyCommand::Push { file, .. }) => policy::push(globals, file).await,
+        Command::Client(ClientCommand::Resume { id, on }) => client::resume(globals, &id, &on).await,
         Command::Client(ClientCommand::Secret { id, on }) if on.aws => {
             not_at_a_url(globals)?;
             aws::secret(globals, &id, &on.stack).await

@@ -56,6 +56,40 @@ class Tasks(ClientExtension):
         return CallToolResult(content=[], is_error=True)
 
 
+class Leaves(Tasks):
+    """Waits for nothing: it has the task's id, and that is all it wants."""
+
+    async def resolve(self, created, context):
+        self.seen.append(created.task_id)
+        return CallToolResult(content=[])
+
+
+@pytest.mark.parametrize("transport", ["stdio", "http"])
+async def test_a_task_outlives_the_session_that_closed_right_after_it_was_handed_over(running, desk, raw, transport):
+    """Over stdio the server ends with its client as well."""
+    client_id, action = {"stdio": ("agent", "py.left.io"), "http": ("mcp", "py.left.http")}[transport]
+
+    def opened(tasks):
+        to = stdio(running) if transport == "stdio" else http(running, f"mcp.{raw('mcp').secret}")
+        return mcp.Client(to, extensions=[tasks])
+
+    left = Leaves()
+    async with opened(left) as client:
+        await client.call_tool("request_approval", {"summary": "pay", "action": action, "payload": PAYLOAD})
+    (approval,) = await asyncio.to_thread(desk.waiting, raw(client_id), action)
+    assert left.seen == [approval["approval_id"]]
+
+    async def task():
+        get = GetTask(params=TaskParams(task_id=approval["approval_id"]))
+        return await client.session.send_request(get, Task)
+
+    async with opened(Tasks()) as client:
+        assert (await task()).status == "working"
+        await asyncio.to_thread(desk.decide, approval, "approve")
+        ended = await task()
+    assert (ended.status, ended.result["structuredContent"]["status"]) == ("completed", "approved")
+
+
 @pytest.mark.parametrize("transport", ["stdio", "http"])
 @pytest.mark.parametrize("decision", ["approve", "reject"])
 async def test_a_question_is_a_task_until_a_person_has_decided(running, desk, raw, transport, decision):

@@ -76,6 +76,7 @@ macro_rules! store_contract {
             a_reviewers_votes_are_found_the_newest_first
             subscriptions_come_and_go
             a_policy_version_is_installed_once
+            who_is_away_and_paused_is_kept_with_the_version
             a_chain_ends_with_its_last_entry
             a_name_is_marked_by_one_until_its_time
             what_was_sent_is_found_by_its_approval

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use placet_core::audit::{AuditEventKind, ChainHead};
-use placet_gate::ports::{Commit, Committed, PushDevice, SentMessage, SentState};
+use placet_core::policy::{ClientPause, OwnAbsence};
+use placet_gate::ports::{Commit, Committed, PolicyRecord, PushDevice, SentMessage, SentState};
 
 use super::{START, all, done};
 use crate::{Subject, sample};
@@ -42,6 +43,22 @@ pub async fn a_policy_version_is_installed_once(subject: &Subject) {
         assert_eq!(install(version, "next").await, done);
     }
     assert_eq!(latest().await, Some((11, "next".into())));
+}
+
+/// A version says who is away and which clients are paused, and may have the text of the one before.
+pub async fn who_is_away_and_paused_is_kept_with_the_version(subject: &Subject) {
+    let first = sample::policy_record(1);
+    let until = START.plus_millis(3_600_000);
+    let away = OwnAbsence { reviewer: sample::reviewer("bob"), from: START, until, backup: None };
+    let pause =
+        ClientPause { client: sample::client("n8n"), by: sample::reviewer("carol"), from: START, until };
+    let second = PolicyRecord { version: 2, away: vec![away], ..first.clone() };
+    let third = PolicyRecord { version: 3, paused: vec![pause], ..second.clone() };
+    let fourth = PolicyRecord { version: 4, away: Vec::new(), paused: Vec::new(), ..first.clone() };
+    for record in [first, second, third, fourth] {
+        done(subject, Commit { policy: Some(record.clone()), ..Commit::default() }).await;
+        assert_eq!(subject.store.policy().await.unwrap(), Some(record));
+    }
 }
 
 /// A chain that is no request's is found by its end.

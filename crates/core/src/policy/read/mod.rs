@@ -172,6 +172,7 @@ fn read_policy(
         sha256: sha256_hex(text.as_bytes()),
         version: 0,
         own_absences: Vec::new(),
+        pauses: Vec::new(),
         gauges: std::sync::OnceLock::new(),
     };
     let meters: BTreeSet<&Meter> = policy.gauges().iter().map(|gauge| &gauge.meter).collect();

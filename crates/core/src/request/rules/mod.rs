@@ -32,7 +32,12 @@ pub enum Canceller {
     Asker,
     /// Whoever runs the gate.
     Operator,
+    /// The gate, for the client: its platform says that the run which asked is over.
+    RunIsOver,
 }
+
+/// What reviewers and callers read where a run that is over had asked.
+const RUN_IS_OVER: &str = "The n8n run that asked is over: it was stopped, has failed, or was deleted. Nobody waits for the answer.";
 
 impl Request {
     /// The same question was asked again: its caller is called back as well.
@@ -111,19 +116,21 @@ impl Request {
         Ok(Transition { policy: Some(policy.version), ..end })
     }
 
-    /// The client, or the operator, withdraws it.
+    /// The client, the operator, or the gate for the client withdraws it.
     pub fn cancel(&self, by: Canceller, now: Timestamp) -> Result<Transition, Refusal> {
         let at = self.clamp(now);
         let Some(pending) = self.pending() else { return Err(Refusal::AlreadyDecided) };
-        let (decider, channel) = match by {
-            Canceller::Asker => (Decider::Client(self.asked.client.clone()), Channel::Api),
-            Canceller::Operator => (Decider::Operator, Channel::Operator),
+        let asker = || Decider::Client(self.asked.client.clone());
+        let (decider, channel, reason) = match by {
+            Canceller::Asker => (asker(), Channel::Api, None),
+            Canceller::Operator => (Decider::Operator, Channel::Operator, None),
+            Canceller::RunIsOver => (asker(), Channel::Gate, Some(RUN_IS_OVER.to_owned())),
         };
         let outcome = Outcome {
             status: Status::Cancelled,
             decided_at: at,
             decided_by: vec![decider],
-            reason: None,
+            reason,
             stage: Some(pending.stage),
         };
         Ok(self.end(outcome, at, channel, Some(pending.closes_at)))

@@ -1,0 +1,95 @@
+"""A client that asks again and again is paused together with the rejection: what that refuses, and how it ends."""
+
+import pytest
+from placet_client import check_problem, new_id, wait_until
+
+
+@pytest.fixture
+def asks(gate, often):
+    """Five questions within ten minutes; afterwards nothing of it is left."""
+    yield [often.asked(payload={"to": "ACME"}) for _ in range(5)]
+    for reviewer in ("bob", "carol"):
+        inbox = gate.inbox(reviewer)
+        assert inbox.resume("text/html", nonce=inbox.nonce(), client="often").status == 200
+    wait_until(lambda: often.ask("auto.reject").status == 201, 20, "the client to be heard again")
+
+
+def refused(client):
+    """Waits until what it asks anew is refused: on AWS, another function keeps the policy from before for ten seconds."""
+
+    def answer():
+        found = client.ask()
+        return found if found.status == 403 else None
+
+    return check_problem(wait_until(answer, 20, "the pause"), 403, "forbidden")
+
+
+def test_a_rejection_can_pause_the_client_and_its_inbox_lifts_that(gate, often, agent, asks):
+    *others, last = asks
+    link = gate.link(last, "bob")
+    page = wait_until(lambda: (text := link.page().text) and "?pause" in text and text, 20, "the offer")
+    assert "Reject, and pause" in page and "ask in 10 minutes" in page
+    answer = link.post("reject", link.nonce(), query="?pause", accept="text/html")
+    assert answer.status == 200 and "is paused" in answer.text and "?pause" not in answer.text, answer
+    assert often.state(last["request_id"])["decided_by"] == ["bob"]
+
+    problem = refused(often)
+    assert problem["detail"].startswith("bob has paused this client") and problem["paused_until"] in problem["detail"]
+    check_problem(often.ask("auto.approve"), 403, "forbidden")
+    assert agent.ask("auto.reject").status == 201, "other clients are heard"
+    # What it has asked is open, and answered.
+    first = others[0]
+    body = {"request_id": first["request_id"], "action": first["action"], "summary": "once more"}
+    again = often.call("POST", "/v1/requests", {**body, "payload": {"to": "ACME"}})
+    assert (again.status, again.json()["approval_id"]) == (200, first["approval_id"]), again
+    check_problem(often.call("POST", "/v1/requests", {**body, "payload": {}}), 409, "request_id_conflict")
+    assert gate.link(first, "carol").approve()["status"] == "approved"
+
+    page = wait_until(
+        lambda: "is paused" in (text := gate.inbox("bob").page().text) and text, 20, "the inbox to say so"
+    )
+    assert "Lift the pause" in page
+    assert "Lift the pause" not in gate.inbox("carol").page().text
+    inbox = gate.inbox("bob")
+    lifted = inbox.resume("text/html", nonce=inbox.nonce(), client="often")
+    assert lifted.status == 200 and "Lift the pause" not in lifted.text, lifted
+    wait_until(lambda: often.ask("auto.reject").status == 201, 20, "the client to be heard again")
+    entries = [entry for entry in gate.audit() if entry["subject"] == "policy"][-2:]
+    assert [(entry["event"], entry["actor"], entry["channel"]) for entry in entries] == [
+        ("client.paused", "bob", "page"),
+        ("client.resumed", "bob", "inbox"),
+    ]
+    assert "often" in entries[0]["detail"] and "often" in entries[1]["detail"]
+
+
+def test_rows_of_an_inbox_can_pause_their_client(gate, often, asks):
+    inbox = gate.inbox("bob")
+    row, _ = [inbox.row(gate.link(asked, "bob")) for asked in asks[-2:]]
+    wait_until(lambda: "?pause" in inbox.page().text, 20, "the offer")
+    answer = inbox.post("reject", [row], query="?pause", reason="too often")
+    assert answer.status == 200 and answer.json()["rows"][0]["recorded"] is True, answer
+    assert often.state(asks[-2]["request_id"])["reason"] == "too often"
+    refused(often)
+    assert often.state(asks[-1]["request_id"])["status"] == "pending"
+
+
+def test_several_rows_are_asked_about_once_more_and_the_pause_goes_with_them(gate, often, asks):
+    payload = {"run": new_id()}
+    alike = [often.asked(payload=payload) for _ in range(2)]
+    inbox = gate.inbox("bob")
+    rows = [inbox.row(gate.link(asked, "bob")) for asked in alike]
+    question = inbox.post("reject", rows, accept="text/html", confirmed=None, query="?pause")
+    assert question.status == 200 and "is paused for an hour" in question.text and "?pause" in question.text, question
+    assert often.ask("auto.reject").status == 201, "asked, and nothing recorded"
+    assert inbox.post("reject", rows, query="?pause").status == 200
+    assert {often.state(asked["request_id"])["status"] for asked in alike} == {"rejected"}
+    refused(often)
+
+
+def test_who_may_not_decide_pauses_nothing(gate, often, asks):
+    link = gate.link(asks[-1], "bob")
+    nonce = link.nonce()
+    check_problem(link.post("reject", "1-00", query="?pause"), 422, "invalid_request")
+    gate.link(asks[-1], "carol").approve()
+    check_problem(link.post("reject", nonce, query="?pause"), 409, "already_decided")
+    assert often.ask("auto.reject").status == 201
