@@ -603,7 +603,7 @@ fn a_report_goes_to_ways_that_take_one_at_a_moment_of_the_week() {
         (first, format!("[[report]]\nto = [\"x\"]\n{first}"), "expected a table, but this is a list"),
         (
             first,
-            format!("[report]\nto = [\"opz\"]\n[[alerts]]\nname = \"ops\"\nway = \"sns\"\n{first}"),
+            format!("[report]\nto = [\"ops2\"]\n[[alerts]]\nname = \"ops\"\nway = \"sns\"\n{first}"),
             "did you mean `ops`?",
         ),
         (

@@ -458,6 +458,10 @@ fn which_side_a_number_is_held_in_from_is_known() {
     ] {
         assert_eq!(bounds(source), [(amount.clone(), lower, upper)], "{source}");
     }
+    // Where it is read first is where the warning points.
+    let source = "action == 'pay' && payload.amount > 0 && payload.amount <= 20";
+    let (_, findings) = compile(source).unwrap();
+    assert_eq!(&source[findings.bounds[&amount].span.clone()], "payload.amount > 0");
     assert_eq!(bounds("payload.amount != 5 && action == 'x' && size(payload.items) < 5"), []);
 }
 
