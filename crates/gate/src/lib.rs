@@ -34,6 +34,7 @@ mod redeem;
 mod refused;
 mod replay;
 mod report;
+pub mod returned;
 mod review;
 mod sent;
 mod settle;
