@@ -1,9 +1,11 @@
 // A real gate of its own for a test file: asks as an agent would, and finds the reviewers' links.
 // It makes no assertion; what a page must show is said in the tests.
 
+import { execFile } from 'node:child_process';
 import { createHash, createHmac } from 'node:crypto';
+import { promisify } from 'node:util';
 
-import { TestGate, policy, until } from '../testgate/testgate.js';
+import { BINARY, TestGate, policy, until } from '../testgate/testgate.js';
 
 export { until };
 
@@ -166,6 +168,13 @@ class Gate {
   async report() {
     const until_day = Math.floor(Date.now() / 86_400_000) + 1;
     return this.#gate.here((await this.#gate.ask('report_link', { until_day })).report);
+  }
+
+  // The link to the operator's page, as the command prints it for this gate's folder.
+  async operator(...options) {
+    const words = ['admin', 'link', '--data', this.#gate.data, ...options];
+    const { stdout } = await promisify(execFile)(BINARY, words);
+    return this.#gate.here(stdout.trim());
   }
 
   // The reviewer's inbox link: a capability of its own, which only the operator gets.

@@ -1,7 +1,7 @@
 //! The link to the operator's page: a capability that ends by itself, minutes after it was made.
 //!
 //! A link is `<mac><expiry><epoch>`: 22 characters of base 62, the second in which it ends in 6, and the epoch's number.
-//! The page shows and decides nothing, so the link needs no reviewer and no nonce.
+//! The page decides nothing, so the link names no reviewer. What its forms send carries a nonce of the link's.
 
 use std::fmt;
 
@@ -9,7 +9,8 @@ use subtle::ConstantTimeEq as _;
 
 use crate::Timestamp;
 use crate::keys::{Epoch, EpochNumber, Keyring};
-use crate::link::{MAC_WIDTH, mac, to_base62, unbase62, unepoch};
+use crate::link::{MAC_WIDTH, NONCE_MS, mac, to_base62, unbase62, unepoch};
+use crate::payload::hex;
 
 /// Characters that hold a second in base 62: enough for 1,800 years.
 const SECOND_WIDTH: usize = 6;
@@ -46,6 +47,22 @@ impl AdminLink {
         let expires_at = Timestamp::from_millis(expires_at);
         (is_ours && now < expires_at).then_some(expires_at)
     }
+
+    /// A nonce for the forms of the page that is shown at `now`. `None` where its epoch is over.
+    pub fn nonce(&self, keys: &Keyring, now: Timestamp) -> Option<String> {
+        let epoch = keys.epoch(self.epoch)?;
+        Some(format!("{}-{}", now.millis(), hex(&nonce_mac(epoch, self, now))))
+    }
+
+    /// Whether that nonce was minted for this link's page within the last day. Constant time.
+    pub fn takes_nonce(&self, keys: &Keyring, unverified: &str, now: Timestamp) -> bool {
+        let Some(epoch) = keys.epoch(self.epoch) else { return false };
+        let Some((minted, mac)) = unverified.split_once('-') else { return false };
+        let Ok(minted) = minted.parse().map(Timestamp::from_millis) else { return false };
+        let expected = hex(&nonce_mac(epoch, self, minted));
+        now.millis_since(minted).saturating_abs() <= NONCE_MS
+            && expected.as_bytes().ct_eq(mac.as_bytes()).into()
+    }
 }
 
 impl fmt::Display for AdminLink {
@@ -67,6 +84,10 @@ impl fmt::Debug for AdminLink {
 
 fn admin_mac(epoch: &Epoch, expires_second: u64) -> [u8; 16] {
     mac(epoch, &["placet-admin-v1", &expires_second.to_string()])
+}
+
+fn nonce_mac(epoch: &Epoch, link: &AdminLink, minted: Timestamp) -> [u8; 16] {
+    mac(epoch, &["placet-admin-nonce-v1", &link.to_string(), &minted.millis().to_string()])
 }
 
 fn to_second(second: u64) -> String {
@@ -101,6 +122,23 @@ mod tests {
             assert_eq!(AdminLink::parse(bad), None, "{bad}");
         }
         assert!(!format!("{link:?}").contains(&text[..22]));
+    }
+
+    #[test]
+    fn a_nonce_is_of_one_link_for_a_day() {
+        let ring = Keyring::first(Secret::new([7; 32]), Secret::new([8; 32]), Timestamp::from_millis(0));
+        let shown = Timestamp::from_millis(1_795_430_000_000);
+        let link =
+            |minutes: i64| AdminLink::mint(&ring.current, shown.plus_millis(minutes * 60_000)).unwrap();
+        let nonce = link(15).nonce(&ring, shown).unwrap();
+        assert!(link(15).takes_nonce(&ring, &nonce, shown.plus_millis(NONCE_MS)));
+        assert!(!link(15).takes_nonce(&ring, &nonce, shown.plus_millis(NONCE_MS + 1)));
+        assert!(!link(16).takes_nonce(&ring, &nonce, shown), "another link's");
+        let other = Keyring::first(Secret::new([9; 32]), Secret::new([8; 32]), Timestamp::from_millis(0));
+        assert!(!link(15).takes_nonce(&other, &nonce, shown), "another gate's");
+        for bad in ["", "-", "1-", "x-y", &nonce[1..], &nonce.to_uppercase()] {
+            assert!(!link(15).takes_nonce(&ring, bad, shown), "{bad}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::keys::{Epoch, EpochNumber, Keyring, hmac_sha256};
 use crate::payload::hex;
 
 /// How long a form that was shown may be sent, in milliseconds: a day, either way of a clock that moves.
-const NONCE_MS: i64 = crate::time::DAY_MS;
+pub(crate) const NONCE_MS: i64 = crate::time::DAY_MS;
 
 /// Characters that hold a day in base 62: enough for 600 years.
 const DAY_WIDTH: usize = 3;

@@ -99,12 +99,19 @@ pub trait Channel: Send + Sync + 'static {
     }
 }
 
+/// Hears how each message to a person went, as operators want to see it.
+pub trait SendWatcher: Send + Sync + 'static {
+    /// A message was taken, or not. It is called on the way of every message, so it only takes note.
+    fn sent(&self, notification: &Notification, outcome: &SendOutcome);
+}
+
 /// The channels that this gate has, by name.
 #[derive(Clone, Default)]
 pub struct Channels {
     named: BTreeMap<&'static str, Vec<Arc<dyn Channel>>>,
     /// Told of each message that a channel of its name has delivered.
     every: Vec<Arc<dyn Channel>>,
+    watcher: Option<Arc<dyn SendWatcher>>,
 }
 
 impl Channels {
@@ -129,6 +136,13 @@ impl Channels {
         self
     }
 
+    /// Names who hears how each message went.
+    #[must_use]
+    pub fn watched_by(mut self, watcher: Arc<dyn SendWatcher>) -> Self {
+        self.watcher = Some(watcher);
+        self
+    }
+
     /// How many messages one person gets by that channel in a minute.
     pub fn per_minute(&self, channel: &str) -> Option<u32> {
         self.of(channel).filter_map(|channel| channel.per_minute()).min()
@@ -139,6 +153,14 @@ impl Channels {
     /// Once one has said where the message is, the person has it: sending it again for the sake of another channel would
     /// repeat it, and forget where the first one is. So what fails after that is for the log only.
     pub async fn send(&self, notification: &Notification) -> SendOutcome {
+        let outcome = self.send_by_each(notification).await;
+        if let Some(watcher) = &self.watcher {
+            watcher.sent(notification, &outcome);
+        }
+        outcome
+    }
+
+    async fn send_by_each(&self, notification: &Notification) -> SendOutcome {
         let Some(channels) = self.named.get(notification.channel.as_str()) else {
             return SendOutcome::Unreachable(format!("this gate has no channel `{}`", notification.channel));
         };

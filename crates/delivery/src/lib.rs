@@ -38,7 +38,7 @@ mod worker;
 pub use alert::{AlertNotice, AlertSink, OperatorsTopic};
 pub use callback::Webhooks;
 pub use card::{Card, Stands};
-pub use channel::{Channel, Channels, Notification, SendOutcome, SettleOutcome};
+pub use channel::{Channel, Channels, Notification, SendOutcome, SendWatcher, SettleOutcome};
 pub use push::Push;
 pub use queue::Queues;
 pub use report::ReportNotice;

@@ -14,7 +14,7 @@ use crate::{Fault, Gate, MAX_RACES};
 const SUBJECT: &str = "keys";
 
 /// After how long the keys should have been rotated, in milliseconds: every 90 days, with some days for a schedule.
-const ROTATION_DUE_MS: i64 = 95 * DAY_MS;
+pub const ROTATION_DUE_MS: i64 = 95 * DAY_MS;
 
 /// For how long it is remembered that a rotation was due, or failed, in milliseconds.
 const REMEMBERED_MS: i64 = 400 * DAY_MS;

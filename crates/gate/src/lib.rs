@@ -52,6 +52,7 @@ pub use caller::{next_look_ms, waiting_run};
 pub use chat::{ChatAnswer, ChatPress, ChatWord};
 pub use error::{Error, Fault};
 pub use inbox::{INBOX_LIMIT, Inbox, InboxItem, LateDecision, RowResult, UnverifiedRow, are_alike};
+pub use keys::ROTATION_DUE_MS;
 pub use list::ListQuery;
 pub use log::{Selection, TrailEntries};
 pub use novelty::{Difference, First, LOOK_BACK, Novelty, Since};

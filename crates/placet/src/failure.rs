@@ -93,6 +93,11 @@ impl Failure {
         Self { exit: Some(exit), ..self }
     }
 
+    /// What went wrong, without what to do next.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// As JSON, for `--json`: what a program reads in place of a result.
     pub(crate) fn to_json(&self) -> Value {
         let kind = match self.kind {

@@ -20,12 +20,14 @@ use crate::console::Lossy;
 use crate::failure::Failure;
 use crate::files::{OutboxFiles, QueueFiles, Terminal};
 use crate::folder::Folder;
+use crate::health::Health;
 use crate::keys::FileKeys;
 use crate::mail::Mailer;
 use crate::mail_channel::MailChannel;
 use crate::scheduler::LeaveForServe;
 
 /// A gate and the parts that the command line also uses by themselves.
+#[derive(Clone)]
 pub(crate) struct LocalGate {
     /// The use cases.
     pub(crate) gate: Arc<Gate>,
@@ -35,6 +37,8 @@ pub(crate) struct LocalGate {
     pub(crate) keys: Arc<FileKeys>,
     /// Its folder.
     pub(crate) folder: Folder,
+    /// What this process has seen of its channels and alerts.
+    pub(crate) health: Arc<Health>,
 }
 
 /// Who a gate tells, beside the files in its folder.
@@ -101,7 +105,8 @@ impl Parts {
         // Whoever holds this gate calls `reload_policy`.
         let settings = Settings { public_url, ..Settings::default() };
         let gate = Arc::new(Gate::new(ports, settings));
-        LocalGate { gate, store: self.store, keys: self.keys, folder: self.folder }
+        let health = Arc::new(Health::new());
+        LocalGate { gate, store: self.store, keys: self.keys, folder: self.folder, health }
     }
 }
 
@@ -132,8 +137,10 @@ impl LocalGate {
             .with(Arc::new(Push::new(Arc::clone(&self.gate), sender.clone())))
             .with_name("push", files())
             .with(Arc::new(to_reviewers))
-            .with_name("webhook", files());
-        let mut alerts: Vec<Arc<dyn placet_delivery::alert::AlertSink>> = vec![Arc::new(LogAlerts)];
+            .with_name("webhook", files())
+            .watched_by(Arc::clone(&self.health) as _);
+        let mut alerts: Vec<Arc<dyn placet_delivery::alert::AlertSink>> =
+            vec![Arc::new(LogAlerts), Arc::clone(&self.health) as _];
         let queues = QueueFiles { folder: self.folder.queues(), terminal: voices.terminal };
         let queues: Arc<dyn placet_delivery::Queues> = match voices.events {
             None => Arc::new(queues),

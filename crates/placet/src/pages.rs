@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use placet_core::Refusal;
 use placet_gate::{Error, Fault, Gate};
 use placet_http::{Problem, pages};
 use placet_sqlite::SqliteStore;
@@ -17,13 +20,16 @@ use tokio::sync::Mutex;
 
 use crate::folder::Folder;
 use crate::local::LocalGate;
-use crate::operator::OperatorPage;
+use crate::operator::{OperatorPage, Pressed};
 
 /// How long one look counts: strangers may ask, and each look waits for the disk.
 const LOOK_COUNTS: Duration = Duration::from_secs(1);
 
 /// How long a look may take before the disk counts as not working.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The largest form of the operator's page that is read, in bytes.
+const FORM_LIMIT: usize = 4 * 1024;
 
 /// All routes of the local gate.
 pub(crate) fn app(local: &LocalGate) -> Router {
@@ -33,18 +39,15 @@ pub(crate) fn app(local: &LocalGate) -> Router {
         folder: local.folder.clone(),
         last: Mutex::new(None),
     });
-    let operator = Arc::new(OperatorPage {
-        gate: Arc::clone(&local.gate),
-        store: Arc::clone(&local.store),
-        keys: Arc::clone(&local.keys),
-    });
+    let operator = Arc::new(OperatorPage::new(local));
     let own = Router::new()
         .route("/", get(home))
         .route("/readyz", get(readyz))
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed().into_response() })
         .with_state(Arc::clone(&ready));
     let operator = Router::new()
-        .route("/admin/{link}", get(show_operator))
+        .route("/admin/{link}", get(show_operator).post(press_operator))
+        .layer(DefaultBodyLimit::max(FORM_LIMIT))
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed().into_response() })
         .with_state((ready, operator));
     crate::mcp::app(Arc::clone(&local.gate)).merge(own).merge(operator)
@@ -103,7 +106,7 @@ impl Readiness {
 async fn readyz(State(ready): State<Arc<Readiness>>) -> Response {
     let mut response = match ready.check().await {
         Ok(()) => axum::Json(json!({ "ready": true })).into_response(),
-        Err(NotReady::NoPolicy) => Problem::from(placet_core::Refusal::NoPolicy).into_response(),
+        Err(NotReady::NoPolicy) => Problem::from(Refusal::NoPolicy).into_response(),
         Err(NotReady::CannotWrite) => {
             Problem::from(Error::Fault(Fault::bare("nothing can be recorded"))).into_response()
         }
@@ -133,20 +136,75 @@ async fn home(State(ready): State<Arc<Readiness>>, headers: HeaderMap) -> Respon
     page(StatusCode::OK, pages::notice("A Placet gate", &text).into_string())
 }
 
-/// The operator's page. It shows, and changes nothing.
-async fn show_operator(
-    State((ready, operator)): State<(Arc<Readiness>, Arc<OperatorPage>)>,
+type OperatorState = (Arc<Readiness>, Arc<OperatorPage>);
+
+/// The operator's page. Looking at it changes nothing.
+async fn show_operator(state: State<OperatorState>, Path(link): Path<String>) -> Response {
+    operator_page(&state, &link, StatusCode::OK, None).await
+}
+
+/// One press of a button of the operator's page, which sends a test.
+async fn press_operator(
+    state: State<OperatorState>,
     Path(link): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let pressed = match body {
+        Ok(body) => state.1.press(&link, &body).await,
+        Err(_) => Ok(Pressed::Unknown),
+    };
+    let not_sent = |text: &str| Some(pages::Tried { is_good: false, text: text.to_owned() });
+    match pressed {
+        Ok(Pressed::Tried(said)) => operator_page(&state, &link, StatusCode::OK, Some(said)).await,
+        Ok(Pressed::TooOld) => {
+            let said = not_sent("This page was too old, so nothing was sent. Please press again.");
+            operator_page(&state, &link, StatusCode::UNPROCESSABLE_ENTITY, said).await
+        }
+        Ok(Pressed::Unknown) => {
+            let said = not_sent("The policy has no such channel by now, so nothing was sent.");
+            operator_page(&state, &link, StatusCode::UNPROCESSABLE_ENTITY, said).await
+        }
+        Ok(Pressed::TooSoon(seconds)) => {
+            let text = format!(
+                "Tests are sent one after the other, so nothing was sent. Press again in {seconds} s."
+            );
+            let mut response =
+                operator_page(&state, &link, StatusCode::TOO_MANY_REQUESTS, not_sent(&text)).await;
+            if response.status() == StatusCode::TOO_MANY_REQUESTS {
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            response
+        }
+        Err(error) => no_operator_page(error),
+    }
+}
+
+async fn operator_page(
+    (ready, operator): &OperatorState,
+    link: &str,
+    status: StatusCode,
+    said: Option<pages::Tried>,
 ) -> Response {
     let is_ready = ready.check().await.is_ok();
-    match operator.view(&link, is_ready).await {
-        Ok(view) => page(StatusCode::OK, pages::operator(&view).into_string()),
-        Err(Error::Refused(_)) => {
+    match operator.view(link, is_ready, said).await {
+        Ok(view) => {
+            let mut response = page(status, pages::operator(&view).into_string());
+            let policy = HeaderValue::from_static(pages::operator_content_security_policy());
+            response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+            response
+        }
+        Err(error) => no_operator_page(error),
+    }
+}
+
+fn no_operator_page(error: Error) -> Response {
+    match error {
+        Error::Refused(Refusal::NotFound) => {
             let text = "This link opens nothing, or not any more: such a link ends minutes after it was made. The operator \
                         makes a new one with `placet admin link`.";
             page(StatusCode::NOT_FOUND, pages::notice("Not found", text).into_string())
         }
-        Err(error) => Problem::from(error).into_response(),
+        error => Problem::from(error).into_response(),
     }
 }
 

@@ -6,17 +6,34 @@ use std::path::Path;
 
 use placet_core::Timestamp;
 use placet_core::id::ApprovalId;
+use placet_core::time::DAY_MS;
 use placet_gate::Fault;
-use placet_gate::ports::Clock;
+use placet_gate::ports::{Clock, OutboxMessage};
 use rusqlite::{Connection, params};
 
 use crate::SqliteStore;
+use crate::rows;
 use crate::schema;
 use crate::writer::WriteOp;
 
 /// How many of the newest audit entries are looked at for the newest time: a clock that was set back leaves older
 /// times after newer ones.
 const NEWEST_ENTRIES: i64 = 256;
+
+/// How far back it is looked for what was sent last: about approvals of so many days, and among so many messages.
+const SENT_WITHIN_MS: i64 = 30 * DAY_MS;
+const SENT_LOOKED_AT: i64 = 5000;
+
+/// When a reviewer was told last by one channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastSent {
+    /// Who.
+    pub reviewer: String,
+    /// By which channel.
+    pub channel: String,
+    /// When.
+    pub at: Timestamp,
+}
 
 /// What is open from before a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +83,42 @@ impl SqliteStore {
             )
         })
         .await
+    }
+
+    /// When each reviewer was told last of an approval, by channel: in the last 30 days, as far as the newest messages say.
+    pub async fn last_sent(&self, now: Timestamp) -> Result<Vec<LastSent>, Fault> {
+        let first = ApprovalId::from_parts(now.plus_millis(-SENT_WITHIN_MS), 0);
+        self.scan(move |tables| {
+            rows::many(
+                tables,
+                "SELECT COALESCE(payload ->> '$.notify.reviewer', payload ->> '$.nudge.reviewer', \
+                   payload ->> '$.remind.reviewer') AS reviewer, \
+                   COALESCE(payload ->> '$.notify.channel', payload ->> '$.nudge.channel', \
+                   payload ->> '$.remind.channel') AS channel, max(ended_at) \
+                 FROM (SELECT payload, ended_at FROM past_messages \
+                   WHERE approval_id >= ?1 AND is_delivered ORDER BY approval_id DESC LIMIT ?2) \
+                 WHERE reviewer IS NOT NULL AND channel IS NOT NULL GROUP BY reviewer, channel",
+                params![first.as_str(), SENT_LOOKED_AT],
+                |row| {
+                    Ok(LastSent {
+                        reviewer: row.get(0)?,
+                        channel: row.get(1)?,
+                        at: row.get(2).map(Timestamp::from_millis)?,
+                    })
+                },
+            )
+        })
+        .await
+    }
+
+    /// Messages of the outbox that have failed at least once, the latest to be retried first, at most `limit`.
+    pub async fn failing_messages(&self, limit: usize) -> Result<Vec<OutboxMessage>, Fault> {
+        self.scan(move |tables| rows::failing_messages(tables, limit)).await
+    }
+
+    /// Messages that will say that what operators were alerted of is over, the oldest first, at most `limit`.
+    pub async fn alerts_to_end(&self, limit: usize) -> Result<Vec<OutboxMessage>, Fault> {
+        self.scan(move |tables| rows::alerts_to_end(tables, limit)).await
     }
 
     /// Commits something that changes nothing, and waits for the disk: fails where no request could be recorded.
@@ -135,7 +188,9 @@ pub fn check_database(path: &Path) -> Result<(), Fault> {
 mod tests {
     use std::sync::Arc;
 
-    use placet_gate::ports::Store as _;
+    use placet_core::id::{ClientId, ReviewerId};
+    use placet_gate::alert::Alert;
+    use placet_gate::ports::{Commit, MessageEnd, OutboxPayload, OutboxSubject, PastMessage, Store as _};
     use placet_testkit::{FixedClock, sample};
 
     use super::*;
@@ -177,6 +232,56 @@ mod tests {
         assert_eq!(two.requests, 2);
         assert!(two.until.unwrap() > FixedClock::START);
         assert_eq!(before(21).await.unwrap().requests, 3);
+    }
+
+    #[tokio::test]
+    async fn who_was_told_last_what_fails_and_which_alerts_stand_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder.path().join("gate.db"));
+        let asked = sample::asked("n8n", "r1", FixedClock::START);
+        store.commit(sample::insert(&asked)).await.unwrap();
+        let subject = OutboxSubject::Approval { key: asked.key(), approval_id: asked.approval_id.clone() };
+        let notify = |reviewer: &str, channel: &str| OutboxPayload::Notify {
+            stage: 0,
+            reviewer: ReviewerId::parse(reviewer).unwrap(),
+            channel: channel.to_owned(),
+        };
+        let message = |payload: OutboxPayload, attempt| OutboxMessage {
+            id: OutboxMessage::id_of(&subject, &payload),
+            subject: subject.clone(),
+            payload,
+            attempt,
+            created_at: FixedClock::START,
+            due_at: FixedClock::START.plus_millis(1000),
+        };
+        for (payload, end, after_ms) in [
+            (notify("bob", "email"), MessageEnd::Delivered, 10),
+            (notify("bob", "slack"), MessageEnd::GivenUp, 20),
+            (OutboxPayload::Callback { number: 0 }, MessageEnd::Delivered, 30),
+        ] {
+            let past = PastMessage::of(&message(payload, 0), end, FixedClock::START.plus_millis(after_ms));
+            store.end_message(&past.unwrap()).await.unwrap();
+        }
+        let told = LastSent {
+            reviewer: "bob".to_owned(),
+            channel: "email".to_owned(),
+            at: FixedClock::START.plus_millis(10),
+        };
+        assert_eq!(store.last_sent(FixedClock::START).await.unwrap(), [told]);
+        assert_eq!(store.last_sent(FixedClock::START.plus_millis(31 * DAY_MS)).await.unwrap(), []);
+
+        let fails = message(notify("carol", "email"), 2);
+        let waits = message(notify("carol", "slack"), 0);
+        let client = ClientId::parse("n8n").unwrap();
+        let over = message(
+            OutboxPayload::AlertOver(Alert::BadSignatures { client: Some(client), count: 9, minute: 1 }),
+            0,
+        );
+        let outbox = vec![fails.clone(), waits, over.clone()];
+        store.commit(Commit { outbox, ..Commit::default() }).await.unwrap();
+        assert_eq!(store.failing_messages(10).await.unwrap(), [fails]);
+        assert_eq!(store.alerts_to_end(10).await.unwrap(), [over]);
+        assert_eq!(store.failing_messages(0).await.unwrap(), []);
     }
 
     #[tokio::test]

@@ -86,6 +86,26 @@ pub(crate) fn due_messages(
     )
 }
 
+pub(crate) fn failing_messages(tables: &Connection, limit: usize) -> rusqlite::Result<Vec<OutboxMessage>> {
+    many(
+        tables,
+        "SELECT id, v, key, approval_id, payload, attempt, created_at, due_at FROM outbox \
+         WHERE attempt > 0 ORDER BY due_at DESC LIMIT ?1",
+        [at_most(limit)],
+        message,
+    )
+}
+
+pub(crate) fn alerts_to_end(tables: &Connection, limit: usize) -> rusqlite::Result<Vec<OutboxMessage>> {
+    many(
+        tables,
+        "SELECT id, v, key, approval_id, payload, attempt, created_at, due_at FROM outbox \
+         WHERE payload ->> '$.alert_over' IS NOT NULL ORDER BY created_at, id LIMIT ?1",
+        [at_most(limit)],
+        message,
+    )
+}
+
 pub(crate) fn message_of(tables: &Connection, id: &str) -> rusqlite::Result<Option<OutboxMessage>> {
     tables
         .prepare_cached(

@@ -20,6 +20,18 @@ static INBOX_SCRIPT: LazyLock<String> =
 static REPORT_STYLE: LazyLock<String> =
     LazyLock::new(|| packed(concat!(include_str!("page.css"), "\n", include_str!("report.css"))));
 
+static OPERATOR_STYLE: LazyLock<String> =
+    LazyLock::new(|| packed(concat!(include_str!("page.css"), "\n", include_str!("operator.css"))));
+
+static OPERATOR_POLICY: LazyLock<String> = LazyLock::new(|| {
+    policy(&OPERATOR_STYLE, "script-src 'none'; require-trusted-types-for 'script'", "data:")
+});
+
+/// The `Content-Security-Policy` of the operator's page, which has no scripts.
+pub fn operator_content_security_policy() -> &'static str {
+    &OPERATOR_POLICY
+}
+
 static PAGE_POLICY: LazyLock<String> = LazyLock::new(|| {
     let script = source_hash(&PAGE_SCRIPT);
     // The page's script makes no markup, so the browser may refuse every attempt at it.
@@ -87,6 +99,8 @@ pub(super) enum Script {
     None,
     /// None, and the report's own style.
     Report,
+    /// None, and the operator's page's own style.
+    Operator,
     Review,
     Inbox,
 }
@@ -142,6 +156,8 @@ pub(super) fn framed(shell: &Shell<'_>, content: &Markup) -> Markup {
                     noscript { meta http-equiv="refresh" content="30"; }
                 } @else if script == Script::Report {
                     style { (PreEscaped(REPORT_STYLE.as_str())) }
+                } @else if script == Script::Operator {
+                    style { (PreEscaped(OPERATOR_STYLE.as_str())) }
                 } @else {
                     style { (PreEscaped(STYLE.as_str())) }
                 }
@@ -155,7 +171,7 @@ pub(super) fn framed(shell: &Shell<'_>, content: &Markup) -> Markup {
                 }
                 main { (content) }
                 @match script {
-                    Script::None | Script::Report => {}
+                    Script::None | Script::Report | Script::Operator => {}
                     Script::Review => script { (PreEscaped(PAGE_SCRIPT.as_str())) },
                     Script::Inbox => script { (PreEscaped(INBOX_SCRIPT.as_str())) },
                 }
@@ -290,6 +306,15 @@ mod tests {
         let page = report_page("t", &html! {}).into_string();
         let styles = between(&page, "<style>", "</style>");
         let policy = report_content_security_policy();
+        assert!(policy.contains(&format!("style-src {};", source_hash(styles[0]))) && styles.len() == 1);
+        assert!(policy.contains("script-src 'none';") && !page.contains("<script"));
+    }
+
+    #[test]
+    fn the_operator_s_policy_names_its_style_and_no_script() {
+        let page = page("t", None, Script::Operator, &html! {}).into_string();
+        let styles = between(&page, "<style>", "</style>");
+        let policy = operator_content_security_policy();
         assert!(policy.contains(&format!("style-src {};", source_hash(styles[0]))) && styles.len() == 1);
         assert!(policy.contains("script-src 'none';") && !page.contains("<script"));
     }

@@ -11,8 +11,13 @@ mod review;
 mod text;
 
 pub use inbox::{Goes, confirm_together, inbox};
-pub use layout::{content_security_policy, inbox_content_security_policy, report_content_security_policy};
-pub use operator::{EndedLine, Operator, PersonLine, WaitingLine, operator};
+pub use layout::{
+    content_security_policy, inbox_content_security_policy, operator_content_security_policy,
+    report_content_security_policy,
+};
+pub use operator::{
+    AlertLine, ChannelLine, EndedLine, Operator, PersonLine, Tried, WaitingLine, WayLine, operator,
+};
 pub use report::{ReportView, measured, name_of, percent, report, seconds};
 pub use review::review;
 

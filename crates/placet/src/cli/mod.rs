@@ -254,7 +254,8 @@ pub(crate) struct Deployment {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AdminCommand {
-    /// Print a link to the operator's page, alone on the last line: what waits, what ended, people, the policy's warnings
+    /// Print a link to the operator's page, alone on the last line: what waits, what ended, people and their channels,
+    /// alerts, the policy's warnings
     Link {
         /// How long the link opens the page, such as 5m or 1h
         #[arg(long, value_name = "TIME", default_value = "15m", value_parser = parse_admin_time)]

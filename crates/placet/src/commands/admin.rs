@@ -30,7 +30,11 @@ pub(crate) async fn run(globals: &Globals, command: AdminCommand) -> Result<Exit
     if local.folder.served_by().is_none() {
         note("no gate serves from this folder: the page opens once one does (`placet serve`)");
     }
-    note(&format!("until {} ({}), whoever has this link sees what waits", clock_time(ends), span(valid_ms)));
+    note(&format!(
+        "until {} ({}), whoever has this link sees what waits and can send tests",
+        clock_time(ends),
+        span(valid_ms)
+    ));
     print(&format!("{url}\n"));
     Ok(Exit::Done)
 }

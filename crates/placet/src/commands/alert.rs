@@ -233,15 +233,13 @@ async fn list(globals: &Globals, on: &Deployment) -> Result<Exit, Failure> {
         .iter()
         .map(|way| (way, way.kind.needs_secret().then(|| has_secret(way, &settings))))
         .collect();
-    let gets_report =
-        |way: &AlertWay| policy.report.as_ref().is_some_and(|report| report.to.contains(&way.name));
     let unused: Vec<&String> =
         settings.alerts.keys().filter(|name| policy.alert_way(name).is_none()).collect();
     if globals.json {
         let ways: Vec<Value> = rows
             .iter()
             .map(|(way, is_set)| {
-                let (kinds, report) = (way.kinds.as_deref().unwrap_or_default(), gets_report(way));
+                let (kinds, report) = (way.kinds.as_deref().unwrap_or_default(), gets_report(way, &policy));
                 json!({
                     "name": way.name, "way": way.kind.as_str(), "all_alerts": way.kinds.is_none(), "kinds": kinds,
                     "report": report, "secret_set": is_set,
@@ -258,14 +256,7 @@ async fn list(globals: &Globals, on: &Deployment) -> Result<Exit, Failure> {
             Some(true) => ", secret set",
             Some(false) => ", secret not set",
         };
-        let mut kinds = match &way.kinds {
-            None => "all alerts".to_owned(),
-            Some(kinds) => kinds.join(", "),
-        };
-        if gets_report(way) {
-            kinds += if kinds.is_empty() { "the weekly report" } else { ", the weekly report" };
-        }
-        let _ = writeln!(text, "{:<12} {}{secret}: {kinds}", way.name, way.kind.as_str());
+        let _ = writeln!(text, "{:<12} {}{secret}: {}", way.name, way.kind.as_str(), gets(way, &policy));
     }
     for name in unused {
         let _ =
@@ -318,23 +309,39 @@ fn has_secret(way: &AlertWay, settings: &ChannelSettings) -> bool {
     settings.alerts.get(&way.name).is_some_and(|secret| secret.way() == way.kind.as_str())
 }
 
+fn gets_report(way: &AlertWay, policy: &Policy) -> bool {
+    policy.report.as_ref().is_some_and(|report| report.to.contains(&way.name))
+}
+
+/// What that way gets, in words.
+pub(crate) fn gets(way: &AlertWay, policy: &Policy) -> String {
+    let kinds = match &way.kinds {
+        None => "all alerts".to_owned(),
+        Some(kinds) => kinds.join(", "),
+    };
+    match (gets_report(way, policy), kinds.as_str()) {
+        (false, "") => "nothing".to_owned(),
+        (true, "") => "the weekly report".to_owned(),
+        (false, _) => kinds,
+        (true, _) => format!("{kinds}, the weekly report"),
+    }
+}
+
+/// Why a gate on one machine cannot use that way as it is, if it cannot.
+pub(crate) fn fault_of(way: &AlertWay, settings: &ChannelSettings, has_mail: bool) -> Option<String> {
+    let (name, kind) = (&way.name, way.kind.as_str());
+    if let Some(fault) = way.fault_on_one_machine() {
+        Some(fault)
+    } else if way.kind.needs_secret() && !has_secret(way, settings) {
+        Some(format!("the way of alerts `{name}` ({kind}) has no secret: `placet alert set {name}`"))
+    } else if matches!(way.kind, WayKind::Mail(_)) && !has_mail && settings.smtp.is_none() {
+        Some(format!("the way of alerts `{name}` (mail) has no mail server: `placet channel set smtp`"))
+    } else {
+        None
+    }
+}
+
 /// Which ways a gate on one machine cannot use as it is, in words.
 pub(super) fn unset(policy: &Policy, settings: &ChannelSettings, has_mail: bool) -> Vec<String> {
-    let mut found = Vec::new();
-    for way in &policy.alerts {
-        let name = &way.name;
-        if let Some(fault) = way.fault_on_one_machine() {
-            found.push(fault);
-        } else if way.kind.needs_secret() && !has_secret(way, settings) {
-            let kind = way.kind.as_str();
-            found.push(format!(
-                "the way of alerts `{name}` ({kind}) has no secret: `placet alert set {name}`"
-            ));
-        } else if matches!(way.kind, WayKind::Mail(_)) && !has_mail && settings.smtp.is_none() {
-            found.push(format!(
-                "the way of alerts `{name}` (mail) has no mail server: `placet channel set smtp`"
-            ));
-        }
-    }
-    found
+    policy.alerts.iter().filter_map(|way| fault_of(way, settings, has_mail)).collect()
 }

@@ -9,17 +9,11 @@ use std::fmt::Write as _;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use placet_core::chat::{ChannelSettings, SecretText, SlackSettings, SmtpSettings, TelegramSettings};
-use placet_core::id::{ApprovalId, ReviewerId};
-use placet_core::keys::Keyring;
+use placet_core::id::ReviewerId;
 use placet_core::payload::hex;
 use placet_core::policy::{ChannelName, Policy, Reviewer};
-use placet_delivery::{
-    Card, Channel as _, Notification, Push, ReviewerWebhook, SendOutcome, Slack, Stands, Telegram,
-};
-use placet_gate::ports::Keys;
-use placet_gate::{Fault, Gate};
+use placet_delivery::{SendOutcome, Slack, Telegram};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -29,24 +23,6 @@ use crate::failure::{Exit, Failure};
 use crate::folder::Folder;
 use crate::local::Parts;
 use crate::mail::Mailer;
-
-/// Settings that are being tried, as the gate's port would give them.
-struct Tried(Arc<ChannelSettings>);
-
-#[async_trait]
-impl Keys for Tried {
-    async fn keyring(&self) -> Result<Arc<Keyring>, Fault> {
-        Err(Fault::bare("a channel asks for keys that it does not need"))
-    }
-
-    async fn refreshed(&self) -> Result<Arc<Keyring>, Fault> {
-        self.keyring().await
-    }
-
-    async fn channels(&self) -> Result<Arc<ChannelSettings>, Fault> {
-        Ok(Arc::clone(&self.0))
-    }
-}
 
 /// Where settings are kept: the data folder.
 pub(super) struct Kept {
@@ -117,7 +93,8 @@ async fn set_slack(globals: &Globals, kept: &Kept, options: &ChannelSet) -> Resu
     };
     let mut team = None;
     if !options.unchecked {
-        let channel = Slack::new(tried(&ChannelSettings::default()), crate::trust::webhook_sender()?);
+        let channel =
+            Slack::new(crate::trial::tried(&ChannelSettings::default()), crate::trust::webhook_sender()?);
         let (id, name) = channel.who_am_i(&slack).await.map_err(|why| refused_by("Slack", &why))?;
         slack.team_id = id;
         team = Some(name);
@@ -163,14 +140,16 @@ async fn set_telegram(globals: &Globals, kept: &Kept, options: &ChannelSet) -> R
     let reachable = updates.as_deref().filter(|url| url.starts_with("https://"));
     let mut bot = None;
     if !options.unchecked {
-        let channel = Telegram::new(tried(&ChannelSettings::default()), crate::trust::webhook_sender()?);
+        let channel =
+            Telegram::new(crate::trial::tried(&ChannelSettings::default()), crate::trust::webhook_sender()?);
         bot = Some(channel.who_am_i(&telegram).await.map_err(|why| refused_by("Telegram", &why))?);
     }
     // Kept first: Telegram may send an update as soon as it knows where to.
     kept.change(|settings| settings.telegram = Some(telegram.clone()))?;
     let mut is_told = false;
     if let (false, Some(updates)) = (options.unchecked, reachable) {
-        let channel = Telegram::new(tried(&ChannelSettings::default()), crate::trust::webhook_sender()?);
+        let channel =
+            Telegram::new(crate::trial::tried(&ChannelSettings::default()), crate::trust::webhook_sender()?);
         channel.set_webhook(&telegram, updates).await.map_err(|why| refused_by("Telegram", &why))?;
         is_told = true;
     }
@@ -308,8 +287,7 @@ pub(crate) async fn test(globals: &Globals, options: ChannelTest) -> Result<Exit
             channel.address_key()
         )));
     }
-    let notification = trial(&opened.gate, &opened.policy, &person, channel, address).await?;
-    match send(&opened.gate, channel, settings, &notification).await? {
+    match crate::trial::send(&opened.gate, &opened.policy, &person, channel, &settings).await? {
         SendOutcome::Delivered(_) => {
             if globals.json {
                 print(&super::pretty(
@@ -324,76 +302,6 @@ pub(crate) async fn test(globals: &Globals, options: ChannelTest) -> Result<Exit
             Err(Failure::refused(format!("{channel} did not take a message for `{}`: {reason}", person.id)))
         }
     }
-}
-
-async fn send(
-    gate: &Arc<Gate>,
-    channel: ChannelName,
-    settings: ChannelSettings,
-    notification: &Notification,
-) -> Result<SendOutcome, Failure> {
-    let sender = crate::trust::webhook_sender()?;
-    let smtp = settings.smtp.clone();
-    let keys = tried(&settings);
-    Ok(match channel {
-        ChannelName::Slack => Slack::new(keys, sender).send(notification).await,
-        ChannelName::Telegram => Telegram::new(keys, sender).send(notification).await,
-        ChannelName::Push => Push::new(Arc::clone(gate), sender).send(notification).await,
-        ChannelName::Webhook => ReviewerWebhook::new(Arc::clone(gate), sender).send(notification).await,
-        ChannelName::Email => {
-            let mailer = match (Mailer::from_environment()?, smtp) {
-                (Some(mailer), _) => mailer,
-                (None, Some(smtp)) => Mailer::new(smtp.url.expose(), &smtp.from)?,
-                (None, None) => {
-                    return Err(Failure::refused("no mail server is set")
-                        .advise("`placet channel set smtp`, or the variable PLACET_SMTP_URL"));
-                }
-            };
-            mailer.send(notification).await
-        }
-        ChannelName::Sms | ChannelName::Terminal => {
-            return Err(Failure::refused(format!("`{channel}` cannot be tried from here"))
-                .advise("on AWS, SNS mails and texts: `placet doctor --aws` looks at the subscriptions"));
-        }
-    })
-}
-
-/// A message that asks for nothing. Its link is that of the reviewer's inbox.
-async fn trial(
-    gate: &Gate,
-    policy: &Policy,
-    person: &Reviewer,
-    channel: ChannelName,
-    address: Option<&str>,
-) -> Result<Notification, Failure> {
-    let inbox = gate.inbox_link(&person.id, policy).await.map_err(|error| Failure::fault(error.chain()))?;
-    let url = format!("{}/inbox/{inbox}", gate.base_url(policy));
-    let line = "A test: this gate reaches you here";
-    let now = gate.now();
-    Ok(Notification {
-        id: format!("msg_test_{}_{}_{}", channel, person.id, now.millis()),
-        approval_id: ApprovalId::from_parts(now, 0),
-        stage: 1,
-        reviewer: ReviewerId::clone(&person.id),
-        channel: channel.as_str().to_owned(),
-        address: address.map(str::to_owned),
-        subject: line.to_owned(),
-        text: format!("{line}. Nothing is asked of you.\n\nYour inbox:\n{url}\n"),
-        html: format!(
-            "<!doctype html>\n<p>{line}. Nothing is asked of you.</p>\n<p><a href=\"{url}\">Your inbox</a></p>\n"
-        ),
-        url,
-        card: Card {
-            headline: line.to_owned(),
-            details: "Nothing is asked of you.".to_owned(),
-            stands: Stands::Several,
-            ..Card::default()
-        },
-    })
-}
-
-pub(super) fn tried(settings: &ChannelSettings) -> Arc<dyn Keys> {
-    Arc::new(Tried(Arc::new(settings.clone())))
 }
 
 fn refused_by(name: &str, why: &str) -> Failure {
@@ -501,22 +409,41 @@ impl Drop for Hidden {
     }
 }
 
+/// Why a gate on one machine does not reach people by that channel as it is, if it does not.
+pub(crate) fn fault_of(
+    channel: ChannelName,
+    settings: &ChannelSettings,
+    has_mail: bool,
+) -> Option<&'static str> {
+    match channel {
+        ChannelName::Email if !has_mail && !settings.has(channel) => {
+            Some("no mail server is set: `placet channel set smtp`")
+        }
+        ChannelName::Slack if !settings.has(channel) => Some("Slack is not set: `placet channel set slack`"),
+        ChannelName::Telegram if !settings.has(channel) => {
+            Some("Telegram is not set: `placet channel set telegram`")
+        }
+        ChannelName::Sms => Some("a gate on one machine sends no texts"),
+        ChannelName::Email
+        | ChannelName::Slack
+        | ChannelName::Telegram
+        | ChannelName::Push
+        | ChannelName::Webhook
+        | ChannelName::Terminal => None,
+    }
+}
+
 /// Which of a reviewer's channels a gate on one machine has not got: for the operator's eyes.
 pub(super) fn missing_channels(
     policy: &Policy,
     settings: &ChannelSettings,
     has_mail: bool,
 ) -> Vec<(ReviewerId, Vec<ChannelName>, bool)> {
-    let has = |channel: ChannelName| match channel {
-        ChannelName::Email => has_mail || settings.has(channel),
-        ChannelName::Sms => false,
-        ChannelName::Slack | ChannelName::Telegram => settings.has(channel),
-        ChannelName::Push | ChannelName::Webhook | ChannelName::Terminal => true,
-    };
     let mut found = Vec::new();
     for reviewer in &policy.reviewers {
         let channels = reviewer.channels();
-        let missing: Vec<ChannelName> = channels.iter().copied().filter(|channel| !has(*channel)).collect();
+        let is_missing = |channel: &ChannelName| fault_of(*channel, settings, has_mail).is_some();
+        let missing: Vec<ChannelName> = channels.iter().copied().filter(is_missing).collect();
         if !missing.is_empty() {
             let is_all = missing.len() == channels.len();
             found.push((reviewer.id.clone(), missing, is_all));

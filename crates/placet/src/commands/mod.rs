@@ -38,6 +38,9 @@ mod testgate;
 mod token;
 mod wrap;
 
+pub(crate) use alert::{fault_of as alert_fault, gets as alert_way_gets};
+pub(crate) use channel::fault_of as channel_fault;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
