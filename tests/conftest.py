@@ -52,12 +52,15 @@ def gate(backend, request, tmp_path_factory):
 
 @pytest.fixture
 def own_gate(backend, request, tmp_path):
-    """Makes a gate with the shared policy that a test has for itself: it serves, on either backend."""
+    """Makes a gate with the shared policy that a test has for itself: it serves, on either backend.
+
+    On AWS with those parameters of the template.
+    """
     made = []
 
-    def make():
+    def make(**parameters):
         if backend == "aws":
-            made.append(request.config.pluginmanager.get_plugin("aws-session").own_gate())
+            made.append(request.config.pluginmanager.get_plugin("aws-session").own_gate(**parameters))
         else:
             folder = tmp_path / f"own{len(made)}"
             folder.mkdir()

@@ -40,8 +40,9 @@ export function acknowledgeExceptions(template: CfnInclude): void {
   for (const { resources, id, reason } of EXCEPTIONS) {
     for (const resource of resources) Validations.of(template.getResource(resource)).acknowledge({ id, reason });
   }
-  // Of conditions that compare constants, look alike or always hold. These are reported for the stack as a whole.
-  for (const rule of ['W1028', 'W8003', 'W9053']) {
+  // Of conditions that compare constants, look alike, always hold or exclude each other. These are reported for the stack
+  // as a whole.
+  for (const rule of ['W1028', 'W2503', 'W8003', 'W9053']) {
     Validations.of(Stack.of(template)).acknowledge({
       id: `CloudFormation-Validate::${rule}`,
       reason: "The gate's props settle the conditions of its template at synth.",

@@ -59,6 +59,19 @@ export interface PlacetGateProps {
    */
   readonly alertEmail?: string;
   /**
+   * The address that reviewers' mails are from, sent by Amazon SES. The stack's outputs say what to put into the DNS of
+   * its domain.
+   *
+   * @default - mail goes by SNS, which is for a first try
+   */
+  readonly mailFrom?: string;
+  /**
+   * Whether the domain of `mailFrom` is new to Amazon SES in this region. `existing`: it is verified there already.
+   *
+   * @default 'new'
+   */
+  readonly mailIdentity?: 'new' | 'existing';
+  /**
    * What text messages show as their sender, in countries that allow it: 1 to 11 letters and digits.
    *
    * @default - what AWS chooses
@@ -112,11 +125,17 @@ export interface PlacetGateProps {
    */
   readonly architecture?: Architecture;
   /**
-   * Memory of each function in MB. Lambda gives processor time in proportion.
+   * Memory of each function but `request` in MB. Lambda gives processor time in proportion.
    *
    * @default 256
    */
   readonly memorySize?: number;
+  /**
+   * Memory of the function `request` in MB. Clients that wait keep it, and pay for its memory by the second.
+   *
+   * @default 128
+   */
+  readonly requestMemorySize?: number;
   /** @default 'info' */
   readonly logLevel?: LogLevel;
   /**
@@ -135,11 +154,17 @@ export interface PlacetGateProps {
    */
   readonly concurrency?: Concurrency;
   /**
-   * Whether there are alarms and a dashboard: most of what an idle gate costs.
+   * What CloudWatch watches over: `essential` is what the gate cannot tell itself, `on` more, at 0.10 USD a month each.
    *
-   * @default true
+   * @default 'essential'
    */
-  readonly alarms?: boolean;
+  readonly alarms?: 'on' | 'essential' | 'off';
+  /**
+   * Whether there is a dashboard, which costs more than all else of an idle gate.
+   *
+   * @default false
+   */
+  readonly dashboard?: boolean;
   /**
    * Whether the functions call AWS by its FIPS 140 endpoints.
    *
@@ -158,6 +183,12 @@ export interface PlacetGateProps {
    * @default true
    */
   readonly secretRotation?: boolean;
+  /**
+   * Another region that keeps a copy of the keys, for when this one is lost.
+   *
+   * @default - none
+   */
+  readonly secretReplicaRegion?: string;
 }
 
 /** A text that the template would check as a parameter, and no longer can. */
@@ -167,6 +198,10 @@ interface Pattern {
 }
 
 const ALERT_EMAIL: Pattern = { allowed: /^[^@\s]+@[^@\s]+$/, says: 'an email address' };
+const MAIL_FROM: Pattern = {
+  allowed: /^[A-Za-z0-9._%+-]{1,64}@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$/,
+  says: 'an email address whose domain is in lower case',
+};
 const SMS_SENDER_ID: Pattern = { allowed: /^[A-Za-z0-9]{1,11}$/, says: '1 to 11 letters and digits' };
 const DOMAIN_NAME: Pattern = {
   allowed: /^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$/,
@@ -177,6 +212,8 @@ const PUBLIC_URL: Pattern = {
   says: 'a URL without a path and without a slash at its end',
 };
 
+const REGION: Pattern = { allowed: /^[a-z]{2}(-[a-z]+)+-[0-9]$/, says: 'the name of a region' };
+
 const ORIGIN_SECRET: Pattern = { allowed: /^[A-Za-z0-9_-]{32,128}$/, says: '32 to 128 of `A-Za-z0-9_-`' };
 
 /** The value of each parameter of the template. */
@@ -186,6 +223,8 @@ export function parametersOf(props: PlacetGateProps): Record<string, string | nu
   }
   return {
     AlertEmail: text('alertEmail', props.alertEmail, ALERT_EMAIL),
+    MailFrom: text('mailFrom', props.mailFrom, MAIL_FROM),
+    MailIdentity: props.mailIdentity ?? 'new',
     SmsSenderId: text('smsSenderId', props.smsSenderId, SMS_SENDER_ID),
     DomainName: text('domain.name', props.domain?.name, DOMAIN_NAME),
     CertificateArn: props.domain?.certificate.certificateArn ?? '',
@@ -198,6 +237,7 @@ export function parametersOf(props: PlacetGateProps): Record<string, string | nu
     DeletionProtection: props.deletionProtection === true ? 'on' : 'off',
     Architecture: (props.architecture ?? Architecture.ARM_64).name,
     MemorySize: props.memorySize ?? 256,
+    RequestMemorySize: props.requestMemorySize ?? 128,
     LogLevel: props.logLevel ?? 'info',
     Tracing: props.tracing === true ? 'on' : 'off',
     ThrottleRate: props.throttle?.rate ?? 50,
@@ -205,10 +245,12 @@ export function parametersOf(props: PlacetGateProps): Record<string, string | nu
     RequestConcurrency: props.concurrency?.request ?? 0,
     DecideConcurrency: props.concurrency?.decide ?? 0,
     SweepConcurrency: props.concurrency?.sweep ?? 5,
-    Alarms: props.alarms === false ? 'off' : 'on',
+    Alarms: props.alarms ?? 'essential',
+    ShowDashboard: props.dashboard === true ? 'on' : 'off',
     FipsEndpoints: props.fipsEndpoints === true ? 'on' : 'off',
     TlsRoots: props.tlsRoots ?? 'amazon',
     SecretRotation: props.secretRotation === false ? 'off' : 'on',
+    SecretReplicaRegion: text('secretReplicaRegion', props.secretReplicaRegion, REGION),
   };
 }
 

@@ -4,10 +4,11 @@ import { test } from 'node:test';
 import { App, Stack, Validations } from 'aws-cdk-lib';
 import { CfnInclude } from 'aws-cdk-lib/cloudformation-include';
 import { AwsSolutionsChecks } from 'cdk-nag';
+import type { PlacetGateProps } from 'placet-cdk';
 import { findingsOf, make, newFolder } from './synth.js';
 
 test('cdk-nag finds nothing in a gate that is not acknowledged with a reason', () => {
-  const { app } = make({ alertEmail: 'ops@example.com', tracing: true });
+  const { app } = make({ alertEmail: 'ops@example.com', mailFrom: 'gate@example.com', tracing: true });
   Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
   assert.deepEqual(findingsOf(app, 'AwsSolutions'), []);
 });
@@ -35,12 +36,16 @@ test('every exception still excuses something', () => {
   ]);
 });
 
-const ALL_SET = {
+const ALL_SET: Omit<PlacetGateProps, 'code'> = {
   alertEmail: 'ops@example.com',
+  mailFrom: 'gate@example.com',
   smsSenderId: 'Placet',
   publicUrl: 'https://gate.example.com',
   tracing: true,
+  alarms: 'on',
+  dashboard: true,
   secretRotation: false,
+  secretReplicaRegion: 'eu-west-1',
 };
 
 for (const [what, settings] of [

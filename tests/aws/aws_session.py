@@ -75,13 +75,13 @@ class Session:
     def shared_gate(self):
         yield AwsGate(self.aws, **self.state["gate"])
 
-    def own_gate(self):
+    def own_gate(self, **parameters):
         """A stack for one test, with a proxy of its own before AWS: `gate.proxy`."""
         self.made += 1
         stack = f"own-{self.worker}-{self.made}"
         proxy = FaultProxy(self.aws.port)
         try:
-            gate = self.attend(stack, self.deployer.deploy(stack), proxy)
+            gate = self.attend(stack, self.deployer.deploy(stack, **parameters), proxy)
         except BaseException:
             proxy.close()
             raise

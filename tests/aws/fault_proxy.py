@@ -30,12 +30,14 @@ THROTTLED = {
     "secretsmanager": (400, "ThrottlingException", "Rate exceeded"),
     "sqs": (403, "com.amazonaws.sqs#RequestThrottled", "The request was denied due to request throttling."),
     "sns": (400, "Throttling", "Rate exceeded"),
+    "sesv2": (429, "TooManyRequestsException", "Maximum sending rate exceeded."),
 }
 FAILED = {
     "dynamodb": (500, "com.amazonaws.dynamodb.v20120810#InternalServerError", "Internal server error"),
     "secretsmanager": (500, "InternalServiceError", "An error occurred on the server side."),
     "sqs": (500, "com.amazonaws.sqs#InternalFailure", "The request processing has failed."),
     "sns": (500, "InternalError", "An internal service error has occurred."),
+    "sesv2": (500, "InternalServiceErrorException", "The service encountered an internal error."),
 }
 
 
@@ -153,7 +155,7 @@ class FaultProxy:
     # ---------------------------------------------------------------- one call
 
     def serve(self, handler, body):
-        call = named(handler.headers, body, handler.client_address)
+        call = named(handler.path, handler.headers, body, handler.client_address)
         with self.lock:
             self.calls.append(call)
             rule = next(
@@ -218,13 +220,16 @@ class FaultProxy:
             connection.close()
 
 
-def named(headers, body, peer):
-    """Which API a call is of: the JSON protocols say so in a header, the query protocol (SNS) in the form."""
+def named(path, headers, body, peer):
+    """Which API a call is of: JSON protocols say so in a header, the query protocol (SNS) in the form, SES in the path."""
     credential = re.search(r"Credential=([^/]+)/", headers.get("authorization") or "")
     access_key = credential.group(1) if credential else ""
     service, _, operation = (headers.get("x-amz-target") or "").partition(".")
     if operation:
         return Call(SERVICES.get(service, service), operation, body, peer, access_key)
+    if path.startswith("/v2/email/"):
+        name = "SendEmail" if path == "/v2/email/outbound-emails" else path
+        return Call("sesv2", name, body, peer, access_key)
     form = parse_qs(body.decode("utf-8", "replace"))
     return Call("sns", form.get("Action", ["?"])[0], body, peer, access_key)
 
@@ -238,6 +243,9 @@ def refusal(fault, call):
             f"<Message>{message}</Message></Error><RequestId>0f0f0f0f-0000-4000-8000-000000000000</RequestId></ErrorResponse>"
         ).encode()
         return status, [("Content-Type", "text/xml")], content
+    if call.service == "sesv2":
+        headers = [("Content-Type", "application/json"), ("x-amzn-ErrorType", code)]
+        return status, headers, json.dumps({"message": message}).encode()
     content = json.dumps({"__type": code, "message": message}).encode()
     return status, [("Content-Type", "application/x-amz-json-1.0")], content
 

@@ -118,6 +118,14 @@ class LocalAws:
             found = json.load(answer)["sms_messages"]
         return [text["Message"] for text in found.get(phone, [])]
 
+    def mails(self, sender):
+        """Mails that SES took from that address so far, the oldest first."""
+        with urllib.request.urlopen(f"{self.endpoint}/_ministack/ses/messages", timeout=30) as answer:
+            found = json.load(answer)
+        listed = found.get("messages", found)
+        mails = [mail for part in listed.values() for mail in part] if isinstance(listed, dict) else listed
+        return [mail for mail in mails if sender in mail["Source"]]
+
 
 def execution_session(configuration):
     """The credentials that a function runs under here: a session of its role, which ministack derives from the two names."""

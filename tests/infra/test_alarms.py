@@ -80,7 +80,7 @@ def test_everything_that_can_go_wrong_has_its_alarm(resources: dict[str, Any]) -
 
 
 def test_the_alert_address_is_asked_only_if_there_is_one(resources: dict[str, Any]) -> None:
-    [subscription] = [each for each in resources.values() if each["Type"] == "AWS::SNS::Subscription"]
+    subscription = resources["AlertSubscription"]
     assert subscription["Condition"] == "HasAlertEmail"
     assert subscription["Properties"] == {
         "TopicArn": {"Ref": "AlertTopic"},
@@ -90,7 +90,23 @@ def test_the_alert_address_is_asked_only_if_there_is_one(resources: dict[str, An
 
 
 def test_the_dashboard_shows_every_number_function_queue_and_alarm(resources: dict[str, Any]) -> None:
-    text = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    [text, given] = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    # The widget of the alarms has those that there are: all, the essential ones, or none.
+    [_, [widget, others], none] = [
+        part.get("Fn::Sub", part) if isinstance(part, dict) else part for part in given["AlarmWidget"]["Fn::If"]
+    ]
+    [condition, rest, no_more] = others["Others"]["Fn::If"]
+    assert (given["AlarmWidget"]["Fn::If"][0], none, condition, no_more) == ("IsWatched", "", "IsFullyWatched", "")
+    arns = {
+        name: set(re.findall(r"\$\{(\w+Alarm)\.Arn\}", part))
+        for name, part in (("IsWatched", widget), ("IsFullyWatched", rest["Fn::Sub"]))
+    }
+    alarms = of_type(resources, "AWS::CloudWatch::Alarm")
+    assert arns == {
+        condition: {name for name in alarms if resources[name]["Condition"] == condition} for condition in arns
+    }
+    json.loads(re.sub(r"\$\{[^}]+\}", "", widget.removeprefix(", ")))
+    text = text.replace("${AlarmWidget}", widget.replace("${Others}", rest["Fn::Sub"]))
     shown = set(re.findall(r"\$\{([^}]+)\}", text))
     assert {f"{name}.Arn" for name in of_type(resources, "AWS::CloudWatch::Alarm")} <= shown
     assert {f"{name}Function" for name in FUNCTIONS} <= shown

@@ -109,6 +109,45 @@ def test_a_stack_as_it_should_be_has_nothing_to_say(tmp_path: Path, api: dict[st
     assert len(said["ok"]) == 14
 
 
+def by_ses(url: str) -> dict[str, Any]:
+    """A stack whose mail goes by SES."""
+    answers = good(url)
+    [stack] = answers["cloudformation describe-stacks"]["Stacks"]
+    outputs = {"MailFrom": "gate@example.com", "MailConfigurationSet": "settings"}
+    stack["Outputs"] += [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()]
+    del answers["sns list-subscriptions-by-topic"]
+    destination = {"Enabled": True, "MatchingEventTypes": ["BOUNCE", "COMPLAINT", "REJECT"]}
+    return answers | {
+        "sesv2 get-account": {
+            "ProductionAccessEnabled": True, "SendingEnabled": True, "SendQuota": {"Max24HourSend": 50000.0},
+        },
+        "sesv2 get-email-identity example.com": {"VerifiedForSendingStatus": True},
+        "sesv2 get-configuration-set-event-destinations settings": {"EventDestinations": [destination]},
+    }  # fmt: skip
+
+
+def test_mail_by_ses_is_looked_at_and_nobody_s_subscription(tmp_path: Path, api: dict[str, Any]) -> None:
+    code, said = look(tmp_path, by_ses(api["url"]), "--write")
+    assert (code, said["warn"], said["fail"]) == (0, [], [])
+    assert {"mail may be from example.com", "bounces and complaints reach the gate"} <= set(said["ok"])
+
+
+@pytest.mark.parametrize(
+    ("call", "answer", "words"),
+    [
+        ("sesv2 get-account", {"ProductionAccessEnabled": False, "SendingEnabled": True}, "sandbox"),
+        ("sesv2 get-account", {"ProductionAccessEnabled": True, "SendingEnabled": False}, "paused"),
+        ("sesv2 get-email-identity example.com", {"VerifiedForSendingStatus": False}, "MailDkimRecord1"),
+        ("sesv2 get-configuration-set-event-destinations settings", {}, "do not reach the gate"),
+    ],
+)
+def test_mail_by_ses_that_would_not_arrive_fails(
+    tmp_path: Path, api: dict[str, Any], call: str, answer: Any, words: str
+) -> None:
+    code, said = look(tmp_path, by_ses(api["url"]) | {call: answer}, "--write")
+    assert code == 1 and [text for text in said["fail"] if words in text], said
+
+
 FAULTS: list[tuple[str, Any, str, str]] = [
     ("lambda get-account-settings", {"AccountLimit": {"ConcurrentExecutions": 10}}, "warn", "keep reviewers out"),
     ("dynamodb describe-table", {"Table": {"TableArn": "arn:t"}}, "warn", "DeletionProtection=on"),

@@ -58,6 +58,7 @@ GRANTS = {
         "InvocationDeadLetterQueue": {"sqs:SendMessage"},
         "EmailTopic": {"sns:Publish"},
         "AlertTopic": {"sns:Publish"},
+        "mail": {"ses:SendEmail"},
         "phones": {"sns:Publish"},
         "TimeoutSweepLog": {"logs:CreateLogStream", "logs:PutLogEvents"},
         "traces": {"xray:PutTraceSegments", "xray:PutTelemetryRecords"},
@@ -82,6 +83,8 @@ SERVICES = dict.fromkeys(GRANTS, "lambda.amazonaws.com") | {"EveryMinuteRole": "
 
 # The only statement that applies under a condition, and the only one that names no ARN: X-Ray has none to name.
 TRACE = "Trace"
+# Only where mail goes by SES, and then from one address by one configuration set: it has a test of its own.
+MAIL = "SendMail"
 
 
 def listed(value: Any) -> list[Any]:
@@ -96,11 +99,19 @@ def statements(role: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for policy in role["Policies"]:
         for statement in policy["PolicyDocument"]["Statement"]:
             match statement:
-                case {"Fn::If": ["IsTraced", traced, {"Ref": "AWS::NoValue"}]}:
-                    assert traced["Sid"] == TRACE
-                    yield traced
+                case {"Fn::If": [str(condition), given, {"Ref": "AWS::NoValue"}]}:
+                    assert (condition, given["Sid"]) in {("IsTraced", TRACE), ("HasMailFrom", MAIL)}
+                    yield given
                 case _:
                     yield statement
+
+
+def given_or_not(statement: dict[str, Any]) -> dict[str, Any]:
+    """A statement of a policy on a queue or a topic, also where it depends on a parameter."""
+    match statement:
+        case {"Fn::If": ["HasMailFrom", dict(given), {"Ref": "AWS::NoValue"}]}:
+            return given
+    return statement
 
 
 def subject(resource: Any) -> str:
@@ -126,8 +137,11 @@ def test_each_role_may_do_what_it_needs_and_nothing_else(resources: dict[str, An
             if statement["Sid"] == "ReadPolicyChain":
                 # It has a test of its own, by its condition.
                 continue
-            assert "Condition" not in statement
             actions = set(listed(statement["Action"]))
+            if statement["Sid"] == MAIL:
+                may["mail"] = actions
+                continue
+            assert "Condition" not in statement
             if "NotResource" in statement:
                 # A telephone number is no ARN: everything that is one is excluded.
                 assert statement["NotResource"] == {"Fn::Sub": "arn:${AWS::Partition}:sns:*:*:*"}
@@ -178,6 +192,71 @@ def test_only_the_operator_writes_policies(resources: dict[str, Any]) -> None:
     assert denied == {name: [writers[name]] if name in writers else [] for name in GRANTS}
 
 
+def test_mail_is_from_the_gate_s_address_by_the_gate_s_settings_alone(resources: dict[str, Any]) -> None:
+    sends = {
+        name: statement
+        for name, role in of_type(resources, "AWS::IAM::Role").items()
+        for statement in statements(role)
+        if statement["Sid"] == MAIL
+    }
+    arn = "arn:${AWS::Partition}:ses:${AWS::Region}:${AWS::AccountId}"
+    domain = {"Fn::Select": [1, {"Fn::Split": ["@", {"Fn::Sub": "${MailFrom}@none.invalid"}]}]}
+    assert sends == {
+        "TimeoutSweepRole": {
+            "Sid": MAIL,
+            "Effect": "Allow",
+            "Action": "ses:SendEmail",
+            "Resource": [
+                {"Fn::Sub": [f"{arn}:identity/${{Domain}}", {"Domain": domain}]},
+                {"Fn::Sub": f"{arn}:configuration-set/${{MailSettings}}"},
+            ],
+            "Condition": {"StringEquals": {"ses:FromAddress": {"Ref": "MailFrom"}}},
+        }
+    }
+
+
+def test_what_ses_tells_of_mail_comes_from_ses_and_goes_to_the_sweep_alone(resources: dict[str, Any]) -> None:
+    destination = resources["MailEvents"]["Properties"]
+    assert destination["ConfigurationSetName"] == {"Ref": "MailSettings"}
+    assert destination["EventDestination"] == {
+        "Enabled": True,
+        "MatchingEventTypes": ["bounce", "complaint", "reject"],
+        "SnsDestination": {"TopicARN": {"Ref": "MailEventTopic"}},
+    }
+    assert resources["MailEventSubscription"]["Properties"] == {
+        "TopicArn": {"Ref": "MailEventTopic"},
+        "Protocol": "sqs",
+        "Endpoint": {"Fn::GetAtt": ["DeadlineQueue", "Arn"]},
+        "RawMessageDelivery": True,
+    }
+    [publish, _, subscribe] = resources["MailEventTopicPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    settings = "arn:${AWS::Partition}:ses:${AWS::Region}:${AWS::AccountId}:configuration-set/${MailSettings}"
+    assert publish["Condition"]["StringEquals"] == {
+        "aws:SourceAccount": {"Ref": "AWS::AccountId"},
+        "aws:SourceArn": {"Fn::Sub": settings},
+    }
+    assert (subscribe["Effect"], subscribe["Action"], subscribe["Condition"]) == (
+        "Deny",
+        "sns:Subscribe",
+        {"StringNotEquals": {"sns:Endpoint": {"Fn::GetAtt": ["DeadlineQueue", "Arn"]}}},
+    )
+    conditions = {
+        name: each.get("Condition")
+        for name, each in resources.items()
+        if each["Type"].startswith("AWS::SES::") or name.startswith("MailEvent")
+    }
+    assert conditions == {
+        "MailDomain": "MakesMailIdentity",
+        "MailSettings": "HasMailFrom",
+        "MailEvents": "HasMailFrom",
+        "MailEventTopic": "HasMailFrom",
+        "MailEventTopicPolicy": "HasMailFrom",
+        "MailEventSubscription": "HasMailFrom",
+    }
+    # Mails hold links: not in the clear.
+    assert resources["MailSettings"]["Properties"]["DeliveryOptions"] == {"TlsPolicy": "REQUIRE"}
+
+
 def test_no_action_is_a_wildcard_and_no_resource_but_traces(resources: dict[str, Any]) -> None:
     roles = of_type(resources, "AWS::IAM::Role")
     assert roles
@@ -197,10 +276,20 @@ def test_nothing_else_grants(resources: dict[str, Any]) -> None:
         name: statement
         for kind in ("AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy")
         for name, policy in of_type(resources, kind).items()
-        for statement in policy["PolicyDocument"]["Statement"]
+        for statement in map(given_or_not, policy["PolicyDocument"]["Statement"])
         if statement["Effect"] != "Deny"
     }
+    # What it grants is in the test of what SES tells.
+    assert allowing.pop("MailEventTopicPolicy")["Principal"] == {"Service": "ses.amazonaws.com"}
     assert allowing == {
+        "QueuePolicy": {
+            "Sid": "MailEvents",
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": "*",
+            "Condition": {"ArnEquals": {"aws:SourceArn": {"Ref": "MailEventTopic"}}},
+        },
         "AlertTopicPolicy": {
             "Sid": "AlarmsOfThisAccount",
             "Effect": "Allow",
@@ -208,7 +297,7 @@ def test_nothing_else_grants(resources: dict[str, Any]) -> None:
             "Action": "sns:Publish",
             "Resource": {"Ref": "AlertTopic"},
             "Condition": {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}},
-        }
+        },
     }
 
 
@@ -262,7 +351,7 @@ def test_queues_and_topics_speak_tls_only(resources: dict[str, Any]) -> None:
         topic_or_queue["Ref"]
         for kind, key in (("AWS::SQS::QueuePolicy", "Queues"), ("AWS::SNS::TopicPolicy", "Topics"))
         for policy in of_type(resources, kind).values()
-        for statement in policy["PolicyDocument"]["Statement"]
+        for statement in map(given_or_not, policy["PolicyDocument"]["Statement"])
         if statement["Effect"] == "Deny" and statement["Principal"] == "*" and statement["Condition"] == plain
         for topic_or_queue in policy[key]
     }

@@ -50,6 +50,8 @@ ENVIRONMENT = {
     | {
         "PLACET_QUEUES": {"Fn::Sub": "backup=${BackupQueue}"},
         "PLACET_EMAIL_TOPIC_ARN": {"Ref": "EmailTopic"},
+        "PLACET_MAIL_FROM": {"Fn::If": ["HasMailFrom", {"Ref": "MailFrom"}, {"Ref": "AWS::NoValue"}]},
+        "PLACET_MAIL_CONFIGURATION_SET": {"Fn::If": ["HasMailFrom", {"Ref": "MailSettings"}, {"Ref": "AWS::NoValue"}]},
         "PLACET_SMS_SENDER_ID": {"Fn::If": ["HasSmsSenderId", {"Ref": "SmsSenderId"}, {"Ref": "AWS::NoValue"}]},
     },
     "RotateSecret": EVERY_FUNCTION | DEADLINES,
@@ -100,7 +102,7 @@ def test_a_function_runs_as_its_parameters_say(resources: dict[str, Any], name: 
         TIMEOUT_SECONDS[name],
     )
     assert made["Architectures"] == [{"Ref": "Architecture"}]
-    assert made["MemorySize"] == {"Ref": "MemorySize"}
+    assert made["MemorySize"] == {"Ref": "RequestMemorySize" if name == "Request" else "MemorySize"}
     assert made["TracingConfig"] == {"Mode": {"Fn::If": ["IsTraced", "Active", "PassThrough"]}}
 
 
@@ -196,6 +198,9 @@ def test_the_secret_starts_as_a_seed_and_is_rotated_every_90_days(resources: dic
     assert json.loads(seed["SecretStringTemplate"]) == {"placet_seed_version": 1}
     assert (seed["GenerateStringKey"], seed["PasswordLength"], seed["ExcludePunctuation"]) == ("seed", 64, True)
     assert secret["DeletionPolicy"] == "RetainExceptOnCreate"
+    assert secret["Properties"]["ReplicaRegions"] == {
+        "Fn::If": ["HasSecretReplica", [{"Region": {"Ref": "SecretReplicaRegion"}}], {"Ref": "AWS::NoValue"}]
+    }
     rotation = resources["KeyringRotation"]
     assert rotation["Condition"] == "IsRotated"
     assert rotation["Properties"] == {
@@ -220,8 +225,8 @@ def test_every_queue_is_encrypted_and_has_a_dead_letter_queue(resources: dict[st
 
 def test_topics_that_carry_links_are_encrypted(resources: dict[str, Any]) -> None:
     keys = {name: topic.get("KmsMasterKeyId") for name, topic in of_type(resources, "AWS::SNS::Topic").items()}
-    # The alert topic carries no link, and alarms could not publish to it under that key.
-    assert keys == {"EmailTopic": "alias/aws/sns", "AlertTopic": None}
+    # Alerts and what SES tells of mail carry no link, and alarms and SES could not publish under that key.
+    assert keys == {"EmailTopic": "alias/aws/sns", "AlertTopic": None, "MailEventTopic": None}
 
 
 def test_the_mails_with_links_go_to_mailboxes_alone(resources: dict[str, Any]) -> None:
@@ -245,8 +250,27 @@ def test_reviewers_can_have_executions_of_their_own(resources: dict[str, Any]) -
 
 
 def test_an_idle_gate_can_do_without_what_costs_most(resources: dict[str, Any]) -> None:
-    watching = {name for name, each in resources.items() if each["Type"].startswith("AWS::CloudWatch::")}
-    assert {name for name in watching if resources[name].get("Condition") != "IsWatched"} == set()
+    watching = {
+        name: each.get("Condition") for name, each in resources.items() if each["Type"].startswith("AWS::CloudWatch::")
+    }
+    assert watching.pop("Dashboard") == "HasDashboard"
+    assert set(watching.values()) == {"IsWatched", "IsFullyWatched"}
+
+
+def test_a_gate_as_it_comes_watches_over_what_it_cannot_tell_itself_for_less_than_a_dollar(
+    deployed: dict[str, Any], resources: dict[str, Any]
+) -> None:
+    defaults = {name: deployed["Parameters"][name]["Default"] for name in ("Alarms", "ShowDashboard")}
+    assert defaults == {"Alarms": "essential", "ShowDashboard": "off"}
+    always = {name for name, each in resources.items() if each.get("Condition") == "IsWatched"}
+    assert always == {
+        "SweepSilentAlarm", "RequestErrorsAlarm", "DecideErrorsAlarm", "DecideThrottlesAlarm", "TimeoutSweepErrorsAlarm",
+        "InvocationDeadLettersAlarm", "FaultsAlarm",
+    }  # fmt: skip
+    assumed = tomllib.loads((ROOT / "tests/bench/lambda/prices.toml").read_text())["assumed"]
+    assert (assumed["alarms"], assumed["dashboards"]) == (len(always), 0)
+    memory = {name: deployed["Parameters"][name]["Default"] for name in ("MemorySize", "RequestMemorySize")}
+    assert memory == {"MemorySize": assumed["memory_mb"], "RequestMemorySize": assumed["request_memory_mb"]}
 
 
 def test_deadlines_come_in_batches_that_may_fail_in_part(resources: dict[str, Any]) -> None:
@@ -355,7 +379,8 @@ def test_nothing_is_of_one_partition_alone(written: dict[str, Any]) -> None:
     """`arn:aws:` and `amazonaws.com` are wrong in aws-us-gov and aws-cn."""
     texts = re.findall(r"[^\"]*(?:arn:aws:|amazonaws\.com(?:\.cn)?)[^\"]*", json.dumps(written["Resources"]))
     services = {
-        f"{name}.amazonaws.com" for name in ("apigateway", "cloudwatch", "lambda", "scheduler", "secretsmanager")
+        f"{name}.amazonaws.com"
+        for name in ("apigateway", "cloudwatch", "lambda", "scheduler", "secretsmanager", "ses", "sns")
     }
     assert set(texts) <= services, set(texts) - services
 
@@ -369,6 +394,14 @@ def test_the_outputs_are_what_the_cli_reads(deployed: dict[str, Any]) -> None:
         "AuditTable": {"Ref": "AuditTable"},
         "KeyringSecretArn": {"Ref": "KeyringSecret"},
         "EmailTopicArn": {"Ref": "EmailTopic"},
+        "MailFrom": {"Ref": "MailFrom"},
+        "MailConfigurationSet": {"Ref": "MailSettings"},
+        **{
+            f"MailDkimRecord{number}": {
+                "Fn::Sub": f"${{MailDomain.DkimDNSTokenName{number}}} CNAME ${{MailDomain.DkimDNSTokenValue{number}}}"
+            }
+            for number in (1, 2, 3)
+        },
         "AlertTopicArn": {"Ref": "AlertTopic"},
         "DeadlineQueueUrl": {"Ref": "DeadlineQueue"},
         "DeadlineDeadLetterQueueUrl": {"Ref": "DeadlineDeadLetterQueue"},
@@ -379,4 +412,10 @@ def test_the_outputs_are_what_the_cli_reads(deployed: dict[str, Any]) -> None:
         "DashboardName": {"Ref": "Dashboard"},
     }
     conditions = {name: output["Condition"] for name, output in deployed["Outputs"].items() if "Condition" in output}
-    assert conditions == {"DomainTarget": "HasDomain", "DashboardName": "IsWatched"}
+    assert conditions == {
+        "DomainTarget": "HasDomain",
+        "DashboardName": "HasDashboard",
+        "MailFrom": "HasMailFrom",
+        "MailConfigurationSet": "HasMailFrom",
+        **{f"MailDkimRecord{number}": "MakesMailIdentity" for number in (1, 2, 3)},
+    }

@@ -173,3 +173,19 @@ def test_a_gate_that_sees_the_whole_path_gets_a_signature_for_that_too(pair, ser
     root = pair.n8n.credential(there.url, "n8n", pair.client.secret, "Root")
     approval(pair, "get", credential=root, requestId="x")
     assert len(seen[-1][1].split(",")) == 1
+
+
+def test_a_credential_is_read_in_the_run_when_a_decision_comes(pair):
+    """In a sandbox of its own, as n8n reads it for a webhook, it would not know the workflow, and take far longer."""
+    client_id = "={{ String($workflow.name).startsWith('test') ? 'n8n' : 'nobody' }}"
+
+    class Expressed:
+        n8n, gate, client = pair.n8n, pair.gate, pair.client
+
+    Expressed.credential = pair.n8n.credential(pair.gate.url, client_id, pair.client.secret, "By expression")
+    story = Story.begin(Expressed, [{"n": 1}])
+    (asked,) = story.asked()
+    story.waiting()
+    story.approve(asked)
+    run = story.ended()
+    assert run.status == "success" and run.item("Pay")["approved"] is True

@@ -84,6 +84,17 @@ pub struct SweepConfig {
     pub alert_topic_arn: String,
     /// The sender that a text shows, where the country allows one.
     pub sms_sender_id: Option<String>,
+    /// How mail is sent by SES; none: by the topic of mails.
+    pub mail: Option<MailConfig>,
+}
+
+/// How mail is sent by SES.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailConfig {
+    /// The address that mails are from.
+    pub from: String,
+    /// The configuration set, which says where bounces and complaints are told.
+    pub configuration_set: String,
 }
 
 /// Everything that is wrong with the environment.
@@ -145,6 +156,10 @@ impl SweepConfig {
             email_topic_arn: reader.required("PLACET_EMAIL_TOPIC_ARN"),
             alert_topic_arn: reader.required("PLACET_ALERT_TOPIC_ARN"),
             sms_sender_id: reader.optional("PLACET_SMS_SENDER_ID"),
+            mail: reader.optional("PLACET_MAIL_FROM").map(|from| MailConfig {
+                from,
+                configuration_set: reader.required("PLACET_MAIL_CONFIGURATION_SET"),
+            }),
         };
         reader.finish(config)
     }
@@ -318,6 +333,7 @@ mod tests {
             roots: Roots::Amazon,
         };
         assert_eq!(config.gate.base.access, access);
+        assert_eq!(config.mail, None);
         assert_eq!(GateConfig::read(complete).unwrap(), config.gate);
         let api = ApiConfig::read(complete).unwrap();
         assert_eq!(api.gate, config.gate);
@@ -334,6 +350,7 @@ mod tests {
             "PLACET_AUDIT_RETENTION_DAYS" => Some("0".to_owned()),
             "PLACET_TLS_ROOTS" => Some("mine".to_owned()),
             "AWS_USE_FIPS_ENDPOINT" => Some("yes".to_owned()),
+            "PLACET_MAIL_FROM" => Some("gate@example.com".to_owned()),
             "AWS_REGION" | "PLACET_ALERT_TOPIC_ARN" => None,
             name => complete(name),
         };
@@ -351,7 +368,20 @@ mod tests {
                 "PLACET_QUEUES",
                 "PLACET_QUEUES",
                 "PLACET_ALERT_TOPIC_ARN",
+                "PLACET_MAIL_CONFIGURATION_SET",
             ]
         );
+    }
+
+    #[test]
+    fn mail_goes_by_ses_where_it_has_an_address_to_be_from() {
+        let config = SweepConfig::read(|name| match name {
+            "PLACET_MAIL_FROM" => Some("gate@example.com".to_owned()),
+            "PLACET_MAIL_CONFIGURATION_SET" => Some("placet-mail".to_owned()),
+            name => complete(name),
+        })
+        .unwrap();
+        let mail = MailConfig { from: "gate@example.com".into(), configuration_set: "placet-mail".into() };
+        assert_eq!(config.mail, Some(mail));
     }
 }

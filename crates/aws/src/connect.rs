@@ -37,7 +37,7 @@ const AMAZON_ROOTS: &[u8] = include_bytes!("roots.pem");
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// For one try, and for all tries of one call: together they stay below what a caller at the API waits.
-const TRY_TIMEOUT: Duration = Duration::from_secs(3);
+pub(crate) const TRY_TIMEOUT: Duration = Duration::from_secs(3);
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 const TRIES: u32 = 3;
@@ -82,6 +82,16 @@ pub(crate) fn timeouts() -> TimeoutConfig {
 ///
 /// The SDK's own brings HTTP/2 along, and each function would be most of a megabyte larger.
 pub(crate) fn http_client(roots: &Roots) -> Result<SharedHttpClient, Fault> {
+    Ok(client_of(connector(roots)?))
+}
+
+/// A client that sends everything by that connector.
+pub(crate) fn client_of(wire: SharedHttpConnector) -> SharedHttpClient {
+    http_client_fn(move |_, _| wire.clone())
+}
+
+/// What the client sends by, for a call that no SDK makes.
+pub(crate) fn connector(roots: &Roots) -> Result<SharedHttpConnector, Fault> {
     let mut tcp = TcpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -89,8 +99,7 @@ pub(crate) fn http_client(roots: &Roots) -> Result<SharedHttpClient, Fault> {
     let connector = HttpsConnector::from((tcp, tls_config(roots)?));
     let mut builder = Client::builder(TokioExecutor::new());
     builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT);
-    let wire = SharedHttpConnector::new(Wire(builder.build(connector)));
-    Ok(http_client_fn(move |_, _| wire.clone()))
+    Ok(SharedHttpConnector::new(Wire(builder.build(connector))))
 }
 
 /// The TLS configuration: TLS 1.2 and 1.3, and whose certificates are trusted.

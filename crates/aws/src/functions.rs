@@ -15,12 +15,14 @@ use lambda_http::{Request, RequestExt as _};
 use lambda_runtime::LambdaEvent;
 #[cfg(feature = "deliver")]
 use lambda_runtime::service_fn;
+#[cfg(feature = "deliver")]
+use placet_core::Fault;
 use placet_core::Refusal;
 use placet_core::keys::SharedSecret;
 #[cfg(feature = "deliver")]
 use placet_delivery::alert::LogAlerts;
 #[cfg(feature = "deliver")]
-use placet_delivery::{AlertWays, Bodies, Channels, Parts, ReviewerWebhook, Webhooks, Worker};
+use placet_delivery::{AlertMail, AlertWays, Bodies, Channels, Parts, ReviewerWebhook, Webhooks, Worker};
 use placet_dynamodb::{DynamoStore, Keep, Tables};
 use placet_gate::ports::{Clock, Dispatcher, Keys};
 use placet_gate::{Gate, Ports, Settings};
@@ -33,10 +35,12 @@ use tokio::time::timeout;
 
 use crate::answer::Answer;
 #[cfg(feature = "deliver")]
-use crate::channels::{AlertTopic, EmailTopic, Sms, SqsQueues};
+use crate::channels::{AlertTopic, EmailTopic, Ses, Sms, SqsQueues};
 #[cfg(feature = "deliver")]
 use crate::config::SweepConfig;
 use crate::config::{ApiConfig, GateConfig};
+#[cfg(feature = "deliver")]
+use crate::connect::connector;
 use crate::deadline_queue::DeadlineQueue;
 use crate::dispatcher::SqsDispatcher;
 use crate::event::presentable;
@@ -44,6 +48,8 @@ use crate::keys::SecretKeys;
 #[cfg(feature = "deliver")]
 use crate::lambda::failed;
 use crate::lambda::{run, variable};
+#[cfg(feature = "deliver")]
+use crate::signed_json::SignedJson;
 #[cfg(feature = "deliver")]
 use crate::sweeper::{self, EventDispatcher, Sweeper};
 use crate::telemetry::EmfMetrics;
@@ -92,7 +98,7 @@ pub fn timeout_sweep() -> ExitCode {
         SweepConfig::read(variable),
         |config| &config.gate.base,
         async |config, sdk| {
-            let sweeper = sweeper(config, &sdk);
+            let sweeper = sweeper(config, &sdk)?;
             lambda_runtime::run(service_fn(async |event: LambdaEvent<sweeper::Event>| {
                 sweeper.answer(event.payload).await.map_err(|fault| failed(&fault))
             }))
@@ -148,15 +154,22 @@ fn came_through(origin: Option<&SharedSecret>, call: &Request) -> bool {
 }
 
 #[cfg(feature = "deliver")]
-fn sweeper(config: SweepConfig, sdk: &SdkConfig) -> Sweeper {
+fn sweeper(config: SweepConfig, sdk: &SdkConfig) -> Result<Sweeper, Fault> {
     let dispatcher = Arc::new(EventDispatcher::new(deadline_queue(&config.gate, sdk)));
     let gate = gate_over(&config.gate, sdk, Arc::clone(&dispatcher) as _);
     let sns = aws_sdk_sns::Client::new(sdk);
     let sender = Sender::new(Options::default());
-    let mail = Arc::new(EmailTopic { sns: sns.clone(), arn: config.email_topic_arn });
-    let channels = Channels::default()
+    let configuration_set = config.mail.as_ref().map(|mail| mail.configuration_set.clone());
+    let (channels, mail): (_, Arc<dyn AlertMail>) = if let Some(mail) = config.mail {
+        let api = SignedJson::ses(sdk, connector(&config.gate.base.access.roots)?)?;
+        let ses = Arc::new(Ses { api, config: mail, gate: Arc::clone(&gate) });
+        (Channels::default().with(Arc::clone(&ses) as _), ses)
+    } else {
+        let topic = Arc::new(EmailTopic { sns: sns.clone(), arn: config.email_topic_arn });
+        (Channels::default().with(Arc::clone(&topic) as _), topic)
+    };
+    let channels = channels
         .with(Arc::new(ReviewerWebhook::new(Arc::clone(&gate), sender.clone())))
-        .with(Arc::clone(&mail) as _)
         .with(Arc::new(Sms { sns: sns.clone(), sender_id: config.sms_sender_id }));
     let topic = AlertTopic { sns, arn: config.alert_topic_arn, gate: config.gate.base.gate };
     let ways =
@@ -169,7 +182,7 @@ fn sweeper(config: SweepConfig, sdk: &SdkConfig) -> Sweeper {
         ways,
         bodies: Bodies { event: wire::event, queue_item: wire::queue_item },
     };
-    Sweeper { worker: Arc::new(Worker::new(gate, parts)), dispatcher }
+    Ok(Sweeper { worker: Arc::new(Worker::new(gate, parts)), dispatcher, configuration_set })
 }
 
 /// The store of that deployment.

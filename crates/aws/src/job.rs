@@ -5,6 +5,8 @@
 use placet_core::Timestamp;
 use placet_core::id::RequestKey;
 use placet_gate::ports::{Closing, Dispatch, OutboxMessage};
+#[cfg(feature = "deliver")]
+use placet_gate::returned::ReturnedMail;
 use serde::{Deserialize, Serialize};
 
 use crate::deadline_queue::LONGEST_DELAY_MS;
@@ -33,6 +35,14 @@ pub(crate) enum Job {
     },
     /// The rotation of the keys has done something.
     Rotation(RotationJob),
+    /// A mail came back that was not known yet: SES can be faster than the note that it was sent.
+    #[cfg(feature = "deliver")]
+    MailReturned {
+        /// What SES said. It has addresses in it, as SES's own message has.
+        mail: ReturnedMail,
+        /// Not before then, in Unix milliseconds.
+        not_before: i64,
+    },
 }
 
 impl Job {
@@ -67,6 +77,8 @@ impl Job {
             Self::Wake { at, .. } => *at,
             Self::Deliver { not_before, .. } => *not_before,
             Self::Rotation(_) => 0,
+            #[cfg(feature = "deliver")]
+            Self::MailReturned { not_before, .. } => *not_before,
         })
     }
 
@@ -81,6 +93,8 @@ impl Job {
 mod tests {
     use placet_gate::alert::Alert;
     use placet_gate::outbox::{OutboxPayload, OutboxSubject};
+    #[cfg(feature = "deliver")]
+    use placet_gate::returned::{MailAbout, MailFate};
 
     use super::*;
 
@@ -105,6 +119,16 @@ mod tests {
             Job::Deliver { messages: vec![message(1)], not_before: NOW.millis() },
             Job::Rotation(RotationJob::Finished { epoch: 3 }),
             Job::Rotation(RotationJob::Failed { step: "testSecret".into(), reason: "no".into() }),
+            #[cfg(feature = "deliver")]
+            Job::MailReturned {
+                mail: ReturnedMail {
+                    about: MailAbout::Way("ops".into()),
+                    reference: "0107-x".into(),
+                    recipients: vec!["ops@example.com".into()],
+                    fate: MailFate::NoSuchAddress,
+                },
+                not_before: NOW.millis(),
+            },
         ] {
             let text = serde_json::to_string(&job).unwrap();
             assert_eq!(serde_json::from_str::<Job>(&text).unwrap(), job, "{text}");

@@ -6,6 +6,7 @@
 //! - `functions`: what `request`, `decide` and `timeout-sweep` are put together from (feature `gate`).
 //! - `keyring`: how the keyring lies in its secret; `keys`: the gate's port over it; `rotation`: its four steps.
 //! - `channels`: how reviewers, queues and operators are told (feature `deliver`).
+//! - `signed_json`: one call of an AWS API without its SDK; `ses_event`: what SES tells of a mail (feature `deliver`).
 //! - `deadline_queue`, `job`: what is handed to `timeout-sweep`; `dispatcher` puts it there, `sweeper` takes it out.
 //! - `telemetry`: JSON logs, and numbers in CloudWatch's embedded metric format.
 //! - `operator`: what the operator's command does here (feature `operator`).
@@ -35,6 +36,10 @@ mod lambda;
 pub mod operator;
 pub mod rotation;
 mod rotation_job;
+#[cfg(feature = "deliver")]
+mod ses_event;
+#[cfg(feature = "deliver")]
+mod signed_json;
 #[cfg(feature = "deliver")]
 mod sweeper;
 mod telemetry;

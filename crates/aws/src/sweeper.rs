@@ -19,6 +19,7 @@ use crate::SystemClock;
 use crate::deadline_queue::DeadlineQueue;
 use crate::job::Job;
 use crate::rotation_job::RotationJob;
+use crate::ses_event::SesEvent;
 
 /// Messages under way at once.
 const AT_ONCE: usize = 32;
@@ -29,6 +30,10 @@ const SHORT_WAIT_MS: i64 = 2_000;
 /// For how long after an event began a message's next try may be part of it. A receiver that hangs would otherwise hold
 /// the function for try after try, while others' messages wait for one that is free.
 const SHORT_EVENT: Duration = Duration::from_secs(5);
+
+/// How soon a mail that came back and is not known is looked for once more, in milliseconds: SES can tell of an address
+/// that it knows before the note that a mail was sent is written.
+const UNKNOWN_MS: i64 = 5_000;
 
 /// For how long one event sweeps and sends: the function has a minute. What is left is the next event's.
 const PATIENCE: Duration = Duration::from_secs(45);
@@ -130,6 +135,8 @@ pub(crate) struct Sweeper {
     pub(crate) worker: Arc<Worker>,
     /// What the worker's gate hands over to.
     pub(crate) dispatcher: Arc<EventDispatcher>,
+    /// By which configuration set mail goes, where it goes by SES.
+    pub(crate) configuration_set: Option<String>,
 }
 
 impl Sweeper {
@@ -233,8 +240,15 @@ impl Sweeper {
     }
 
     async fn do_job(&self, body: &str) -> Result<(), Error> {
-        let job: Job = serde_json::from_str(body)
-            .map_err(|error| Fault::new("a message of the deadline queue cannot be read", error))?;
+        let job: Job = match serde_json::from_str(body) {
+            Ok(job) => job,
+            Err(error) => {
+                return match SesEvent::read(body, self.configuration_set.as_deref()) {
+                    Some(event) => self.mail_event(event).await,
+                    None => Err(Fault::new("a message of the deadline queue cannot be read", error).into()),
+                };
+            }
+        };
         let now = SystemClock.now();
         if job.due_at().millis_since(now) > SHORT_WAIT_MS {
             return Ok(self.dispatcher.queue.put(&[job.delayed(now)]).await?);
@@ -248,6 +262,12 @@ impl Sweeper {
             }
             Job::Rotation(RotationJob::Failed { step, reason }) => {
                 Ok(gate.rotation_failed(step, reason).await?)
+            }
+            Job::MailReturned { mail, .. } => {
+                if !gate.mail_came_back(&mail).await? {
+                    tracing::warn!("SES told of a mail that this gate has not sent: nothing was done");
+                }
+                Ok(())
             }
             Job::Deliver { messages, .. } => {
                 let key = messages.first().and_then(|first| first.subject.key());
@@ -263,6 +283,27 @@ impl Sweeper {
                     });
                 }
                 Ok(())
+            }
+        }
+    }
+}
+
+impl Sweeper {
+    /// Takes up what SES tells. Whoever can forge it can put jobs into the queue as well; but a mail that was not sent
+    /// from here moves nothing.
+    async fn mail_event(&self, event: SesEvent) -> Result<(), Error> {
+        match event {
+            SesEvent::Foreign(reason) => {
+                tracing::warn!(reason, "an event of SES is not about a mail of this gate");
+                Ok(())
+            }
+            SesEvent::Returned(mail) => {
+                if self.worker.gate().mail_came_back(&mail).await? {
+                    return Ok(());
+                }
+                let now = SystemClock.now();
+                let not_before = now.plus_millis(UNKNOWN_MS).millis();
+                Ok(self.dispatcher.queue.put(&[Job::MailReturned { mail, not_before }.delayed(now)]).await?)
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use placet_core::Timestamp;
+use placet_core::id::{ApprovalId, ReviewerId};
 use placet_gate::alert::Alert;
 use placet_gate::outbox::OutboxSubject;
 
@@ -200,6 +201,7 @@ fn since_of(alert: &Alert) -> Option<Timestamp> {
         | Alert::BadSignatures { .. }
         | Alert::NotTold { .. }
         | Alert::DigestNotTold { .. }
+        | Alert::MailReturned { .. }
         | Alert::WayNotReached { .. }
         | Alert::FastApprovals { .. } => None,
     }
@@ -212,6 +214,7 @@ const fn severity(alert: &Alert) -> Severity {
         | Alert::BadSignatures { .. }
         | Alert::NotTold { .. }
         | Alert::DigestNotTold { .. }
+        | Alert::MailReturned { .. }
         | Alert::WayNotReached { .. } => Severity::Error,
         Alert::Expired { .. }
         | Alert::OpenTooLong { .. }
@@ -289,17 +292,7 @@ fn words(alert: &Alert) -> (&'static str, String, Option<&'static str>) {
         ),
         Alert::NotTold { reviewer, channel, approval_id, attempt, .. } => (
             "Somebody cannot be told",
-            match (reviewer, channel) {
-                (Some(reviewer), Some(channel)) => format!(
-                    "{reviewer} could not be told by {channel} of the approval {approval_id} in {attempt} tries."
-                ),
-                (None, Some(queue)) => {
-                    format!("The queue {queue} did not take the approval {approval_id} in {attempt} tries.")
-                }
-                (Some(_) | None, None) => format!(
-                    "A reviewer or queue could not be told of the approval {approval_id} in {attempt} tries."
-                ),
-            },
+            not_told(reviewer.as_ref(), channel.as_deref(), approval_id, *attempt),
             Some("The gate keeps trying; `placet doctor` and `placet channel test` say what is wrong."),
         ),
         Alert::DigestNotTold { reviewer, attempt, .. } => (
@@ -307,6 +300,9 @@ fn words(alert: &Alert) -> (&'static str, String, Option<&'static str>) {
             format!("{reviewer} could not be told in {attempt} tries that several requests wait for them."),
             Some("The gate keeps trying; `placet doctor` and `placet channel test` say what is wrong."),
         ),
+        Alert::MailReturned { reviewer, approval_id, unwanted } => {
+            returned_words(reviewer, approval_id, *unwanted)
+        }
         Alert::WayNotReached { way, reason } => (
             "A way of alerts fails",
             format!("Alerts do not get through by the way `{way}`: {reason}."),
@@ -325,6 +321,48 @@ fn words(alert: &Alert) -> (&'static str, String, Option<&'static str>) {
             Some("See what it does; `placet client resume` lifts the pause before that."),
         ),
     }
+}
+
+/// Who could not be told of what.
+fn not_told(
+    reviewer: Option<&ReviewerId>,
+    channel: Option<&str>,
+    approval_id: &ApprovalId,
+    attempt: u32,
+) -> String {
+    match (reviewer, channel) {
+        (Some(reviewer), Some(channel)) => {
+            format!(
+                "{reviewer} could not be told by {channel} of the approval {approval_id} in {attempt} tries."
+            )
+        }
+        (None, Some(queue)) => {
+            format!("The queue {queue} did not take the approval {approval_id} in {attempt} tries.")
+        }
+        (Some(_) | None, None) => {
+            format!("A reviewer or queue could not be told of the approval {approval_id} in {attempt} tries.")
+        }
+    }
+}
+
+/// Of a mail that came back: that it did not arrive, or that nobody wants it.
+fn returned_words(
+    reviewer: &ReviewerId,
+    approval_id: &ApprovalId,
+    unwanted: bool,
+) -> (&'static str, String, Option<&'static str>) {
+    if unwanted {
+        let happened =
+            format!("Somebody marked a mail to {reviewer} as spam: nothing more is sent to that address.");
+        let to_do = "Ask them; then take the address from the suppression list of Amazon SES, or give them another one.";
+        return ("Mail is unwanted", happened, Some(to_do));
+    }
+    let happened = format!(
+        "The mail that asked {reviewer} about the approval {approval_id} came back: it did not arrive."
+    );
+    let to_do =
+        "Correct the address in the policy; `placet doctor` lists the addresses that no mail reaches.";
+    ("Mail came back", happened, Some(to_do))
 }
 
 fn over_words(alert: &Alert) -> String {
@@ -346,6 +384,9 @@ fn over_words(alert: &Alert) -> String {
         }
         Alert::NotTold { reviewer: None, channel: Some(queue), .. } => {
             format!("Nothing more has failed to reach the queue {queue}.")
+        }
+        Alert::MailReturned { reviewer, .. } => {
+            format!("Nothing more has failed to reach {reviewer} by email.")
         }
         Alert::WayNotReached { way, .. } => format!("Nothing more has failed by the way of alerts `{way}`."),
         Alert::FastApprovals { reviewer, .. } => {

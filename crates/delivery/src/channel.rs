@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use placet_core::id::{ApprovalId, ReviewerId};
+use placet_core::id::{ApprovalId, RequestKey, ReviewerId};
 
 use crate::card::Card;
 
@@ -18,6 +18,8 @@ pub struct Notification {
     pub id: String,
     /// The approval it is about; the empty one of a digest is about several.
     pub approval_id: ApprovalId,
+    /// Where its request is stored, for channels that hear later what became of a message; none where it is about several.
+    pub key: Option<RequestKey>,
     /// Number of the stage, from 1.
     pub stage: usize,
     /// Who.

@@ -185,6 +185,7 @@ impl Worker {
         Ok(Notification {
             id: message.id.clone(),
             approval_id: asked.approval_id.clone(),
+            key: Some(request.key()),
             stage: ask.stage.saturating_add(1),
             reviewer: ask.reviewer.clone(),
             channel: ask.channel.to_owned(),
@@ -336,6 +337,7 @@ impl Worker {
         let notification = Notification {
             id: message.id.clone(),
             approval_id: ApprovalId::from_parts(message.created_at, 0),
+            key: None,
             stage: 1,
             reviewer: reviewer.clone(),
             channel: channel.to_owned(),

@@ -127,6 +127,7 @@ impl Worker {
         let notification = Notification {
             id: format!("msg_{approval}_{}_{}", sent.name(), card.version),
             approval_id: approval.clone(),
+            key: Some(request.key()),
             stage: sent.stage.saturating_add(1),
             reviewer: sent.reviewer.clone(),
             channel: sent.channel.clone(),

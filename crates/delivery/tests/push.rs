@@ -91,6 +91,7 @@ async fn a_device_that_cannot_be_forgotten_now_does_not_have_the_others_told_twi
     let notification = Notification {
         id: "msg_1".into(),
         approval_id: ApprovalId::from_parts(clock.now(), 1),
+        key: None,
         stage: 1,
         reviewer: sample::reviewer("bob"),
         channel: "push".into(),

@@ -15,6 +15,7 @@ use placet_delivery::{
 use placet_gate::alert::Alert;
 use placet_gate::outbox::{OutboxPayload, OutboxSubject};
 use placet_gate::ports::{Clock, NoopMetrics, OutboxMessage, Store};
+use placet_gate::returned::{MailAbout, MailFate, ReturnedMail};
 use placet_gate::{Credentials, Fault, Gate, Ports, Settings};
 use placet_testkit::{FixedClock, HandKeys, MemoryStore, RecordingDispatcher, question, sample};
 use placet_webhook::{Options, Sender};
@@ -48,6 +49,8 @@ struct Played {
     alerts: Mutex<Vec<AlertNotice>>,
     letters: Mutex<Vec<(String, AlertLetter)>>,
     mute: AtomicBool,
+    /// Whether mail is named by its carrier, which may say later that it came back.
+    names_mail: AtomicBool,
     hangs: AtomicBool,
     reached: tokio::sync::Notify,
 }
@@ -84,7 +87,8 @@ impl Channel for PlayedChannel {
             return SendOutcome::Retry("the server is down".into());
         }
         self.1.notified.lock().unwrap().push(notification.clone());
-        SendOutcome::Delivered(None)
+        let is_named = self.0 == "email" && self.1.names_mail.load(Ordering::SeqCst);
+        SendOutcome::Delivered(is_named.then(|| format!("mail-of-{}", notification.reviewer)))
     }
 }
 
@@ -833,6 +837,121 @@ async fn who_has_opened_a_request_is_not_nudged_by_the_next_channel() {
         let request = scene.stored(request_id).await;
         assert!(request.pending().is_some() && request.state().votes().is_empty());
     }
+}
+
+const BY_MAIL_THEN_TEXT: &str = r#"channels = ["email", "sms"], nudge = "5m", roles = ["finance"]"#;
+
+/// That bob's mail about r1 came back.
+async fn returned(scene: &Scene, reference: &str, recipient: &str, fate: MailFate) -> ReturnedMail {
+    let asked = scene.stored("r1").await;
+    let about = MailAbout::Approval { key: asked.key(), approval_id: asked.asked().approval_id.clone() };
+    ReturnedMail { about, reference: reference.to_owned(), recipients: vec![recipient.to_owned()], fate }
+}
+
+/// A gate whose bob has been mailed, and waits for nothing else.
+async fn mailed() -> Scene {
+    let scene = Scene::new().await;
+    scene.played.names_mail.store(true, Ordering::SeqCst);
+    scene.install(&POLICY.replacen(r#"roles = ["finance"]"#, BY_MAIL_THEN_TEXT, 1)).await;
+    scene.work_off().await;
+    scene.ask("r1", "pay", None).await;
+    for message in scene.waiting().await {
+        if matches!(message.payload, OutboxPayload::Notify { .. }) {
+            scene.worker.run(&message, None).await.unwrap();
+        }
+    }
+    assert_eq!(scene.played.told(), ["bob by email", "carol by terminal"]);
+    scene
+}
+
+/// What is waiting for bob's phone.
+async fn texts(scene: &Scene) -> Vec<OutboxMessage> {
+    let mut all = scene.waiting().await;
+    all.retain(
+        |message| matches!(&message.payload, OutboxPayload::Nudge { channel, .. } if channel == "sms"),
+    );
+    all
+}
+
+#[tokio::test]
+async fn whose_mail_bounces_is_told_by_the_next_channel_and_operators_hear_of_it_once() {
+    let scene = mailed().await;
+    let [nudge] = texts(&scene).await.try_into().unwrap();
+    assert!(nudge.due_at.millis_since(scene.clock.now()) > 60_000, "the text would wait for the nudge");
+    let mail = returned(&scene, "mail-of-bob", "BOB@example.com", MailFate::NoSuchAddress).await;
+    assert!(scene.gate.mail_came_back(&mail).await.unwrap());
+    assert!(scene.gate.mail_came_back(&mail).await.unwrap(), "the same again does nothing");
+    let [text] = texts(&scene).await.try_into().unwrap();
+    assert!(text.due_at.millis_since(scene.clock.now()) <= placet_gate::LEASE_MS, "{text:?}");
+    scene.worker.run(&text, None).await.unwrap();
+    assert_eq!(scene.played.told(), ["bob by sms"]);
+    scene.work_off().await;
+    assert_eq!(scene.played.alert_kinds(), ["not_told"]);
+    assert!(scene.gate.mail_comes_back("bob@example.com").await.unwrap());
+    assert!(!scene.gate.mail_comes_back("carol@example.com").await.unwrap());
+    scene.clock.advance(15 * placet_core::time::DAY_MS);
+    assert!(!scene.gate.mail_comes_back("bob@example.com").await.unwrap(), "then it is tried again");
+}
+
+#[tokio::test]
+async fn a_mail_that_did_not_arrive_this_time_is_no_word_against_its_address() {
+    let scene = mailed().await;
+    let mail = returned(&scene, "mail-of-bob", "bob@example.com", MailFate::NotThisTime).await;
+    assert!(scene.gate.mail_came_back(&mail).await.unwrap());
+    let [text] = texts(&scene).await.try_into().unwrap();
+    scene.worker.run(&text, None).await.unwrap();
+    assert_eq!(scene.played.told(), ["bob by sms"]);
+    assert!(!scene.gate.mail_comes_back("bob@example.com").await.unwrap());
+}
+
+#[tokio::test]
+async fn whoever_marks_a_mail_as_spam_has_got_it_and_gets_no_more() {
+    let scene = mailed().await;
+    let before = texts(&scene).await;
+    let mail = returned(&scene, "mail-of-bob", "bob@example.com", MailFate::Unwanted).await;
+    assert!(scene.gate.mail_came_back(&mail).await.unwrap());
+    assert_eq!(texts(&scene).await, before, "the nudge waits for its time");
+    assert!(scene.gate.mail_comes_back("bob@example.com").await.unwrap());
+}
+
+#[tokio::test]
+async fn a_mail_that_the_gate_has_not_sent_moves_nothing() {
+    let scene = mailed().await;
+    let before = scene.waiting().await;
+    let forged = returned(&scene, "mail-of-somebody", "bob@example.com", MailFate::NoSuchAddress).await;
+    assert!(!scene.gate.mail_came_back(&forged).await.unwrap());
+    let other = placet_testkit::sample::key("agent", "r2");
+    let mut foreign = returned(&scene, "mail-of-bob", "bob@example.com", MailFate::NoSuchAddress).await;
+    let approval_id = placet_core::id::ApprovalId::from_parts(scene.clock.now(), 7);
+    foreign.about = MailAbout::Approval { key: other, approval_id };
+    assert!(!scene.gate.mail_came_back(&foreign).await.unwrap());
+    foreign.about = MailAbout::Way("nobody".into());
+    assert!(!scene.gate.mail_came_back(&foreign).await.unwrap());
+    assert!(!scene.gate.mail_comes_back("bob@example.com").await.unwrap());
+    assert_eq!(scene.waiting().await, before);
+    // Of a mail that was sent, but to another address than bob has by now, only this mail is nobody's.
+    let moved = returned(&scene, "mail-of-bob", "old@example.com", MailFate::NoSuchAddress).await;
+    assert!(scene.gate.mail_came_back(&moved).await.unwrap());
+    assert!(!scene.gate.mail_comes_back("bob@example.com").await.unwrap());
+    assert!(!scene.gate.mail_comes_back("old@example.com").await.unwrap());
+}
+
+#[tokio::test]
+async fn an_alert_that_comes_back_is_said_by_the_other_ways() {
+    let scene = Scene::new().await;
+    scene.install(&format!("{POLICY}{WAYS}")).await;
+    scene.work_off().await;
+    let mail = ReturnedMail {
+        about: MailAbout::Way("night".into()),
+        reference: "mail".into(),
+        recipients: vec!["night@example.com".into()],
+        fate: MailFate::NoSuchAddress,
+    };
+    assert!(scene.gate.mail_came_back(&mail).await.unwrap());
+    scene.work_off_twice().await;
+    assert_eq!(scene.letters(), ["ops: A way of alerts fails"]);
+    let strange = ReturnedMail { recipients: vec!["ops@example.com".into()], ..mail };
+    assert!(!scene.gate.mail_came_back(&strange).await.unwrap());
 }
 
 const WEEKLY: &str = r#"

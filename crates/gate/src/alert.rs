@@ -113,6 +113,16 @@ pub enum Alert {
         /// How often it was tried.
         attempt: u32,
     },
+    /// A mail that asked a reviewer came back after its carrier had taken it.
+    MailReturned {
+        /// Who was asked.
+        reviewer: ReviewerId,
+        /// The approval.
+        approval_id: ApprovalId,
+        /// Whether its reader said that it is spam; else it did not arrive.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unwanted: bool,
+    },
     /// A way of alerts does not get through. The other ways say so.
     WayNotReached {
         /// Its name.
@@ -175,7 +185,7 @@ impl Alert {
             Self::RotationDue { .. } => "rotation_due",
             Self::OldSecret { .. } => "old_secret",
             Self::BadSignatures { .. } => "bad_signatures",
-            Self::NotTold { .. } | Self::DigestNotTold { .. } => "not_told",
+            Self::NotTold { .. } | Self::DigestNotTold { .. } | Self::MailReturned { .. } => "not_told",
             Self::WayNotReached { .. } => "way_not_reached",
             Self::FastApprovals { .. } => "fast_approvals",
             Self::ClientPaused { .. } => "client_paused",
@@ -194,6 +204,7 @@ impl Alert {
                 let named = message.split('_').skip(2).collect::<Vec<_>>().join("_");
                 format!("{kind}_{named}")
             }
+            Self::MailReturned { reviewer, .. } => format!("{kind}_returned_email_{reviewer}"),
             Self::KeysRotated { epoch } | Self::RotationDue { epoch, .. } => format!("{kind}_{epoch}"),
             Self::RotationFailed { step, .. } => format!("{kind}_{step}"),
             Self::OldSecret { client, epoch } => format!("{kind}_{epoch}_{client}"),
@@ -226,6 +237,8 @@ impl Alert {
             | Self::DigestNotTold { reviewer, channel: Some(channel), .. } => {
                 format!("{kind}:{reviewer}:{channel}")
             }
+            // Of one matter with the mails that are not sent for it any more.
+            Self::MailReturned { reviewer, .. } => format!("{kind}:{reviewer}:email"),
             Self::NotTold { reviewer: None, channel: Some(queue), .. } => format!("{kind}:queue:{queue}"),
             Self::WayNotReached { way, .. } => format!("{kind}:{way}"),
             Self::FastApprovals { reviewer, .. } => format!("{kind}:{reviewer}"),
@@ -248,6 +261,7 @@ impl Alert {
             | Self::BadSignatures { .. }
             | Self::NotTold { channel: Some(_), .. }
             | Self::DigestNotTold { channel: Some(_), .. }
+            | Self::MailReturned { .. }
             | Self::WayNotReached { .. }
             | Self::FastApprovals { .. }
             | Self::ClientPaused { .. } => false,
@@ -290,6 +304,7 @@ impl Alert {
             Self::BadSignatures { .. }
             | Self::NotTold { .. }
             | Self::DigestNotTold { .. }
+            | Self::MailReturned { .. }
             | Self::WayNotReached { .. } => 20 * MINUTE_MS,
         };
         Some(Recurring { name: format!("alert/{}", self.matter(subject)), span_ms })

@@ -33,6 +33,7 @@ mod reassign;
 mod redeem;
 mod replay;
 mod report;
+pub mod returned;
 mod review;
 mod sent;
 mod settle;

@@ -187,6 +187,7 @@ impl Gate {
             | Alert::BadSignatures { .. }
             | Alert::NotTold { .. }
             | Alert::DigestNotTold { .. }
+            | Alert::MailReturned { .. }
             | Alert::WayNotReached { .. }
             | Alert::FastApprovals { .. } => Ok(true),
         }

@@ -254,6 +254,7 @@ mod tests {
         Notification {
             id: "01J.1.bob.email".to_owned(),
             approval_id: ApprovalId::from_parts(placet_core::Timestamp::from_millis(0), 1),
+            key: None,
             stage: 1,
             reviewer: ReviewerId::parse("bob").unwrap(),
             channel: "email".to_owned(),

@@ -87,6 +87,7 @@ async fn trial(
     Ok(Notification {
         id: format!("msg_test_{}_{}_{}", channel, person.id, now.millis()),
         approval_id: ApprovalId::from_parts(now, 0),
+        key: None,
         stage: 1,
         reviewer: ReviewerId::clone(&person.id),
         channel: channel.as_str().to_owned(),

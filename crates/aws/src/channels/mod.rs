@@ -3,6 +3,7 @@
 mod alert_topic;
 mod email;
 mod queues;
+pub(crate) mod ses;
 mod sms;
 
 use aws_sdk_sns::error::ProvideErrorMetadata;
@@ -13,6 +14,7 @@ pub(crate) use email::EmailTopic;
 #[cfg(feature = "operator")]
 pub(crate) use email::{REVIEWER, way_name};
 pub(crate) use queues::SqsQueues;
+pub(crate) use ses::Ses;
 pub(crate) use sms::Sms;
 
 /// SNS takes a subject of less than 100 characters of ASCII.

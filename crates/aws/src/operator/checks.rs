@@ -33,6 +33,7 @@ impl Stack {
         self.check_keys(&mut found).await;
         self.check_alerts(&mut found).await;
         self.check_dead_letters(&mut found).await;
+        self.check_executions(&mut found).await;
         if let Some(policy) = policy {
             self.check_mail(policy, &mut found).await;
             self.check_texts(policy, &mut found).await;
@@ -138,8 +139,15 @@ impl Stack {
     }
 
     async fn check_mail(&self, policy: &Policy, found: &mut Vec<Finding>) {
-        let sns = Sns::new(&self.sdk);
-        if let Err(fault) = self.check_mailboxes(&sns, policy, found).await {
+        let checked = if let Some(mail) = self.mail() {
+            self.check_ses(&mail, policy, found).await
+        } else {
+            found.push(Finding::Warn(
+                "mail goes by SNS, which is for a first try: each reviewer must confirm it, and anybody who has one of the mails can unsubscribe them; deploy with MailFrom".into(),
+            ));
+            self.check_mailboxes(&Sns::new(&self.sdk), policy, found).await
+        };
+        if let Err(fault) = checked {
             found.push(Finding::Fail(fault.chain()));
         }
         for reviewer in &policy.reviewers {
@@ -191,22 +199,6 @@ impl Stack {
         Ok(())
     }
 
-    async fn check_texts(&self, policy: &Policy, found: &mut Vec<Finding>) {
-        let phones = policy.reviewers.iter().filter(|reviewer| reviewer.phone.is_some()).count();
-        if phones == 0 {
-            return;
-        }
-        match Sns::new(&self.sdk).get_sms_sandbox_account_status().send().await {
-            Ok(status) if status.is_in_sandbox => found.push(Finding::Fail(
-                "the account is in the SMS sandbox: texts reach verified numbers only; ask AWS to move it out, or verify the reviewers' numbers".into(),
-            )),
-            Ok(_) => found.push(Finding::Ok("texts may be sent to every number".into())),
-            Err(error) => found.push(Finding::Warn(
-                Fault::new("whether the account is in the SMS sandbox cannot be asked", error).chain(),
-            )),
-        }
-    }
-
     fn check_queues(&self, policy: &Policy, found: &mut Vec<Finding>) {
         let mut named = BTreeSet::new();
         for rule in &policy.rules {
@@ -228,7 +220,7 @@ impl Stack {
     }
 }
 
-fn names(ids: &BTreeSet<String>) -> String {
+pub(super) fn names(ids: &BTreeSet<String>) -> String {
     let named = |id: &String| match id.strip_prefix("alerts/") {
         Some(way) => format!("the way of alerts `{way}`"),
         None => format!("reviewer `{id}`"),

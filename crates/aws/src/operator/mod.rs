@@ -1,14 +1,17 @@
 //! What the operator's command does on AWS: find a stack, install a policy, print a secret, rotate, check.
 
 mod checks;
+mod mail;
+mod quotas;
 mod reviewers;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use aws_config::{BehaviorVersion, SdkConfig};
+use aws_smithy_runtime_api::client::http::SharedHttpConnector;
 use placet_core::keys::Keyring;
-use placet_delivery::AlertWays;
+use placet_delivery::{AlertMail, AlertWays};
 use placet_dynamodb::DynamoStore;
 use placet_gate::ports::Keys as _;
 use placet_gate::{Fault, Gate};
@@ -17,10 +20,11 @@ use placet_webhook::{Options, Sender};
 pub use checks::Finding;
 pub use reviewers::Synced;
 
-use crate::channels::{AlertTopic, EmailTopic};
-use crate::config::{Access, Base, GateConfig, Roots};
-use crate::connect::{http_client, timeouts};
+use crate::channels::{AlertTopic, EmailTopic, Ses};
+use crate::config::{Access, Base, GateConfig, MailConfig, Roots};
+use crate::connect::{client_of, connector, timeouts};
 use crate::functions;
+use crate::signed_json::SignedJson;
 
 /// A deployed stack, found by its name, with the operator's own credentials.
 pub struct Stack {
@@ -28,6 +32,8 @@ pub struct Stack {
     /// URLs of the queues that a policy may name.
     queues: BTreeMap<String, String>,
     sdk: SdkConfig,
+    /// What calls are sent by that no SDK makes.
+    connector: SharedHttpConnector,
     outputs: HashMap<String, String>,
 }
 
@@ -42,8 +48,9 @@ impl Stack {
         })
         .map_err(|faults| Fault::new("the environment cannot be used", faults))?
         .roots;
+        let connector = connector(&roots)?;
         let sdk = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http_client(&roots)?)
+            .http_client(client_of(connector.clone()))
             .timeout_config(timeouts())
             .load()
             .await;
@@ -62,7 +69,7 @@ impl Stack {
             .filter_map(|output| Some((output.output_key?, output.output_value?)))
             .collect();
         let (config, queues) = config(name, &outputs)?;
-        Ok(Self { config, queues, sdk, outputs })
+        Ok(Self { config, queues, sdk, connector, outputs })
     }
 
     /// A gate over the stack's tables and keys. What it puts off goes into the stack's own queue.
@@ -97,19 +104,30 @@ impl Stack {
     }
 
     /// The ways by which the stack can tell operators, with the operator's own credentials.
-    pub fn ways(&self) -> AlertWays {
+    pub fn ways(&self) -> Result<AlertWays, Fault> {
         let sns = aws_sdk_sns::Client::new(&self.sdk);
         let topic = AlertTopic {
             sns: sns.clone(),
             arn: self.output("AlertTopicArn").to_owned(),
             gate: self.config.base.gate.clone(),
         };
-        AlertWays {
-            gate: self.gate(),
-            sender: Sender::new(Options::default()),
-            mail: Arc::new(EmailTopic { sns, arn: self.output("EmailTopicArn").to_owned() }),
-            topic: Some(Arc::new(topic)),
-        }
+        let gate = self.gate();
+        let mail: Arc<dyn AlertMail> = match self.mail() {
+            Some(config) => Arc::new(Ses { api: self.ses()?, config, gate: Arc::clone(&gate) }),
+            None => Arc::new(EmailTopic { sns, arn: self.output("EmailTopicArn").to_owned() }),
+        };
+        let sender = Sender::new(Options::default());
+        Ok(AlertWays { gate, sender, mail, topic: Some(Arc::new(topic)) })
+    }
+
+    /// How the stack sends mail by SES, if it does.
+    fn mail(&self) -> Option<MailConfig> {
+        let from = self.outputs.get("MailFrom")?.clone();
+        Some(MailConfig { from, configuration_set: self.output("MailConfigurationSet").to_owned() })
+    }
+
+    fn ses(&self) -> Result<SignedJson, Fault> {
+        SignedJson::ses(&self.sdk, self.connector.clone())
     }
 
     fn output(&self, name: &str) -> &str {

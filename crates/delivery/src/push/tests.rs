@@ -77,6 +77,7 @@ fn notification(card: Card) -> Notification {
     Notification {
         id: "msg_1".into(),
         approval_id: ApprovalId::from_parts(NOW, 1),
+        key: None,
         stage: 1,
         reviewer: ReviewerId::parse("bob").unwrap(),
         channel: "push".into(),

@@ -142,7 +142,7 @@ pub(super) async fn ways(stack: &str) -> Result<(AlertWays, Policy), Failure> {
     let policy = installed(&found).await?.ok_or_else(|| {
         Failure::refused("no policy is installed").advise("placet policy push placet.toml --aws")
     })?;
-    Ok((found.ways(), policy))
+    Ok((found.ways()?, policy))
 }
 
 async fn find(stack: &str) -> Result<Stack, Failure> {

@@ -1,10 +1,12 @@
 import type {
 	ICredentialDataDecryptedObject,
 	IDataObject,
+	IExecuteData,
 	IExecuteFunctions,
 	IHookFunctions,
 	IHttpRequestMethods,
 	IN8nHttpFullResponse,
+	INodeExecutionData,
 	IWebhookFunctions,
 	JsonObject,
 } from 'n8n-workflow';
@@ -41,6 +43,37 @@ const WORDS: Record<string, string> = {
 /** How long a step waits for a gate that says "later", for one call. */
 const PATIENCE_MS = 15 * 60_000;
 
+/** What n8n's context of a webhook holds besides what its type says. */
+interface ResumedContext {
+	executeData?: IExecuteData;
+	_getCredentials?: (
+		type: string,
+		step: IExecuteData,
+		items: INodeExecutionData[],
+		index: number,
+	) => Promise<ICredentialDataDecryptedObject>;
+}
+
+/**
+ * The node's credential.
+ *
+ * A webhook reads it in a new sandbox, which takes longer than all else that it does. Where the webhook resumes a run, the
+ * run's own sandbox is open already, and the credential is read there as a step of that run would read it.
+ */
+async function credentialOf(context: GateContext): Promise<ICredentialDataDecryptedObject> {
+	const resumed = context as unknown as ResumedContext;
+	const { executeData } = resumed;
+	if (executeData && typeof resumed._getCredentials === 'function') {
+		try {
+			const items = executeData.data.main?.[0] ?? [];
+			return await resumed._getCredentials('placetApi', executeData, items, 0);
+		} catch {
+			// Whatever it is, it is told below, or it was about the sandbox.
+		}
+	}
+	return await context.getCredentials('placetApi');
+}
+
 /** How the credential is read; a caller may share one reading among several. */
 export type ReadCredential = () => Promise<ICredentialDataDecryptedObject>;
 
@@ -63,8 +96,7 @@ export class Gate {
 		through: (read: ReadCredential) => Promise<ICredentialDataDecryptedObject> = async (read) =>
 			await read(),
 	): Promise<Gate> {
-		const read: ReadCredential = async () => await context.getCredentials('placetApi');
-		return new Gate(context, await through(read));
+		return new Gate(context, await through(async () => await credentialOf(context)));
 	}
 
 	/** For a step of a run: it waits when the gate says that this client asks too often. */

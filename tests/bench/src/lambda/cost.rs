@@ -33,6 +33,7 @@ struct Price {
 #[serde(deny_unknown_fields)]
 struct Assumed {
     memory_mb: f64,
+    request_memory_mb: f64,
     call_ms: f64,
     platform_log_bytes: f64,
     queue_calls: f64,
@@ -127,7 +128,9 @@ impl PriceList {
         let seconds = operation.took.as_secs_f64() + calls * assumed.call_ms / 1000.0;
         let events = if operation.from == From::SecretsManager { 4.0 } else { 1.0 };
         amounts.add("lambda-request", times * events);
-        amounts.add(gb_second(architecture), times * seconds * assumed.memory_mb / 1024.0);
+        let memory_mb =
+            if operation.function == "request" { assumed.request_memory_mb } else { assumed.memory_mb };
+        amounts.add(gb_second(architecture), times * seconds * memory_mb / 1024.0);
         let logged = of_bytes(operation.logged_bytes) + events * assumed.platform_log_bytes;
         amounts.add("log-gb", times * logged / 1e9);
         let stored = times * of_len(operation.stored_bytes) / 1e9;
@@ -244,9 +247,9 @@ mod tests {
         assert!((of("dynamodb-write-unit") - 5.0).abs() < 1e-9);
         assert!((of("http-api-request") - 1.0).abs() < 1e-9);
         assert!((of("sqs-request") - 0.4).abs() < 1e-9);
-        // 500 bytes a time, and 1.03 s of a quarter of a GB.
+        // 500 bytes a time, and 1.03 s of an eighth of a GB.
         assert!((of("log-gb") - 0.25).abs() < 1e-9);
-        assert!((of("lambda-gb-second-arm64") - 1_030_000.0 * 0.25 * 0.000_013_333_4).abs() < 1e-6);
+        assert!((of("lambda-gb-second-arm64") - 1_030_000.0 * 0.125 * 0.000_013_333_4).abs() < 1e-6);
         assert!(bill.lines.is_sorted_by(|(_, one), (_, other)| one >= other));
     }
 }
