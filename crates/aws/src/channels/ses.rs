@@ -224,6 +224,7 @@ mod tests {
     fn notification() -> Notification {
         Notification {
             id: "msg_1".into(),
+            follows: Vec::new(),
             approval_id: ApprovalId::from_parts(placet_core::Timestamp::from_millis(0), 1),
             key: Some(RequestKey::from_bytes([0xab; 16])),
             stage: 1,
