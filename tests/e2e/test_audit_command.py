@@ -248,6 +248,58 @@ def test_the_trail_is_shown_as_people_read_it(exported):
     assert len(everything) > 300
 
 
+def auditor_at(gate, *arguments, code=0, client="auditor"):
+    """`placet audit …` from a machine that has the auditor's secret and nothing else of the gate."""
+    environment = {
+        "PLACET_SECRET": gate.secret(client),
+        "PLACET_CLIENT": client,
+        "PLACET_DATA": str(gate.folder / "no"),
+    }
+    return run("audit", *arguments, "--url", gate.url, code=code, env=environment)
+
+
+def test_an_auditor_takes_the_trail_away_from_an_address(exported, tmp_path):
+    for _ in range(350):
+        exported.agent.asked("auto.approve", {"to": new_id()})
+    wait_until(lambda: sealed(exported) == len(exported.audit()), 20, "a log that has everything")
+    run("audit", "export", tmp_path / "here", *own(exported))
+    said = json.loads(auditor_at(exported, "export", tmp_path / "there", "--json"))
+    assert said["size"] == sealed(exported) and said["size"] > 1000, said
+    here, there = files_of(tmp_path / "here"), files_of(tmp_path / "there")
+    # What an address says of the keys of tokens is signed by nobody.
+    assert here.keys() - there.keys() == {"jwks.json", "jwks.note"} and there.keys() <= here.keys()
+    assert [name for name in there if here[name] != there[name]] == []
+    key = auditor_at(exported, "key").strip()
+    assert key == run("audit", "key", *own(exported)).strip()
+    assert verdict(tmp_path / "there", "--key", key, "--seen", exported.exports / "old")["pinned"] is True
+    for arguments in (
+        ["--limit", "7"],
+        ["--reviewer", "bob", "--limit", "2", "--json"],
+        ["--client", "agent", "--rule", "auto_approve", "--limit", "3", "--json"],
+        ["--format", "csv"],
+        ["--format", "jsonl", "--since", "2020-01-01", "--until", "2100-01-01T00:00:00Z"],
+        ["--since", "2100-01-01"],
+    ):
+        assert auditor_at(exported, "show", *arguments) == run("audit", "show", *arguments, *own(exported)), arguments
+
+
+def test_only_an_auditor_gets_the_trail_at_an_address(exported, tmp_path):
+    for command in (["show"], ["show", "--format", "csv"], ["export", tmp_path / "mine"]):
+        ran = placet(
+            "audit", *command, "--url", exported.url, "--auditor", "agent",
+            env={"PLACET_SECRET": exported.secret("agent"), "PLACET_DATA": str(tmp_path / "no")},
+        )  # fmt: skip
+        assert ran.returncode == 1 and ran.stdout == "" and "auditor" in ran.stderr, ran
+    assert not (tmp_path / "mine").exists()
+    assert auditor_at(exported, "export", exported.exports / "new", code=2) == ""
+    ran = placet("audit", "show", "--url", exported.url, env={"PLACET_DATA": str(tmp_path / "no")})
+    assert ran.returncode == 2 and "PLACET_SECRET" in ran.stderr, ran
+
+
+def files_of(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_a_killed_gate_seals_everything_once(local_gate, tmp_path):
     gate = local_gate().start()
     for round_number in range(3):

@@ -140,8 +140,8 @@ class LocalGate(Backend):
 SHARED = policy.shared(LocalGate.pace)
 
 
-def placet(*arguments, cwd=None, seconds=60, stdin=None):
+def placet(*arguments, cwd=None, seconds=60, stdin=None, env=None):
     return subprocess.run(
-        [str(BINARY), *map(str, arguments)], cwd=cwd, env=environment(), input=stdin,
+        [str(BINARY), *map(str, arguments)], cwd=cwd, env=environment() | (env or {}), input=stdin,
         stdin=subprocess.DEVNULL if stdin is None else None, capture_output=True, text=True, timeout=seconds,
     )  # fmt: skip

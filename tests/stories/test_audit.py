@@ -211,3 +211,25 @@ def test_the_logs_key_is_no_key_for_tokens(gate, agent):
     ed25519.Ed25519PublicKey.from_public_bytes(raw)
     keys = gate.http.send("GET", "/.well-known/jwks.json").json()["keys"]
     assert all(base64.urlsafe_b64decode(key["x"] + "=") != raw for key in keys)
+
+
+def test_what_was_refused_is_in_the_trail_once(gate, agent):
+    def refused(approval):
+        entries = [entry for entry in gate.audit_of(approval) if entry["event"] == "vote.refused"]
+        assert not any(entry["approved"] or "approved_by" in entry or "token_hash" in entry for entry in entries)
+        return [(entry["actor"], entry["detail"].split(",")[0]) for entry in entries]
+
+    asked = agent.asked("ask.pay")
+    bob, carol = gate.link(asked, "bob"), gate.link(asked, "carol")
+    late = carol.nonce()
+    bob.approve()
+    before = agent.state(asked["request_id"])
+    for _ in range(2):
+        check_problem(carol.post("reject", late), 409, "already_decided")
+    assert refused(asked) == [("carol", "reject")]
+    assert agent.state(asked["request_id"]) == before
+    own = agent.asked("owned.pay")
+    alice = gate.link(own, "alice")
+    for _ in range(2):
+        check_problem(alice.post("approve", alice.nonce()), 403, "forbidden")
+    assert refused(own) == [("alice", "approve")]

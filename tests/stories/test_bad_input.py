@@ -23,6 +23,7 @@ VERIFY, REDEEM = "/v1/tokens/verify", "/v1/tokens/redeem"
 HOOKS, HOOK = "/v1/hooks", "/v1/hooks/{hook_id}"
 RECEIPT = "/v1/requests/{request_id}/receipt"
 AUDIT, CHECKPOINT, HORIZON, TILE = "/v1/audit", "/v1/log/checkpoint", "/v1/log/horizon", "/v1/log/tile/{path}"
+LOG_KEY = "/v1/log/key"
 PAGE, INBOX = "/r/{link}", "/inbox/{link}"
 SLACK, TELEGRAM = "/v1/slack/interactions", "/v1/telegram/updates"
 AWAY = "/inbox/{link}/away"
@@ -169,6 +170,7 @@ REFUSALS = [
     ("GET", AUDIT, "limit of 5001", lambda s: s.auditor.call("GET", AUDIT + "?limit=5001"), 422, "invalid_request"),
     ("GET", AUDIT, "format twice", lambda s: s.auditor.call("GET", AUDIT + "?format=csv&format=jsonl"), 422, "invalid_request"),
     ("GET", CHECKPOINT, "wrong method", lambda s: s.http.send("POST", CHECKPOINT), 405, None),
+    ("GET", LOG_KEY, "wrong method", lambda s: s.http.send("POST", LOG_KEY), 405, None),
     ("GET", HORIZON, "not signed", lambda s: s.http.send("GET", HORIZON), 401, None),
     ("GET", HORIZON, "a requester looks", lambda s: s.agent.call("GET", HORIZON), 403, "forbidden"),
     ("GET", TILE, "not signed", lambda s: s.http.send("GET", "/v1/log/tile/0/000"), 401, None),

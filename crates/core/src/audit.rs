@@ -58,6 +58,12 @@ pub enum AuditEventKind {
     /// Somebody who is not one of the reviewers pressed a button in a chat. Nothing was decided.
     #[serde(rename = "chat.refused")]
     ChatRefused,
+    /// A vote or an answer was refused: it came too late, or from whoever may not. Nothing was decided.
+    #[serde(rename = "vote.refused")]
+    VoteRefused,
+    /// Many requests claimed to be a client, with a wrong signature or key.
+    #[serde(rename = "signature.refused")]
+    SignatureRefused,
     /// Another policy came into force.
     #[serde(rename = "policy.installed")]
     PolicyInstalled,
@@ -106,6 +112,8 @@ impl AuditEventKind {
             Self::StageDeserted => "stage.deserted",
             Self::CallbackGivenUp => "callback.given_up",
             Self::ChatRefused => "chat.refused",
+            Self::VoteRefused => "vote.refused",
+            Self::SignatureRefused => "signature.refused",
             Self::PolicyInstalled => "policy.installed",
             Self::ReviewerAway => "reviewer.away",
             Self::ReviewerBack => "reviewer.back",
@@ -183,7 +191,8 @@ pub struct RequestFacts {
 /// One line of the trail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
-    /// The chain it is of: an `approval_id`, `policy`, `keys`, or a week's report (`report-2026-W48`).
+    /// The chain it is of: an `approval_id`, `policy`, `keys`, who tried a client's keys (`signatures-<id>`), or a week's report
+    /// (`report-2026-W48`).
     pub subject: String,
     /// Place in the chain, from 1.
     pub seq: u32,

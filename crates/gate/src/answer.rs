@@ -1,5 +1,6 @@
 //! A decider answers for a request that waits in one of its queues.
 
+use placet_core::audit::Channel;
 use placet_core::id::{ClientId, RequestId, RequestKey};
 use placet_core::policy::{ClientRole, Decision};
 use placet_core::refusal::Refusal;
@@ -7,6 +8,7 @@ use placet_core::request::Request;
 
 use crate::authenticate::Caller;
 use crate::commit::Step;
+use crate::refused::Attempt;
 use crate::{Error, Gate};
 
 impl Gate {
@@ -23,15 +25,20 @@ impl Gate {
     ) -> Result<Request, Error> {
         caller.must_be(ClientRole::Decider)?;
         let request = self.in_a_queue_of(caller, request_id, client).await?;
-        let (request, _) = self
-            .change_loaded(request, &caller.policy, |request, policy, now| {
+        let answered = self
+            .change_loaded(request.clone(), &caller.policy, |request, policy, now| {
                 // The policy may have changed since the call was checked: the decider is asked for anew.
                 let decider = policy.client(&caller.client.id).ok_or(Refusal::NotFound)?;
                 let transition = request.answer(decider, decision, reason.clone(), policy, now)?;
                 Ok(Step::Write(Box::new(transition)))
             })
-            .await?;
-        Ok(request)
+            .await;
+        if let Err(error) = &answered {
+            let by = format!("client:{}", caller.client.id);
+            let attempt = Attempt { by, decision, channel: Channel::Api, request: &request };
+            self.note_refused(&attempt, &caller.policy, error).await;
+        }
+        Ok(answered?.0)
     }
 
     /// The request of that name that is, or ended, in a queue of this decider.

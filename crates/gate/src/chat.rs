@@ -13,11 +13,12 @@ use serde::{Deserialize, Serialize};
 use crate::commit::Step;
 use crate::outbox::{OutboxMessage, OutboxPayload};
 use crate::ports::{Commit, Dispatch, SentMessage, SentState};
+use crate::refused::Attempt;
 use crate::{Error, Fault, Gate};
 
 /// How long a stranger's presses of one approval's buttons are one entry in the trail, in milliseconds: as long as a
 /// request can wait.
-const STRANGER_MS: i64 = 30 * placet_core::time::DAY_MS;
+pub(crate) const STRANGER_MS: i64 = 30 * placet_core::time::DAY_MS;
 
 /// A press of a button, as a chat's server tells it. The server is verified; nothing of the rest is.
 #[derive(Clone, Debug)]
@@ -132,8 +133,12 @@ impl Gate {
             return word(ChatWord::NotYours);
         };
         self.keep_pressed(&request, press, &reviewer).await?;
+        let channel = audit_channel(press.channel);
+        let (by, decision) = (reviewer.to_string(), button.decision);
+        let attempt = Attempt { by, decision, channel, request: &request };
         if let Some(outcome) = request.outcome() {
             let status = outcome.status();
+            self.note_refused(&attempt, &policy, &Error::Ended(Box::new(request.clone()))).await;
             self.refresh(&request).await?;
             return word(ChatWord::of_end(status));
         }
@@ -145,7 +150,6 @@ impl Gate {
             self.note_opened(&request, &reviewer, &policy).await?;
             return word(ChatWord::TooLong);
         }
-        let channel = audit_channel(press.channel);
         let voted = self
             .change_loaded(request.clone(), &policy, |request, policy, now| {
                 // Between two tries another policy may have come into force, or the request may have been asked anew.
@@ -166,6 +170,9 @@ impl Gate {
                 })
             })
             .await;
+        if let Err(error) = &voted {
+            self.note_refused(&attempt, &policy, error).await;
+        }
         match voted {
             Ok((_, true)) => Ok(ChatAnswer::Recorded),
             Ok((request, false)) => {

@@ -31,6 +31,7 @@ pub mod push;
 mod raise;
 mod reassign;
 mod redeem;
+mod refused;
 mod replay;
 mod report;
 pub mod returned;

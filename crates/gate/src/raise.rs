@@ -280,6 +280,9 @@ impl Gate {
             }
             count_up(&mut seen.bad_signatures, client)
         };
+        if count.is_multiple_of(BURST) {
+            self.note_burst(client, BURST, now).await;
+        }
         if count == BURST
             && !self.saw_or_log(Alert::BadSignatures { client: Some(client.clone()), count, minute }).await
         {

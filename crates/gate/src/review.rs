@@ -16,6 +16,7 @@ use placet_core::request::{
 
 use crate::commit::Step;
 use crate::ports::Measurement;
+use crate::refused::Attempt;
 use crate::{Error, Gate};
 
 /// How many generations of links of people who have left the policy are recognised, to say that a link has expired.
@@ -126,16 +127,27 @@ impl Gate {
         let (link, epoch) = self.read_link(unverified_link).await?;
         let policy = self.policy().await?;
         let request = self.store.load(link.key()).await?.ok_or(Refusal::NotFound)?;
-        let reviewer = holder(&link, &epoch, &request, &policy)?;
         let approval = request.asked().approval_id.clone();
+        let attempt = |by: &ReviewerId| Attempt { by: by.to_string(), decision, channel, request: &request };
+        let reviewer = match owner(&link, &epoch, &request, &policy) {
+            Some(Owner::Now(reviewer)) => reviewer,
+            Some(Owner::Once(former)) => {
+                let refused = Refusal::LinkExpired.into();
+                self.note_refused(&attempt(&former), &policy, &refused).await;
+                return Err(refused);
+            }
+            None => return Err(Refusal::NotFound.into()),
+        };
         if request.outcome().is_some() {
-            return Err(Error::Ended(Box::new(request)));
+            let ended = Error::Ended(Box::new(request.clone()));
+            self.note_refused(&attempt(&reviewer), &policy, &ended).await;
+            return Err(ended);
         }
         let opened_at =
             Some(link.minted_nonce(&epoch, unverified_nonce, self.clock.now()).ok_or_else(stale)?);
         let input = VoteInput { reviewer: reviewer.clone(), decision, reason, channel, opened_at, given };
-        let (request, is_new) = self
-            .change_loaded(request, &policy, |request, policy, now| {
+        let voted = self
+            .change_loaded(request.clone(), &policy, |request, policy, now| {
                 // Between two tries the request could have been purged and asked anew: the link is of the old one.
                 // And a policy that has just come into force may have voided the link.
                 if request.asked().approval_id != approval
@@ -148,7 +160,14 @@ impl Gate {
                     VoteOutcome::Unchanged => Step::Leave,
                 })
             })
-            .await?;
+            .await;
+        let (request, is_new) = match voted {
+            Ok(voted) => voted,
+            Err(error) => {
+                self.note_refused(&attempt(&reviewer), &policy, &error).await;
+                return Err(error);
+            }
+        };
         if let (true, Some(opened_at)) = (is_new, opened_at) {
             let took_ms = self.clock.now().millis_since(opened_at);
             let asked = request.asked();
@@ -256,21 +275,37 @@ pub(crate) fn holder(
     request: &Request,
     policy: &Policy,
 ) -> Result<ReviewerId, Refusal> {
+    match owner(link, epoch, request, policy) {
+        Some(Owner::Now(reviewer)) => Ok(reviewer),
+        Some(Owner::Once(_)) => Err(Refusal::LinkExpired),
+        None => Err(Refusal::NotFound),
+    }
+}
+
+/// Whose link it is.
+enum Owner {
+    /// It is theirs.
+    Now(ReviewerId),
+    /// It was theirs: they have left the policy, or have links of a later generation.
+    Once(ReviewerId),
+}
+
+fn owner(link: &Link, epoch: &Epoch, request: &Request, policy: &Policy) -> Option<Owner> {
     let approval = &request.asked().approval_id;
     if let Some(known) =
         policy.reviewers.iter().find(|known| link.is_of(epoch, approval, &known.id, known.generation))
     {
-        return Ok(known.id.clone());
+        return Some(Owner::Now(known.id.clone()));
     }
     let asked = request.pending().into_iter().flat_map(|pending| &pending.asked).map(|asked| &asked.reviewer);
     let voted = request.state().votes().iter().map(|vote| &vote.reviewer);
-    let once = asked.chain(voted).chain(policy.reviewers.iter().map(|reviewer| &reviewer.id));
-    let was_theirs = once.into_iter().any(|id| {
+    let mut once = asked.chain(voted).chain(policy.reviewers.iter().map(|reviewer| &reviewer.id));
+    let was_theirs = |id: &&ReviewerId| {
         let newest = policy.reviewer(id).map_or(GENERATIONS_OF_STRANGERS, |known| known.generation);
         let oldest = newest.saturating_sub(GENERATIONS_OF_STRANGERS).max(1);
         (oldest..=newest).any(|generation| link.is_of(epoch, approval, id, generation))
-    });
-    Err(if was_theirs { Refusal::LinkExpired } else { Refusal::NotFound })
+    };
+    once.find(was_theirs).map(|id| Owner::Once(id.clone()))
 }
 
 fn is_of(link: &Link, epoch: &Epoch, approval: &ApprovalId, reviewer: &ReviewerId, policy: &Policy) -> bool {

@@ -14,7 +14,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use placet_core::payload::{hex, sha256_hex};
-use placet_mcp::patience::{is_tried_again, retry_after};
+use placet_mcp::patience::{PATIENCE, Patience, is_tried_again, retry_after};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tower_service::Service as _;
@@ -55,8 +55,12 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// The body, as text.
     pub(crate) body: String,
+    /// The body, as it came.
+    pub(crate) bytes: Bytes,
     /// The header `Retry-After`.
     pub(crate) retry_after: Option<String>,
+    /// The header `X-Placet-Next-Cursor`.
+    pub(crate) next_cursor: Option<String>,
 }
 
 impl Transport {
@@ -130,10 +134,12 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let status = response.status().as_u16();
-    let retry_after = response.headers().get(http::header::RETRY_AFTER);
-    let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await.map_err(Unreachable::new)?;
-    Ok(Answer { status, body: String::from_utf8_lossy(&body.to_bytes()).into_owned(), retry_after })
+    let (head, body) = response.into_parts();
+    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let (retry_after, next_cursor) = (header("retry-after"), header("x-placet-next-cursor"));
+    let body = Limited::new(body, ANSWER_BYTES).collect().await.map_err(Unreachable::new)?;
+    let bytes = body.to_bytes();
+    Ok(Answer { status, body: String::from_utf8_lossy(&bytes).into_owned(), bytes, retry_after, next_cursor })
 }
 
 fn root_cause(error: &dyn std::error::Error) -> String {
@@ -214,6 +220,25 @@ impl Api {
             }
         }
         Ok(found)
+    }
+
+    /// Reads what lies at that path, though the gate may be away or busy for a while.
+    pub(crate) async fn read(&self, path: &str) -> Result<Answer, Failure> {
+        let mut patience = Patience::new(PATIENCE);
+        loop {
+            let (failure, told) = match self.call(Method::GET, path, None).await {
+                Ok(answer) if is_tried_again(answer.status) => {
+                    (answer.refusal(), answer.retry_after.as_deref().and_then(retry_after))
+                }
+                Ok(answer) if answer.is_good() => return Ok(answer),
+                Ok(answer) => return Err(answer.refusal()),
+                Err(unreachable) => (unreachable.into(), None),
+            };
+            match patience.pause(std::time::Instant::now(), told) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(failure),
+            }
+        }
     }
 
     /// Checks a token.
@@ -302,6 +327,11 @@ impl From<Unreachable> for CallFailure {
 }
 
 impl Answer {
+    /// Whether the gate did what it was asked.
+    pub(crate) fn is_good(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
     /// The body as JSON, whatever the status.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_default()
@@ -309,7 +339,7 @@ impl Answer {
 
     /// The body of a 2xx; else what the gate says about it.
     pub(crate) fn accept(&self) -> Result<Value, Failure> {
-        if (200..300).contains(&self.status) {
+        if self.is_good() {
             return serde_json::from_str(&self.body).map_err(|_| {
                 Failure::fault("the answer is not JSON: this does not seem to be a gate")
                     .with_code("not_a_gate")
@@ -379,6 +409,11 @@ mod tests {
 
     use super::*;
 
+    fn answer(status: u16, body: impl Into<String>) -> Answer {
+        let body = body.into();
+        Answer { status, bytes: Bytes::from(body.clone()), body, retry_after: None, next_cursor: None }
+    }
+
     #[test]
     fn what_the_command_signs_is_what_the_gate_expects() {
         let ring = Keyring::first(Secret::new([1; 32]), Secret::new([2; 32]), Timestamp::from_millis(0));
@@ -417,16 +452,13 @@ mod tests {
             "detail": "the request is not valid",
             "errors": [{"field": "action", "message": "must be dotted"}],
         });
-        let failure = Answer { status: 422, body: body.to_string(), retry_after: None }.refusal();
+        let failure = answer(422, body.to_string()).refusal();
         assert_eq!(
             failure.to_string(),
             "placet: the request is not valid (invalid_request)\n  action: must be dotted"
         );
         assert_eq!(failure.code(), 1);
-        assert_eq!(Answer { status: 404, body: "<html>".into(), retry_after: None }.refusal().code(), 3);
-        assert_eq!(
-            Answer { status: 200, body: "<html>".into(), retry_after: None }.accept().unwrap_err().code(),
-            3
-        );
+        assert_eq!(answer(404, "<html>").refusal().code(), 3);
+        assert_eq!(answer(200, "<html>").accept().unwrap_err().code(), 3);
     }
 }

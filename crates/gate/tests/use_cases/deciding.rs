@@ -38,7 +38,7 @@ async fn a_look_changes_nothing_and_a_decision_is_recorded_with_its_trail() {
     let approval = request.asked().approval_id.as_str();
     let trail = placet_testkit::Trail::audit_of(&*store, approval).await;
     let events: Vec<&str> = trail.iter().map(|entry| entry.event.as_str()).collect();
-    assert_eq!(events, ["request.asked", "stage.opened", "vote.cast", "request.approved"]);
+    assert_eq!(events, ["request.asked", "stage.opened", "vote.cast", "request.approved", "vote.refused"]);
 }
 
 #[tokio::test]
@@ -74,14 +74,17 @@ async fn a_vote_under_a_policy_that_is_no_longer_in_force_is_cast_again_under_th
 
 #[tokio::test]
 async fn whoever_was_removed_cannot_vote_though_their_gate_has_not_heard_of_it() {
-    let (world, _) = world().await;
+    let (world, store) = world().await;
     let slow = another(&world, None);
     let request = asked(&slow, pay("r1", 5)).await;
     let bobs = link(&slow, &request, "bob").await;
     world.install(&without_bob()).await;
     assert_eq!(slow.gate.policy().await.unwrap().version, 1);
     assert_eq!(code(slow.decide(&bobs, Decision::Approve, None).await), "link_expired");
-    assert_eq!(stored(&world, &request).await, request);
+    let after = stored(&world, &request).await;
+    assert_eq!((after.pending(), after.state().votes()), (request.pending(), request.state().votes()));
+    let trail = placet_testkit::Trail::audit_of(&*store, request.asked().approval_id.as_str()).await;
+    assert_eq!(trail.last().map(|entry| entry.event.as_str()), Some("vote.refused"));
 }
 
 #[tokio::test]

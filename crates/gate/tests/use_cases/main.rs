@@ -11,6 +11,7 @@ mod deciding;
 mod flags;
 mod inbox;
 mod pausing;
+mod refused;
 mod tokens;
 mod totals;
 mod turns;

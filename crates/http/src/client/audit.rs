@@ -147,6 +147,16 @@ pub(crate) async fn checkpoint(State(gate): State<Arc<Gate>>, _: NoQuery) -> Ans
     Ok(private("text/plain; charset=utf-8", "no-store", gate.checkpoint().await?))
 }
 
+/// The public key of the transparency log, for anyone: a `vkey` of C2SP `signed-note`.
+///
+/// Whoever verifies should keep the one that they got first: a key that comes with what it signs proves only that both
+/// are of one maker.
+#[utoipa::path(get, path = "/v1/log/key", tag = "audit", security(()),
+    responses((status = 200, description = "the key, on one line", body = String, content_type = "text/plain")))]
+pub(crate) async fn key(State(gate): State<Arc<Gate>>, _: NoQuery) -> Answer {
+    Ok(private("text/plain; charset=utf-8", "no-store", format!("{}\n", gate.log_key().await?)))
+}
+
 /// From where on the trail is whole: a signed note. Entries before it are past their retention; their hashes are not.
 #[utoipa::path(get, path = "/v1/log/horizon", tag = "audit",
     responses((status = 200, description = "a signed note", body = String, content_type = "text/plain")))]

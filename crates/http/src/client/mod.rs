@@ -29,6 +29,7 @@ route_table! {
     "/v1/requests/{request_id}/receipt" => get audit::receipt;
     "/v1/audit" => get audit::trail;
     "/v1/log/checkpoint" => get audit::checkpoint;
+    "/v1/log/key" => get audit::key;
     "/v1/log/horizon" => get audit::horizon;
     "/v1/log/tile/{*path}" => get audit::tile;
     "/v1/requests/{request_id}/flag" => post report::flag;

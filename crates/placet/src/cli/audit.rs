@@ -18,6 +18,9 @@ pub(crate) enum AuditCommand {
     Export {
         /// The folder, which must not exist yet or be empty
         folder: PathBuf,
+        /// The auditor who asks, at an address; `PLACET_SECRET` is its secret
+        #[arg(long, value_name = "ID")]
+        auditor: Option<String>,
         #[command(flatten)]
         on: Deployment,
     },
@@ -74,6 +77,9 @@ pub(crate) struct AuditShow {
     /// Only this reviewer's votes, and approvals that name them
     #[arg(long, value_name = "ID")]
     pub(crate) reviewer: Option<String>,
+    /// The auditor who asks, at an address; `PLACET_SECRET` is its secret
+    #[arg(long, value_name = "ID")]
+    pub(crate) auditor: Option<String>,
     /// The last so many, in the table
     #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) limit: u32,

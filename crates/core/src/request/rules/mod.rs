@@ -298,13 +298,32 @@ impl Request {
     /// Somebody who is not one of the reviewers pressed a button: only the trail changes. `whom` names them by a digest.
     pub fn refuse_press(&self, whom: &str, channel: Channel, now: Timestamp) -> Transition {
         let at = self.clamp(now);
-        let recorded = AuditEvent {
+        self.recorded(AuditEvent {
             detail: Some(format!("a press by somebody who is not one of the reviewers ({whom})")),
             ..event(at, AuditEventKind::ChatRefused, "unknown".into(), channel)
-        };
+        })
+    }
+
+    /// Somebody's vote or answer was refused: only the trail changes.
+    pub fn refuse_vote(
+        &self,
+        by: &str,
+        decision: Decision,
+        why: &Refusal,
+        channel: Channel,
+        now: Timestamp,
+    ) -> Transition {
+        self.recorded(AuditEvent {
+            detail: Some(format!("{}, refused: {why}", decision.as_str())),
+            ..event(self.clamp(now), AuditEventKind::VoteRefused, by.to_owned(), channel)
+        })
+    }
+
+    /// Only the trail changes.
+    fn recorded(&self, event: AuditEvent) -> Transition {
         Transition {
-            state: RequestState { updated_at: at, ..self.state.clone() },
-            events: vec![recorded],
+            state: RequestState { updated_at: event.timestamp, ..self.state.clone() },
+            events: vec![event],
             effects: Vec::new(),
             not_at_or_after: None,
             policy: None,

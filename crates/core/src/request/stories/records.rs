@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{POLICY, Told, ask_under, at, client, commit, play, policy, reviewer};
 use crate::audit::{AuditEventKind, Channel};
 use crate::policy::{Decision, Policy};
+use crate::refusal::Refusal;
 use crate::request::{
     Canceller, Effect, Given, GivenUp, Request, RequestAlert, Transition, VoteInput, VoteOutcome, stored,
 };
@@ -19,6 +20,30 @@ fn a_press_by_a_stranger_is_recorded_and_changes_nothing_else() {
     assert_eq!((entry.event, entry.actor.as_str()), (AuditEventKind::ChatRefused, "unknown"));
     let expected = "a press by somebody who is not one of the reviewers (5f6e)";
     assert_eq!(entry.detail.as_deref(), Some(expected));
+}
+
+#[test]
+fn a_refused_vote_is_recorded_and_changes_nothing_else() {
+    for acts in [&[][..], &["1 bob approves"], &["1 bob rejects"], &["10 time"]] {
+        let (_, request, _) = play("one", acts);
+        let (mut after, mut told) = (request.clone(), Told::default());
+        let why = Refusal::AlreadyDecided;
+        let refused = request.refuse_vote("carol", Decision::Reject, &why, Channel::Inbox, at(30));
+        commit(&mut after, refused, &mut told);
+        assert_eq!(
+            (after.outcome(), after.pending(), after.claims()),
+            (request.outcome(), request.pending(), request.claims())
+        );
+        assert_eq!(after.state().votes(), request.state().votes());
+        let [entry] = told.entries.as_slice() else { panic!("{:?}", told.entries) };
+        assert_eq!(
+            (entry.event, entry.actor.as_str(), entry.channel),
+            (AuditEventKind::VoteRefused, "carol", Channel::Inbox)
+        );
+        assert_eq!((entry.approved, &entry.approved_by, &entry.token_hash), (false, &None, &None));
+        assert_eq!(entry.detail.as_deref(), Some("reject, refused: the request has already ended"));
+        assert!(told.effects.is_empty());
+    }
 }
 
 #[test]

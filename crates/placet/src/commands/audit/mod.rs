@@ -11,6 +11,7 @@ use placet_gate::{Error, Gate};
 use serde_json::json;
 
 use super::Opened;
+use crate::api::{Api, Transport};
 use crate::cli::{AuditCommand, Deployment, Globals};
 use crate::console::print;
 use crate::failure::{Exit, Failure};
@@ -20,7 +21,9 @@ use crate::local::LocalGate;
 pub(crate) async fn run(globals: &Globals, command: AuditCommand) -> Result<Exit, Failure> {
     match command {
         AuditCommand::Show(options) => show::run(globals, options).await,
-        AuditCommand::Export { folder, on } => export::run(globals, &folder, &on).await,
+        AuditCommand::Export { folder, auditor, on } => {
+            export::run(globals, &folder, auditor.as_deref(), &on).await
+        }
         AuditCommand::Verify(options) => verify::run(globals, &options),
         AuditCommand::Receipt { request_id, client, on } => {
             receipt(globals, &request_id, client.as_deref(), &on).await
@@ -61,7 +64,14 @@ async fn receipt(
 
 /// Prints the log's public key.
 async fn key(globals: &Globals, on: &Deployment) -> Result<Exit, Failure> {
-    let key = Opened::of(globals, on).await?.gate.log_key().await?.to_string();
+    let key = match (&globals.url, on.aws) {
+        // Anyone may read it: no secret is needed.
+        (Some(url), false) => {
+            let anyone = Api::new(Transport::network(url)?, "anyone", "");
+            folder::parse_key(anyone.read("/v1/log/key").await?.body.trim())?.to_string()
+        }
+        (None, _) | (Some(_), true) => Opened::of(globals, on).await?.gate.log_key().await?.to_string(),
+    };
     print(&if globals.json { super::pretty(&json!({ "log_key": key })) } else { format!("{key}\n") });
     Ok(Exit::Done)
 }
