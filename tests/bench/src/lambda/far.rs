@@ -75,12 +75,18 @@ impl FarEnd {
     /// Starts it, with a policy and a keyring.
     pub(crate) fn start() -> Result<Self> {
         let mut state = State::default();
-        // As `crates/dynamodb/src/items.rs` lays it out.
+        // As `crates/dynamodb/src/items/policies.rs` lays it out; no act here is checked against the marks.
+        let sha256 = sha256_hex(POLICY.as_bytes());
         let policy = json!({
-            "pk": {"S": "policy"}, "sk": {"S": "0000000001"}, "v": {"N": "1"}, "text": {"S": POLICY},
-            "sha256": {"S": sha256_hex(POLICY.as_bytes())}, "installed_at": {"N": (MADE_AT * 1000).to_string()},
+            "pk": {"S": "policy"}, "sk": {"S": "0000000001"}, "v": {"N": "1"}, "sha256": {"S": sha256},
+            "installed_at": {"N": (MADE_AT * 1000).to_string()},
         });
-        let _ = state.tables.put_request(&policy);
+        let text = json!({
+            "pk": {"S": "policytext"}, "sk": {"S": sha256}, "v": {"N": "1"}, "text": {"S": POLICY},
+        });
+        for item in [policy, text] {
+            let _ = state.tables.put_request(&item);
+        }
         let seed = json!({"placet_seed_version": 1, "seed": SEED}).to_string();
         state.versions.insert("first".to_owned(), Version { stage: CURRENT, value: Some(seed) });
         let state = Arc::new(Mutex::new(state));

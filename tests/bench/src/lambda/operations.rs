@@ -80,11 +80,13 @@ pub(crate) fn count(ours: [&Contender; 4], place: &Path) -> Result<Vec<Operation
         counted: Vec::new(),
         far,
     };
-    deployment.all()?;
+    let counted = deployment.all();
+    // First: what the far end did not know is why a function could not answer.
     let unknown = deployment.far.unknown();
     if !unknown.is_empty() {
         return Err(Failure::new("unknown to the far end", unknown.join("\n")));
     }
+    counted?;
     Ok(deployment.counted)
 }
 
@@ -137,6 +139,8 @@ impl Deployment {
 
         self.ask("ask: a person is asked", &agent, "late", "payment.send", &json!({"timeout_seconds": 1}))?;
         self.jobs("deadline: the request expires", "wake")?;
+        // The first one seals what all of this has recorded; an idle gate has nothing to seal.
+        self.sweep("sweep, what was recorded is sealed")?;
         self.sweep("sweep, nothing due")?;
         self.rotation()?;
         self.jobs("rotation: recorded and told", "rotation")?;
