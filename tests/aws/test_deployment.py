@@ -3,6 +3,7 @@
 import json
 import re
 import tomllib
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 import policy
@@ -190,6 +191,25 @@ def test_whoever_tries_keys_is_alerted(gate):
         "or the client has a wrong secret: give it the right one, or raise its `generation`."
     )
     assert alert["MessageAttributes"]["alert"]["Value"] == "bad_signatures"
+
+
+def test_the_weekly_report_goes_to_the_topic_once_though_sns_fails_at_first(gate):
+    gate.client("agent").asked("auto.approve")
+    rule, an_hour_ago = gate.proxy.fail("Publish", times=2), datetime.now(UTC) - timedelta(hours=1)
+    weekly = f'[[alerts]]\nname = "team"\nway = "sns"\n\n[report]\nto = ["team"]\nat = "{an_hour_ago:%A %H:%M} UTC"\n'
+    gate.push_policy(f"{policy.shared(PACE)}\n{weekly}")
+    gate.sweep()
+    reports = lambda: [message for message in gate.alerts() if "Weekly report" in message["Subject"]]  # noqa: E731
+    (report,) = wait_until(reports, 60, "the report")
+    assert rule.hit and re.search(rf"{re.escape(gate.url)}/report/\S+", report["Message"]), report
+    # It is about the whole days before today.
+    assert report["Message"].startswith("0 requests asked (none in the four weeks before)."), report
+    gate.sweep()
+    wait_until(gate.idle, 60, "an outbox with nothing to tell")
+    assert len(reports()) == 1
+    assert [entry["subject"] for entry in gate.audit() if entry["event"] == "report.sent"] == [
+        f"report-{an_hour_ago:%G-W%V}"
+    ]
 
 
 def test_an_operator_sees_what_waits_and_gets_a_link_again(gate):
