@@ -56,7 +56,7 @@ impl Stack {
         match sns.get_sms_attributes().send().await {
             Ok(said) => found.extend(texts(&said.attributes.unwrap_or_default())),
             Err(error) => {
-                found.push(Finding::Warn(Fault::new("the settings of texts cannot be asked", error).chain()))
+                found.push(Finding::Warn(Fault::new("the settings of texts cannot be asked", error).chain()));
             }
         }
         match sns.list_origination_numbers().send().await {
