@@ -302,18 +302,37 @@ async fn follow(subject: &Subject, acts: &[Act]) -> Result<(), String> {
                 "the gate names the duplicate {duplicate:?}, the model {duplicates:?}"
             )));
         }
-        watchdog.check(subject, &actor).await.map_err(fail)?;
-        for (key, record) in &model.records {
-            let stored = actor.world.stored(key.0, key.1).await.map(|request| acts::seen(&request));
-            if stored.as_ref() != Some(&record.seen) {
-                return Err(fail(format!(
-                    "{key:?} is stored as {stored:#?}, the model has {:#?}",
-                    record.seen
-                )));
-            }
+        if let (Some((key, attempt)), Some(answer)) = (attempt(act), &answer) {
+            model.note_refused(key, attempt, answer, stored(&actor, key).await.as_ref());
         }
+        watchdog.check(subject, &actor).await.map_err(fail)?;
+        compare(&actor, &model).await.map_err(fail)?;
     }
     watchdog.check_end(subject, &actor).await
+}
+
+async fn stored(actor: &Actor, key: Key) -> Option<Seen> {
+    actor.world.stored(key.0, key.1).await.map(|request| acts::seen(&request))
+}
+
+/// What is stored is what the model has.
+async fn compare(actor: &Actor, model: &Model) -> Result<(), String> {
+    for (key, record) in &model.records {
+        let stored = stored(actor, *key).await;
+        if stored.as_ref() != Some(&record.seen) {
+            return Err(format!("{key:?} is stored as {stored:#?}, the model has {:#?}", record.seen));
+        }
+    }
+    Ok(())
+}
+
+/// Who tries to decide what, where an act does.
+const fn attempt(act: &Act) -> Option<(Key, (&'static str, bool))> {
+    match act {
+        Act::Vote { key, who, yes, .. } => Some((*key, (who, *yes))),
+        Act::Answer { key, decider, yes } => Some((*key, (decider, *yes))),
+        _ => None,
+    }
 }
 
 async fn race(subject: &Subject, acts: &[Act]) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! The reference: what should become of each request, written down plainly. It calls none of the gate's rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::policy::{ApprovalTerms, Assignees, Evaluation, Executor, Owner, Rule, RuleAction, Stage, Table};
 use super::{Answer, Ask, By, Key, Link, Phase, Redeem, Seen};
@@ -28,6 +28,8 @@ pub(super) struct Record {
     rule: Option<Rule>,
     /// The stage in which it ended, if it was asked of anybody.
     ended_in: Option<usize>,
+    /// Whose attempts were refused, what they wanted, and why: each is one entry of the trail.
+    refused: BTreeSet<(&'static str, bool, &'static str)>,
     pub seen: Seen,
 }
 
@@ -124,6 +126,35 @@ impl Model {
         let status = if yes { "approved" } else { "rejected" };
         record.end(status, vec![format!("client:{decider}")], at, at, Some(stage));
         Answer::Seen(record.seen.clone())
+    }
+
+    /// An attempt that was refused may have left one entry, and nothing else: the request was written at that moment. A
+    /// deadline that had passed is written down before.
+    pub(super) fn note_refused(
+        &mut self,
+        key: Key,
+        (who, yes): (&'static str, bool),
+        answer: &Answer,
+        stored: Option<&Seen>,
+    ) {
+        let code = match answer {
+            Answer::Ended(_) => "already_decided",
+            Answer::Refused(code @ ("link_expired" | "forbidden")) => code,
+            _ => return,
+        };
+        let (policy, now) = (&self.policy, self.now);
+        let Some(record) = self.records.get_mut(&key) else { return };
+        let is_first = !record.refused.contains(&(who, yes, code));
+        if stored == Some(&record.seen) || !is_first {
+            return;
+        }
+        let mut noted = record.clone();
+        noted.settle(policy, now);
+        noted.seen.updated_at = noted.clamp(now);
+        noted.refused.insert((who, yes, code));
+        if stored == Some(&noted.seen) {
+            *record = noted;
+        }
     }
 
     pub(super) fn cancel(&mut self, key: Key, by: &str) -> Answer {
@@ -242,6 +273,7 @@ impl Record {
             owner: policy.owner(key.0),
             rule,
             ended_in: None,
+            refused: BTreeSet::new(),
             seen: Seen {
                 phase: Phase::Ended { status: String::new(), decided_by: Vec::new(), decided_at: now },
                 votes: Vec::new(),
