@@ -503,9 +503,12 @@ def test_completions_are_scripts_that_their_shell_reads(tmp_path):
         assert ran.returncode == 0 and "placet" in ran.stdout and "backup" in ran.stdout, ran
     script = placet("completions", "bash").stdout
     checked = subprocess.run(
-        ["bash", "--norc", "-c", script + "\nCOMP_WORDS=(placet back); COMP_CWORD=1; _placet placet back placet; echo ${COMPREPLY[@]}"],
-        capture_output=True, text=True,
-    )  # fmt: skip
+        ["bash", "--norc", "-s"],
+        # Longer than an argument may be.
+        input=script + "\nCOMP_WORDS=(placet back); COMP_CWORD=1; _placet placet back placet; echo ${COMPREPLY[@]}",
+        capture_output=True,
+        text=True,
+    )
     assert checked.returncode == 0 and checked.stdout.split() == ["backup"], checked
     assert placet("completions", "nonsense").returncode == 2
 

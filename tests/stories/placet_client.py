@@ -276,7 +276,9 @@ class Client:
 
 
 class Form(HTMLParser):
-    """The first form of a page: where it posts, its hidden fields, its text areas, its buttons."""
+    """The first form of a page: where it posts, its hidden fields, its text areas, its buttons. A button that posts elsewhere
+    is none of them: one that pauses a client is there only if that has asked often of late.
+    """
 
     def __init__(self, page):
         super().__init__()
@@ -294,7 +296,7 @@ class Form(HTMLParser):
             self.hidden[found["name"]] = found.get("value", "")
         elif self.inside and tag == "textarea":
             self.areas.append(found.get("name"))
-        elif self.inside and tag == "button" and found.get("name"):
+        elif self.inside and tag == "button" and found.get("name") and "formaction" not in found:
             self.buttons.append((found["name"], found.get("value")))
 
     def handle_endtag(self, tag):
