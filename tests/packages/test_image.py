@@ -63,7 +63,7 @@ def test_the_demo_runs_in_it_as_nobody(engine):
 def test_an_interrupted_demo_ends_at_once(engine):
     """As process 1 it has no default for signals: 143, and not 137 after the grace period."""
     engine.run("--detach", "--name=demo", "placet", "demo")
-    wait(lambda: "Open it and decide" in engine("logs", "demo").stdout)
+    wait(lambda: "Open one and decide" in engine("logs", "demo").stdout)
     engine("stop", "--time=60", "demo")
     assert inspect(engine, "demo")["State"]["ExitCode"] == 143
 
