@@ -10,7 +10,6 @@ from chats import (
     BOT_TOKEN,
     SIGNING_SECRET,
     TELEGRAM_TOKEN,
-    Slack,
     Telegram,
     send_press,
     send_update,
@@ -73,13 +72,6 @@ stages = [{{ ask = ["finance"], within = "2s" }}, {{ ask = ["owners"], within = 
 name = "payments"
 stages = [{{ ask = ["finance"], within = "10m" }}]
 """
-
-
-@pytest.fixture
-def slack():
-    played = Slack()
-    yield played
-    played.close()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlencode, urljoin
 
 import pytest
-from chats import BOT_TOKEN, SIGNING_SECRET, Slack
+from chats import BOT_TOKEN, SIGNING_SECRET
 from local_gate import BINARY, environment, placet
 from placet_client import wait_until
 
@@ -46,13 +46,6 @@ name = "payments"
 alert_after = "1s"
 stages = [{{ ask = ["finance"], within = "10m" }}]
 """
-
-
-@pytest.fixture
-def slack():
-    played = Slack()
-    yield played
-    played.close()
 
 
 @pytest.fixture

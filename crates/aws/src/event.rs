@@ -3,10 +3,32 @@
 //! That library ends the process for a URL that it cannot put together, and who calls chooses parts of the URL: one
 //! byte in a query would cost each caller's next answer a cold start.
 
-use std::fmt::Write as _;
-
 use lambda_http::http::{HeaderValue, Uri, header};
 use lambda_http::request::LambdaRequest;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// What neither a path nor a query holds as it is. A percent sign stays: it begins what is encoded already.
+const NOT_HELD: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b':')
+    .remove(b'@')
+    .remove(b'/')
+    .remove(b'?')
+    .remove(b'%');
 
 /// The same event, with a URL that can be put together.
 pub(crate) fn presentable(event: LambdaRequest) -> LambdaRequest {
@@ -41,16 +63,7 @@ fn is_plain(host: &str) -> bool {
 
 /// A path or a query with everything percent-encoded that RFC 3986 does not let it hold.
 fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte) {
-            safe.push(char::from(byte));
-        } else {
-            // Writing to a text cannot fail.
-            let _ = write!(safe, "%{byte:02X}");
-        }
-    }
-    safe
+    utf8_percent_encode(text, &NOT_HELD).to_string()
 }
 
 #[cfg(test)]

@@ -302,7 +302,8 @@ mod tests {
             "request.asked", "rule.observed", "stage.opened", "vote.cast", "payload.changed", "request.approved",
             "request.rejected", "request.expired", "request.cancelled", "token.redeemed", "request.flagged",
             "request.joined", "stage.reassigned", "stage.deserted", "callback.given_up", "chat.refused",
-            "policy.installed", "reviewer.away", "reviewer.back", "keys.rotated",
+            "policy.installed", "reviewer.away", "reviewer.back", "keys.rotated", "vote.refused", "signature.refused",
+            "client.paused", "client.resumed", "report.sent",
         ];
         for name in names {
             let kind: AuditEventKind = serde_json::from_value(name.into()).unwrap();

@@ -1,7 +1,6 @@
 //! Whether mail by SES arrives: the account, the domain, and each address.
 
-use std::fmt::Write as _;
-
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use placet_core::policy::Policy;
 use placet_gate::Fault;
 use serde_json::Value;
@@ -123,16 +122,8 @@ fn word(value: &Value, path: &[&str]) -> String {
 
 /// A part of a path, with everything encoded that is not unreserved (RFC 3986).
 fn encoded(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            safe.push(char::from(byte));
-        } else {
-            // Writing to a text cannot fail.
-            let _ = write!(safe, "%{byte:02X}");
-        }
-    }
-    safe
+    const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, &RESERVED).to_string()
 }
 
 #[cfg(test)]

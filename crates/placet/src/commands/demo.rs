@@ -165,7 +165,7 @@ async fn tell(
         say(&format!("     Posting the page's form as {REVIEWER} would: {}.\n", verdict.as_str()));
         Some(press(&transport, &link, verdict).await?)
     } else {
-        let decide = style.bold("Open one and decide.");
+        let decide = style.bold(if chat.is_some() { "Open one and decide." } else { "Open it and decide." });
         say(&format!("     {decide} Waiting {} at most.\n", span(until(&asked, running))));
         None
     };
