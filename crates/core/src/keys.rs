@@ -3,6 +3,7 @@
 //! No secret is printed by `Debug`, and none is compared but in constant time.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use hkdf::Hkdf;
@@ -74,6 +75,9 @@ pub struct Epoch {
     pub signing_seed: Secret,
     /// When it became current.
     pub created_at: Timestamp,
+    /// What follows from the seed: it takes longer than a signature, and is wanted for each.
+    #[serde(skip)]
+    signing: OnceLock<(SigningKey, String)>,
 }
 
 impl Epoch {
@@ -113,15 +117,23 @@ impl Epoch {
     }
 
     /// The Ed25519 key that signs `EdDSA` tokens.
-    pub fn signing_key(&self) -> SigningKey {
-        SigningKey::from_bytes(self.signing_seed.expose())
+    pub fn signing_key(&self) -> &SigningKey {
+        &self.signing().0
     }
 
     /// `kid` of this epoch's signing key: its [`thumbprint`].
     ///
     /// A number would be the same in every new gate, and a cached key of another gate would be taken for this one's.
-    pub fn kid(&self) -> String {
-        thumbprint(&self.signing_key().verifying_key())
+    pub fn kid(&self) -> &str {
+        &self.signing().1
+    }
+
+    fn signing(&self) -> &(SigningKey, String) {
+        self.signing.get_or_init(|| {
+            let key = SigningKey::from_bytes(self.signing_seed.expose());
+            let kid = thumbprint(&key.verifying_key());
+            (key, kid)
+        })
     }
 }
 
@@ -212,7 +224,7 @@ impl Keyring {
     /// A first keyring.
     pub fn first(master: Secret, signing_seed: Secret, now: Timestamp) -> Self {
         Self {
-            current: Epoch { number: 1, master, signing_seed, created_at: now },
+            current: Epoch { number: 1, master, signing_seed, created_at: now, signing: OnceLock::new() },
             previous: None,
             log: None,
             push: None,
@@ -241,6 +253,7 @@ impl Keyring {
                 master,
                 signing_seed,
                 created_at: now,
+                signing: OnceLock::new(),
             },
             previous: Some(self.current.clone()),
             log: Some(self.log_seed()),

@@ -133,7 +133,7 @@ pub enum MintKey<'a> {
     /// The client's secret.
     Hs256(&'a ClientSecret),
     /// The epoch's signing key and its `kid`.
-    EdDsa(&'a SigningKey, String),
+    EdDsa(&'a SigningKey, &'a str),
 }
 
 /// What a token is checked with.
@@ -153,7 +153,7 @@ pub fn mint(claims: &Claims, key: &MintKey<'_>) -> Result<String, Error> {
             (Algorithm::HS256, None, EncodingKey::from_secret(secret.expose().as_bytes()))
         }
         MintKey::EdDsa(signing, kid) => {
-            (Algorithm::EdDSA, Some(kid.clone()), EncodingKey::from_ed_der(signing.as_bytes()))
+            (Algorithm::EdDSA, Some((*kid).to_owned()), EncodingKey::from_ed_der(signing.as_bytes()))
         }
     };
     let header = Header { typ: Some(TYPE.into()), alg: algorithm, kid, ..Header::default() };

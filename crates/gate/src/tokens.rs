@@ -58,7 +58,7 @@ impl Gate {
         let keyring = self.keys.refreshed().await?;
         Ok(keyring
             .epochs()
-            .map(|epoch| (epoch.kid(), epoch.signing_key().verifying_key().to_bytes()))
+            .map(|epoch| (epoch.kid().to_owned(), epoch.signing_key().verifying_key().to_bytes()))
             .collect())
     }
 }
@@ -87,7 +87,7 @@ pub(crate) fn mint(
             let secret = epoch.client_secret(&asked.client, generation);
             token::mint(claims, &MintKey::Hs256(&secret))
         }
-        TokenKind::EdDsa => token::mint(claims, &MintKey::EdDsa(&epoch.signing_key(), epoch.kid())),
+        TokenKind::EdDsa => token::mint(claims, &MintKey::EdDsa(epoch.signing_key(), epoch.kid())),
     };
     token.map_err(|error| Fault::new("a token could not be signed", error))
 }

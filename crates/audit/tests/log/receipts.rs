@@ -25,7 +25,7 @@ fn token() -> String {
         "action": "payment.send", "payload_sha256": digest(), "decided_by": ["bob"], "rule": "payments", "policy": 3,
     }))
     .unwrap();
-    mint(&claims, &MintKey::EdDsa(&ring.current.signing_key(), ring.current.kid())).unwrap()
+    mint(&claims, &MintKey::EdDsa(ring.current.signing_key(), ring.current.kid())).unwrap()
 }
 
 fn entries() -> Vec<StoredEntry> {

@@ -47,7 +47,7 @@ fn both_kinds_are_read_back_by_their_own_key_only() {
     let (ring, secret) = (ring(), secret(1));
     let signing = ring.current.signing_key();
     let hs = mint(&claims(), &MintKey::Hs256(&secret)).unwrap();
-    let ed = mint(&claims(), &MintKey::EdDsa(&signing, ring.current.kid())).unwrap();
+    let ed = mint(&claims(), &MintKey::EdDsa(signing, ring.current.kid())).unwrap();
     let hs_key = VerifyKey::Hs256(secret);
     let ed_key = VerifyKey::EdDsa(signing.verifying_key());
     assert_eq!(read(&hs, std::slice::from_ref(&hs_key)), Ok(claims()));
@@ -71,15 +71,12 @@ fn a_token_that_names_the_gates_key_is_believed_only_with_that_keys_signature() 
         install_crypto();
         jsonwebtoken::encode(&header, &claims(), &EncodingKey::from_ed_der(key.as_bytes())).unwrap()
     };
-    assert_eq!(
-        mint(&claims(), &MintKey::EdDsa(&signing, kid.clone())).unwrap(),
-        signed(&signing, Some(&kid))
-    );
+    assert_eq!(mint(&claims(), &MintKey::EdDsa(signing, kid)).unwrap(), signed(signing, Some(kid)));
     for (key, named, result) in [
-        (&signing, Some(&*kid), Ok(claims())),
-        (&signing, None, Ok(claims())),
-        (&signing, Some("another"), Err(TokenProblem::InvalidSignature)),
-        (&stranger, Some(&*kid), Err(TokenProblem::InvalidSignature)),
+        (signing, Some(kid), Ok(claims())),
+        (signing, None, Ok(claims())),
+        (signing, Some("another"), Err(TokenProblem::InvalidSignature)),
+        (&stranger, Some(kid), Err(TokenProblem::InvalidSignature)),
         (&stranger, None, Err(TokenProblem::InvalidSignature)),
     ] {
         assert_eq!(read(&signed(key, named), &keys), result, "{named:?}");
