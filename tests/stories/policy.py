@@ -97,6 +97,18 @@ email = "ava@example.com"
 roles = []
 
 [[reviewers]]
+id = "ida"
+name = "Ida"
+email = "ida@example.com"
+roles = ["inboxes"]
+
+[[reviewers]]
+id = "ivo"
+name = "Ivo"
+email = "ivo@example.com"
+roles = ["inboxes"]
+
+[[reviewers]]
 id = "tim"
 name = "Tim"
 email = "tim@example.com"
@@ -172,6 +184,12 @@ stages = [{ ask = ["finance"], within = "QUICK" }]
 name = "people"
 when = 'action.startsWith("ask.")'
 stages = [{ ask = ["finance"], within = "1h" }]
+
+# An inbox shows a hundred: stories about one have reviewers of their own, for what others leave open in a shared gate.
+[[rules]]
+name = "inboxes"
+when = 'action.startsWith("inbox.")'
+stages = [{ ask = ["inboxes"], within = "1h" }]
 
 [[rules]]
 name = "quick"

@@ -38,13 +38,13 @@ class Sent:
     def __init__(self, gate, clients):
         self.gate, self.http = gate, gate.http
         self.__dict__.update(clients)
-        self.pending = self.agent.asked()
+        self.pending = self.agent.asked("inbox.pay")
         self.ended = self.agent.asked("auto.reject")
         self.approved = self.agent.asked("auto.approve")
-        self.link = gate.link(self.pending, "bob")
-        self.link_of_carol = gate.link(self.pending, "carol")
-        self.other_link = gate.link(self.agent.asked(payload={"another": "payload"}), "bob")
-        self.inbox = gate.inbox("bob")
+        self.link = gate.link(self.pending, "ida")
+        self.link_of_ivo = gate.link(self.pending, "ivo")
+        self.other_link = gate.link(self.agent.asked("inbox.pay", {"another": "payload"}), "ida")
+        self.inbox = gate.inbox("ida")
 
     def as_text(self, method, target, body=b"", **headers):
         return self.http.send(method, target, headers, body or None)
@@ -197,7 +197,7 @@ REFUSALS = [
     ("POST", INBOX, "no row", lambda s: s.inbox.post("approve", []), 422, "invalid_request"),
     ("POST", INBOX, "no decision", lambda s: s.inbox.post(None, [s.inbox.row(s.link)]), 422, "invalid_request"),
     ("POST", INBOX, "a row of nobody", lambda s: s.inbox.post("approve", ["nobody~1-2"]), 404, "not_found"),
-    ("POST", INBOX, "a row of somebody else", lambda s: s.inbox.post("approve", [f"{s.link_of_carol.name}~1-2"]), 404, "not_found"),
+    ("POST", INBOX, "a row of somebody else", lambda s: s.inbox.post("approve", [f"{s.link_of_ivo.name}~1-2"]), 404, "not_found"),
     ("POST", INBOX, "no nonce", lambda s: s.inbox.post("approve", [s.link.name]), 422, "invalid_request"),
     ("POST", INBOX, "several, and not confirmed", lambda s: s.inbox.post("approve", [s.link.name, s.link.name], confirmed=None), 422, "invalid_request"),
     ("POST", INBOX, "several that differ", lambda s: s.inbox.post("approve", [s.link.name, s.other_link.name]), 422, "invalid_request"),
@@ -212,7 +212,7 @@ REFUSALS = [
     ("POST", RESUME, "no client", lambda s: s.inbox.resume(nonce=s.inbox.nonce()), 422, "invalid_request"),
     ("POST", PAGE, "an approval that pauses", lambda s: s.link.post("approve", s.link.nonce(), query="?pause"), 422, "invalid_request"),
     ("POST", INBOX, "an approval that pauses", lambda s: s.inbox.post("approve", [s.inbox.row(s.link)], query="?pause"), 422, "invalid_request"),
-    ("POST", INBOX, "a pause by somebody else", lambda s: s.inbox.post("reject", [f"{s.link_of_carol.name}~1-2"], query="?pause"), 404, "not_found"),
+    ("POST", INBOX, "a pause by somebody else", lambda s: s.inbox.post("reject", [f"{s.link_of_ivo.name}~1-2"], query="?pause"), 404, "not_found"),
     ("POST", PUSH, "forged", lambda s: s.http.send("POST", "/inbox/forged/push", {}, b"off=x"), 404, "not_found"),
     ("POST", PUSH, "nobody has push here", lambda s: s.http.send("POST", f"{s.inbox.path}/push", {}, b"off=x"), 404, "not_found"),
     ("GET", EVENTS, "forged", lambda s: s.http.send("GET", "/inbox/forged/events", {"Accept": "application/json"}), 404, "not_found"),
