@@ -15,6 +15,7 @@ const EXCEPTIONS: readonly Exception[] = [
   {
     resources: [
       'DefaultRoute',
+      'PracticeRoute',
       'ReportRoute',
       'ReviewRoute',
       'ReviewGluedRoute',

@@ -110,6 +110,11 @@ class AwsGate(Backend):
         assert ran.returncode == 0, ran
         return Inbox(self.http, json.loads(ran.stdout)["inbox"])
 
+    def practice(self, reviewer):
+        ran = self.cli("practice", reviewer, "--json")
+        assert ran.returncode == 0, ran
+        return json.loads(ran.stdout)["link"]
+
     def push_policy(self, text):
         path = self.folder / f"{uuid.uuid4().hex}.toml"
         path.write_text(text)

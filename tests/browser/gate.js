@@ -170,6 +170,11 @@ class Gate {
     return this.#gate.here((await this.#gate.ask('report_link', { until_day })).report);
   }
 
+  // A reviewer's link to a practice round.
+  async practice(reviewer) {
+    return this.#gate.here((await this.#gate.ask('practice_link', { reviewer })).practice);
+  }
+
   // The link to the operator's page, as the command prints it for this gate's folder.
   async operator(...options) {
     const words = ['admin', 'link', '--data', this.#gate.data, ...options];

@@ -75,6 +75,11 @@ class ServedGate(LocalGate):
     def queue_messages(self, queue="backup"):
         return [json.loads(path.read_text()) for path in (self.data / "queue" / queue).glob("*.json")]
 
+    def practice(self, reviewer):
+        ran = self.cli("practice", reviewer, "--json")
+        assert ran.returncode == 0, ran
+        return json.loads(ran.stdout)["link"]
+
     def push_policy(self, text):
         self.policy.write_text(text)
 

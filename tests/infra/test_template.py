@@ -317,6 +317,7 @@ def test_each_route_goes_to_its_function(resources: dict[str, Any]) -> None:
         "ANY /inbox/{link}": "DecideFunction",
         "ANY /inbox/{proxy+}": "DecideFunction",
         "ANY /report/{link}": "DecideFunction",
+        "ANY /practice/{link}": "DecideFunction",
         "ANY /sw.js": "DecideFunction",
         "ANY /icon-192.png": "DecideFunction",
         "ANY /icon-512.png": "DecideFunction",

@@ -107,6 +107,10 @@ class Backend:
         """A reviewer's inbox."""
         raise NotImplementedError
 
+    def practice(self, reviewer):
+        """The URL of a reviewer's practice round."""
+        raise NotImplementedError
+
     def push_policy(self, text):
         """Installs another policy, as an operator does."""
         raise NotImplementedError

@@ -98,6 +98,9 @@ class LocalGate(Backend):
     def inbox(self, reviewer):
         return Inbox(self.http, self.gate.ask("inbox_link", reviewer=reviewer)["inbox"])
 
+    def practice(self, reviewer):
+        return self.gate.ask("practice_link", reviewer=reviewer)["practice"]
+
     def push_policy(self, text):
         self.gate.ask("policy", text=text)
 

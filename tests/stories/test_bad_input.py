@@ -19,6 +19,7 @@ ONE = "/v1/requests/{request_id}"
 CANCEL = "/v1/requests/{request_id}/cancel"
 DECISION = "/v1/requests/{request_id}/decision"
 FLAG, REPORT, REPORT_PAGE = "/v1/requests/{request_id}/flag", "/v1/report", "/report/{link}"
+PRACTICE = "/practice/{link}"
 VERIFY, REDEEM = "/v1/tokens/verify", "/v1/tokens/redeem"
 HOOKS, HOOK = "/v1/hooks", "/v1/hooks/{hook_id}"
 RECEIPT = "/v1/requests/{request_id}/receipt"
@@ -44,7 +45,7 @@ class Sent:
         self.link = gate.link(self.pending, "ida")
         self.link_of_ivo = gate.link(self.pending, "ivo")
         self.other_link = gate.link(self.agent.asked("inbox.pay", {"another": "payload"}), "ida")
-        self.inbox = gate.inbox("ida")
+        self.inbox, self.practice = gate.inbox("ida"), gate.practice("ida")
 
     def as_text(self, method, target, body=b"", **headers):
         return self.http.send(method, target, headers, body or None)
@@ -131,6 +132,12 @@ REFUSALS = [
     ("GET", REPORT, "days in words", lambda s: s.auditor.call("GET", REPORT + "?days=seven"), 422, "invalid_request"),
     ("GET", REPORT_PAGE, "forged", lambda s: s.http.send("GET", "/report/forged", {"Accept": "application/json"}), 404, "not_found"),
     ("POST", REPORT_PAGE, "forged", lambda s: Link(s.http, "/report/forged").post_fields({"flag": s.approved["request_id"], "client": "agent", "nonce": "1-0"}), 404, "not_found"),
+    ("GET", PRACTICE, "forged", lambda s: s.http.send("GET", "/practice/forged", {"Accept": "application/json"}), 404, "not_found"),
+    ("GET", PRACTICE, "an inbox's link", lambda s: s.http.send("GET", s.inbox.path.replace("/inbox/", "/practice/"), {"Accept": "application/json"}), 404, "not_found"),
+    ("POST", PRACTICE, "forged", lambda s: Link(s.http, "/practice/forged").post("approve", "0.0.0.0.0.0.00"), 404, "not_found"),
+    ("POST", PRACTICE, "no nonce", lambda s: Link(s.http, s.practice).post("approve"), 422, "invalid_request"),
+    ("POST", PRACTICE, "a nonce of another link", lambda s: Link(s.http, s.practice).post("approve", s.link.nonce()), 422, "invalid_request"),
+    ("POST", PRACTICE, "another decision", lambda s: Link(s.http, s.practice).post("maybe", "1"), 422, "invalid_request"),
     ("POST", VERIFY, "wrong signature", lambda s: wrongly_signed(s.agent).call("POST", VERIFY, {"token": "x"}), 401, "invalid_signature"),
     ("POST", VERIFY, "no token", lambda s: s.agent.call("POST", VERIFY, {}), 422, "invalid_request"),
     ("POST", VERIFY, "token not text", lambda s: s.agent.call("POST", VERIFY, {"token": 7}), 422, "invalid_request"),

@@ -14,6 +14,7 @@ pub mod link;
 pub mod numbers;
 pub mod payload;
 pub mod policy;
+pub mod practice;
 pub mod refusal;
 #[cfg(feature = "conditions")]
 pub mod replay;

@@ -371,8 +371,8 @@ impl<S: Send + Sync> FromRequestParts<S> for LinkText {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let path = parts.uri.path();
         let after = |place: &str| path.split_once(place).map(|(_, after)| after);
-        let segment =
-            after("/r/").or_else(|| after("/inbox/")).or_else(|| after("/report/")).unwrap_or_default();
+        let places = ["/r/", "/inbox/", "/report/", "/practice/"];
+        let segment = places.into_iter().find_map(after).unwrap_or_default();
         Ok(Self(unglued(segment).to_owned()))
     }
 }

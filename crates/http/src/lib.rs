@@ -13,6 +13,7 @@ mod inbox;
 mod openapi;
 pub mod pages;
 mod places;
+mod practice;
 mod problem;
 mod push;
 mod report;
@@ -76,7 +77,7 @@ pub fn too_slow(uri: &Uri, headers: &HeaderMap) -> Response {
 }
 
 fn is_for_reviewers(uri: &Uri) -> bool {
-    matches!(uri.path().split('/').nth(1), Some("r" | "inbox" | "report"))
+    matches!(uri.path().split('/').nth(1), Some("r" | "inbox" | "report" | "practice"))
 }
 
 /// A problem; a page where a person looks for one.

@@ -25,6 +25,7 @@ use crate::call::{LinkText, read_body};
 use crate::client::json;
 use crate::inbox::{self, news};
 use crate::pages;
+use crate::practice;
 use crate::problem::Problem;
 use crate::push;
 use crate::report;
@@ -46,6 +47,7 @@ route_table! {
     "/inbox/{link}/events" => get news::events;
     "/inbox/{link}/app.webmanifest" => get app::manifest;
     "/report/{link}" => get report::show, post report::flag;
+    "/practice/{link}" => get practice::show, post practice::answer;
     "/sw.js" => get app::worker;
     "/icon-192.png" => get app::small_icon;
     "/icon-512.png" => get app::large_icon;

@@ -291,6 +291,16 @@ pub(crate) struct FlagForm {
     nonce: String,
 }
 
+/// The form of a practice round.
+#[derive(Deserialize, ToSchema)]
+#[expect(dead_code, reason = "describes the form in the OpenAPI document")]
+pub(crate) struct PracticeForm {
+    /// What is pressed; left out, the next case is shown.
+    decision: Option<Press>,
+    /// The one of the page.
+    nonce: String,
+}
+
 /// The review page's form.
 #[derive(Deserialize, ToSchema)]
 #[expect(dead_code, reason = "describes the form in the OpenAPI document")]

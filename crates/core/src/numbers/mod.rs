@@ -5,6 +5,7 @@
 mod estimate;
 mod fact;
 mod report;
+mod sensitivity;
 mod tally;
 
 pub use estimate::{ENOUGH, Estimate};
@@ -13,4 +14,5 @@ pub use report::{
     Before, Change, Counts, DayCounts, Doubt, Errors, FalseApprovals, Group, Load, ObservedRule, Percentiles,
     Report, ReviewerLoad, Share, Times, Window,
 };
+pub use sensitivity::{Answers, Sensitivity};
 pub use tally::Tally;

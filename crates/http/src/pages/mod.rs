@@ -7,6 +7,7 @@ mod inbox;
 mod layout;
 mod operator;
 mod payload;
+mod practice;
 mod report;
 mod review;
 mod text;
@@ -22,6 +23,7 @@ pub use layout::{
 pub use operator::{
     AlertLine, ChannelLine, EndedLine, Operator, PersonLine, Tried, WaitingLine, WayLine, operator,
 };
+pub use practice::{PracticeEnd, PracticeView, practice, practice_answer};
 pub use report::{ReportView, measured, name_of, percent, report, seconds};
 pub use review::review;
 

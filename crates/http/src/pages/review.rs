@@ -34,7 +34,7 @@ pub fn review(view: &Review) -> Markup {
         ReviewState::Later { .. } => Script::None,
         _ => Script::Review,
     };
-    page(&title(view), Some(&view.reviewer_name), script, &html! { (sheet(view)) (bar(view)) })
+    page(&title(view), Some(&view.reviewer_name), script, &html! { (sheet(view)) (bar(view, Leave::Later)) })
 }
 
 fn title(view: &Review) -> String {
@@ -54,8 +54,17 @@ fn title(view: &Review) -> String {
     format!("{state} {words} – Placet")
 }
 
+/// Whether the page can be left without an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// By a button that records nothing.
+    Later,
+    /// It is not offered.
+    Nothing,
+}
+
 /// The buttons, within a thumb's reach.
-fn bar(view: &Review) -> Markup {
+pub(super) fn bar(view: &Review, leave: Leave) -> Markup {
     let (nonce, now_ms, deadline_ms) = match &view.state {
         ReviewState::Open { nonce, now_ms, stage_deadline_ms, .. }
         | ReviewState::Voted { nonce, now_ms, stage_deadline_ms, choice: Choice::Approve, .. } => {
@@ -88,7 +97,7 @@ fn bar(view: &Review) -> Markup {
                     }
                 }
                 // No name: it is no answer, and goes to an address of its own.
-                @if is_open { button.quiet formaction="?later" { "Not now" } }
+                @if is_open && leave == Leave::Later { button.quiet formaction="?later" { "Not now" } }
             }
         }
     }
@@ -267,7 +276,7 @@ fn reject(view: &Review, words: &str) -> Markup {
 }
 
 /// All there is to know about the request, what matters most first.
-fn sheet(view: &Review) -> Markup {
+pub(super) fn sheet(view: &Review) -> Markup {
     let is_open = matches!(view.state, ReviewState::Open { .. });
     html! {
         article.card {
@@ -417,7 +426,7 @@ fn next_one(next: Option<&Next>) -> Markup {
     }
 }
 
-fn heading(sign: Sign, class: &str, words: &str) -> Markup {
+pub(super) fn heading(sign: Sign, class: &str, words: &str) -> Markup {
     html! { h1 class=(class) { (sign.draw()) (words) } }
 }
 

@@ -82,6 +82,15 @@ pub(crate) struct Inbox {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct Practice {
+    /// Who practises: the link is for them alone
+    #[arg(value_name = "REVIEWER")]
+    pub(crate) reviewer: String,
+    #[command(flatten)]
+    pub(crate) on: Deployment,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct Link {
     /// The request
     pub(crate) request_id: String,

@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use self::asking::{Inbox, Link, Mcp, McpCommand, McpWrap, Request, Run, TokenCommand, TokenOf};
+pub(crate) use self::asking::{
+    Inbox, Link, Mcp, McpCommand, McpWrap, Practice, Request, Run, TokenCommand, TokenOf,
+};
 pub(crate) use self::audit::{AuditCommand, AuditShow, AuditVerify, TrailFormat};
 pub(crate) use self::channels::{
     AlertCommand, AlertSet, ChannelCommand, ChannelSet, ChannelTest, SecretWay, SettableChannel,
@@ -104,6 +106,8 @@ pub(crate) enum Command {
     Inbox(Inbox),
     /// Print a reviewer's link to a request again
     Link(Link),
+    /// Print a link to a practice round: 12 cases, and after each what was right. Nobody else sees the answers
+    Practice(Practice),
     /// Be an MCP server for one agent, over standard input and output
     Mcp(Mcp),
     /// Check or use the token of a decision

@@ -26,6 +26,7 @@ mod list;
 mod manual;
 mod mcp;
 mod policy;
+mod practice;
 mod replay;
 mod report;
 mod request;
@@ -123,6 +124,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Run(options) => run::run(globals, options).await,
         Command::Inbox(options) => inbox::run(globals, options).await,
         Command::Link(options) => link::run(globals, options).await,
+        Command::Practice(options) => practice::run(globals, options).await,
         Command::Mcp(Mcp { command: Some(McpCommand::Wrap(options)), .. }) => {
             wrap::run(globals, options).await
         }

@@ -51,6 +51,8 @@ enum Command {
     Link { client: Option<String>, request_id: String, reviewer: String },
     /// The link to a reviewer's inbox.
     InboxLink { reviewer: String },
+    /// A reviewer's link to practise, made at the gate's own time.
+    PracticeLink { reviewer: String },
     /// The link to the report of the seven days before that UTC day, counted from 1970-01-01.
     ReportLink { until_day: u32 },
     /// The audit trail: all of it, or the chain of one subject (`approval_id`, `policy`, `keys`).
@@ -208,6 +210,12 @@ async fn obey(local: &LocalGate, command: Command) -> Result<Value, Failure> {
                 local.gate.inbox_link(&reviewer, &policy).await?
             );
             Ok(json!({ "inbox": url }))
+        }
+        Command::PracticeLink { reviewer } => {
+            let policy = local.policy().await?;
+            let reviewer: ReviewerId = super::inbox::known_reviewer(&reviewer, &policy)?;
+            let link = local.gate.practice_link(&reviewer, &policy).await?;
+            Ok(json!({ "practice": format!("{}/practice/{link}", local.gate.base_url(&policy)) }))
         }
         Command::ReportLink { until_day } => {
             let policy = local.policy().await?;
