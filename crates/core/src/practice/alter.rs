@@ -69,7 +69,8 @@ fn is_changeable(value: &Value) -> bool {
     match value {
         Value::Number(_) => true,
         Value::String(text) => {
-            !text.contains('\n') && (text.bytes().any(|byte| byte.is_ascii_digit()) || mail_domain(text).is_some())
+            !text.contains('\n')
+                && (text.bytes().any(|byte| byte.is_ascii_digit()) || mail_domain(text).is_some())
         }
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => false,
     }
@@ -128,7 +129,8 @@ fn squeezed(text: &str) -> String {
     let all: Vec<char> = text.to_lowercase().chars().collect();
     let digit = |at: Option<usize>| at.and_then(|at| all.get(at)).is_some_and(char::is_ascii_digit);
     let is_between = |at: usize| digit(at.checked_sub(1)) && digit(at.checked_add(1));
-    let separates = |character: char| matches!(character, ',' | '.' | '\'' | ' ' | '\u{a0}' | '\u{202f}' | '’');
+    let separates =
+        |character: char| matches!(character, ',' | '.' | '\'' | ' ' | '\u{a0}' | '\u{202f}' | '’');
     let kept = all.iter().enumerate().filter(|&(at, &character)| !(separates(character) && is_between(at)));
     kept.map(|(_, character)| character).collect()
 }
@@ -163,8 +165,13 @@ mod tests {
             "lines": [{"sku": "A-10", "count": 3}, {"sku": "B-20", "count": 4}],
         });
         let words = "Pay 1,200 EUR (invoice inv-7) to ann@example.com: 3 of A-10";
-        let expected =
-            ["payload.amount", "payload.invoice", "payload.lines.0.count", "payload.lines.0.sku", "payload.to"];
+        let expected = [
+            "payload.amount",
+            "payload.invoice",
+            "payload.lines.0.count",
+            "payload.lines.0.sku",
+            "payload.to",
+        ];
         let mut found = paths(words, &payload);
         found.sort();
         assert_eq!(found, expected);

@@ -121,8 +121,7 @@ impl Progress {
     /// Reads what a form brings back, before its signature is looked at: which case it speaks of.
     pub fn unverified(signed: &str) -> Option<Self> {
         let (text, _) = signed.rsplit_once('.')?;
-        let numbers: Vec<u32> =
-            text.split('.').map(|number| number.parse().ok()).collect::<Option<_>>()?;
+        let numbers: Vec<u32> = text.split('.').map(|number| number.parse().ok()).collect::<Option<_>>()?;
         let &[round, case, wrong_cases, hits, right_cases, false_alarms] = numbers.as_slice() else {
             return None;
         };
@@ -136,8 +135,7 @@ impl Progress {
     pub fn after(&self, was_wrong: bool, was_rejected: bool, cases: u32) -> Self {
         let answers = self.answers.with(was_wrong, was_rejected);
         let next = self.case.saturating_add(1);
-        let (round, case) =
-            if next < cases { (self.round, next) } else { (self.round.saturating_add(1), 0) };
+        let (round, case) = if next < cases { (self.round, next) } else { (self.round.saturating_add(1), 0) };
         Self { round, case, answers }
     }
 }
@@ -238,8 +236,12 @@ mod tests {
         assert!(!link("bob").signed(&ring.current, &signed, "another case"));
         assert!(!link("carol").signed(&ring.current, &signed, "case"));
         let better = signed.replacen("1.0.6.2", "1.0.6.6", 1);
-        assert!(Progress::unverified(&better).is_some() && !link("bob").signed(&ring.current, &better, "case"));
-        for bad in ["", "1.0.6.2.6.2", "1.0.6.7.6.2.aa", "01.0.6.2.6.2.aa", "+1.0.6.2.6.2.aa", "1.0.6.2.6.aa", "a.b"] {
+        assert!(
+            Progress::unverified(&better).is_some() && !link("bob").signed(&ring.current, &better, "case")
+        );
+        for bad in
+            ["", "1.0.6.2.6.2", "1.0.6.7.6.2.aa", "01.0.6.2.6.2.aa", "+1.0.6.2.6.2.aa", "1.0.6.2.6.aa", "a.b"]
+        {
             assert_eq!(Progress::unverified(bad), None, "{bad}");
             assert!(!link("bob").signed(&ring.current, bad, "case"), "{bad}");
         }
@@ -251,7 +253,8 @@ mod tests {
         let link = |seconds: i64| {
             PracticeLink::mint(&ring.current, &reviewer("bob"), 1, NOW.plus_millis(seconds * 1000)).unwrap()
         };
-        let seeds = [link(0).seed(&ring.current, 0), link(0).seed(&ring.current, 1), link(1).seed(&ring.current, 0)];
+        let seeds =
+            [link(0).seed(&ring.current, 0), link(0).seed(&ring.current, 1), link(1).seed(&ring.current, 0)];
         assert!(seeds[0] != seeds[1] && seeds[0] != seeds[2]);
         assert_eq!(seeds[0], link(0).seed(&ring.current, 0));
     }

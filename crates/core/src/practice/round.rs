@@ -82,11 +82,11 @@ impl Case {
 }
 
 /// The cases of the round with that seed, and where they come from. The same seed and material make the same cases.
-pub fn cases(seed: [u8; 16], own: &[Arc<ApprovalRequest>]) -> (Origin, Vec<Case>) {
-    let mut seen = HashSet::new();
-    let own: Vec<Material> = own
+pub fn cases(seed: [u8; 16], requests: &[Arc<ApprovalRequest>]) -> (Origin, Vec<Case>) {
+    let mut known = HashSet::new();
+    let own: Vec<Material> = requests
         .iter()
-        .filter(|asked| seen.insert((asked.action.as_str(), asked.payload_sha256.as_str())))
+        .filter(|asked| known.insert((asked.action.as_str(), asked.payload_sha256.as_str())))
         .map(|asked| Material::Own(Arc::clone(asked)))
         .collect();
     let changeable = own.iter().filter(|material| material.is_changeable()).take(ENOUGH_CHANGEABLE).count();
@@ -219,7 +219,7 @@ fn sample_case(sample: &Sample, wrong: Option<(FieldPath, Value)>) -> Option<Cas
     })
 }
 
-/// Numbers that follow from a seed: SplitMix64 (Steele, Lea, Flood 2014). They choose what is shown, and protect nothing.
+/// Numbers that follow from a seed: `SplitMix64` (Steele, Lea, Flood 2014). They choose what is shown, and protect nothing.
 #[derive(Clone, Debug)]
 pub struct Draw {
     state: u64,

@@ -79,7 +79,10 @@ pub(super) static SAMPLES: [Sample; 20] = [
         words: "Tell the customer (m.silva@example.net) that we waive the fee of 25 EUR.",
         payload: r#"{"to": "m.silva@example.net", "subject": "Your fee", "body": "Dear Mr Silva,\n\nwe waive the fee of 25 EUR.\n\nKind regards"}"#,
         wrong: &[
-            ("payload.body", r#""Dear Mr Silva,\n\nwe waive the fee of 25 EUR for this year and the next.\n\nKind regards""#),
+            (
+                "payload.body",
+                r#""Dear Mr Silva,\n\nwe waive the fee of 25 EUR for this year and the next.\n\nKind regards""#,
+            ),
             ("payload.to", "\"all-customers@example.net\""),
         ],
     },
@@ -99,7 +102,10 @@ pub(super) static SAMPLES: [Sample; 20] = [
         words: "Invite Jonas Weber (jonas@example.org) to an interview on 4 December at 10:00.",
         payload: r#"{"to": "jonas@example.org", "subject": "Your interview", "body": "Dear Mr Weber,\n\nwe invite you to an interview on 4 December at 10:00.\n\nKind regards"}"#,
         wrong: &[
-            ("payload.body", r#""Dear Mr Weber,\n\nwe invite you to an interview on 14 December at 10:00.\n\nKind regards""#),
+            (
+                "payload.body",
+                r#""Dear Mr Weber,\n\nwe invite you to an interview on 14 December at 10:00.\n\nKind regards""#,
+            ),
             ("payload.to", "\"jonas.w@example.org\""),
         ],
     },

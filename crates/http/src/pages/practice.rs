@@ -82,12 +82,17 @@ pub fn practice_answer(view: &PracticeEnd) -> Markup {
             p.say role="status" { (told(view.pressed, altered.is_some())) }
             @if let Some(altered) = altered {
                 div.changed {
-                    ul { li { (short_name(&altered.key)) ": " del { bdi { (altered.from) } } " → " ins { bdi { (altered.to) } } } }
-                    p.hint { "The first is what the agent’s own words say; the second is what would have been done." }
+                    p { b { (short_name(&altered.key)) } }
+                    dl {
+                        div.row { dt { "By the agent’s words" } dd { bdi { (altered.from) } } }
+                        div.row { dt { "What would be done" } dd { b { bdi { (altered.to) } } } }
+                    }
                 }
             }
-            p.eyebrow { "It was" }
-            h2.title translate="no" { (titled(&review.title)) }
+            section {
+                p.eyebrow { "It was" }
+                h2.title translate="no" { (titled(&review.title)) }
+            }
             @if view.ends_the_round { (result(&view.answers)) }
             form.on method="post" {
                 input type="hidden" name="nonce" value=(view.next);
@@ -151,7 +156,13 @@ fn result(answers: &Answers) -> Markup {
 fn complement(missed: Estimate) -> Estimate {
     let rest = |share: Option<f64>| share.map(|share| 1.0 - share);
     let found = missed.of.saturating_sub(missed.wrong);
-    Estimate { wrong: found, rate: rest(missed.rate), low: rest(missed.high), high: rest(missed.low), ..missed }
+    Estimate {
+        wrong: found,
+        rate: rest(missed.rate),
+        low: rest(missed.high),
+        high: rest(missed.low),
+        ..missed
+    }
 }
 
 fn rate(estimate: &Estimate) -> String {

@@ -4,10 +4,10 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::Timestamp;
 use crate::id::{ApprovalId, ClientId, RequestId};
 use crate::keys::EpochNumber;
 use crate::policy::Wording;
-use crate::Timestamp;
 use crate::token::TokenKind;
 
 /// A request of the team's, as its number and words say.
@@ -57,7 +57,9 @@ fn differences(before: &Value, after: &Value) -> Vec<String> {
         (Value::Object(one), Value::Object(other)) => {
             let keys: BTreeSet<_> = one.keys().chain(other.keys()).collect();
             keys.into_iter()
-                .flat_map(|key| differences(&one[key], &other[key]).into_iter().map(move |rest| format!("{key}.{rest}")))
+                .flat_map(|key| {
+                    differences(&one[key], &other[key]).into_iter().map(move |rest| format!("{key}.{rest}"))
+                })
                 .collect()
         }
         (one, other) if one == other => vec![],
