@@ -194,4 +194,7 @@ def test_a_link_is_of_one_reviewer_and_ends(gate):
         answer = Link(gate.http, url.replace(text, wrong)).page()
         assert answer.status == 404 and "opens nothing" in answer.text, (wrong, answer)
     for place in ("/r/", "/inbox/", "/report/"):
-        assert gate.http.send("GET", link.path.replace("/practice/", place), {"Accept": "text/html"}).status in (404, 410)
+        assert gate.http.send("GET", link.path.replace("/practice/", place), {"Accept": "text/html"}).status in (
+            404,
+            410,
+        )
