@@ -182,11 +182,11 @@ fn altered(path: &FieldPath, before: &Value, after: &Value) -> Altered {
 }
 
 fn own_case(asked: &ApprovalRequest, payload: &Payload, altered: Option<Altered>) -> Case {
-    let (shown, summary) = (asked.shown(payload), asked.shown_summary());
+    let (shown, summary) = (asked.shown(payload).into_owned(), asked.shown_summary().to_owned());
     Case {
         client: asked.client.to_string(),
         action: asked.action.clone(),
-        title: asked.title_of(payload),
+        title: asked.title_of(payload).into_owned(),
         hides_secrets: shown != payload.value() || summary != asked.summary,
         summary,
         payload_sha256: payload.sha256(),

@@ -1,43 +1,48 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
 use crate::Timestamp;
-use crate::id::{ApprovalId, ClientId, RequestId};
-use crate::keys::EpochNumber;
-use crate::policy::Wording;
-use crate::token::TokenKind;
+use crate::id::{ApprovalId, RequestId};
+use crate::policy::Policy;
+use crate::request::{NewRequest, Request};
+
+const POLICY: &str = r#"
+issuer = "https://gate.example.com"
+
+[[clients]]
+id = "agent"
+roles = ["requester"]
+
+[[reviewers]]
+id = "bob"
+email = "bob@example.com"
+roles = ["finance"]
+
+[[rules]]
+name = "payments"
+stages = [{ ask = ["finance"], within = "10m" }]
+"#;
 
 /// A request of the team's, as its number and words say.
 fn asked(number: u32, words: &str, payload: &Value) -> Arc<ApprovalRequest> {
-    let payload = Payload::new(payload.as_object().unwrap()).unwrap();
+    static READ: std::sync::LazyLock<Policy> = std::sync::LazyLock::new(|| Policy::read(POLICY).unwrap());
     let created_at = Timestamp::from_millis(1_795_000_000_000 + i64::from(number));
-    Arc::new(ApprovalRequest {
+    let new = NewRequest {
         approval_id: ApprovalId::from_parts(created_at, u128::from(number)),
-        client: ClientId::parse("agent").unwrap(),
         request_id: RequestId::parse(&format!("run-{number}")).unwrap(),
         action: "payment.send".to_owned(),
         summary: words.to_owned(),
-        payload_sha256: payload.sha256(),
-        payload,
-        metadata: std::collections::BTreeMap::new(),
-        created_at,
-        deadline: None,
+        payload: Payload::new(payload.as_object().unwrap()).unwrap(),
+        metadata: BTreeMap::new(),
+        callback_url: None,
+        timeout_ms: None,
         issuer: "https://gate.example.com".to_owned(),
-        owner: None,
-        token: TokenKind::Hs256,
-        epoch: EpochNumber::from(1_u8),
-        rule: Some("payments".to_owned()),
-        policy: 1,
-        terms: None,
-        first_stage: 0,
-        valid_for_seconds: 600,
-        tallies: vec![],
-        observed: vec![],
-        wording: Wording::default(),
-    })
+        epoch: 1,
+    };
+    Request::open(new, &READ.clients[0], &READ, created_at).asked
 }
 
 fn invoices(count: u32) -> Vec<Arc<ApprovalRequest>> {
