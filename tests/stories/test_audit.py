@@ -233,3 +233,35 @@ def test_what_was_refused_is_in_the_trail_once(gate, agent):
     for _ in range(2):
         check_problem(alice.post("approve", alice.nonce()), 403, "forbidden")
     assert refused(own) == [("alice", "approve")]
+
+
+def test_a_refused_use_of_a_token_is_in_the_trail_once(gate, agent, other):
+    def refused(approval):
+        entries = [entry for entry in gate.audit_of(approval) if entry["event"] == "token.refused"]
+        assert not any(entry["approved"] or "approved_by" in entry or "token_hash" in entry for entry in entries)
+        return [(entry["actor"], entry["detail"]) for entry in entries]
+
+    asked = agent.asked("ask.pay")
+    gate.link(asked, "bob").approve()
+    ended = agent.ended(asked["request_id"])
+    token = ended["token"]
+    why = "refused: it is the token of another client, whose executor this one is not"
+    for run in ("run-1", "run-2"):
+        assert other.redeem(token, run).status == 422
+    expected = [("client:other", f"run-1, {why}")]
+    assert refused(asked) == expected
+    assert agent.redeem(token, "run-1", payload={"another": "thing"}).code == "payload_mismatch"
+    assert refused(asked)[1:] == [("client:agent", "run-1, refused: " + refused(asked)[1][1].split(": ")[1])]
+    assert agent.redeem(token, "run-1").json()["first"]
+    assert not agent.redeem(token, "run-1").json()["first"]
+    for run in ("run-2", "run-3", "run-2"):
+        check_problem(agent.redeem(token, run), 409, "already_redeemed")
+    assert len(refused(asked)) == 3, refused(asked)
+    assert refused(asked)[2] == ("client:agent", "run-2, refused: the token was already redeemed by `run-1`")
+    # Nothing of the request has changed, and what is no token of the gate's is no entry.
+    assert agent.state(asked["request_id"]) == ended
+    head, claims, signature = token.split(".")
+    for forged in (f"{head}.{claims}.{signature[::-1]}", "x", ""):
+        for client in (agent, other):
+            assert client.redeem(forged, "run-9").status == 422
+    assert len(refused(asked)) == 3

@@ -40,6 +40,9 @@ pub enum AuditEventKind {
     /// Its token was redeemed.
     #[serde(rename = "token.redeemed")]
     Redeemed,
+    /// A use of its token was refused: it was used before, for another payload, too late, or by whoever may not.
+    #[serde(rename = "token.refused")]
+    TokenRefused,
     /// Somebody said that its approval was a mistake.
     #[serde(rename = "request.flagged")]
     Flagged,
@@ -106,6 +109,7 @@ impl AuditEventKind {
             Self::Expired => "request.expired",
             Self::Cancelled => "request.cancelled",
             Self::Redeemed => "token.redeemed",
+            Self::TokenRefused => "token.refused",
             Self::Flagged => "request.flagged",
             Self::Joined => "request.joined",
             Self::StageReassigned => "stage.reassigned",
@@ -303,7 +307,7 @@ mod tests {
             "request.rejected", "request.expired", "request.cancelled", "token.redeemed", "request.flagged",
             "request.joined", "stage.reassigned", "stage.deserted", "callback.given_up", "chat.refused",
             "policy.installed", "reviewer.away", "reviewer.back", "keys.rotated", "vote.refused", "signature.refused",
-            "client.paused", "client.resumed", "report.sent",
+            "client.paused", "client.resumed", "report.sent", "token.refused",
         ];
         for name in names {
             let kind: AuditEventKind = serde_json::from_value(name.into()).unwrap();

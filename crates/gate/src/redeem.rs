@@ -67,9 +67,34 @@ impl Gate {
         payload_sha256: Option<&str>,
         redeemed_by: &str,
     ) -> Result<Redeemed, Error> {
-        let claims = self.read_token(caller, unverified).await?.map_err(refusal)?;
+        let claims = match self.read_token(caller, unverified).await? {
+            Ok(claims) => claims,
+            Err(problem) => {
+                if problem == TokenProblem::WrongAudience {
+                    self.note_foreign_token(caller, unverified, redeemed_by).await;
+                }
+                return Err(refusal(problem).into());
+            }
+        };
         let request = self.record_of(&claims).await?.ok_or_else(|| refusal(TokenProblem::UnknownApproval))?;
-        match self.check(caller, &request.asked().issuer, &claims, payload_sha256) {
+        let redeemed =
+            self.redeem_loaded(caller, request.clone(), &claims, payload_sha256, redeemed_by).await;
+        if let Err(Error::Refused(why)) = &redeemed {
+            self.note_refused_token(caller, &request, redeemed_by, why.code(), &why.to_string()).await;
+        }
+        Ok(Redeemed { first: redeemed?, claims })
+    }
+
+    /// Whether it was the first use.
+    async fn redeem_loaded(
+        &self,
+        caller: &Caller,
+        request: Request,
+        claims: &Claims,
+        payload_sha256: Option<&str>,
+        redeemed_by: &str,
+    ) -> Result<bool, Error> {
+        match self.check(caller, &request.asked().issuer, claims, payload_sha256) {
             // A retry after the token's time still learns that it was the one.
             Ok(()) | Err(TokenProblem::Expired) => {}
             Err(problem) => return Err(refusal(problem).into()),
@@ -82,7 +107,34 @@ impl Gate {
                 })
             })
             .await?;
-        Ok(Redeemed { first, claims })
+        Ok(first)
+    }
+
+    /// Notes that a client wanted to use another's token, if it is a true one: then somebody has it who should not.
+    async fn note_foreign_token(&self, caller: &Caller, unverified: &str, redeemed_by: &str) {
+        match self.foreign_request(caller, unverified).await {
+            Ok(Some(request)) => {
+                let why = "it is the token of another client, whose executor this one is not";
+                self.note_refused_token(caller, &request, redeemed_by, "wrong_audience", why).await;
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(
+                    error = error.chain(),
+                    "whose token a client wanted to use could not be read"
+                );
+            }
+        }
+    }
+
+    /// The request that another client's token is of.
+    async fn foreign_request(&self, caller: &Caller, unverified: &str) -> Result<Option<Request>, Error> {
+        let asker = token::unverified_audience(unverified).and_then(|aud| ClientId::parse(&aud).ok());
+        let Some(asker) = asker.and_then(|id| caller.policy.client(&id)) else { return Ok(None) };
+        match self.read_as(asker, unverified).await? {
+            Ok(claims) => self.record_of(&claims).await,
+            Err(_) => Ok(None),
+        }
     }
 
     /// Reads a token with the keys of the client that it is for.
@@ -91,7 +143,14 @@ impl Gate {
         caller: &Caller,
         unverified: &str,
     ) -> Result<Result<Claims, TokenProblem>, Error> {
-        let Some(asker) = audience(caller, unverified) else { return Ok(Err(TokenProblem::WrongAudience)) };
+        match audience(caller, unverified) {
+            Some(asker) => self.read_as(asker, unverified).await,
+            None => Ok(Err(TokenProblem::WrongAudience)),
+        }
+    }
+
+    /// Reads a token with that client's keys.
+    async fn read_as(&self, asker: &Client, unverified: &str) -> Result<Result<Claims, TokenProblem>, Error> {
         let keyring = self.keys.keyring().await?;
         let read = token::read(unverified, &verify_keys(asker, &keyring));
         if read == Err(TokenProblem::InvalidSignature) {

@@ -1,7 +1,8 @@
-//! Refused attempts are entries of the trail: votes that came too late or by whoever may not, keys that are tried.
+//! Refused attempts are entries of the trail: votes that came too late or by whoever may not, uses of tokens, keys that are
+//! tried.
 //!
 //! An attempt costs whoever makes it nothing, so none is an entry for each time: a vote is one for each request, person,
-//! word and cause, and bursts of wrong keys are entries at every tenfold within an hour.
+//! word and cause, a use of a token one for each request, client and cause, and bursts of wrong keys are entries at every tenfold within an hour.
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use placet_core::policy::{Decision, Policy};
 use placet_core::refusal::Refusal;
 use placet_core::request::{Decider, Request, Status};
 
+use crate::authenticate::Caller;
 use crate::chat::STRANGER_MS;
 use crate::commit::{GateAct, Step};
 use crate::{Error, Fault, Gate, MAX_RACES};
@@ -99,6 +101,39 @@ impl Gate {
         })
         .await
         .map(drop)
+    }
+
+    /// Notes that a client was refused the use of that request's token. What cannot be noted is logged.
+    ///
+    /// `cause` names it for whoever tries again: what they call themselves is theirs to choose, and must not fill the trail.
+    pub(crate) async fn note_refused_token(
+        &self,
+        caller: &Caller,
+        request: &Request,
+        redeemed_by: &str,
+        cause: &str,
+        why: &str,
+    ) {
+        let kept = async {
+            let (approval, client) = (request.asked().approval_id.clone(), &caller.client.id);
+            let mark = format!("token-refused/{approval}/{client}/{cause}");
+            if !self.store.mark(&mark, self.clock.now().plus_millis(STRANGER_MS)).await? {
+                return Ok(());
+            }
+            self.change_loaded(request.clone(), &caller.policy, |request, _, now| {
+                // It may have been purged and asked anew.
+                if request.asked().approval_id != approval {
+                    return Ok(Step::Leave);
+                }
+                Ok(Step::Write(Box::new(request.refuse_token(client, redeemed_by, why, now))))
+            })
+            .await
+            .map(drop)
+        };
+        if let Err(error) = kept.await {
+            let error: Error = error;
+            tracing::error!(error = error.chain(), "that a token was refused could not be recorded");
+        }
     }
 
     /// Notes one more burst of wrong signatures or keys, of so many: the first, the tenth, the hundredth… of an hour.

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use placet_core::audit::{AuditEntry, AuditEventKind};
 use placet_core::policy::Decision;
+use placet_core::refusal::Refusal;
 use placet_core::request::Request;
 use placet_gate::{Credentials, Gate};
 use placet_testkit::{MemoryStore, Trail as _};
 use tokio::task::JoinSet;
 
-use super::{POLICY, another, asked, code, link, name, of_action, pay, stored, world};
+use super::{POLICY, another, approve, asked, code, link, name, of_action, pay, stored, world};
 
 /// What was refused of a request: `who (channel): what`.
 async fn refused(store: &MemoryStore, request: &Request) -> Vec<String> {
@@ -142,6 +143,106 @@ async fn a_system_that_answers_too_late_is_an_entry_unless_it_says_what_it_said(
     }
     let expected = [format!("client:jira (Api): reject, refused: {TOO_LATE}")];
     assert_eq!(refused(&store, &request).await, expected);
+}
+
+/// What was refused of a request's token.
+async fn refused_tokens(store: &MemoryStore, request: &Request) -> Vec<String> {
+    let trail = store.audit_of(request.asked().approval_id.as_str()).await;
+    trail.iter().filter(|entry| entry.event == AuditEventKind::TokenRefused).map(line).collect()
+}
+
+#[tokio::test]
+async fn a_refused_use_of_a_token_is_one_entry_for_each_client_and_cause() {
+    let (world, store) = world().await;
+    let request = asked(&world, pay("r1", 5)).await;
+    approve(&world, &request, "bob").await.unwrap();
+    world.deliver_all().await;
+    let ended = stored(&world, &request).await;
+    let asker = world.caller("n8n").await;
+    let token = world.gate.token(&ended, &asker).await.unwrap().unwrap();
+    let redeem = async |client: &str, by: &str, digest: Option<&str>| {
+        code(world.gate.redeem_token(&world.caller(client).await, &token, digest, by).await)
+    };
+    for by in ["run-1", "run-2"] {
+        assert_eq!(redeem("stranger", by, None).await, "invalid_request");
+        assert_eq!(redeem("payments", by, Some(&"0".repeat(64))).await, "payload_mismatch");
+    }
+    assert_eq!(redeem("payments", "run-1", None).await, "ok");
+    assert_eq!(redeem("payments", "run-1", None).await, "ok");
+    for by in ["run-2", "run-3"] {
+        assert_eq!(redeem("payments", by, None).await, "already_redeemed");
+        assert_eq!(redeem("n8n", by, None).await, "already_redeemed");
+    }
+    let foreign = "it is the token of another client, whose executor this one is not";
+    let used = "the token was already redeemed by `run-1`";
+    let entries = refused_tokens(&store, &request).await;
+    assert_eq!(entries.len(), 4, "{entries:?}");
+    assert_eq!(entries[0], format!("client:stranger (Api): run-1, refused: {foreign}"));
+    assert_eq!(entries[1], format!("client:payments (Api): run-1, refused: {}", Refusal::PayloadMismatch));
+    assert_eq!(entries[2], format!("client:payments (Api): run-2, refused: {used}"));
+    assert_eq!(entries[3], format!("client:n8n (Api): run-2, refused: {used}"));
+    let after = stored(&world, &request).await;
+    assert_eq!((after.outcome(), after.claims()), (ended.outcome(), ended.claims()));
+    assert_eq!(world.deliver_all().await, [], "nobody is told");
+}
+
+#[tokio::test]
+async fn a_token_that_says_no_or_is_over_is_an_entry_and_a_forged_one_is_none() {
+    let (world, store) = world().await;
+    let request = asked(&world, pay("r1", 5)).await;
+    let asker = world.caller("n8n").await;
+    let bobs = link(&world, &request, "bob").await;
+    assert_eq!(press(&world.gate, &bobs, Decision::Reject).await, "ok");
+    let rejected = stored(&world, &request).await;
+    let says_no = world.gate.token(&rejected, &asker).await.unwrap().unwrap();
+    assert_eq!(code(world.gate.redeem_token(&asker, &says_no, None, "run-1").await), "not_approved");
+    assert_eq!(refused_tokens(&store, &request).await.len(), 1);
+    let mut forged = says_no.clone();
+    let last = forged.pop().unwrap();
+    forged.push(if last == 'A' { 'B' } else { 'A' });
+    let before = stored(&world, &request).await;
+    for client in ["n8n", "payments", "stranger", "zapier"] {
+        for token in [forged.as_str(), "", "x.y.z"] {
+            let caller = world.caller(client).await;
+            assert_eq!(code(world.gate.redeem_token(&caller, token, None, "run-1").await), "invalid_request");
+        }
+    }
+    assert_eq!(stored(&world, &request).await, before);
+
+    let late = asked(&world, pay("r2", 6)).await;
+    approve(&world, &late, "bob").await.unwrap();
+    let ended = stored(&world, &late).await;
+    let token = world.gate.token(&ended, &asker).await.unwrap().unwrap();
+    world.clock.advance(48 * 60 * 60_000);
+    for _ in 0..2 {
+        assert_eq!(code(world.gate.redeem_token(&asker, &token, None, "run-1").await), "token_expired");
+    }
+    assert_eq!(refused_tokens(&store, &late).await.len(), 1);
+}
+
+#[tokio::test]
+async fn many_who_use_a_token_at_once_are_one_use_and_one_entry() {
+    let (world, store) = world().await;
+    let request = asked(&world, pay("r1", 5)).await;
+    approve(&world, &request, "bob").await.unwrap();
+    let asker = world.caller("n8n").await;
+    let ended = stored(&world, &request).await;
+    let token = world.gate.token(&ended, &asker).await.unwrap().unwrap();
+    let world = Arc::new(world);
+    let mut uses = JoinSet::new();
+    for number in 0..16 {
+        let (world, token) = (Arc::clone(&world), token.clone());
+        uses.spawn(async move {
+            let caller = world.caller("n8n").await;
+            code(world.gate.redeem_token(&caller, &token, None, &format!("run-{number}")).await)
+        });
+    }
+    let mut answers = uses.join_all().await;
+    answers.sort();
+    let (used, refused) = answers.split_last().unwrap();
+    assert_eq!(used, "ok");
+    assert!(refused.iter().all(|answer| answer == "already_redeemed"), "{answers:?}");
+    assert_eq!(refused_tokens(&store, &request).await.len(), 1);
 }
 
 #[tokio::test]

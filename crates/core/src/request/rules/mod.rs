@@ -319,6 +319,14 @@ impl Request {
         })
     }
 
+    /// A use of its token was refused: only the trail changes. `why` is no text of the caller's.
+    pub fn refuse_token(&self, by: &ClientId, redeemed_by: &str, why: &str, now: Timestamp) -> Transition {
+        self.recorded(AuditEvent {
+            detail: Some(format!("{redeemed_by}, refused: {why}")),
+            ..event(self.clamp(now), AuditEventKind::TokenRefused, format!("client:{by}"), Channel::Api)
+        })
+    }
+
     /// Only the trail changes.
     fn recorded(&self, event: AuditEvent) -> Transition {
         Transition {

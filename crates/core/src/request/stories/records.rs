@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::{POLICY, Told, ask_under, at, client, commit, play, policy, reviewer};
 use crate::audit::{AuditEventKind, Channel};
+use crate::id::ClientId;
 use crate::policy::{Decision, Policy};
 use crate::refusal::Refusal;
 use crate::request::{
@@ -42,6 +43,26 @@ fn a_refused_vote_is_recorded_and_changes_nothing_else() {
         );
         assert_eq!((entry.approved, &entry.approved_by, &entry.token_hash), (false, &None, &None));
         assert_eq!(entry.detail.as_deref(), Some("reject, refused: the request has already ended"));
+        assert!(told.effects.is_empty());
+    }
+}
+
+#[test]
+fn a_refused_token_is_recorded_and_changes_nothing_else() {
+    for acts in [&["1 bob approves"][..], &["1 bob rejects"], &["10 time"]] {
+        let (_, request, _) = play("one", acts);
+        let (mut after, mut told) = (request.clone(), Told::default());
+        let by = ClientId::parse("payments").unwrap();
+        commit(&mut after, request.refuse_token(&by, "run-2", "it is too late", at(30)), &mut told);
+        assert_eq!((after.outcome(), after.claims()), (request.outcome(), request.claims()));
+        assert_eq!(after.state().redemption(), None);
+        let [entry] = told.entries.as_slice() else { panic!("{:?}", told.entries) };
+        assert_eq!(
+            (entry.event, entry.actor.as_str(), entry.channel),
+            (AuditEventKind::TokenRefused, "client:payments", Channel::Api)
+        );
+        assert_eq!((entry.approved, &entry.approved_by, &entry.token_hash), (false, &None, &None));
+        assert_eq!(entry.detail.as_deref(), Some("run-2, refused: it is too late"));
         assert!(told.effects.is_empty());
     }
 }
