@@ -1,5 +1,12 @@
 //! The server over the SDK and the one without it say the same, message by message: status, errors' codes, results.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    reason = "all of this is tests: what does not hold is a failed test, and values are written where they are passed"
+)]
+
 use std::sync::Arc;
 
 use axum::body::Body;
