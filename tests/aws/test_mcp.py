@@ -265,7 +265,10 @@ def answers(raw):
     note("ask another under the same name", raw.old("tools/call", ask("r1", "same.other")))
     note("ask badly", raw.old("tools/call", ask("bad name!", "same.ask")))
     note("ask with too little", raw.new("tools/call", {"name": "request_approval", "arguments": {}}))
-    note("wait", raw.old("tools/call", {"name": "wait_for_approval", "arguments": {"request_id": "r1", "wait_seconds": 0}}))
+    note(
+        "wait",
+        raw.old("tools/call", {"name": "wait_for_approval", "arguments": {"request_id": "r1", "wait_seconds": 0}}),
+    )
     note("wait for nothing", raw.old("tools/call", {"name": "wait_for_approval", "arguments": {"request_id": "no"}}))
     note("verify nothing", raw.old("tools/call", {"name": "verify_token", "arguments": {"token": "x"}}))
     note("no such tool", raw.new("tools/call", {"name": "decide", "arguments": {}}))
@@ -301,7 +304,10 @@ def test_it_says_what_the_server_on_one_machine_says(gate, keys, tmp_path):
     finally:
         local.kill()
     there = answers(Raw(gate, keys["mcp"]))
-    assert here["ask, as a task"][1]["result"]["taskId"] == "TASK" and here["look again"][1]["result"]["status"] == "cancelled"
+    assert (
+        here["ask, as a task"][1]["result"]["taskId"] == "TASK"
+        and here["look again"][1]["result"]["status"] == "cancelled"
+    )
     for name, expected in here.items():
         found = there[name]
         if name in OWN_WORDS:
