@@ -19,8 +19,8 @@ use crate::{Error, Gate};
 /// Of how many clients requests are looked at.
 const CLIENTS: usize = 8;
 
-/// How many approved requests of each.
-const OF_EACH: usize = 50;
+/// How many of the newest requests of each: one page of its list, whatever became of them.
+const OF_EACH: usize = 100;
 
 /// A case as one reviewer sees it.
 #[derive(Clone, Debug)]
@@ -164,7 +164,7 @@ impl Gate {
         for client in policy.clients.iter().take(CLIENTS) {
             let query = StoreQuery {
                 client: Some(client.id.clone()),
-                status: Some(Status::Approved),
+                status: None,
                 limit: OF_EACH,
                 before: Some(ApprovalId::from_parts(before, 0)),
             };

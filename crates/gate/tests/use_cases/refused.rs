@@ -229,18 +229,18 @@ async fn many_who_use_a_token_at_once_are_one_use_and_one_entry() {
     let ended = stored(&world, &request).await;
     let token = world.gate.token(&ended, &asker).await.unwrap().unwrap();
     let world = Arc::new(world);
-    let mut uses = JoinSet::new();
+    let mut redeeming = JoinSet::new();
     for number in 0..16 {
         let (world, token) = (Arc::clone(&world), token.clone());
-        uses.spawn(async move {
+        redeeming.spawn(async move {
             let caller = world.caller("n8n").await;
             code(world.gate.redeem_token(&caller, &token, None, &format!("run-{number}")).await)
         });
     }
-    let mut answers = uses.join_all().await;
+    let mut answers = redeeming.join_all().await;
     answers.sort();
-    let (used, refused) = answers.split_last().unwrap();
-    assert_eq!(used, "ok");
+    let (first, refused) = answers.split_last().unwrap();
+    assert_eq!(first, "ok");
     assert!(refused.iter().all(|answer| answer == "already_redeemed"), "{answers:?}");
     assert_eq!(refused_tokens(&store, &request).await.len(), 1);
 }
