@@ -129,6 +129,7 @@ async fn trial(
             details: "Nothing is asked of you.".to_owned(),
             stands: Stands::Several,
             ..Card::default()
-        },
+        }
+        .into(),
     })
 }
