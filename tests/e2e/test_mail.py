@@ -114,7 +114,9 @@ stages = [{{ ask = ["finance"], within = "10m" }}]
         return [mail for mail in mails if approval["approval_id"] in mail["Message-ID"]]
 
     def two(approval, name):
-        return wait_until(lambda: (mails := of(approval, name)) and len(mails) == 2 and mails, 20, "the mail of the end")
+        return wait_until(
+            lambda: (mails := of(approval, name)) and len(mails) == 2 and mails, 20, "the mail of the end"
+        )
 
     asked = gate.client("agent").asked(payload={"to": "ACME"})
     for name in ("bob", "carol", "dan"):

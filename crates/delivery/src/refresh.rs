@@ -260,7 +260,7 @@ impl Worker {
             text: words.text,
             html: words.html,
             url,
-            card,
+            card: card.into(),
         })
     }
 }

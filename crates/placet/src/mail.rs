@@ -159,7 +159,8 @@ impl Mailer {
         if let Some(first) = follows.first() {
             builder = builder.in_reply_to(first.clone()).references(follows.join(" "));
         }
-        if matches!(letter.card.stands, Stands::Ended { .. }) {
+        // The card is made where somebody looks at it, so the subject comes first.
+        if letter.subject.starts_with("Re: ") && matches!(letter.card.stands, Stands::Ended { .. }) {
             // It asks for nothing: mail programs that sort by it need not ring.
             for (name, value) in [("Importance", "low"), ("X-Priority", "5")] {
                 let name = HeaderName::new_from_ascii_str(name);
