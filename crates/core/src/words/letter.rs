@@ -165,7 +165,7 @@ pub fn ended(first: &Letter, headline: &str, ended: &str, url: &str) -> Letter {
         headline = escaped(headline),
         url = escaped(url),
     );
-    Letter { subject: format!("Re: {}", first.subject), chat: text.clone(), text, html }
+    Letter { subject: format!("Re: {}", first.subject), text, html }
 }
 
 fn escaped(text: impl AsRef<str>) -> String {

@@ -35,7 +35,7 @@ async fn who_did_not_answer_is_mailed_the_end_once_in_the_thread_of_the_first_ma
 
     scene.vote("r1", "carol", Decision::Approve).await;
     scene.work_off().await;
-    let [last] = scene.played.notified.lock().unwrap().clone().try_into().unwrap();
+    let last = scene.played.notified.lock().unwrap().last().cloned().unwrap();
     assert_eq!(scene.played.told(), ["bob by email"]);
     assert_eq!(last.address.as_deref(), Some("bob@example.com"));
     assert_eq!(last.subject, format!("Re: {}", first.subject));
