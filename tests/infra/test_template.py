@@ -312,6 +312,7 @@ def test_each_route_goes_to_its_function(resources: dict[str, Any]) -> None:
     }
     assert routes == {
         "$default": "RequestFunction",
+        "POST /mcp": "RequestFunction",
         "ANY /r/{link}": "DecideFunction",
         "ANY /r/{proxy+}": "DecideFunction",
         "ANY /inbox/{link}": "DecideFunction",
@@ -333,6 +334,9 @@ def test_the_api_throttles_and_its_log_holds_no_link(resources: dict[str, Any]) 
     assert (stage["StageName"], stage["AutoDeploy"]) == ("$default", True)
     assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] == {"Ref": "ThrottleRate"}
     assert stage["DefaultRouteSettings"]["ThrottlingBurstLimit"] == {"Ref": "ThrottleBurst"}
+    # A stage can only name a route that is there already.
+    assert stage["RouteSettings"] == {"POST /mcp": stage["DefaultRouteSettings"]}
+    assert resources["ApiStage"]["DependsOn"] in ("McpRoute", ["McpRoute"])
     said = set(json.loads(stage["AccessLogSettings"]["Format"]).values())
     assert said == {
         "$context.requestId",
