@@ -83,6 +83,14 @@ MAY_NOT = [
     ("decide", "dynamodb", "scan", lambda gate: {"TableName": gate.outputs["AuditTable"]}),
     ("decide", "dynamodb", "get_item", lambda gate: {"TableName": gate.outputs["AuditTable"], "Key": {"subject": {"S": "keys"}, "seq": {"N": "1"}}}),
     ("timeout-sweep", "secretsmanager", "put_secret_value", lambda gate: {"SecretId": gate.outputs["KeyringSecretArn"], "SecretString": "x"}),
+    *(
+        (function, "secretsmanager", "get_secret_value", lambda gate: {"SecretId": gate.outputs["ChannelsSecretArn"]})
+        for function in ("request", "rotate-secret")
+    ),
+    *(
+        (function, "secretsmanager", "put_secret_value", lambda gate: {"SecretId": gate.outputs["ChannelsSecretArn"], "SecretString": "{}"})
+        for function in FUNCTIONS
+    ),
     ("rotate-secret", "dynamodb", "get_item", lambda gate: {"TableName": gate.outputs["RequestsTable"], "Key": {"pk": {"S": "x"}, "sk": {"S": "x"}}}),
     ("rotate-secret", "sns", "publish", lambda gate: {"TopicArn": gate.outputs["EmailTopicArn"], "Message": "x"}),
 ]  # fmt: skip

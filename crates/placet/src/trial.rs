@@ -74,7 +74,7 @@ pub(crate) async fn send(
 }
 
 /// A message that asks for nothing. Its link is that of the reviewer's inbox.
-async fn trial(
+pub(crate) async fn trial(
     gate: &Gate,
     policy: &Policy,
     person: &Reviewer,

@@ -4,7 +4,7 @@
 
 mod disk;
 mod policy;
-mod told;
+pub(super) mod told;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -138,7 +138,7 @@ async fn check_folder(globals: &Globals, found: &mut Findings) -> Result<Option<
         let has_mail = matches!(mail::Mailer::from_environment(), Ok(Some(_)));
         match super::channel::settings_of(&folder) {
             Ok(settings) => {
-                told::check_chats(&settings, found).await;
+                told::check_chats(&settings, "", found).await;
                 policy::check_people(policy, &settings, has_mail, found);
                 policy::check_ways(policy, &settings, has_mail, found);
             }
