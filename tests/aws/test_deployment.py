@@ -41,7 +41,7 @@ def addresses(text):
 def test_a_push_subscribes_each_reviewer_to_their_own_mails_and_who_left_to_none(gate):
     text = policy.shared(PACE)
     reviewers = addresses(text)
-    assert len(reviewers) == 12 + PACE.crowd
+    assert len(reviewers) == 14 + PACE.crowd
     assert subscriptions(gate) == {email: {"reviewer": [reviewer]} for email, reviewer in reviewers.items()}
     gate.push_policy(text)
     assert len(subscriptions(gate)) == len(reviewers), "the same policy again changes nothing"
