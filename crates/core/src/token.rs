@@ -7,9 +7,9 @@ use std::sync::Once;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{SigningKey, VerifyingKey};
-use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
-use jsonwebtoken::errors::{Error, ErrorKind};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::crypto::{CryptoProvider, JwtVerifier, KeyUtils};
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use subtle::ConstantTimeEq;
@@ -145,19 +145,44 @@ pub enum VerifyKey {
     EdDsa(VerifyingKey),
 }
 
+/// The header of a token.
+#[derive(Serialize)]
+struct JoseHeader<'a> {
+    typ: &'static str,
+    alg: TokenKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kid: Option<&'a str>,
+}
+
 /// Signs the claims. The same claims and key always make the same token.
-pub fn mint(claims: &Claims, key: &MintKey<'_>) -> Result<String, Error> {
-    install_crypto();
-    let (algorithm, kid, key) = match key {
+///
+/// `jsonwebtoken` would derive the public key of an Ed25519 key anew for each token, which takes as long as to sign.
+pub fn mint(claims: &Claims, key: &MintKey<'_>) -> Result<String, serde_json::Error> {
+    match key {
         MintKey::Hs256(secret) => {
-            (Algorithm::HS256, None, EncodingKey::from_secret(secret.expose().as_bytes()))
+            let header = JoseHeader { typ: TYPE, alg: TokenKind::Hs256, kid: None };
+            compact(&header, claims, |message| hmac_sha256(secret.expose().as_bytes(), &[message]))
         }
         MintKey::EdDsa(signing, kid) => {
-            (Algorithm::EdDSA, Some((*kid).to_owned()), EncodingKey::from_ed_der(signing.as_bytes()))
+            let header = JoseHeader { typ: TYPE, alg: TokenKind::EdDsa, kid: Some(kid) };
+            compact(&header, claims, |message| ed25519_dalek::Signer::sign(*signing, message).to_bytes())
         }
-    };
-    let header = Header { typ: Some(TYPE.into()), alg: algorithm, kid, ..Header::default() };
-    jsonwebtoken::encode(&header, claims, &key)
+    }
+}
+
+/// The compact serialization (RFC 7515, section 3.1): header, claims and signature, each in base64url.
+fn compact<const N: usize>(
+    header: &impl Serialize,
+    claims: &impl Serialize,
+    sign: impl FnOnce(&[u8]) -> [u8; N],
+) -> Result<String, serde_json::Error> {
+    let mut token = URL_SAFE_NO_PAD.encode(serde_json::to_vec(header)?);
+    token.push('.');
+    URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(claims)?, &mut token);
+    let signature = sign(token.as_bytes());
+    token.push('.');
+    URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+    Ok(token)
 }
 
 /// The `aud` that a token claims to have. Nothing is checked: only for choosing the keys to check it with.
@@ -296,17 +321,10 @@ pub fn token_hash(token: &str) -> String {
     sha256_hex(token.as_bytes())
 }
 
-// `jsonwebtoken` brings RSA and the NIST curves with its own providers; this one has just the two algorithms of the
-// contract, over the crates that the rest of this crate uses.
+// `jsonwebtoken` brings RSA and the NIST curves with its own providers; this one checks just the two algorithms of the
+// contract, over the crates that the rest of this crate uses. It signs nothing: see `mint`.
 static CRYPTO: CryptoProvider = CryptoProvider {
-    signer_factory: |algorithm, key| match algorithm {
-        Algorithm::HS256 => Ok(Box::new(Hs256(key.as_bytes().to_vec()))),
-        Algorithm::EdDSA => {
-            let seed = key.as_bytes().try_into().map_err(|_| ErrorKind::InvalidEddsaKey)?;
-            Ok(Box::new(EdDsaSigner(SigningKey::from_bytes(seed))))
-        }
-        _ => Err(ErrorKind::InvalidAlgorithm.into()),
-    },
+    signer_factory: |_, _| Err(ErrorKind::InvalidAlgorithm.into()),
     verifier_factory: |algorithm, key| match algorithm {
         Algorithm::HS256 => Ok(Box::new(Hs256(key.try_get_as_bytes()?.to_vec()))),
         Algorithm::EdDSA => {
@@ -329,12 +347,6 @@ fn install_crypto() {
 
 struct Hs256(Vec<u8>);
 
-impl signature::Signer<Vec<u8>> for Hs256 {
-    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
-        Ok(hmac_sha256(&self.0, &[message]).to_vec())
-    }
-}
-
 impl signature::Verifier<Vec<u8>> for Hs256 {
     fn verify(&self, message: &[u8], unverified: &Vec<u8>) -> Result<(), signature::Error> {
         if hmac_sha256(&self.0, &[message]).ct_eq(unverified.as_slice()).into() {
@@ -345,29 +357,9 @@ impl signature::Verifier<Vec<u8>> for Hs256 {
     }
 }
 
-impl JwtSigner for Hs256 {
-    fn algorithm(&self) -> Algorithm {
-        Algorithm::HS256
-    }
-}
-
 impl JwtVerifier for Hs256 {
     fn algorithm(&self) -> Algorithm {
         Algorithm::HS256
-    }
-}
-
-struct EdDsaSigner(SigningKey);
-
-impl signature::Signer<Vec<u8>> for EdDsaSigner {
-    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
-        Ok(ed25519_dalek::Signer::sign(&self.0, message).to_bytes().to_vec())
-    }
-}
-
-impl JwtSigner for EdDsaSigner {
-    fn algorithm(&self) -> Algorithm {
-        Algorithm::EdDSA
     }
 }
 

@@ -91,10 +91,10 @@ impl Card {
         let foreseen = placet_core::request::Foreseen::from(request.clone());
         let counted = foreseen.approvals_counted(policy);
         Self {
-            headline: in_chat(&asked.title_of(state.payload(asked)).line()),
+            headline: in_chat(&asked.headline_of(state.payload(asked))),
             details: in_chat(words::payload_text(&payload).trim_end()),
             client: unlinked_in_chat(client),
-            agents_words: unlinked_in_chat(&asked.shown_summary()),
+            agents_words: unlinked_in_chat(asked.shown_summary()),
             rule: unlinked_in_chat(asked.rule.as_deref().unwrap_or("none")),
             action: unlinked_in_chat(&asked.action),
             approvals: (needed > 1).then_some((counted, needed)),

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use placet_core::id::{ApprovalId, RequestKey, ReviewerId};
 
 use crate::card::Card;
+use crate::later::Later;
 
 /// Something that a reviewer is told. It holds their link, so it is not for the log.
 #[derive(Clone)]
@@ -40,7 +41,7 @@ pub struct Notification {
     /// The link alone.
     pub url: String,
     /// The same by its parts, for channels that lay it out themselves.
-    pub card: Card,
+    pub card: Later<Card>,
 }
 
 /// How a channel took a notification.

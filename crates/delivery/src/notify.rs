@@ -1,6 +1,8 @@
 //! Asking a person: in the order of their channels, not in their quiet hours, no more than the channel bears, again by
 //! the next channel when they have opened nothing, and once more before the stage closes.
 
+use std::sync::Arc;
+
 use placet_core::Timestamp;
 use placet_core::id::{ApprovalId, ReviewerId};
 use placet_core::policy::{ChannelName, Policy, Reviewer};
@@ -11,6 +13,7 @@ use placet_gate::{ChatWord, Error};
 
 use crate::card::{Card, Stands};
 use crate::channel::{Notification, SendOutcome};
+use crate::later::Later;
 use crate::retry::{Again, LONGEST_ASKED_MS, wait_ms};
 use crate::wording::{Message, digest, letter, reminder};
 use crate::worker::{Progress, Worker, waits_in};
@@ -177,7 +180,7 @@ impl Worker {
         request: &Request,
         ask: &Ask<'_>,
         person: &Reviewer,
-        policy: &Policy,
+        policy: &Arc<Policy>,
         standing: Standing,
     ) -> Result<Notification, Error> {
         let asked = request.asked();
@@ -213,7 +216,10 @@ impl Worker {
             text: letter.text,
             html: letter.html,
             url,
-            card: Card { is_reminder, ..Card::of(request, Some(person), policy, now) },
+            card: {
+                let (request, person, policy) = (request.clone(), person.clone(), Arc::clone(policy));
+                Later::new(move || Card { is_reminder, ..Card::of(&request, Some(&person), &policy, now) })
+            },
         })
     }
 
@@ -366,7 +372,7 @@ impl Worker {
             text,
             html: letter.html,
             url,
-            card,
+            card: card.into(),
         };
         let first_end = unanswered.iter().filter_map(|request| Some(request.pending()?.closes_at)).min();
         let (again, reason) = match self.parts.channels.send(&notification).await {

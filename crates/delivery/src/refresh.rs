@@ -137,7 +137,7 @@ impl Worker {
             text: card.standing_line().unwrap_or_else(|| card.headline.clone()),
             html: String::new(),
             url,
-            card,
+            card: card.into(),
         };
         let outcome = self.parts.channels.settle(&sent.reference, &notification).await;
         let noted = match &outcome {

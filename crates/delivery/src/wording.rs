@@ -26,7 +26,6 @@ pub(crate) fn reminder(letter: &Letter) -> Letter {
     Letter {
         subject: format!("{REMINDER}{}", letter.subject),
         text: format!("{reminded}\n\n{}", letter.text),
-        chat: format!("{reminded}\n\n{}", letter.chat),
         html: reminded_html(&letter.html, reminded),
     }
 }
@@ -61,14 +60,13 @@ pub(crate) fn digest(reviewer: &Reviewer, count: usize, url: &str) -> Letter {
          <p>This link is for you only. Please do not forward it. Opening it does not decide anything.</p>\n\
          </body></html>\n"
     );
-    Letter { chat: text.clone(), subject, text, html }
+    Letter { subject, text, html }
 }
 
 /// The words of a notification, for that channel.
 pub(crate) fn letter(message: &Message<'_>, channel: &str) -> Letter {
     let Message { asked, state, stage, reviewer, standing, client_name, url, now } = message;
     let payload = asked.shown(state.payload(asked));
-    let summary = asked.shown_summary();
     let facts = LetterFacts {
         reviewer: &reviewer.name,
         may: match standing {
@@ -79,7 +77,7 @@ pub(crate) fn letter(message: &Message<'_>, channel: &str) -> Letter {
         action: &asked.action,
         payload: &payload,
         title: asked.wording.title.as_ref(),
-        agents_words: &summary,
+        agents_words: asked.shown_summary(),
         rule: asked.rule.as_deref(),
         now: *now,
         closes_at: asked.stage_closes_at(*stage),

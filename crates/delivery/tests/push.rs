@@ -101,7 +101,7 @@ async fn a_device_that_cannot_be_forgotten_now_does_not_have_the_others_told_twi
         text: "text".into(),
         html: String::new(),
         url: "https://gate.example.com/r/LINK".into(),
-        card: Card::default(),
+        card: Card::default().into(),
     };
     let push = Push::new(gate, Sender::new(Options::default()));
     let mut got = [phone.id(), desk.id()];

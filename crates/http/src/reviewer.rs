@@ -328,7 +328,7 @@ async fn next_for(gate: &Gate, review: &Review) -> Option<pages::Next> {
     let (request, link) = gate.next_for(review).await.ok().flatten()?;
     let asked = request.asked();
     Some(pages::Next {
-        title: asked.title_of(request.state().payload(asked)),
+        title: asked.title_of(request.state().payload(asked)).into_owned(),
         client: client_name(&review.policy, asked),
         url: format!("{}/r/{link}", inbox::path_prefix(&gate.base_url(&review.policy))),
         stage_deadline_ms: request.pending().map_or(0, |pending| pending.closes_at.millis()),
@@ -427,7 +427,7 @@ fn approval(gate: &Gate, review: &Review) -> Approval {
 
 /// A reviewer sees a payload as their page shows it: what the rule masks stays masked.
 pub(crate) fn without_secrets(approval: Approval, asked: &ApprovalRequest, state: &RequestState) -> Approval {
-    Approval { payload: approval.payload.map(|_| asked.shown(state.payload(asked))), ..approval }
+    Approval { payload: approval.payload.map(|_| asked.shown(state.payload(asked)).into_owned()), ..approval }
 }
 
 pub(crate) fn wants_json(headers: &HeaderMap) -> bool {
@@ -545,13 +545,13 @@ fn view(review: &Review, seen: &Seen) -> pages::Review {
         _ => current.change(),
     };
     let payload = change.map_or(&asked.payload, |change| &change.payload);
-    let shown = asked.shown(payload);
-    let summary = asked.shown_summary();
+    let shown = asked.shown(payload).into_owned();
+    let summary = asked.shown_summary().to_owned();
     pages::Review {
         reviewer_name: display_name(policy, reviewer.as_str()),
         client: client_name(policy, asked),
         action: asked.action.clone(),
-        title: asked.title_of(payload),
+        title: asked.title_of(payload).into_owned(),
         hides_secrets: shown != payload.value() || summary != asked.summary,
         wants: wants(asked, current, seen),
         changes: changes(policy, asked, change, seen),

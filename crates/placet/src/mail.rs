@@ -279,7 +279,7 @@ mod tests {
             text: "Hello Bob,\nhttps://gate.example.com/r/abc\n".to_owned(),
             html: "<p>Hello Bob</p>".to_owned(),
             url: "https://gate.example.com/r/abc".to_owned(),
-            card: placet_delivery::Card::default(),
+            card: placet_delivery::Card::default().into(),
         }
     }
 
@@ -341,7 +341,7 @@ mod tests {
             id: "01J.2.bob.email".to_owned(),
             follows: vec![first.id.clone(), "01J.1b.bob.email".to_owned()],
             subject: "Reminder: Approve? x".to_owned(),
-            card: placet_delivery::Card { is_reminder: true, ..Default::default() },
+            card: placet_delivery::Card { is_reminder: true, ..Default::default() }.into(),
             ..first
         };
         let heard = mail(&reminder);
@@ -353,7 +353,7 @@ mod tests {
         ] {
             assert!(heard.contains(line), "{line}: {heard}");
         }
-        let quoted = Notification { card: placet_delivery::Card::default(), ..reminder };
+        let quoted = Notification { card: placet_delivery::Card::default().into(), ..reminder };
         assert!(
             mail(&quoted).contains("Subject: Reminder: Approve? x\r\n"),
             "a title of such words is no reminder"

@@ -104,6 +104,7 @@ pub(crate) async fn trial(
             details: "Nothing is asked of you.".to_owned(),
             stands: Stands::Several,
             ..Card::default()
-        },
+        }
+        .into(),
     })
 }

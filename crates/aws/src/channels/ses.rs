@@ -235,7 +235,7 @@ mod tests {
             text: "words".into(),
             html: "<p>words</p>".into(),
             url: "https://gate.example.com/r/LINK".into(),
-            card: placet_delivery::Card::default(),
+            card: placet_delivery::Card::default().into(),
         }
     }
 

@@ -6,6 +6,7 @@
 mod change;
 #[cfg(feature = "conditions")]
 mod rules;
+mod shown;
 mod status;
 pub mod stored;
 #[cfg(test)]
@@ -15,8 +16,6 @@ mod transition;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-
-use serde_json::Value;
 
 pub use change::{Change, Edit};
 #[cfg(feature = "conditions")]
@@ -32,7 +31,6 @@ use crate::payload::Payload;
 use crate::policy::{ApprovalTerms, Assignee, Assignees, Decision, Observed, Wording};
 use crate::tally::Tally;
 use crate::token::{Claims, TokenKind};
-use crate::words::{Title, mask};
 
 /// How many callers one request calls back (DESIGN, section 4).
 pub const MAX_CALLBACKS: usize = 20;
@@ -90,6 +88,8 @@ pub struct ApprovalRequest {
     pub observed: Vec<Observed>,
     /// How it is put to people: the wording of its rule.
     pub wording: Wording,
+    /// What they see of it.
+    shown: shown::Shown,
 }
 
 /// What became of a request.
@@ -254,27 +254,6 @@ impl ApprovalRequest {
             .fold(0, i64::saturating_add);
         let natural = self.created_at.plus_millis(within);
         self.deadline.map_or(natural, |deadline| natural.min(deadline))
-    }
-
-    /// What will be done, in one line of the gate's own words.
-    pub fn title(&self) -> Title {
-        self.title_of(&self.payload)
-    }
-
-    /// The same of a payload that a reviewer has changed.
-    pub fn title_of(&self, payload: &Payload) -> Title {
-        Title::of(self.wording.title.as_ref(), &self.action, &self.shown(payload))
-    }
-
-    /// What people may see of a payload of this request: secrets are masked.
-    pub fn shown(&self, payload: &Payload) -> Value {
-        mask::masked(payload.value(), &self.wording.mask, self.approval_id.as_str())
-    }
-
-    /// What people may see of the agent's own words.
-    pub fn shown_summary(&self) -> String {
-        let (payload, mask) = (self.payload.value(), &self.wording.mask);
-        mask::masked_words(&self.summary, payload, mask, self.approval_id.as_str())
     }
 
     /// What audit entries say it is about.

@@ -139,6 +139,7 @@ fn read_question(text: &str) -> Result<ApprovalRequest, Unreadable> {
         valid_for_seconds: stored.valid_for,
         tallies: stored.tallies,
         observed: stored.observed,
+        shown: super::shown::Shown::default(),
         wording: Wording {
             title: stored
                 .title

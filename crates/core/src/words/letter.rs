@@ -1,6 +1,5 @@
 //! A mail to a reviewer: its subject, and the same words as plain text and as HTML with one button.
 
-use super::links::{Linker, broken};
 use super::listing::payload_text;
 use super::text::unlinked;
 use super::when::deadline;
@@ -13,8 +12,6 @@ pub struct Letter {
     pub subject: String,
     /// The words as plain text.
     pub text: String,
-    /// The same words for a chat, where `@name` and `#tag` would be links as well. Not escaped for any chat's markup.
-    pub chat: String,
     /// The same words as an HTML page of their own. It loads nothing from anywhere.
     pub html: String,
 }
@@ -22,12 +19,7 @@ pub struct Letter {
 /// The words of a mail. They say what this reviewer may do.
 pub fn letter(facts: &LetterFacts<'_>) -> Letter {
     let sentences = Sentences::of(facts);
-    Letter {
-        subject: sentences.subject(),
-        text: sentences.text(),
-        chat: sentences.chat(),
-        html: sentences.html(),
-    }
+    Letter { subject: sentences.subject(), text: sentences.text(), html: sentences.html() }
 }
 
 /// The sentences of a letter, safe for either form.
@@ -114,12 +106,6 @@ impl<'a> Sentences<'a> {
             self.agents_words,
             self.small_print
         )
-    }
-
-    fn chat(&self) -> String {
-        let in_chat =
-            |line: &str| if line == self.url { line.to_owned() } else { broken(line, Linker::Chat) };
-        self.text().lines().map(|line| in_chat(line) + "\n").collect()
     }
 
     /// Tables and inline styles: what mail programs draw alike.
@@ -248,18 +234,6 @@ mod tests {
             for link in ["evil.com", "1.2.3.4", "mailto:", "tel:", "+19005550100", "www.evil"] {
                 assert!(!words.contains(link), "{link}: {words}");
             }
-        }
-    }
-
-    #[test]
-    fn a_chat_finds_no_names_and_tags_in_a_letter_and_the_link_stays_whole() {
-        let payload = json!({"to": "@bob", "tag": "#4711"});
-        let letter = letter(&LetterFacts { agents_words: "ask @here", ..facts(&payload) });
-        assert!(
-            letter.text.contains("@bob") && letter.text.contains("#4711") && letter.text.contains("@here")
-        );
-        for words in ["to: [@]bob\n", "tag: [#]4711\n", "> ask [@]here\n", &format!("\n{URL}\n")] {
-            assert!(letter.chat.contains(words), "{words}: {}", letter.chat);
         }
     }
 

@@ -67,6 +67,12 @@ const BARE_SCHEMES: [&str; 50] = [
     "zoommtg",
 ];
 
+/// The name that needs no dot to be linked.
+const LOCALHOST: &str = "localhost";
+
+/// So few digits no phone offers to call.
+const SHORTEST_PHONE: usize = 7;
+
 /// Whose habits count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Linker {
@@ -78,34 +84,87 @@ pub(super) enum Linker {
 
 /// One line of plain text in which nothing is left that becomes a link. A line that was broken before stays as it is.
 pub(super) fn broken(line: &str, linker: Linker) -> String {
-    let mut line = broken_once(line, linker);
+    let mut line = line.to_owned();
     // What is cut apart can in turn look like a number that the whole did not.
-    for _ in 0..4 {
-        let again = broken_once(&line, linker);
-        if again == line {
-            break;
+    for _ in 0..5 {
+        match broken_once(&line, linker) {
+            Some(again) => line = again,
+            None => break,
         }
-        line = again;
     }
     line
 }
 
-fn broken_once(line: &str, linker: Linker) -> String {
+/// The line with brackets; none where it stays as it is.
+fn broken_once(line: &str, linker: Linker) -> Option<String> {
+    let signs = Signs::of(line);
+    if !signs.any() {
+        return None;
+    }
     let mut breaker = Breaker::over(line);
     // Programs differ in what they take `ａ` and `İ` for: letters of the name before them, or its end.
-    for reading in [strictly as fn(char) -> char, generously] {
+    let readings = [strictly as fn(char) -> char, generously];
+    for reading in readings.into_iter().take(if line.is_ascii() { 1 } else { 2 }) {
         breaker.read_as(reading);
-        breaker.break_domains();
-        breaker.break_odd_hosts();
-        breaker.break_schemes();
-        breaker.break_roots();
-        breaker.break_localhost();
-        if linker == Linker::Chat {
+        if signs.dot {
+            breaker.break_domains();
+            breaker.break_odd_hosts();
+        }
+        if signs.colon {
+            breaker.break_schemes();
+        }
+        if signs.root {
+            breaker.break_roots();
+        }
+        if signs.localhost {
+            breaker.break_localhost();
+        }
+        if signs.root && linker == Linker::Chat {
             breaker.break_chat_signs();
         }
     }
-    breaker.break_phones();
-    breaker.spelled()
+    if signs.digits {
+        breaker.break_phones();
+    }
+    breaker.is_changed().then(|| breaker.spelled())
+}
+
+/// Which signs a line has that links are made of: without them, looking closer finds nothing.
+struct Signs {
+    dot: bool,
+    colon: bool,
+    /// Of `//`, `\\`, `@` and, in a chat, `#`.
+    root: bool,
+    localhost: bool,
+    /// As many as the shortest number that a phone offers to call.
+    digits: bool,
+}
+
+impl Signs {
+    fn of(line: &str) -> Self {
+        if !line.is_ascii() {
+            // Other characters are read as these.
+            return Self { dot: true, colon: true, root: true, localhost: true, digits: true };
+        }
+        let mut signs = Self { dot: false, colon: false, root: false, localhost: false, digits: false };
+        let mut digits = 0_usize;
+        for byte in line.bytes() {
+            match byte {
+                b'.' => signs.dot = true,
+                b':' => signs.colon = true,
+                b'/' | b'\\' | b'@' | b'#' => signs.root = true,
+                b'0'..=b'9' => digits += 1,
+                _ => {}
+            }
+        }
+        signs.digits = digits >= SHORTEST_PHONE;
+        signs.localhost = line.to_ascii_lowercase().contains(LOCALHOST);
+        signs
+    }
+
+    const fn any(&self) -> bool {
+        self.dot || self.colon || self.root || self.localhost || self.digits
+    }
 }
 
 /// A line, how programs read it, and where brackets go.
@@ -145,6 +204,10 @@ impl Breaker {
             *open = true;
             *close = true;
         }
+    }
+
+    fn is_changed(&self) -> bool {
+        self.opens.contains(&true) || self.closes.contains(&true)
     }
 
     fn spelled(&self) -> String {
@@ -319,10 +382,9 @@ impl Breaker {
 
     /// `localhost`, which needs no dot to be linked.
     fn break_localhost(&mut self) {
-        const NAME: &str = "localhost";
         for index in 0..self.read.len() {
-            let end = index + NAME.len();
-            let is_named = self.read.get(index..end).is_some_and(|word| is_text(word, NAME));
+            let end = index + LOCALHOST.len();
+            let is_named = self.read.get(index..end).is_some_and(|word| is_text(word, LOCALHOST));
             let stands_alone = self.before(index).is_none_or(|before| !before.is_ascii_alphabetic())
                 && self.at(end).is_none_or(|after| !after.is_ascii_alphanumeric());
             if is_named && stands_alone {
@@ -436,7 +498,7 @@ impl Number {
         let lengths: Vec<usize> = self.groups.iter().map(|(from, to)| to - from).collect();
         let digits: usize = lengths.iter().sum();
         if self.has_plus {
-            return digits >= 7;
+            return digits >= SHORTEST_PHONE;
         }
         let [first, rest @ ..] = lengths.as_slice() else { return false };
         if rest.is_empty() {
@@ -450,7 +512,7 @@ impl Number {
             [second] => (*first, *second) == (3, 4) || self.starts_with_zero || has_parentheses,
             _ => rest.iter().all(|&length| length > 1),
         };
-        (7..=15).contains(&digits) && is_grouped && !is_date && !is_amount && !is_version
+        (SHORTEST_PHONE..=15).contains(&digits) && is_grouped && !is_date && !is_amount && !is_version
     }
 }
 
@@ -495,6 +557,9 @@ fn is_address(four: &[&[char]]) -> bool {
 /// Whether a label is a top-level domain, or would be one to a program that stops at the first other character.
 fn starts_with_top_level_domain(label: &[char]) -> bool {
     let known = |prefix: &[char]| {
+        if prefix.len() < 2 {
+            return false;
+        }
         let prefix: String = prefix.iter().collect();
         TOP_LEVEL_DOMAINS.binary_search(&prefix.as_str()).is_ok()
     };

@@ -87,7 +87,7 @@ fn notification(card: Card) -> Notification {
         text: "text".into(),
         html: String::new(),
         url: "https://gate.example.com/sub/r/LINK".into(),
-        card,
+        card: card.into(),
     }
 }
 

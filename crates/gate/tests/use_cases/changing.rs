@@ -105,7 +105,7 @@ async fn all_approvals_are_for_the_payload_that_the_first_one_changed() {
     assert_eq!(claims.decided_by, ["bob", "carol"]);
     assert_eq!(committed.state().payload(committed.asked()).value(), nicer);
     assert_eq!(
-        committed.asked().title_of(committed.state().payload(committed.asked())).line(),
+        committed.asked().headline_of(committed.state().payload(committed.asked())),
         "Transfer 4,600.00 EUR to ACME GmbH"
     );
 

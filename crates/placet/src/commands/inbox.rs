@@ -83,7 +83,7 @@ async fn of_all(globals: &Globals, gate: &Gate, policy: &Policy) -> Result<Exit,
             harmless(&request.asked().action),
             shorten(&asked(request).join(", "), 30),
             closes_in(request, now),
-            shorten(&harmless(&request.asked().shown_summary()), 50),
+            shorten(&harmless(request.asked().shown_summary()), 50),
         ]
     });
     print(&table(&std::iter::once(heading).chain(rows).collect::<Vec<_>>()));
@@ -137,8 +137,8 @@ async fn of_reviewer(
             asked.client,
             harmless(&asked.action),
             closes_in(&one.request, gate.now()),
-            style.bold(&asked.title_of(one.request.state().payload(asked)).line()),
-            shorten(&harmless(&asked.shown_summary()), 100),
+            style.bold(&asked.headline_of(one.request.state().payload(asked))),
+            shorten(&harmless(asked.shown_summary()), 100),
             style.link(&format!("{base_url}/r/{}", one.link)),
         );
     }

@@ -44,7 +44,7 @@ pub(crate) async fn run(globals: &Globals, options: OneRequest) -> Result<Exit, 
     let mut text = super::request::describe(&approval);
     let style = Style::of_stdout();
     let _ = writeln!(text, "  {}  {}", style.dim("client  "), harmless(request.asked().client.as_str()));
-    let _ = writeln!(text, "  {}  “{}”", style.dim("summary "), harmless(&request.asked().shown_summary()));
+    let _ = writeln!(text, "  {}  “{}”", style.dim("summary "), harmless(request.asked().shown_summary()));
     let _ = writeln!(text, "\n{}", style.bold("history"));
     for entry in &history {
         let _ = writeln!(text, "  {}", line(entry));

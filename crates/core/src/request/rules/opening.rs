@@ -120,6 +120,7 @@ impl Request {
             tallies,
             observed,
             wording,
+            shown: crate::request::shown::Shown::default(),
         };
         let opened = asked.open_stage_from(0, policy, now);
         if let Some(pending) = &opened {

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use serde_json::{Map, Value};
 
-use self::named::{assigned, names_a_secret, names_a_token};
+use self::named::{Named, assigned, names_a_secret};
 use super::path::FieldPath;
 use crate::payload::{canonical_text, sha256_hex};
 
@@ -158,19 +158,18 @@ impl Masker<'_> {
                 let mut shown = Map::new();
                 for (key, value) in fields {
                     keys.push(key.clone());
-                    let is_secret = names_a_secret(&key) || (value_is_secret && key == "value");
+                    let named = Named::by(&key);
+                    let is_secret = named.secret || (value_is_secret && key == "value");
                     let value = match value {
                         value if self.is_masked(keys) => self.seen(value, keys),
                         value if is_secret => self.all_of(value, keys),
-                        Value::String(text) if names_a_token(&key) && looks_random(&text) => {
+                        Value::String(text) if named.token && looks_random(&text) => {
                             Value::String(self.hide(&text))
                         }
-                        Value::String(text) if named::names_a_pin(&key) && named::is_pin(&text) => {
+                        Value::String(text) if named.pin && named::is_pin(&text) => {
                             Value::String(self.hide(&text))
                         }
-                        Value::Number(number)
-                            if named::names_a_pin(&key) && named::is_pin(&number.to_string()) =>
-                        {
+                        Value::Number(number) if named.pin && named::is_pin(&number.to_string()) => {
                             Value::String(self.hide(&number.to_string()))
                         }
                         value => self.seen(value, keys),
@@ -309,7 +308,12 @@ const fn is_opener(byte: u8) -> bool {
 fn secret_at(text: &str, at: usize) -> Option<usize> {
     let rest = text.get(at..)?;
     let end_of = |length: usize| Some(at + length);
+    let first = rest.bytes().next();
     for (prefix, least) in PREFIXES {
+        // Most words begin with none of their letters: what is cheaper than to compare comes first.
+        if prefix.bytes().next() != first {
+            continue;
+        }
         if let Some(after) = rest.strip_prefix(prefix) {
             let length = after.bytes().take_while(|byte| is_key_byte(*byte)).count();
             let key = after.get(..length).unwrap_or_default();
@@ -338,7 +342,7 @@ fn secret_at(text: &str, at: usize) -> Option<usize> {
         }
     }
     // What follows `Bearer ` begins here.
-    let before = text.get(..at)?;
+    let before = text.get(..at).filter(|before| before.ends_with(' '))?;
     let follows = ["bearer ", "basic "].iter().any(|scheme| {
         before.len() >= scheme.len()
             && before.get(before.len() - scheme.len()..).is_some_and(|word| word.eq_ignore_ascii_case(scheme))

@@ -6,10 +6,51 @@ use std::ops::Range;
 use super::looks_random;
 use crate::words::fields::key_words;
 
-/// Whether a key says that its value is a secret, whatever that looks like.
-pub(super) fn names_a_secret(key: &str) -> bool {
+/// What a key says of its value.
+pub(super) struct Named {
+    /// It is a secret, whatever it looks like.
+    pub(super) secret: bool,
+    /// `token` alone can be the name of many things; with random letters in it, it is a key.
+    pub(super) token: bool,
+    /// A `pin` is a number; else it is something on a board.
+    pub(super) pin: bool,
+}
+
+impl Named {
+    pub(super) fn by(key: &str) -> Self {
+        let words = key_words(key);
+        let Some((last, before)) = words.split_last() else {
+            return Self { secret: false, token: false, pin: false };
+        };
+        let is = |word: &str| last.eq_ignore_ascii_case(word);
+        Self {
+            secret: is_secret(last, before)
+                || words.windows(2).any(is_secret_pair) && (is("key") || is("token")),
+            token: is("token"),
+            pin: is("pin"),
+        }
+    }
+}
+
+/// `secret_name` and `password_policy` say something of a secret; `client_secret` is one.
+fn is_secret(last: &str, before: &[&str]) -> bool {
     const ALONE: [&str; 7] =
         ["pwd", "passphrase", "secret", "authorization", "cookie", "apikey", "credentials"];
+    let ends_with = |end: &str| {
+        last.len()
+            .checked_sub(end.len())
+            .and_then(|at| last.get(at..))
+            .is_some_and(|tail| tail.eq_ignore_ascii_case(end))
+    };
+    // Written in one: `pgpassword`.
+    ends_with("password")
+        || ends_with("passwd")
+        // `db_pass` is one; a `pass` alone can be a ticket.
+        || (!before.is_empty() && last.eq_ignore_ascii_case("pass"))
+        || ALONE.iter().any(|word| last.eq_ignore_ascii_case(word))
+}
+
+fn is_secret_pair(pair: &[&str]) -> bool {
     const PAIRS: [(&str, &str); 9] = [
         ("api", "key"),
         ("access", "token"),
@@ -21,31 +62,13 @@ pub(super) fn names_a_secret(key: &str) -> bool {
         ("secret", "key"),
         ("session", "token"),
     ];
-    let words: Vec<String> = key_words(key).iter().map(|word| word.to_ascii_lowercase()).collect();
-    let Some(last) = words.last() else { return false };
-    let is_pair = words.windows(2).any(|pair| match pair {
-        [one, other] => PAIRS.contains(&(one.as_str(), other.as_str())),
-        _ => false,
-    });
-    // Written in one: `pgpassword`.
-    let is_password = last.ends_with("password") || last.ends_with("passwd");
-    // `db_pass` is one; a `pass` alone can be a ticket.
-    let is_pass = words.len() > 1 && last == "pass";
-    // `secret_name` and `password_policy` say something of a secret; `client_secret` is one.
-    is_password
-        || is_pass
-        || ALONE.contains(&last.as_str())
-        || (is_pair && matches!(last.as_str(), "key" | "token"))
+    let [one, other] = pair else { return false };
+    PAIRS.iter().any(|(first, second)| one.eq_ignore_ascii_case(first) && other.eq_ignore_ascii_case(second))
 }
 
-/// `token` alone can be the name of many things; with random letters in it, it is a key.
-pub(super) fn names_a_token(key: &str) -> bool {
-    key_words(key).last().is_some_and(|word| word.eq_ignore_ascii_case("token"))
-}
-
-/// A `pin` is a number; else it is something on a board.
-pub(super) fn names_a_pin(key: &str) -> bool {
-    key_words(key).last().is_some_and(|word| word.eq_ignore_ascii_case("pin"))
+/// Whether a key says that its value is a secret, whatever that looks like.
+pub(super) fn names_a_secret(key: &str) -> bool {
+    Named::by(key).secret
 }
 
 pub(super) fn is_pin(text: &str) -> bool {
@@ -138,8 +161,9 @@ fn gap(characters: impl Iterator<Item = char>) -> usize {
 
 /// The value that begins there, if that name makes it a secret.
 fn secret_at(text: &str, name: &str, at: usize) -> Option<Range<usize>> {
-    let is_secret = names_a_secret(name);
-    if !is_secret && !names_a_token(name) && !names_a_pin(name) {
+    let named = Named::by(name);
+    let is_secret = named.secret;
+    if !is_secret && !named.token && !named.pin {
         return None;
     }
     // A value that is one is not read again; what may turn out to be none is not read far.
@@ -147,8 +171,8 @@ fn secret_at(text: &str, name: &str, at: usize) -> Option<Range<usize>> {
     let range = value_at(text.get(..end)?, at)?;
     let value = text.get(range.clone())?;
     let is_one = is_secret
-        || (names_a_token(name) && value.len() < TOKEN_BYTES && looks_random(value))
-        || (names_a_pin(name) && is_pin(value));
+        || (named.token && value.len() < TOKEN_BYTES && looks_random(value))
+        || (named.pin && is_pin(value));
     (is_one && is_value(value)).then_some(range)
 }
 
