@@ -4,6 +4,7 @@ import pytest
 from chats import Slack
 from local_gate import SHARED
 from served_gate import ServedGate
+from smtp_server import Mailbox
 
 
 @pytest.fixture
@@ -41,3 +42,10 @@ def slack():
     played = Slack()
     yield played
     played.close()
+
+
+@pytest.fixture
+def mailbox():
+    box = Mailbox()
+    yield box
+    box.close()

@@ -4,51 +4,13 @@ import json
 import os
 import re
 import subprocess
-from email import message_from_bytes, policy
 from html.parser import HTMLParser
 
 import pytest
-from aiosmtpd.controller import Controller
 from local_gate import BINARY, environment
 from placet_client import wait_until
 
 FROM = "Placet <gate@example.com>"
-
-
-class OnAnyPort(Controller):
-    """aiosmtpd asks its own port whether it is up, before it knows which one the system has picked."""
-
-    def _trigger_server(self):
-        self.port = self.server.sockets[0].getsockname()[1]
-        super()._trigger_server()
-
-
-class Mailbox:
-    def __init__(self):
-        self.mails = []
-        self.controller = OnAnyPort(self, hostname="127.0.0.1", port=0)
-        self.controller.start()
-        self.url = f"smtp://127.0.0.1:{self.controller.port}"
-        self.listens = True
-
-    def close(self):
-        if self.listens:
-            self.listens = False
-            self.controller.stop()
-
-    async def handle_DATA(self, server, session, envelope):
-        self.mails.append((envelope.rcpt_tos, message_from_bytes(envelope.content, policy=policy.default)))
-        return "250 taken"
-
-    def to(self, address):
-        return next((mail for recipients, mail in list(self.mails) if recipients == [address]), None)
-
-
-@pytest.fixture
-def mailbox():
-    box = Mailbox()
-    yield box
-    box.close()
 
 
 class Links(HTMLParser):

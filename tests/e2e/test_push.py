@@ -3,12 +3,10 @@
 import json
 import os
 import re
-from html import unescape
-from urllib.parse import urlencode, urlsplit
 
 import pytest
-from placet_client import Inbox, Link, check_problem, wait_until
-from push_service import PushService, b64
+from placet_client import Link, check_problem, wait_until
+from push_service import PushService, Switch, b64
 
 POLICY = """
 issuer = "https://gate.example.com/sub"
@@ -75,36 +73,6 @@ def service():
     played = PushService()
     yield played
     played.close()
-
-
-class Switch:
-    """The part of a reviewer's inbox that its script reads and calls."""
-
-    def __init__(self, gate, reviewer):
-        ran = gate.cli("inbox", "--reviewer", reviewer, "--link")
-        assert ran.returncode == 0, ran
-        url = ran.stdout.strip().splitlines()[-1]
-        assert url.startswith("https://gate.example.com/sub/inbox/")
-        self.inbox = Inbox(gate.http, urlsplit(url).path.removeprefix("/sub"))
-
-    def data(self):
-        found = re.search(r'<div[^>]* id="push"([^>]*)>', self.inbox.page().text)
-        return found and {name: unescape(value) for name, value in re.findall(r'data-(\w+)="([^"]*)"', found.group(1))}
-
-    def send(self, **fields):
-        if "nonce" not in fields:
-            fields["nonce"] = self.data()["nonce"]
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        return self.inbox.http.send("POST", f"{self.inbox.path}/push", headers, urlencode(fields).encode())
-
-    def on(self, service, name, **changes):
-        data = wait_until(self.data, 10, "push in the inbox")
-        device = service.device(name, data["key"])
-        answer = self.send(**device.form(**changes))
-        assert answer.status == 200, answer
-        assert answer.json()["on"] is True and answer.json()["device"] in self.data()["devices"].split()
-        device.id = answer.json()["device"]
-        return device
 
 
 def page_of(gate, asked, reviewer):

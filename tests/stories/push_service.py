@@ -9,6 +9,8 @@ import hmac
 import json
 import re
 import time
+from html import unescape
+from urllib.parse import urlencode, urlsplit
 
 import jwt
 from chats import Played
@@ -18,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from placet_client import wait_until
+from placet_client import Inbox, wait_until
 
 
 def b64(data):
@@ -115,3 +117,34 @@ class PushService(Played):
         wait_until(lambda: len(device.told) >= count or self.faults, seconds, f"{count} pushes to {device.name}")
         assert not self.faults, self.faults
         return device.told
+
+
+class Switch:
+    """The part of a reviewer's inbox that its script reads and calls."""
+
+    def __init__(self, gate, reviewer):
+        ran = gate.cli("inbox", "--reviewer", reviewer, "--link")
+        assert ran.returncode == 0, ran
+        url = ran.stdout.strip().splitlines()[-1]
+        assert url.startswith("https://gate.example.com/")
+        # Past the proxy that takes `/sub` away, where the policy's issuer has it.
+        self.inbox = Inbox(gate.http, urlsplit(url).path.removeprefix("/sub"))
+
+    def data(self):
+        found = re.search(r'<div[^>]* id="push"([^>]*)>', self.inbox.page().text)
+        return found and {name: unescape(value) for name, value in re.findall(r'data-(\w+)="([^"]*)"', found.group(1))}
+
+    def send(self, **fields):
+        if "nonce" not in fields:
+            fields["nonce"] = self.data()["nonce"]
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        return self.inbox.http.send("POST", f"{self.inbox.path}/push", headers, urlencode(fields).encode())
+
+    def on(self, service, name, **changes):
+        data = wait_until(self.data, 10, "push in the inbox")
+        device = service.device(name, data["key"])
+        answer = self.send(**device.form(**changes))
+        assert answer.status == 200, answer
+        assert answer.json()["on"] is True and answer.json()["device"] in self.data()["devices"].split()
+        device.id = answer.json()["device"]
+        return device

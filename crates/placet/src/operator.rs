@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use placet_core::admin_link::AdminLink;
 use placet_core::chat::ChannelSettings;
@@ -24,15 +23,13 @@ use crate::local::LocalGate;
 use crate::mail::Mailer;
 use crate::mail_channel::MailChannel;
 use crate::press_limit::PressLimit;
+use crate::trial::{self, TEST_TIMEOUT};
 
 /// At most so many of each list.
 const LISTED: usize = 50;
 
 /// How many records are read to find those that have ended, wait too long, or fail.
 const LOOKED_AT: usize = 200;
-
-/// How long a test may take: longer than a channel itself waits for its medium.
-const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the page is made from.
 pub(crate) struct OperatorPage {
@@ -166,12 +163,7 @@ impl OperatorPage {
         policy: &Policy,
     ) -> Result<pages::Tried, Error> {
         let settings = self.gate.channel_settings().await?;
-        let sent = crate::trial::send(&self.gate, policy, person, channel, &settings);
-        let outcome = match timeout(TEST_TIMEOUT, sent).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(failure)) => SendOutcome::Unreachable(failure.message().to_owned()),
-            Err(_) => SendOutcome::Retry("no answer came in time".into()),
-        };
+        let outcome = trial::tried_within(&self.gate, policy, person, channel, &settings).await;
         self.health.note(person.id.as_str(), channel.as_str(), &outcome);
         Ok(match problem(outcome) {
             None => pages::Tried {
@@ -191,9 +183,7 @@ impl OperatorPage {
             (Ok(mailer), Ok(sender)) => {
                 let mail = Arc::new(MailChannel::new(mailer, Arc::clone(&self.keys) as _));
                 let ways = self.local.ways(mail, sender);
-                timeout(TEST_TIMEOUT, ways.send(way, &notice))
-                    .await
-                    .unwrap_or_else(|_| SendOutcome::Retry("no answer came in time".into()))
+                timeout(TEST_TIMEOUT, ways.send(way, &notice)).await.unwrap_or_else(|_| trial::no_answer())
             }
             (Err(failure), _) | (_, Err(failure)) => SendOutcome::Unreachable(failure.message().to_owned()),
         };

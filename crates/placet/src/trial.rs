@@ -1,6 +1,7 @@
 //! A test of one channel: a real message that asks for nothing, by the settings of the gate or by new ones.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use placet_core::chat::ChannelSettings;
@@ -12,9 +13,13 @@ use placet_delivery::{
 };
 use placet_gate::ports::Keys;
 use placet_gate::{Fault, Gate};
+use tokio::time::timeout;
 
 use crate::failure::Failure;
 use crate::mail::Mailer;
+
+/// How long a test may take: longer than a channel itself waits for its medium.
+pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Settings that are being tried, as the gate's port would give them.
 struct Tried(Arc<ChannelSettings>);
@@ -71,6 +76,26 @@ pub(crate) async fn send(
                 .advise("on AWS, SNS mails and texts: `placet doctor --aws` looks at the subscriptions"));
         }
     })
+}
+
+/// The same within a test's time. What keeps it from being sent is an outcome like any other.
+pub(crate) async fn tried_within(
+    gate: &Arc<Gate>,
+    policy: &Policy,
+    person: &Reviewer,
+    channel: ChannelName,
+    settings: &ChannelSettings,
+) -> SendOutcome {
+    match timeout(TEST_TIMEOUT, send(gate, policy, person, channel, settings)).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(failure)) => SendOutcome::Unreachable(failure.message().to_owned()),
+        Err(_) => no_answer(),
+    }
+}
+
+/// What a test comes to whose time is over.
+pub(crate) fn no_answer() -> SendOutcome {
+    SendOutcome::Retry("no answer came in time".into())
 }
 
 /// A message that asks for nothing. Its link is that of the reviewer's inbox.

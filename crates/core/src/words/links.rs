@@ -130,6 +130,10 @@ fn broken_once(line: &str, linker: Linker) -> Option<String> {
 }
 
 /// Which signs a line has that links are made of: without them, looking closer finds nothing.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one sign, and every combination of them is possible"
+)]
 struct Signs {
     dot: bool,
     colon: bool,

@@ -132,6 +132,13 @@ pub(crate) enum Command {
         /// Write a report for a support question into this file: what was found, versions, sizes, and no secret
         #[arg(long, value_name = "FILE", conflicts_with = "aws")]
         report: Option<PathBuf>,
+        /// Also send a real test by every channel of the policy's reviewers, and by every way of alerts, and say what came
+        /// of each; exit code 1 if one was refused, if a way is not set up, or if somebody is reached by nothing
+        #[arg(long)]
+        send: bool,
+        /// Send to this reviewer only, and try no way of alerts [default: all of them]
+        #[arg(long, value_name = "ID", requires = "send")]
+        reviewer: Option<String>,
         #[command(flatten)]
         on: Deployment,
     },
@@ -250,6 +257,13 @@ pub(crate) struct Deployment {
     /// The name of its stack
     #[arg(long, value_name = "NAME", default_value = "placet", requires = "aws")]
     pub(crate) stack: String,
+}
+
+impl Deployment {
+    /// The gate of the data folder.
+    pub(crate) const fn here() -> Self {
+        Self { aws: false, stack: String::new() }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -143,11 +143,15 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Restore { file } => backup::restore(globals, &file),
         Command::Completions { shell } => Ok(manual::completions(shell)),
         Command::Man { command, all } => manual::pages(globals, &command, all.as_deref()),
+        Command::Doctor { send: true, on, .. } if on.aws => Err(doctor::sends_nothing_on_aws()),
         Command::Doctor { on, .. } if on.aws => {
             not_at_a_url(globals)?;
             aws::doctor(globals, &on.stack).await
         }
-        Command::Doctor { report, .. } => doctor::run(globals, report.as_deref()).await,
+        Command::Doctor { report, send, reviewer, .. } => {
+            let tests = if send { doctor::Tests::Send(reviewer) } else { doctor::Tests::None };
+            doctor::run(globals, report.as_deref(), &tests).await
+        }
     }
 }
 

@@ -4,13 +4,14 @@
 
 mod disk;
 mod policy;
+mod send;
 pub(super) mod told;
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use placet_core::policy::Policy;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::Globals;
 use crate::console::{Style, note, print};
@@ -37,19 +38,35 @@ impl Grade {
     }
 }
 
+/// Whether tests are sent, and to whom.
+pub(super) enum Tests {
+    /// `doctor` alone tells nobody anything.
+    None,
+    /// To that reviewer, or to everybody.
+    Send(Option<String>),
+}
+
 #[derive(Default)]
-pub(super) struct Findings(Vec<(Grade, String)>);
+pub(super) struct Findings {
+    found: Vec<(Grade, String)>,
+    /// What came of the tests that were sent, for programs.
+    sent: Option<Value>,
+}
 
 impl Findings {
     /// Prints them. Refused if one of them is a failure.
     pub(super) fn show(&self, globals: &Globals) -> Exit {
-        let failed = self.0.iter().any(|(grade, _)| *grade == Grade::Fail);
+        let failed = self.found.iter().any(|(grade, _)| *grade == Grade::Fail);
         if globals.json {
-            print(&super::pretty(&json!({ "healthy": !failed, "checks": self.to_json() })));
+            let mut said = json!({ "healthy": !failed, "checks": self.to_json() });
+            if let (Some(sent), Some(said)) = (&self.sent, said.as_object_mut()) {
+                said.insert("sent".to_owned(), sent.clone());
+            }
+            print(&super::pretty(&said));
         } else {
             let style = Style::of_stdout();
             let mut lines = String::new();
-            for (grade, text) in &self.0 {
+            for (grade, text) in &self.found {
                 let sign = match grade {
                     Grade::Ok => style.good("ok  "),
                     Grade::Warn => style.doubtful("warn"),
@@ -64,24 +81,27 @@ impl Findings {
 
     /// For programs: each finding with its grade.
     pub(super) fn to_json(&self) -> serde_json::Value {
-        self.0.iter().map(|(grade, text)| json!({ "result": grade.as_str(), "text": text })).collect()
+        self.found.iter().map(|(grade, text)| json!({ "result": grade.as_str(), "text": text })).collect()
     }
 
     pub(super) fn ok(&mut self, text: impl Into<String>) {
-        self.0.push((Grade::Ok, text.into()));
+        self.found.push((Grade::Ok, text.into()));
     }
 
     pub(super) fn warn(&mut self, text: impl Into<String>) {
-        self.0.push((Grade::Warn, text.into()));
+        self.found.push((Grade::Warn, text.into()));
     }
 
     pub(super) fn fail(&mut self, text: impl Into<String>) {
-        self.0.push((Grade::Fail, text.into()));
+        self.found.push((Grade::Fail, text.into()));
     }
 }
 
 /// Checks a deployment.
-pub(crate) async fn run(globals: &Globals, report: Option<&Path>) -> Result<Exit, Failure> {
+pub(crate) async fn run(globals: &Globals, report: Option<&Path>, tests: &Tests) -> Result<Exit, Failure> {
+    if matches!(tests, Tests::Send(_)) {
+        super::no_url(globals)?;
+    }
     let mut found = Findings::default();
     let policy = match &globals.url {
         Some(url) => {
@@ -90,6 +110,12 @@ pub(crate) async fn run(globals: &Globals, report: Option<&Path>) -> Result<Exit
         }
         None => check_folder(globals, &mut found).await?,
     };
+    if let Tests::Send(only) = tests {
+        match send::tests(globals, only.as_deref(), &mut found).await {
+            Ok(sent) => found.sent = Some(sent),
+            Err(failure) => found.fail(format!("no test was sent: {}", one_line(&failure))),
+        }
+    }
     if let Some(file) = report {
         super::support::write(file, globals, &found.to_json(), policy.as_ref())?;
         if !globals.json {
@@ -159,6 +185,13 @@ async fn check_folder(globals: &Globals, found: &mut Findings) -> Result<Option<
         Err(failure) => found.fail(one_line(&failure)),
     }
     Ok(policy)
+}
+
+/// What `--aws` answers to `--send`: there, what sends has rights that the operator's credentials may not have.
+pub(super) fn sends_nothing_on_aws() -> Failure {
+    Failure::usage("`placet doctor --send` sends from a gate on one machine, and not yet from one on AWS").advise(
+        "there, `placet channel test CHANNEL --reviewer ID --aws` and `placet alert test --aws` send one, and `placet doctor --aws` looks at what mails and texts need",
+    )
 }
 
 async fn check_serving(folder: &Folder, found: &mut Findings) {
