@@ -509,10 +509,14 @@ impl Place {
             (_, ChannelName::Slack) => "`placet channel set slack`",
             (_, ChannelName::Telegram) => "`placet channel set telegram`",
             (Self::OneMachine | Self::OneMachineWithMail, ChannelName::Email) => "`placet channel set smtp`",
-            (_, ChannelName::Email)
-            | (_, ChannelName::Sms | ChannelName::Push | ChannelName::Webhook | ChannelName::Terminal) => {
-                "give them another address"
-            }
+            (
+                _,
+                ChannelName::Email
+                | ChannelName::Sms
+                | ChannelName::Push
+                | ChannelName::Webhook
+                | ChannelName::Terminal,
+            ) => "give them another address",
         }
     }
 }
