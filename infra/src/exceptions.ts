@@ -15,6 +15,7 @@ const EXCEPTIONS: readonly Exception[] = [
   {
     resources: [
       'DefaultRoute',
+      'McpRoute',
       'ReportRoute',
       'ReviewRoute',
       'ReviewGluedRoute',

@@ -25,6 +25,7 @@ test('every exception still excuses something', () => {
     'AwsSolutions-APIG4 InboxGluedRoute',
     'AwsSolutions-APIG4 InboxRoute',
     'AwsSolutions-APIG4 LargeIconRoute',
+    'AwsSolutions-APIG4 McpRoute',
     'AwsSolutions-APIG4 ReportRoute',
     'AwsSolutions-APIG4 ReviewGluedRoute',
     'AwsSolutions-APIG4 ReviewRoute',

@@ -323,6 +323,7 @@ def test_each_route_goes_to_its_function(resources: dict[str, Any]) -> None:
     }
     assert routes == {
         "$default": "RequestFunction",
+        "POST /mcp": "RequestFunction",
         "ANY /r/{link}": "DecideFunction",
         "ANY /r/{proxy+}": "DecideFunction",
         "ANY /inbox/{link}": "DecideFunction",
@@ -346,12 +347,16 @@ def test_the_api_throttles_and_its_log_holds_no_link(resources: dict[str, Any]) 
     assert (stage["StageName"], stage["AutoDeploy"]) == ("$default", True)
     assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] == {"Ref": "ThrottleRate"}
     assert stage["DefaultRouteSettings"]["ThrottlingBurstLimit"] == {"Ref": "ThrottleBurst"}
-    # Chats cannot prove themselves before a function has looked: they have a share, and a route is there before its share.
+    # Chats cannot prove themselves before a function has looked: they have a share. A stage can only name a route that is
+    # there already.
     share = {"ThrottlingRateLimit": 20, "ThrottlingBurstLimit": 40}
-    routes = {"SlackRoute": "ANY /v1/slack/interactions", "TelegramRoute": "ANY /v1/telegram/updates"}
-    assert stage["RouteSettings"] == dict.fromkeys(routes.values(), share)
-    assert resources["ApiStage"]["DependsOn"] == list(routes)
-    assert {name: resources[name]["Properties"]["RouteKey"] for name in routes} == routes
+    chats = {"SlackRoute": "ANY /v1/slack/interactions", "TelegramRoute": "ANY /v1/telegram/updates"}
+    assert stage["RouteSettings"] == {
+        "POST /mcp": stage["DefaultRouteSettings"],
+        **dict.fromkeys(chats.values(), share),
+    }
+    assert resources["ApiStage"]["DependsOn"] == ["McpRoute", *chats]
+    assert {name: resources[name]["Properties"]["RouteKey"] for name in chats} == chats
     said = set(json.loads(stage["AccessLogSettings"]["Format"]).values())
     assert said == {
         "$context.requestId",

@@ -28,4 +28,6 @@ def test_the_rotation_holds_no_gate_and_reaches_only_secret_and_queue() -> None:
 def test_no_function_holds_what_is_the_operators_or_the_local_gates(name: str) -> None:
     found = crates_in(f"placet-{name}")
     assert {"axum", "cel", "aws-sdk-dynamodb"} <= found
+    # MCP's own SDK is the local gate's.
+    assert "rmcp" not in found and ("placet-mcp" in found)
     assert not found & {"aws-config", "aws-sdk-cloudformation", "placet-sqlite", "rusqlite", "clap"}

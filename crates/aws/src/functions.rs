@@ -75,7 +75,7 @@ pub fn request() -> ExitCode {
         ApiConfig::read(variable),
         |config| &config.gate.base,
         async |config, sdk| {
-            let app = placet_http::client_app(deployed_gate(&config.gate, &sdk));
+            let app = crate::mcp::client_app(deployed_gate(&config.gate, &sdk));
             serve(app, config.origin_secret).await
         },
     )

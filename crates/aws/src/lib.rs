@@ -4,6 +4,7 @@
 //! - `connect`: one HTTP client, and the SDK's clients over it. Nothing is called before the first event.
 //! - `lambda`: a function from its start to its last event; `event`: what the API hands it; `answer`: what it answers.
 //! - `functions`: what `request`, `decide` and `timeout-sweep` are put together from (feature `gate`).
+//! - `mcp`: MCP beside what clients call.
 //! - `keyring`: how the keyring lies in its secret; `channel_secret`: what channels need, in another; `keys`: the gate's
 //!   port over both; `rotation`: the keyring's four steps.
 //! - `channels`: how reviewers, queues and operators are told (feature `deliver`).
@@ -35,6 +36,8 @@ mod keyring;
 #[cfg(feature = "gate")]
 pub mod keys;
 mod lambda;
+#[cfg(feature = "gate")]
+mod mcp;
 #[cfg(feature = "operator")]
 pub mod operator;
 pub mod rotation;

@@ -20,6 +20,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use placet_core::Refusal;
 use placet_core::id::ClientId;
 use placet_core::link::unglued;
+use placet_core::policy::ClientRole;
 use placet_core::refusal::FieldError;
 use placet_core::signature::MAX_SKEW_SECONDS;
 use placet_gate::{Caller, Credentials, Error, Gate};
@@ -306,8 +307,14 @@ fn bearer_problem(error: Error) -> Problem {
     }
 }
 
-/// Finds out who calls where a bearer key alone is taken, as for MCP.
-pub async fn bearer_caller(gate: &Gate, headers: &HeaderMap) -> Result<Caller, Problem> {
+/// Finds out which asking client calls where a bearer key alone is taken, as for MCP.
+pub async fn bearer_requester(gate: &Gate, headers: &HeaderMap) -> Result<Caller, Problem> {
+    let caller = bearer_caller(gate, headers).await?;
+    caller.must_be(ClientRole::Requester)?;
+    Ok(caller)
+}
+
+async fn bearer_caller(gate: &Gate, headers: &HeaderMap) -> Result<Caller, Problem> {
     let error = |error| Challenge::BearerAlone { error };
     match Claim::read(headers) {
         Ok(Claim::Bearer(key)) => match gate.authenticate(Credentials::Bearer(key)).await {

@@ -29,7 +29,7 @@ use placet_core::Refusal;
 use placet_core::grammar::HostPattern;
 use placet_gate::{Gate, RequestFields};
 
-pub use call::bearer_caller;
+pub use call::bearer_requester;
 pub use openapi::document as openapi_document;
 pub use problem::{BadField, Problem};
 

@@ -1,86 +1,41 @@
-//! What the tools take: schemas that every client understands, read with some patience for how models write.
-//!
-//! Schemas name one type each, without formats and unions, which some clients refuse. A payload may come as the text of one
-//! object, and whole seconds as `600.0`.
+//! What the tools take, read with some patience for how models write: a payload may come as the text of one object, and
+//! whole seconds as `600.0`. What clients are told of it is in `definitions`.
 
 use placet_core::payload::parse_strict;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 /// What `request_approval` takes.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[schemars(transform = without_defaults)]
 pub(crate) struct RequestApproval {
-    /// Leave it out, or name the request yourself with 1 to 128 of `A-Za-z0-9._:-` (not `.` or `..`): the same question again under the same
-    /// name asks nobody twice.
     #[serde(default)]
-    #[schemars(with = "String", title = "Request id")]
     pub(crate) request_id: Option<String>,
-    /// What the person is told, in your words, at most 500 characters.
-    #[schemars(title = "Summary")]
     pub(crate) summary: String,
-    /// Dotted name of what will be done, such as `payment.send`.
-    #[schemars(title = "Action")]
     pub(crate) action: String,
-    /// Exactly what will be done, as an object: the token is good for this and for nothing else.
     #[serde(deserialize_with = "object")]
-    #[schemars(schema_with = "any_object", title = "Payload")]
     pub(crate) payload: Map<String, Value>,
-    /// After so many seconds without an answer the request expires; the policy may say less.
     #[serde(default, deserialize_with = "seconds")]
-    #[schemars(schema_with = "whole_number", title = "Timeout in seconds")]
     pub(crate) timeout_seconds: Option<u64>,
 }
 
 /// What `wait_for_approval` takes.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[schemars(transform = without_defaults)]
 pub(crate) struct WaitForApproval {
-    /// The `request_id` that `request_approval` returned.
-    #[schemars(title = "Request id")]
     pub(crate) request_id: String,
-    /// How long to wait at most, in seconds, 0 to 45; 3 if left out. Call again while it is `pending`.
     #[serde(default, deserialize_with = "seconds")]
-    #[schemars(schema_with = "wait", title = "Wait in seconds")]
     pub(crate) wait_seconds: Option<u64>,
 }
 
 /// What `verify_token` takes.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[schemars(transform = without_defaults)]
 pub(crate) struct VerifyToken {
-    /// The token of an approval.
-    #[schemars(title = "Token")]
     pub(crate) token: String,
-    /// The payload that is about to be used, to compare with the one that was approved.
     #[serde(default, deserialize_with = "some_object")]
-    #[schemars(schema_with = "any_object", title = "Payload")]
     pub(crate) payload: Option<Map<String, Value>>,
-}
-
-/// What may be left out is not required; that its value is then none needs no word that clients read differently.
-fn without_defaults(schema: &mut Schema) {
-    let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
-    for property in properties.into_iter().flat_map(Map::values_mut).filter_map(Value::as_object_mut) {
-        property.remove("default");
-    }
-}
-
-fn any_object(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "object", "additionalProperties": true })
-}
-
-fn whole_number(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "integer", "minimum": 0 })
-}
-
-fn wait(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "integer", "minimum": 0, "maximum": 45 })
 }
 
 /// An object, or a text that is one.
@@ -153,28 +108,32 @@ mod tests {
     }
 
     #[test]
-    fn schemas_are_plain() {
-        for schema in [
-            schemars::schema_for!(RequestApproval),
-            schemars::schema_for!(WaitForApproval),
-            schemars::schema_for!(VerifyToken),
-        ] {
-            let schema = schema.to_value();
-            let properties = schema["properties"].as_object().unwrap();
-            for (name, property) in properties {
-                let property = property.as_object().unwrap();
-                assert!(
-                    property["type"].is_string() && property["title"].is_string(),
-                    "{name}: {property:?}"
-                );
-                assert!(property["description"].is_string(), "{name}: {property:?}");
-                for odd in ["format", "anyOf", "oneOf", "$ref", "default"] {
-                    assert!(!property.contains_key(odd), "{name}: {property:?}");
-                }
+    fn what_the_schemas_name_is_what_is_read() {
+        let full = [
+            json!({ "request_id": "r", "summary": "s", "action": "a.b", "payload": {}, "timeout_seconds": 1 }),
+            json!({ "token": "t", "payload": {} }),
+            json!({ "request_id": "r", "wait_seconds": 1 }),
+        ];
+        let read: [fn(Value) -> bool; 3] = [
+            |value| serde_json::from_value::<RequestApproval>(value).is_ok(),
+            |value| serde_json::from_value::<VerifyToken>(value).is_ok(),
+            |value| serde_json::from_value::<WaitForApproval>(value).is_ok(),
+        ];
+        for ((tool, full), read) in crate::definitions::asking().iter().zip(full).zip(read) {
+            let schema = &tool["inputSchema"];
+            let named = schema["properties"].as_object().unwrap();
+            assert!(named.keys().eq(full.as_object().unwrap().keys()), "{tool}");
+            assert!(read(full.clone()), "{full}");
+            let required: Vec<_> =
+                schema["required"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+            for name in named.keys() {
+                let mut without = full.clone();
+                without.as_object_mut().unwrap().remove(name);
+                assert_eq!(read(without), !required.contains(&name.as_str()), "{name}");
             }
-            assert!(schema.get("$defs").is_none());
+            let mut more = full;
+            more["more"] = json!(1);
+            assert!(!read(more));
         }
-        let schema = schemars::schema_for!(RequestApproval).to_value();
-        assert_eq!(schema["required"], json!(["summary", "action", "payload"]));
     }
 }

@@ -6,16 +6,9 @@
 //! for among the caller's own requests.
 
 use http::Method;
-use rmcp::ErrorData;
-use rmcp::RoleServer;
-use rmcp::model::{
-    CallToolResponse, CallToolResult, CreateTaskResult, DetailedTask, Task, TaskPayload, TaskStatus,
-};
-use rmcp::service::RequestContext;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::PlacetServer;
-use crate::gate::{Denied, encode, is_pending, text};
+use crate::gate::{Denied, GateClient, encode, is_pending, text};
 
 /// How often a client is to look, in milliseconds.
 const POLL_MS: u64 = 2000;
@@ -23,95 +16,86 @@ const POLL_MS: u64 = 2000;
 /// The characters of an approval's id, a ULID, in their order (Crockford's base 32).
 const ULID: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-/// What a call of `request_approval` returns: a task while it waits, if the client takes one.
-pub(crate) fn response(result: CallToolResult, context: &RequestContext<RoleServer>) -> CallToolResponse {
-    let takes_tasks = context.client_capabilities().is_some_and(|capabilities| capabilities.supports_tasks());
-    match &result.structured_content {
-        Some(approval) if takes_tasks && is_pending(approval) => {
-            CallToolResponse::Task(CreateTaskResult::new(task(approval, TaskStatus::Working)))
-        }
-        _ => result.into(),
-    }
+/// Why there is nothing to tell of a task.
+#[derive(Debug)]
+pub(crate) enum NoTask {
+    /// There is none of that id, or it is somebody else's.
+    Unknown,
+    /// The gate refused, or did not answer.
+    Denied(Denied),
 }
 
-impl PlacetServer {
-    /// The task of that id, as it stands.
-    pub(crate) async fn task(
-        &self,
-        context: &RequestContext<RoleServer>,
-        id: &str,
-    ) -> Result<DetailedTask, ErrorData> {
-        let approval = self.approval(context, id).await?;
-        let payload = match text(&approval, "status") {
-            "pending" => TaskPayload::Working,
-            "cancelled" => TaskPayload::Cancelled,
-            _ => {
-                let result =
-                    serde_json::to_value(CallToolResult::structured(approval.clone())).unwrap_or_default();
-                TaskPayload::Completed { result: result.as_object().cloned().unwrap_or_default() }
-            }
-        };
-        Ok(DetailedTask::new(task(&approval, payload.status()), payload))
-    }
+/// What a client is told of a task that there is not.
+pub(crate) const UNKNOWN: &str = "no such task";
 
-    /// Withdraws what a task waits for. Where it has ended already, it stays as it ended.
-    pub(crate) async fn withdraw_task(
-        &self,
-        context: &RequestContext<RoleServer>,
-        id: &str,
-    ) -> Result<(), ErrorData> {
-        let approval = self.approval(context, id).await?;
-        if !is_pending(&approval) {
-            return Ok(());
-        }
-        self.gate_for(context)
-            .withdraw(text(&approval, "request_id"))
-            .await
-            .map(drop)
-            .map_err(|why| fault(&why))
+/// The task of that id, as it stands: the fields of MCP's `DetailedTask`.
+pub(crate) async fn get(gate: &GateClient, id: &str) -> Result<Value, NoTask> {
+    let approval = approval(gate, id).await?;
+    let mut task = fields(&approval);
+    let is_completed = text(&task, "status") == "completed";
+    if let (true, Some(fields)) = (is_completed, task.as_object_mut()) {
+        let result = json!({
+            "resultType": "complete",
+            "content": [{ "type": "text", "text": approval.to_string() }],
+            "isError": false,
+            "structuredContent": approval,
+        });
+        fields.insert("result".into(), result);
     }
-
-    /// The caller's own approval of that id.
-    async fn approval(&self, context: &RequestContext<RoleServer>, id: &str) -> Result<Value, ErrorData> {
-        let unknown = || ErrorData::invalid_params("no such task", None);
-        // The gate lists what is older than an id: one more than this one's begins with it.
-        let before = successor(id).ok_or_else(unknown)?;
-        let gate = self.gate_for(context);
-        let path = format!("/v1/requests?limit=1&cursor={before}");
-        let page = gate.call(Method::GET, &path, None).await.map_err(|why| fault(&why))?;
-        let found = page
-            .get("requests")
-            .and_then(|requests| requests.get(0))
-            .filter(|one| text(one, "approval_id") == id);
-        let request_id = found.map(|one| text(one, "request_id")).ok_or_else(unknown)?;
-        let path = format!("/v1/requests/{}", encode(request_id));
-        let approval = gate.call(Method::GET, &path, None).await.map_err(|why| fault(&why))?;
-        if text(&approval, "approval_id") == id { Ok(approval) } else { Err(unknown()) }
-    }
+    Ok(task)
 }
 
-fn task(approval: &Value, status: TaskStatus) -> Task {
+/// Withdraws what a task waits for. Where it has ended already, it stays as it ended.
+pub(crate) async fn cancel(gate: &GateClient, id: &str) -> Result<(), NoTask> {
+    let approval = approval(gate, id).await?;
+    if !is_pending(&approval) {
+        return Ok(());
+    }
+    gate.withdraw(text(&approval, "request_id")).await.map(drop).map_err(NoTask::Denied)
+}
+
+/// The caller's own approval of that id.
+async fn approval(gate: &GateClient, id: &str) -> Result<Value, NoTask> {
+    // The gate lists what is older than an id: one more than this one's begins with it.
+    let before = successor(id).ok_or(NoTask::Unknown)?;
+    let path = format!("/v1/requests?limit=1&cursor={before}");
+    let page = gate.call(Method::GET, &path, None).await.map_err(NoTask::Denied)?;
+    let found = page
+        .get("requests")
+        .and_then(|requests| requests.get(0))
+        .filter(|one| text(one, "approval_id") == id);
+    let request_id = found.map(|one| text(one, "request_id")).ok_or(NoTask::Unknown)?;
+    let path = format!("/v1/requests/{}", encode(request_id));
+    let approval = gate.call(Method::GET, &path, None).await.map_err(NoTask::Denied)?;
+    if text(&approval, "approval_id") == id { Ok(approval) } else { Err(NoTask::Unknown) }
+}
+
+/// The fields of MCP's `Task` for an approval.
+pub(crate) fn fields(approval: &Value) -> Value {
+    let status = match text(approval, "status") {
+        "pending" => "working",
+        "cancelled" => "cancelled",
+        _ => "completed",
+    };
     let created_at = text(approval, "created_at");
     let changed_at = match text(approval, "decided_at") {
         "" => created_at,
         decided_at => decided_at,
     };
-    let task = Task::new(text(approval, "approval_id"), status, created_at, changed_at)
-        .with_poll_interval_ms(POLL_MS);
-    match status {
-        TaskStatus::Working => {
-            let until = text(approval, "deadline");
-            task.with_status_message(format!(
-                "a person was asked, until {until}; request_id {}",
-                text(approval, "request_id")
-            ))
-        }
-        _ => task,
+    let mut task = json!({
+        "taskId": text(approval, "approval_id"),
+        "status": status,
+        "createdAt": created_at,
+        "lastUpdatedAt": changed_at,
+        "ttlMs": null,
+        "pollIntervalMs": POLL_MS,
+    });
+    if let ("working", Some(task)) = (status, task.as_object_mut()) {
+        let (until, request_id) = (text(approval, "deadline"), text(approval, "request_id"));
+        let message = format!("a person was asked, until {until}; request_id {request_id}");
+        task.insert("statusMessage".into(), message.into());
     }
-}
-
-fn fault(why: &Denied) -> ErrorData {
-    ErrorData::internal_error(why.to_string(), None)
+    task
 }
 
 /// The ULID after that one; none where it is no ULID, or the last one.

@@ -9,7 +9,7 @@ import mcp
 import pytest
 from local_gate import BINARY
 from mcp.client.stdio import StdioServerParameters, stdio_client
-from mcp.client.streamable_http import streamable_http_client
+from mcp_tasks import http
 from placet_client import new_id
 
 TOOLS = {"request_approval", "wait_for_approval", "verify_token"}
@@ -22,12 +22,6 @@ def stdio(running, client_id="agent", *extra):
     ))  # fmt: skip
 
 
-def http(running, key):
-    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    client = httpx2.AsyncClient(headers=headers, timeout=60)
-    return streamable_http_client(f"{running.url}/mcp", http_client=client)
-
-
 @pytest.fixture(params=["stdio", "http"])
 def session(request, running, raw):
     """Opens a session of the official client, and says whose requests it makes."""
@@ -36,7 +30,7 @@ def session(request, running, raw):
     def opened():
         if request.param == "stdio":
             return mcp.Client(stdio(running))
-        return mcp.Client(http(running, f"mcp.{raw('mcp').secret}"))
+        return mcp.Client(http(running.url, f"mcp.{raw('mcp').secret}"))
 
     return opened, client_id
 

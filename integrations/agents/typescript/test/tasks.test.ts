@@ -3,15 +3,12 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
-import { createTaskSessionFromClient, type RawClientDispatch, type TaskEnabledSession } from '@modelcontextprotocol/ext-tasks/client';
+import type { TaskEnabledSession } from '@modelcontextprotocol/ext-tasks/client';
 
 import { Gate, until } from './gate.ts';
+import { CAPABILITIES, INFO, ended, inSession, send } from './task_session.ts';
 
 const PAYLOAD = { to: 'acme@example.com', amount: 5000 };
-const TASKS = 'io.modelcontextprotocol/tasks';
-const INFO = { name: 'test', version: '1' };
-const CAPABILITIES = { extensions: { [TASKS]: {} } };
 
 let gate: Gate;
 before(async () => {
@@ -20,41 +17,11 @@ before(async () => {
 after(() => gate.stop());
 
 const key = (client = 'mcp') => `Bearer ${client}.${gate.secret(client)}`;
-
-/** A request of the revision of 2026-07-28, as it goes over HTTP. */
-async function post(request: any, authorization = key()): Promise<any> {
-  const params = request.params ?? {};
-  const response = await fetch(`${gate.url}/mcp`, {
-    method: 'POST',
-    headers: {
-      Authorization: authorization, 'Content-Type': 'application/json', Accept: 'application/json, text/event-stream',
-      'MCP-Protocol-Version': '2026-07-28', 'Mcp-Method': request.method, 'Mcp-Name': String(params.name ?? params.taskId ?? ''),
-    },
-    body: JSON.stringify(request),
-  });
-  const text = await response.text();
-  return JSON.parse(text.startsWith('{') ? text : (/^data: ?(\{.*)$/m.exec(text)?.[1] ?? '{}'));
-}
-
-/** A session that is `left` ends without a goodbye: one that says goodbye withdraws what it still waits for. */
-async function withSession<T>(use: (session: TaskEnabledSession) => Promise<T>, left = false): Promise<T> {
-  const client = new Client(INFO, { capabilities: CAPABILITIES, versionNegotiation: { mode: 'auto' } });
-  const requestInit = { headers: { Authorization: key() } };
-  await client.connect(new StreamableHTTPClientTransport(new URL(`${gate.url}/mcp`), { requestInit }));
-  const v2RequestFraming = { protocolVersion: '2026-07-28', clientInfo: INFO, clientCapabilities: CAPABILITIES };
-  let id = 0;
-  const rawDispatch: RawClientDispatch = (request) => post({ jsonrpc: '2.0', id: (id += 1), ...(request as object) });
-  const session = createTaskSessionFromClient(client, { endpointId: 'gate', rawDispatch, v2RequestFraming });
-  try {
-    return await use(session);
-  } finally {
-    if (!left) await session.close().catch(() => undefined);
-    await client.close().catch(() => undefined);
-  }
-}
+const post = (request: any, authorization = key()) => send(`${gate.url}/mcp`, { Authorization: authorization }, request);
+const withSession = <T>(use: (session: TaskEnabledSession) => Promise<T>, left = false) =>
+  inSession(`${gate.url}/mcp`, { Authorization: key() }, use, left);
 
 const question = (action: string) => ({ summary: 'pay', action, payload: PAYLOAD });
-const ended = (settled: any) => settled.outcome.result.structuredContent;
 
 test('a question is a task under the approval’s id, which outlives its client and the gate', async () => {
   const reference = await withSession(async (session) => {

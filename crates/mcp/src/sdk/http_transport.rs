@@ -5,10 +5,8 @@ use std::sync::Arc;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 
-use crate::{PlacetServer, Upstream};
-
-/// The largest message, in bytes: what the gate itself reads of a question, and the envelope.
-const MESSAGE_BYTES: usize = 576 * 1024;
+use super::PlacetServer;
+use crate::{MESSAGE_BYTES, Upstream};
 
 /// The server as a tower service, to be mounted at `/mcp`.
 ///

@@ -3,53 +3,40 @@
 //! Here the caller is the executor: it acts at once on what this returns. So the approval is redeemed before it does,
 //! and what is allowed is the input as it was asked, not as the caller has it by then.
 
-use rmcp::handler::server::wrapper::Parameters;
+use rmcp::RoleServer;
 use rmcp::model::{CallToolResult, ContentBlock};
 use rmcp::service::RequestContext;
-use rmcp::{RoleServer, tool, tool_router};
-use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::PlacetServer;
+use super::{PlacetServer, Progress, stopped};
 use crate::gate::{Denied, GateClient, Question, is_pending, unique};
 use crate::names::action_of;
 use crate::patience::PATIENCE;
+use crate::tools;
 
 /// What Claude Code sends.
-#[derive(Debug, Deserialize, JsonSchema)]
-struct PermissionPrompt {
-    /// The tool that is about to be used.
+#[derive(Debug, Deserialize)]
+pub(super) struct PermissionPrompt {
     tool_name: String,
-    /// What it is about to be called with.
     input: Map<String, Value>,
-    /// Claude Code's name for this one use.
     tool_use_id: Option<String>,
 }
 
-#[tool_router(router = permission_tools, vis = "pub(crate)")]
 impl PlacetServer {
-    /// Ask a person whether a tool may be used, and wait for the answer.
-    #[tool(annotations(
-        title = "Permission prompt",
-        read_only_hint = false,
-        destructive_hint = false,
-        open_world_hint = true
-    ))]
-    async fn permission_prompt(
+    /// Asks a person whether a tool may be used, and waits for the answer.
+    pub(super) async fn permission_prompt(
         &self,
-        Parameters(asked): Parameters<PermissionPrompt>,
-        context: RequestContext<RoleServer>,
+        asked: PermissionPrompt,
+        context: &RequestContext<RoleServer>,
     ) -> CallToolResult {
-        let verdict = match self.permit(&context, &asked).await {
+        let verdict = match self.permit(context, &asked).await {
             Ok(()) => json!({ "behavior": "allow", "updatedInput": asked.input }),
             Err(why) => json!({ "behavior": "deny", "message": why }),
         };
         CallToolResult::success(vec![ContentBlock::text(verdict.to_string())])
     }
-}
 
-impl PlacetServer {
     async fn permit(
         &self,
         context: &RequestContext<RoleServer>,
@@ -77,10 +64,15 @@ impl PlacetServer {
         question: &Question,
     ) -> Result<(), Denied> {
         let _open = self.open.read().await;
+        let progress = Progress(context);
         let mut approval = gate.ask(question).await?;
         while is_pending(&approval) {
-            // A gate that is away is waited for: the question stays, whatever this client thinks of it.
-            match self.wait(context, gate, &question.request_id, None).await.map(|answer| answer.body) {
+            let waited = tokio::select! {
+                // A gate that is away is waited for: the question stays, whatever this client thinks of it.
+                waited = tools::wait(gate, &question.request_id, None, &progress) => waited,
+                () = context.ct.cancelled() => Err(stopped()),
+            };
+            match waited.map(|answer| answer.body) {
                 Ok(body) if body.get("status").is_some_and(Value::is_string) => approval = body,
                 Ok(_) | Err(_) => {
                     // Nobody is to approve what nobody will do.
@@ -89,7 +81,7 @@ impl PlacetServer {
             }
         }
         if context.ct.is_cancelled() {
-            return Err(Denied::Away("the client stopped waiting".to_owned()));
+            return Err(stopped());
         }
         gate.redeem(&approval, &question.action, &question.payload).await
     }
