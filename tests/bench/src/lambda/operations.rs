@@ -160,7 +160,13 @@ impl Deployment {
             headers.insert("prefer".into(), "respond-async".into());
         }
         for _ in 0..2 {
-            self.counted("look, told when to look again", "request", From::Api, &[event.clone()], 200)?;
+            self.counted(
+                "look, told when to look again",
+                "request",
+                From::Api,
+                std::slice::from_ref(&event),
+                200,
+            )?;
         }
         self.inbox(&agent)
     }
@@ -174,9 +180,10 @@ impl Deployment {
         }
         let path = self.people.inbox();
         let page = events::http("GET", &path, &[], "");
-        self.counted("inbox, keys and policy read", "decide", From::Api, &[page.clone()], 200)?;
+        self.counted("inbox, keys and policy read", "decide", From::Api, std::slice::from_ref(&page), 200)?;
         self.ask("ask, for the inbox", agent, "news", "payment.send", &json!({}))?;
-        let shown = self.counted("inbox, with news", "decide", From::Api, &[page.clone()], 200)?;
+        let shown =
+            self.counted("inbox, with news", "decide", From::Api, std::slice::from_ref(&page), 200)?;
         self.counted("inbox, once more", "decide", From::Api, &[page], 200)?;
         let version = shown.pointer("/headers/etag").and_then(Value::as_str).unwrap_or_default();
         let unchanged = events::http("GET", &path, &[("if-none-match", version)], "");
