@@ -712,6 +712,8 @@ FAULTS = {
     "channels = []": "at least one channel",
     'email = "b@example.com"\nchannels = ["email", "email"]': "named twice",
     'nudge = "5m"': "name at least two",
+    "settled_mail = true": "is for reviewers with an `email`",
+    'email = "b@example.com"\nsettled_mail = "yes"': "expected true or false",
     'quiet = "22:00-07:00"': "no time zone",
 }
 

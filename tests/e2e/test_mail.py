@@ -88,6 +88,57 @@ stages = [{ ask = ["first"], within = "2s" }, { ask = ["second"], within = "10m"
     assert mail["References"] is None and asked["approval_id"] not in mail["Message-ID"]
 
 
+def test_who_wants_it_is_mailed_how_it_ended_quietly_and_in_the_same_thread(local_gate, mailbox):
+    people = "".join(
+        f'[[reviewers]]\nid = "{name}"\nemail = "{name}@example.com"\nroles = ["finance"]\n{more}\n'
+        for name, more in (("bob", "settled_mail = true"), ("carol", "settled_mail = true"), ("dan", ""))
+    )
+    gate = local_gate(f"""
+issuer = "https://gate.example.com"
+[[clients]]
+id = "agent"
+{people}
+[[rules]]
+name = "short"
+when = 'action == "short.pay"'
+stages = [{{ ask = ["finance"], within = "2s" }}]
+[[rules]]
+name = "all"
+stages = [{{ ask = ["finance"], within = "10m" }}]
+""")
+    gate.settings = {"PLACET_SMTP_URL": mailbox.url, "PLACET_MAIL_FROM": FROM}
+    gate.start()
+
+    def of(approval, name):
+        mails = [mail for to, mail in list(mailbox.mails) if to == [f"{name}@example.com"]]
+        return [mail for mail in mails if approval["approval_id"] in mail["Message-ID"]]
+
+    def two(approval, name):
+        return wait_until(
+            lambda: (mails := of(approval, name)) and len(mails) == 2 and mails, 20, "the mail of the end"
+        )
+
+    asked = gate.client("agent").asked(payload={"to": "ACME"})
+    for name in ("bob", "carol", "dan"):
+        wait_until(lambda name=name: of(asked, name), 20, f"{name}'s mail")
+    gate.link(asked, "carol").approve()
+    first, last = two(asked, "bob")
+    assert last["In-Reply-To"] == first["Message-ID"] and first["Message-ID"] in last["References"].split()
+    assert last["Subject"] == f"Re: {first['Subject']}" and last["Message-ID"] != first["Message-ID"]
+    assert (last["Importance"], last["X-Priority"], first["Importance"]) == ("low", "5", None)
+    assert last["Auto-Submitted"] == "auto-generated" and last["X-Auto-Response-Suppress"] == "All"
+    for part in ("plain", "html"):
+        words = last.get_body((part,)).get_content()
+        assert "Approved by carol" in words and "There is nothing left for you to do." in words
+        assert gate.message(asked, "bob")["url"] in words
+    expired = gate.client("agent").asked("short.pay", payload={"to": "ACME"})
+    for name in ("bob", "carol"):
+        _, last = two(expired, name)
+        assert "Expired: nobody answered" in last.get_body(("plain",)).get_content()
+    # Carol has decided the first one, and Dan's entry does not ask for more mail.
+    assert [len(of(asked, "carol")), len(of(asked, "dan")), len(of(expired, "dan"))] == [1, 1, 1]
+
+
 def doctor(gate, **settings):
     ran = subprocess.run(
         [str(BINARY), "doctor", "--json", "--data", str(gate.data)],

@@ -387,5 +387,17 @@ mod tests {
         let shown = format!("{ring:?} {:?}", ring.current.client_secret(&ClientId::parse("a").unwrap(), 1));
         assert!(!shown.contains("cHJpdmF0ZQ"));
         assert!(!shown.contains("171") && !shown.contains("abab") && !shown.contains("whsec_"), "{shown}");
+        assert!(shown.ends_with("ClientSecret(…)"), "{shown}");
+        let shown = format!("{:?} {:?}", secret(0xab), SharedSecret::new("shared".to_owned()));
+        assert_eq!(shown, "Secret(…) SharedSecret(…)");
+    }
+
+    #[test]
+    fn a_shared_secret_matches_itself_and_nothing_else() {
+        let shared = SharedSecret::new("shared".to_owned());
+        assert!(shared.matches(b"shared"));
+        for other in [&b""[..], b"share", b"shared ", b"Shared"] {
+            assert!(!shared.matches(other), "{other:?}");
+        }
     }
 }

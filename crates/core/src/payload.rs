@@ -159,9 +159,6 @@ impl<'de> Visitor<'de> for Strict {
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
         Ok(value.into())
     }
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(value.into())
-    }
     fn visit_unit<E>(self) -> Result<Value, E> {
         Ok(Value::Null)
     }
@@ -202,6 +199,14 @@ mod tests {
         let b = payload(r#"{"a":[100,"é"],"b":20}"#).unwrap();
         assert_eq!(a.as_str(), r#"{"a":[100,"é"],"b":20}"#);
         assert_eq!(a.sha256(), b.sha256());
+    }
+
+    #[test]
+    fn every_kind_of_value_is_read_as_what_it_is() {
+        let text =
+            r#"{"yes":true,"no":false,"none":null,"up":7,"down":-7,"half":0.5,"text":"é","list":[[],{}]}"#;
+        let known: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(parse_strict(text.as_bytes()).unwrap(), known);
     }
 
     const TOO_LARGE: &str =
@@ -540,7 +545,7 @@ mod tests {
     #[test]
     fn the_limit_is_64_kib_of_canonical_text() {
         let fits = format!(r#"{{"a":"{}"}}"#, "x".repeat(MAX_BYTES - 8));
-        assert_eq!(payload(&fits).unwrap().as_str().len(), MAX_BYTES);
+        assert_eq!((payload(&fits).unwrap().as_str().len(), MAX_BYTES), (65_536, 65_536));
         let over = format!(r#"{{"a":"{}"}}"#, "x".repeat(MAX_BYTES - 7));
         assert_eq!(payload(&over), Err(Refusal::PayloadTooLarge { what: "payload", limit_bytes: MAX_BYTES }));
     }

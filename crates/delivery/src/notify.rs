@@ -7,7 +7,7 @@ use placet_core::Timestamp;
 use placet_core::id::{ApprovalId, ReviewerId};
 use placet_core::policy::{ChannelName, Policy, Reviewer};
 use placet_core::request::{Request, Standing};
-use placet_gate::outbox::{OutboxMessage, OutboxPayload};
+use placet_gate::outbox::{OutboxMessage, OutboxPayload, OutboxSubject};
 use placet_gate::ports::{SentMessage, SentState};
 use placet_gate::{ChatWord, Error};
 
@@ -49,8 +49,19 @@ pub(crate) enum Why {
 /// They are functions of the request, the stage and the person, as every message's id is. One that was never sent is no
 /// harm: mail programs join what names the same ids.
 fn before(message: &OutboxMessage, ask: &Ask<'_>) -> Vec<String> {
+    let all = thread(&message.subject, ask.stage, ask.reviewer, ask.channel);
+    all.into_iter().take_while(|earlier| *earlier != message.id).collect()
+}
+
+/// The same up to the end of that stage.
+pub(crate) fn thread(
+    subject: &OutboxSubject,
+    stage: usize,
+    reviewer: &ReviewerId,
+    channel: &str,
+) -> Vec<String> {
     let id = |stage, make: fn(usize, ReviewerId, String) -> OutboxPayload| {
-        OutboxMessage::id_of(&message.subject, &make(stage, ask.reviewer.clone(), ask.channel.to_owned()))
+        OutboxMessage::id_of(subject, &make(stage, reviewer.clone(), channel.to_owned()))
     };
     let of_stage = |stage| {
         [
@@ -59,7 +70,7 @@ fn before(message: &OutboxMessage, ask: &Ask<'_>) -> Vec<String> {
             id(stage, |stage, reviewer, channel| OutboxPayload::Remind { stage, reviewer, channel }),
         ]
     };
-    (0..=ask.stage).flat_map(of_stage).take_while(|earlier| *earlier != message.id).collect()
+    (0..=stage).flat_map(of_stage).collect()
 }
 
 impl Worker {
@@ -108,7 +119,9 @@ impl Worker {
             channel.filter(|_| ask.why != Why::Reminded).and_then(|channel| person.channel_after(channel));
         match self.parts.channels.send(&notification).await {
             SendOutcome::Delivered(reference) => {
-                if let Some(reference) = reference {
+                // A mail has no place, but whoever wants to hear how it ended is found by what was sent.
+                let is_kept = person.settled_mail && channel == Some(ChannelName::Email);
+                if let Some(reference) = reference.or_else(|| is_kept.then(|| message.id.clone())) {
                     self.note(request, ask, reference).await?;
                 }
                 self.told_and_followed(message, request, ask, person).await
@@ -162,13 +175,11 @@ impl Worker {
 
     /// The digest that takes this message's place, if the person has got as many this minute as the channel bears.
     async fn over_the_pace(&self, ask: &Ask<'_>, now: Timestamp) -> Result<Option<OutboxMessage>, Error> {
-        let Some(most) = self.parts.channels.per_minute(ask.channel) else { return Ok(None) };
-        let minute = now.seconds().div_euclid(60);
-        let next = Timestamp::from_millis(minute.saturating_add(1).saturating_mul(60_000));
-        let name = format!("pace/{}/{}/{minute}", ask.channel, ask.reviewer);
-        if self.store().tally(&name, next.plus_millis(60_000)).await? <= most {
+        if self.keeps_the_pace(ask.reviewer, ask.channel, now).await? {
             return Ok(None);
         }
+        let minute = now.seconds().div_euclid(60);
+        let next = Timestamp::from_millis(minute.saturating_add(1).saturating_mul(60_000));
         let payload =
             OutboxPayload::Digest { reviewer: ask.reviewer.clone(), channel: ask.channel.to_owned(), minute };
         Ok(Some(OutboxMessage::of_the_gate(payload, now, next)))
@@ -221,6 +232,20 @@ impl Worker {
                 Later::new(move || Card { is_reminder, ..Card::of(&request, Some(&person), &policy, now) })
             },
         })
+    }
+
+    /// Whether one more message to that person is within what the channel bears this minute. It counts as one.
+    pub(crate) async fn keeps_the_pace(
+        &self,
+        reviewer: &ReviewerId,
+        channel: &str,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        let Some(most) = self.parts.channels.per_minute(channel) else { return Ok(true) };
+        let minute = now.seconds().div_euclid(60);
+        let until = Timestamp::from_millis(minute.saturating_add(2).saturating_mul(60_000));
+        let name = format!("pace/{channel}/{reviewer}/{minute}");
+        Ok(self.store().tally(&name, until).await? <= most)
     }
 
     /// Notes where a message is; if the request has changed on the way, the message is brought up to date at once:
@@ -429,6 +454,6 @@ fn is_urgent(request: &Request) -> bool {
     request.asked().terms.as_ref().is_some_and(|terms| terms.urgent)
 }
 
-fn address(person: &Reviewer, channel: &str) -> Option<String> {
+pub(crate) fn address(person: &Reviewer, channel: &str) -> Option<String> {
     ChannelName::named(channel).and_then(|channel| person.address(channel)).map(str::to_owned)
 }

@@ -1,14 +1,17 @@
 //! What was sent is brought up to date: every message about a request says how it stands, whoever decided where.
 
-use placet_core::policy::Policy;
-use placet_core::request::Request;
+use placet_core::policy::{ChannelName, Policy, Reviewer};
+use placet_core::request::{Request, Standing};
+use placet_core::words;
 use placet_gate::Error;
-use placet_gate::outbox::OutboxMessage;
+use placet_gate::outbox::{OutboxMessage, OutboxSubject};
 use placet_gate::ports::{SentMessage, SentState};
 
 use crate::card::{Card, Stands};
-use crate::channel::{Notification, SettleOutcome};
+use crate::channel::{Notification, SendOutcome, SettleOutcome};
+use crate::notify::{address, thread};
 use crate::retry::{LONGEST_ASKED_MS, wait_ms};
+use crate::wording::{Message, letter};
 use crate::worker::{Progress, Worker};
 
 /// How often it is looked whether the request has changed on the way.
@@ -108,6 +111,9 @@ impl Worker {
         sent: &SentMessage,
         policy: &Policy,
     ) -> Result<SettleOutcome, Error> {
+        if sent.channel == ChannelName::Email.as_str() {
+            return self.settle_mail(request, sent, policy).await;
+        }
         let now = self.gate.now();
         let person = policy.reviewer(&sent.reviewer);
         let url = match person {
@@ -150,5 +156,111 @@ impl Worker {
         };
         self.store().keep_sent(&noted).await?;
         Ok(outcome)
+    }
+
+    /// A mail stays as it was sent: once its request has ended, another one in its thread says how, to whoever wants that.
+    async fn settle_mail(
+        &self,
+        request: &Request,
+        sent: &SentMessage,
+        policy: &Policy,
+    ) -> Result<SettleOutcome, Error> {
+        let Some(_) = request.outcome() else {
+            self.store().keep_sent(&SentMessage { shown: request.version(), ..sent.clone() }).await?;
+            return Ok(SettleOutcome::Settled);
+        };
+        if let Some(person) = self.hears_the_end(request, sent, policy).await? {
+            let notification = self.end_by_mail(request, sent, person, policy).await?;
+            match self.parts.channels.send(&notification).await {
+                SendOutcome::Delivered(_) => {}
+                SendOutcome::Wait { in_ms, reason } => {
+                    return Ok(SettleOutcome::Retry { in_ms: Some(in_ms), reason });
+                }
+                SendOutcome::Retry(reason) => return Ok(SettleOutcome::Retry { in_ms: None, reason }),
+                // It asks for nothing, so nobody is alerted of it.
+                SendOutcome::Unreachable(reason) => {
+                    tracing::info!(channel = sent.channel, reason, "how a request ended was not mailed");
+                }
+            }
+        }
+        let noted = SentMessage { shown: request.version(), state: SentState::Closed, ..sent.clone() };
+        self.store().keep_sent(&noted).await?;
+        Ok(SettleOutcome::Settled)
+    }
+
+    /// The reviewer of that mail, if they are to be mailed how its request ended.
+    ///
+    /// They want that, have not answered, are not in their quiet hours, and have not got more mails this minute than they
+    /// should. Of several mails about it, the last one is followed.
+    async fn hears_the_end<'p>(
+        &self,
+        request: &Request,
+        sent: &SentMessage,
+        policy: &'p Policy,
+    ) -> Result<Option<&'p Reviewer>, Error> {
+        let now = self.gate.now();
+        let person = policy.reviewer(&sent.reviewer).filter(|person| {
+            person.settled_mail
+                && sent.state.is_open()
+                && person.quiet.as_ref().is_none_or(|quiet| !quiet.contains(now))
+                && request.state().votes().iter().all(|vote| vote.reviewer != person.id)
+        });
+        let Some(person) = person else { return Ok(None) };
+        let all = self.store().sent(&sent.approval_id).await?;
+        let theirs = all.iter().filter(|one| one.reviewer == sent.reviewer && one.channel == sent.channel);
+        let last = theirs.max_by_key(|one| (one.stage, one.sent_at, one.reference.as_str()));
+        if last.is_some_and(|last| last.reference != sent.reference) {
+            return Ok(None);
+        }
+        let is_paced = self.keeps_the_pace(&person.id, &sent.channel, now).await?;
+        Ok(is_paced.then_some(person))
+    }
+
+    async fn end_by_mail(
+        &self,
+        request: &Request,
+        sent: &SentMessage,
+        person: &Reviewer,
+        policy: &Policy,
+    ) -> Result<Notification, Error> {
+        let (asked, now) = (request.asked(), self.gate.now());
+        let link = self.gate.link(asked, &person.id, policy).await?;
+        let url = format!("{}/r/{link}", self.gate.base_url(policy));
+        let client_name = policy
+            .client(&asked.client)
+            .map_or_else(|| asked.client.to_string(), |client| client.name.clone());
+        let first = letter(
+            &Message {
+                asked,
+                state: request.state(),
+                stage: sent.stage,
+                reviewer: person,
+                standing: Standing::Decide,
+                client_name: &client_name,
+                url: &url,
+                now,
+            },
+            &sent.channel,
+        );
+        let card = Card::of(request, Some(person), policy, now);
+        let words = words::ended(&first, &card.headline, &card.standing_line().unwrap_or_default(), &url);
+        let subject = OutboxSubject::Approval { key: request.key(), approval_id: asked.approval_id.clone() };
+        Ok(Notification {
+            // Its own, and the same on every try.
+            id: format!("msg_{}_ended_{}_{}", asked.approval_id, sent.channel, person.id),
+            follows: thread(&subject, sent.stage, &person.id, &sent.channel),
+            approval_id: asked.approval_id.clone(),
+            // What becomes of it is nobody's concern.
+            key: None,
+            stage: sent.stage.saturating_add(1),
+            reviewer: person.id.clone(),
+            channel: sent.channel.clone(),
+            address: address(person, &sent.channel),
+            subject: words.subject,
+            text: words.text,
+            html: words.html,
+            url,
+            card: card.into(),
+        })
     }
 }

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "all of this is tests, where a panic is a failed test")]
 
-use std::sync::atomic::{AtomicBool, Ordering};
+mod settled;
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -49,6 +51,8 @@ struct Played {
     alerts: Mutex<Vec<AlertNotice>>,
     letters: Mutex<Vec<(String, AlertLetter)>>,
     mute: AtomicBool,
+    /// How many mails one person gets in a minute; 0: as many as there are.
+    per_minute: AtomicU32,
     /// Whether mail is named by its carrier, which may say later that it came back.
     names_mail: AtomicBool,
     hangs: AtomicBool,
@@ -80,6 +84,11 @@ struct PlayedChannel(&'static str, Arc<Played>);
 impl Channel for PlayedChannel {
     fn name(&self) -> &'static str {
         self.0
+    }
+
+    fn per_minute(&self) -> Option<u32> {
+        let most = self.1.per_minute.load(Ordering::SeqCst);
+        (self.0 == "email" && most > 0).then_some(most)
     }
 
     async fn send(&self, notification: &Notification) -> SendOutcome {

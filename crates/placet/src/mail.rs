@@ -10,7 +10,7 @@ use lettre::address::Envelope;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MessageBuilder, MultiPart};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
-use placet_delivery::{AlertLetter, Channel, Notification, REMINDER, SendOutcome};
+use placet_delivery::{AlertLetter, Channel, Notification, REMINDER, SendOutcome, Stands};
 use placet_gate::Fault;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -158,6 +158,14 @@ impl Mailer {
         let follows: Vec<String> = letter.follows.iter().map(|id| format!("<{id}@{host}>")).collect();
         if let Some(first) = follows.first() {
             builder = builder.in_reply_to(first.clone()).references(follows.join(" "));
+        }
+        // The card is made where somebody looks at it, so the subject comes first.
+        if letter.subject.starts_with("Re: ") && matches!(letter.card.stands, Stands::Ended { .. }) {
+            // It asks for nothing: mail programs that sort by it need not ring.
+            for (name, value) in [("Importance", "low"), ("X-Priority", "5")] {
+                let name = HeaderName::new_from_ascii_str(name);
+                builder = builder.raw_header(HeaderValue::new(name, value.to_owned()));
+            }
         }
         let both = MultiPart::alternative_plain_html(letter.text.clone(), letter.html.clone());
         builder.multipart(both).map_err(|error| Fault::new("a letter cannot be written as mail", error))

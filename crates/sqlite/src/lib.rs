@@ -3,6 +3,7 @@
 //! One thread writes (`writer`), a few connections read (`readers`), and waiters are woken after each commit
 //! (`watchers`). Several processes may use one file at once. No rule lives here: what a commit means is `core`'s.
 
+mod lately;
 mod log;
 mod operate;
 mod readers;
@@ -25,9 +26,10 @@ use placet_core::request::Request;
 use placet_gate::Fault;
 use placet_gate::ports::{
     Clock, Closing, Commit, Committed, DIGEST_LIMIT, Hook, LogHead, OutboxMessage, PastMessage, PolicyRecord,
-    PushDevice, Sealed, SentMessage, Store, StoreQuery, Tallied, TrailPage, TrailQuery, Watch,
+    PushDevice, RequestWrite, Sealed, SentMessage, Store, StoreQuery, Tallied, TrailPage, TrailQuery, Watch,
 };
 
+use lately::Lately;
 pub use operate::{OpenFromBefore, check_database, copy_database, has_records};
 use readers::Readers;
 use watchers::Watchers;
@@ -47,6 +49,7 @@ pub struct SqliteStore(Arc<Inner>);
 struct Inner {
     // Dropped in this order: readers first, so that the writer is the last to close the file and can tidy it.
     points: Readers,
+    lately: Lately,
     scans: Arc<Readers>,
     watchers: Arc<Watchers>,
     writer: Writer,
@@ -82,7 +85,7 @@ impl SqliteStore {
         let points = Readers::open(path, POINT_READERS)?;
         let scans = Arc::new(Readers::open(path, SCAN_READERS)?);
         let writer = Writer::start(connection, clock, Arc::clone(&watchers))?;
-        Ok(Self(Arc::new(Inner { points, scans, watchers, writer })))
+        Ok(Self(Arc::new(Inner { points, lately: Lately::default(), scans, watchers, writer })))
     }
 
     /// The audit chain of an approval, of `policy` or of `keys`, from its first entry.
@@ -122,11 +125,19 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn load(&self, key: RequestKey) -> Result<Option<Request>, Fault> {
-        self.0.points.read(|tables| rows::request_of(tables, key))
+        self.0.points.read(|tables| rows::request_again(tables, key, &self.0.lately))
     }
 
     async fn commit(&self, commit: Commit) -> Result<Committed, Fault> {
-        self.0.writer.run(writes::WriteCommit::prepare(commit)?).await
+        let asked = match &commit.request {
+            Some(RequestWrite::Insert { asked, .. }) => Some(Arc::clone(asked)),
+            Some(RequestWrite::Update { .. }) | None => None,
+        };
+        let committed = self.0.writer.run(writes::WriteCommit::prepare(commit)?).await?;
+        if let (Committed::Done { .. }, Some(asked)) = (&committed, asked) {
+            self.0.lately.keep(&asked);
+        }
+        Ok(committed)
     }
 
     fn watch(&self, key: RequestKey) -> Box<dyn Watch> {

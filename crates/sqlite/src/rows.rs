@@ -19,6 +19,7 @@ use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use serde::de::DeserializeOwned;
 
 use crate::PlacedEntry;
+use crate::lately::Lately;
 use crate::schema::Newer;
 
 /// Sorts after every ULID.
@@ -31,6 +32,31 @@ pub(crate) fn request_of(tables: &Connection, key: RequestKey) -> rusqlite::Resu
         )?
         .query_row([key.as_bytes()], request)
         .optional()
+}
+
+/// The same. What was asked a moment ago is not read again.
+pub(crate) fn request_again(
+    tables: &Connection,
+    key: RequestKey,
+    lately: &Lately,
+) -> rusqlite::Result<Option<Request>> {
+    let known = tables
+        .prepare_cached("SELECT version, state, approval_id FROM requests WHERE key = ?1")?
+        .query_row([key.as_bytes()], |row| {
+            let Some(asked) = lately.get(&parsed(row, 2, ApprovalId::parse)?) else { return Ok(None) };
+            requests::read_again(asked, row.get_ref(1)?.as_str()?, version(row, 0)?)
+                .map(Some)
+                .map_err(|error| unreadable(1, error))
+        })
+        .optional()?;
+    if let Some(None) = known {
+        let request = request_of(tables, key)?;
+        if let Some(request) = &request {
+            lately.keep(request.asked());
+        }
+        return Ok(request);
+    }
+    Ok(known.flatten())
 }
 
 /// Fails where there is no such request.
@@ -379,10 +405,13 @@ pub(crate) fn many<T>(
 }
 
 fn request(row: &Row<'_>) -> rusqlite::Result<Request> {
-    let version: i64 = row.get(0)?;
-    let version = u64::try_from(version).map_err(|error| unreadable(0, error))?;
     let (state, question) = (row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?);
-    requests::read(question, state, version).map_err(|error| unreadable(1, error))
+    requests::read(question, state, version(row, 0)?).map_err(|error| unreadable(1, error))
+}
+
+fn version(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let version: i64 = row.get(column)?;
+    u64::try_from(version).map_err(|error| unreadable(column, error))
 }
 
 fn message(row: &Row<'_>) -> rusqlite::Result<OutboxMessage> {

@@ -42,4 +42,7 @@ async fn old_ends_are_forgotten_with_their_messages_and_the_trail_and_what_waits
     // Its name is free again, and its chain belongs to the old approval.
     let again = sample::asked("n8n", "r1", start.plus_millis(5000));
     assert!(matches!(store.commit(sample::insert(&again)).await.unwrap(), Committed::Done { .. }));
+    let found = store.load(again.key()).await.unwrap().unwrap();
+    assert_eq!(**found.asked(), again);
+    assert_ne!(again.approval_id, requests[1].approval_id);
 }

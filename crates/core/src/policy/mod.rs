@@ -184,6 +184,8 @@ pub struct Reviewer {
     pub nudge_ms: Option<i64>,
     /// When they are not told, unless the rule is urgent.
     pub quiet: Option<Hours>,
+    /// Whether they are mailed how a request ended that they were asked about by mail and did not answer.
+    pub settled_mail: bool,
     /// What rules ask for.
     pub roles: BTreeSet<String>,
     /// When somebody else is asked.
@@ -499,9 +501,12 @@ impl Policy {
         self.reviewers.iter().any(Reviewer::takes_push)
     }
 
-    /// Whether somebody may be told by a channel whose messages are brought up to date.
+    /// Whether somebody may be told by a channel whose messages are brought up to date, or is mailed how it ended.
     pub fn settles(&self) -> bool {
-        self.reviewers.iter().any(|reviewer| reviewer.channels().into_iter().any(ChannelName::can_settle))
+        let hears = |reviewer: &Reviewer| {
+            reviewer.settled_mail || reviewer.channels().into_iter().any(ChannelName::can_settle)
+        };
+        self.reviewers.iter().any(hears)
     }
 
     /// The first rule that matches, or that cannot be evaluated. None: the request is rejected.

@@ -151,7 +151,18 @@ const LISTS: [(&str, &str, &[&str]); 4] = [
     (
         "reviewers",
         "a reviewer",
-        &["email", "phone", "slack", "telegram", "webhook", "channels", "nudge", "quiet", "away"],
+        &[
+            "email",
+            "phone",
+            "slack",
+            "telegram",
+            "webhook",
+            "channels",
+            "nudge",
+            "quiet",
+            "settled_mail",
+            "away",
+        ],
     ),
     (
         "rules",

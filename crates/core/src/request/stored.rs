@@ -109,7 +109,12 @@ pub fn write_state(state: &RequestState) -> Result<String, serde_json::Error> {
 
 /// The request that a store holds in these two texts, under that version.
 pub fn read(question: &str, state: &str, version: u64) -> Result<Request, Unreadable> {
-    Ok(Request { asked: Arc::new(read_question(question)?), state: read_state(state)?, version })
+    read_again(Arc::new(read_question(question)?), state, version)
+}
+
+/// The same, of a question that is at hand: it never changes.
+pub fn read_again(asked: Arc<ApprovalRequest>, state: &str, version: u64) -> Result<Request, Unreadable> {
+    Ok(Request { asked, state: read_state(state)?, version })
 }
 
 fn read_question(text: &str) -> Result<ApprovalRequest, Unreadable> {

@@ -149,6 +149,25 @@ impl<'a> Sentences<'a> {
     }
 }
 
+/// The words of a mail that says how a request ended to somebody who was asked and did not answer.
+///
+/// `ended` is the gate's sentence for it, with its full stop; it and the headline are safe already. The subject is that of the
+/// first mail with `Re:`, so that both are one thread everywhere.
+pub fn ended(first: &Letter, headline: &str, ended: &str, url: &str) -> Letter {
+    let rest = "There is nothing left for you to do.";
+    let text = format!("{ended} {rest}\n\n{headline}\n{url}\n");
+    let html = format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{ended}</title></head>\n\
+         <body style=\"margin:0;padding:24px 12px;font:16px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,sans-serif\">\n\
+         <p style=\"margin:0 0 12px\"><b>{ended}</b> {rest}</p>\n\
+         <p style=\"margin:0\"><a href=\"{url}\">{headline}</a></p>\n</body></html>\n",
+        ended = escaped(ended),
+        headline = escaped(headline),
+        url = escaped(url),
+    );
+    Letter { subject: format!("Re: {}", first.subject), text, html }
+}
+
 fn escaped(text: impl AsRef<str>) -> String {
     let mut escaped = String::with_capacity(text.as_ref().len());
     for character in text.as_ref().chars() {

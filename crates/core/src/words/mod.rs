@@ -21,7 +21,7 @@ mod when;
 use serde_json::Value;
 
 pub use headline::top_facts;
-pub use letter::{Letter, letter};
+pub use letter::{Letter, ended, letter};
 pub use listing::{TEXT_CHARS, payload_text};
 pub use path::{FieldPath, PathFault};
 pub use sms::sms;

@@ -109,6 +109,13 @@ pub(super) fn read_reviewer(table: &Table<'_, '_>) -> Option<Reviewer> {
     let nudge_ms = table.get("nudge").and_then(|node| node.duration_ms());
     let quiet =
         table.get("quiet").and_then(|node| Hours::parse(node.text()?).map_err(|why| node.fault(why)).ok());
+    let settled_mail = table.get("settled_mail").and_then(|node| {
+        let wanted = node.flag()?;
+        if wanted && email.is_none() {
+            node.fault("`settled_mail` is for reviewers with an `email`, and this one has none");
+        }
+        Some(wanted)
+    });
     let roles = table.get("roles").map_or_else(BTreeSet::new, |node| role_names(&node));
     let away = table.tables("away", "a time away").iter().filter_map(read_away).collect();
     let generation = table.get("generation").map_or(Some(1), |node| node.number(1, u32::MAX));
@@ -126,6 +133,7 @@ pub(super) fn read_reviewer(table: &Table<'_, '_>) -> Option<Reviewer> {
         order: Vec::new(),
         nudge_ms,
         quiet,
+        settled_mail: settled_mail.unwrap_or(false),
         roles,
         away,
         generation: generation?,
