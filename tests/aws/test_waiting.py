@@ -101,12 +101,13 @@ def test_a_request_is_withdrawn_when_its_n8n_run_is_over(gate, n8n):
     # Anybody may have asked under this name: no run ends it.
     shared = ask("17", new_id("invoice"))
     link = gate.link(over, "bob")
+    nonce = link.nonce()
     ended = agent.ended(over["request_id"], 60)
     assert (ended["status"], ended["approved"], ended["decided_by"]) == ("cancelled", False, ["client:agent"])
     assert ended["reason"].startswith("The n8n run that asked is over")
     (entry,) = gate.endings_of(over)
     assert (entry["event"], entry["channel"]) == ("request.cancelled", "gate")
-    assert link.vote("approve").status == 409
+    assert link.post("approve", nonce).status == 409
     # The other run still waits, and so does what nobody knows the run of.
     wait_until(lambda: n8n.looks("18"), 60, "a look at the other run")
     assert n8n.looks("17") == 1 and agent.state(waits["request_id"])["status"] == "pending"
