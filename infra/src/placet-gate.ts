@@ -30,7 +30,7 @@ export interface PlacetFunctions {
 }
 
 /**
- * A human-approval gate for AI-powered workflows: an API, four functions, two tables, a secret, queues, topics, alarms.
+ * A human-approval gate for AI-powered workflows: an API, four functions, two tables, two secrets, queues, topics, alarms.
  *
  * One gate a stack: the template's logical ids are kept, and what it names, it names after the stack.
  */
@@ -43,6 +43,8 @@ export class PlacetGate extends Construct {
   readonly auditTable: ITable;
   /** The keys. */
   readonly keyring: ISecret;
+  /** What Slack, Telegram and alerts need: whoever sets channels reads and writes it. */
+  readonly channels: ISecret;
   /** Where reviewers' mails are published. */
   readonly emailTopic: ITopic;
   /** Alerts and alarms: subscribe whoever must hear of them. */
@@ -93,6 +95,7 @@ export class PlacetGate extends Construct {
     });
     this.auditTable = Table.fromTableArn(this, 'Audit', this.attribute('AuditTable', 'Arn'));
     this.keyring = Secret.fromSecretCompleteArn(this, 'Keyring', this.template.getResource('KeyringSecret').ref);
+    this.channels = Secret.fromSecretCompleteArn(this, 'Channels', this.template.getResource('ChannelsSecret').ref);
     this.emailTopic = Topic.fromTopicArn(this, 'Email', this.template.getResource('EmailTopic').ref);
     this.alertTopic = Topic.fromTopicArn(this, 'Alerts', this.template.getResource('AlertTopic').ref);
     this.deadlineQueue = this.queue('Deadlines', 'DeadlineQueue');

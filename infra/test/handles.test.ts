@@ -28,15 +28,16 @@ test('a reader of the requests may use their indexes', () => {
   assert.deepEqual(query?.['Resource'], [table, { 'Fn::Join': ['', [table, '/index/*']] }]);
 });
 
-test('the secret, the audit trail and the topics can be granted', () => {
+test('the secrets, the audit trail and the topics can be granted', () => {
   const statements = granted(({ gate }, role) => {
     gate.keyring.grantRead(role);
+    gate.channels.grantWrite(role);
     gate.auditTable.grantReadData(role);
     gate.alertTopic.grantPublish(role);
     gate.emailTopic.grantPublish(role);
   });
   const text = JSON.stringify(statements.map((statement) => statement['Resource']));
-  for (const name of ['KeyringSecret', 'AuditTable', 'AlertTopic', 'EmailTopic'])
+  for (const name of ['KeyringSecret', 'ChannelsSecret', 'AuditTable', 'AlertTopic', 'EmailTopic'])
     assert.ok(text.includes(`"${name}"`), text);
 });
 

@@ -90,10 +90,10 @@ class AwsGate(Backend):
 
     # ---------------------------------------------------------------- the operator's hand
 
-    def cli(self, *arguments, seconds=120):
+    def cli(self, *arguments, seconds=120, stdin=""):
         """A `placet` command with `--aws` on this stack."""
         return subprocess.run(
-            [str(COMMAND), *map(str, arguments), "--aws", "--stack", self.stack], stdin=subprocess.DEVNULL,
+            [str(COMMAND), *map(str, arguments), "--aws", "--stack", self.stack], input=stdin,
             env={**environment(), **self.aws.operator_environment(), "AWS_ENDPOINT_URL": self.endpoint}, cwd=self.folder, capture_output=True, text=True,
             timeout=seconds,
         )  # fmt: skip

@@ -64,6 +64,7 @@ class Session:
         self.deployer.complete_roles(stack, outputs)
         self.deployer.let_the_queue_be_read(stack)
         self.deployer.plant_a_seed(outputs)
+        self.deployer.empty_the_channels(outputs)
         self.deployer.point_at(stack, proxy.endpoint)
         folder = self.folder / stack
         folder.mkdir()

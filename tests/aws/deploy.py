@@ -142,8 +142,9 @@ class Deployer:
         There, `sqs:SendMessage` covers batches; here a batch is an action of its own.
         There, mail is about an identity and from an address; here `ses:SendEmail` is about nothing.
         """
-        name = outputs["KeyringSecretArn"]
-        arn = self.aws.client("secretsmanager").describe_secret(SecretId=name)["ARN"]
+        secrets = self.aws.client("secretsmanager")
+        names = [outputs["KeyringSecretArn"], outputs["ChannelsSecretArn"]]
+        arns = {name: secrets.describe_secret(SecretId=name)["ARN"] for name in names}
         iam = self.aws.client("iam")
         resources = self.aws.client("cloudformation").describe_stack_resources(StackName=stack)["StackResources"]
         for role in (
@@ -158,8 +159,8 @@ class Deployer:
                     if "ses:SendEmail" in actions:
                         statement["Resource"] = "*"
                         del statement["Condition"]
-                    if statement.get("Resource") == name:
-                        statement["Resource"] = arn
+                    if isinstance(statement.get("Resource"), str):
+                        statement["Resource"] = arns.get(statement["Resource"], statement["Resource"])
                 iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
 
     def let_the_queue_be_read(self, stack):
@@ -173,6 +174,15 @@ class Deployer:
         """Writes the secret as the template asks for it: this AWS puts punctuation in where the template excludes it."""
         value = json.dumps({"placet_seed_version": 1, "seed": secrets.token_hex(32)})
         self.aws.client("secretsmanager").put_secret_value(SecretId=outputs["KeyringSecretArn"], SecretString=value)
+
+    def empty_the_channels(self, outputs):
+        """Takes the value away that a secret has not got as the template makes it: this AWS writes an empty text.
+
+        Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-secretsmanager-secret.html
+        """
+        client, secret = self.aws.client("secretsmanager"), outputs["ChannelsSecretArn"]
+        version = client.get_secret_value(SecretId=secret)["VersionId"]
+        client.update_secret_version_stage(SecretId=secret, VersionStage="AWSCURRENT", RemoveFromVersionId=version)
 
     def point_at(self, stack, endpoint):
         """Makes the functions call AWS at that address."""

@@ -41,7 +41,7 @@ def addresses(text):
 def test_a_push_subscribes_each_reviewer_to_their_own_mails_and_who_left_to_none(gate):
     text = policy.shared(PACE)
     reviewers = addresses(text)
-    assert len(reviewers) == 12 + PACE.crowd
+    assert len(reviewers) == 14 + PACE.crowd
     assert subscriptions(gate) == {email: {"reviewer": [reviewer]} for email, reviewer in reviewers.items()}
     gate.push_policy(text)
     assert len(subscriptions(gate)) == len(reviewers), "the same policy again changes nothing"
@@ -83,6 +83,14 @@ MAY_NOT = [
     ("decide", "dynamodb", "scan", lambda gate: {"TableName": gate.outputs["AuditTable"]}),
     ("decide", "dynamodb", "get_item", lambda gate: {"TableName": gate.outputs["AuditTable"], "Key": {"subject": {"S": "keys"}, "seq": {"N": "1"}}}),
     ("timeout-sweep", "secretsmanager", "put_secret_value", lambda gate: {"SecretId": gate.outputs["KeyringSecretArn"], "SecretString": "x"}),
+    *(
+        (function, "secretsmanager", "get_secret_value", lambda gate: {"SecretId": gate.outputs["ChannelsSecretArn"]})
+        for function in ("request", "rotate-secret")
+    ),
+    *(
+        (function, "secretsmanager", "put_secret_value", lambda gate: {"SecretId": gate.outputs["ChannelsSecretArn"], "SecretString": "{}"})
+        for function in FUNCTIONS
+    ),
     ("rotate-secret", "dynamodb", "get_item", lambda gate: {"TableName": gate.outputs["RequestsTable"], "Key": {"pk": {"S": "x"}, "sk": {"S": "x"}}}),
     ("rotate-secret", "sns", "publish", lambda gate: {"TopicArn": gate.outputs["EmailTopicArn"], "Message": "x"}),
 ]  # fmt: skip

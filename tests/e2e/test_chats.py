@@ -11,8 +11,12 @@ from chats import (
     SIGNING_SECRET,
     TELEGRAM_TOKEN,
     Telegram,
+    about,
     send_press,
     send_update,
+    set_slack,
+    set_telegram,
+    settled,
 )
 from placet_client import Link, at_once, check_problem, moment, new_id, wait_until
 from receiver import Receiver
@@ -81,20 +85,6 @@ def telegram():
     played.close()
 
 
-def set_slack(gate, slack, **options):
-    ran = gate.cli(
-        "channel", "set", "slack", "--api-url", f"{slack.url}/api", stdin=f"{BOT_TOKEN}\n{SIGNING_SECRET}\n", **options
-    )
-    assert ran.returncode == 0, ran
-    return ran
-
-
-def set_telegram(gate, telegram):
-    ran = gate.cli("channel", "set", "telegram", "--api-url", telegram.url, stdin=f"bot_token={TELEGRAM_TOKEN}\n")
-    assert ran.returncode == 0, ran
-    return telegram.webhook["secret_token"]
-
-
 @pytest.fixture
 def chats(local_gate, slack, telegram):
     """A serving gate whose Bob is in Slack and whose Carol is in Telegram."""
@@ -108,21 +98,6 @@ def chats(local_gate, slack, telegram):
 def ask(gate, action="invoice.pay", **options):
     asked = gate.agent.asked(action, **options)
     return asked, gate.slack.wait(BOB)[-1], gate.telegram.wait(CAROLS)[-1]
-
-
-def about(chat, user, words):
-    """The places of that user's messages that show those words."""
-    return [place for place in chat.to(user) if words in chat.shows(place)]
-
-
-def settled(gate, bobs, carols, words, seconds=10):
-    """Both messages say the same, and have no buttons any more."""
-
-    def both():
-        return words in gate.slack.shows(bobs) and words in gate.telegram.shows(carols)
-
-    wait_until(both, seconds, f"`{words}` in both messages")
-    assert not gate.slack.buttons(bobs) and not gate.telegram.buttons(carols)
 
 
 def entries(gate, asked):

@@ -41,12 +41,14 @@ ALERTS = {"PLACET_ALERT_TOPIC_ARN": {"Ref": "AlertTopic"}}
 DEADLINES = {"PLACET_DEADLINE_QUEUE_URL": {"Ref": "DeadlineQueue"}}
 LINKS_AND_DEADLINES = DEADLINES | {"PLACET_PUBLIC_URL": PUBLIC_URL}
 ORIGIN = {"PLACET_ORIGIN_SECRET": {"Fn::If": ["HasOriginSecret", {"Ref": "OriginSecret"}, {"Ref": "AWS::NoValue"}]}}
+CHANNELS = {"PLACET_CHANNELS_SECRET": {"Ref": "ChannelsSecret"}}
 ENVIRONMENT = {
     "Request": EVERY_FUNCTION | LINKS_AND_DEADLINES | ORIGIN,
-    "Decide": EVERY_FUNCTION | LINKS_AND_DEADLINES | ORIGIN,
+    "Decide": EVERY_FUNCTION | LINKS_AND_DEADLINES | ORIGIN | CHANNELS,
     "TimeoutSweep": EVERY_FUNCTION
     | LINKS_AND_DEADLINES
     | ALERTS
+    | CHANNELS
     | {
         "PLACET_QUEUES": {"Fn::Sub": "backup=${BackupQueue}"},
         "PLACET_EMAIL_TOPIC_ARN": {"Ref": "EmailTopic"},
@@ -211,6 +213,15 @@ def test_the_secret_starts_as_a_seed_and_is_rotated_every_90_days(resources: dic
     }
 
 
+def test_no_update_of_the_stack_writes_over_what_the_operator_has_set_for_channels(resources: dict[str, Any]) -> None:
+    secrets = of_type(resources, "AWS::SecretsManager::Secret")
+    assert {name: sorted(secret) for name, secret in secrets.items()} == {
+        "KeyringSecret": ["Description", "GenerateSecretString", "ReplicaRegions"],
+        "ChannelsSecret": ["Description"],
+    }
+    assert "ChannelsSecret" not in json.dumps(resources["KeyringRotation"])
+
+
 def test_every_queue_is_encrypted_and_has_a_dead_letter_queue(resources: dict[str, Any]) -> None:
     queues = of_type(resources, "AWS::SQS::Queue")
     assert all(queue["SqsManagedSseEnabled"] is True for queue in queues.values())
@@ -318,6 +329,8 @@ def test_each_route_goes_to_its_function(resources: dict[str, Any]) -> None:
         "ANY /inbox/{link}": "DecideFunction",
         "ANY /inbox/{proxy+}": "DecideFunction",
         "ANY /report/{link}": "DecideFunction",
+        "ANY /v1/slack/interactions": "DecideFunction",
+        "ANY /v1/telegram/updates": "DecideFunction",
         "ANY /sw.js": "DecideFunction",
         "ANY /icon-192.png": "DecideFunction",
         "ANY /icon-512.png": "DecideFunction",
@@ -334,9 +347,16 @@ def test_the_api_throttles_and_its_log_holds_no_link(resources: dict[str, Any]) 
     assert (stage["StageName"], stage["AutoDeploy"]) == ("$default", True)
     assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] == {"Ref": "ThrottleRate"}
     assert stage["DefaultRouteSettings"]["ThrottlingBurstLimit"] == {"Ref": "ThrottleBurst"}
-    # A stage can only name a route that is there already.
-    assert stage["RouteSettings"] == {"POST /mcp": stage["DefaultRouteSettings"]}
-    assert resources["ApiStage"]["DependsOn"] in ("McpRoute", ["McpRoute"])
+    # Chats cannot prove themselves before a function has looked: they have a share. A stage can only name a route that is
+    # there already.
+    share = {"ThrottlingRateLimit": 20, "ThrottlingBurstLimit": 40}
+    chats = {"SlackRoute": "ANY /v1/slack/interactions", "TelegramRoute": "ANY /v1/telegram/updates"}
+    assert stage["RouteSettings"] == {
+        "POST /mcp": stage["DefaultRouteSettings"],
+        **dict.fromkeys(chats.values(), share),
+    }
+    assert resources["ApiStage"]["DependsOn"] == ["McpRoute", *chats]
+    assert {name: resources[name]["Properties"]["RouteKey"] for name in chats} == chats
     said = set(json.loads(stage["AccessLogSettings"]["Format"]).values())
     assert said == {
         "$context.requestId",
@@ -397,6 +417,7 @@ def test_the_outputs_are_what_the_cli_reads(deployed: dict[str, Any]) -> None:
         "RequestsTable": {"Ref": "RequestsTable"},
         "AuditTable": {"Ref": "AuditTable"},
         "KeyringSecretArn": {"Ref": "KeyringSecret"},
+        "ChannelsSecretArn": {"Ref": "ChannelsSecret"},
         "EmailTopicArn": {"Ref": "EmailTopic"},
         "MailFrom": {"Ref": "MailFrom"},
         "MailConfigurationSet": {"Ref": "MailSettings"},

@@ -54,6 +54,8 @@ pub struct GateConfig {
     pub audit_table: String,
     /// The keyring's secret: ARN or name.
     pub keyring_secret: String,
+    /// The secret of channels: ARN or name. Only who sends to chats, or verifies their presses, has it.
+    pub channels_secret: Option<String>,
     /// What links and `iss` say.
     pub public_url: Option<String>,
     /// How long an ended request is kept, in days.
@@ -180,6 +182,7 @@ fn gate<V: Fn(&str) -> Option<String>>(reader: &mut Reader<V>) -> GateConfig {
         requests_table: reader.required("PLACET_REQUESTS_TABLE"),
         audit_table: reader.required("PLACET_AUDIT_TABLE"),
         keyring_secret: reader.required("PLACET_KEYRING_SECRET"),
+        channels_secret: reader.optional("PLACET_CHANNELS_SECRET"),
         public_url: reader.url("PLACET_PUBLIC_URL"),
         request_retention_days: reader.days("PLACET_REQUEST_RETENTION_DAYS", 90),
         audit_retention_days: reader.days("PLACET_AUDIT_RETENTION_DAYS", 2557),
@@ -334,6 +337,7 @@ mod tests {
         };
         assert_eq!(config.gate.base.access, access);
         assert_eq!(config.mail, None);
+        assert_eq!(config.gate.channels_secret, None);
         assert_eq!(GateConfig::read(complete).unwrap(), config.gate);
         let api = ApiConfig::read(complete).unwrap();
         assert_eq!(api.gate, config.gate);
@@ -371,6 +375,16 @@ mod tests {
                 "PLACET_MAIL_CONFIGURATION_SET",
             ]
         );
+    }
+
+    #[test]
+    fn the_secret_of_channels_is_named_to_those_who_may_read_it() {
+        let config = ApiConfig::read(|name| match name {
+            "PLACET_CHANNELS_SECRET" => Some("channels".to_owned()),
+            name => complete(name),
+        })
+        .unwrap();
+        assert_eq!(config.gate.channels_secret.as_deref(), Some("channels"));
     }
 
     #[test]

@@ -22,7 +22,9 @@ use placet_core::keys::SharedSecret;
 #[cfg(feature = "deliver")]
 use placet_delivery::alert::LogAlerts;
 #[cfg(feature = "deliver")]
-use placet_delivery::{AlertMail, AlertWays, Bodies, Channels, Parts, ReviewerWebhook, Webhooks, Worker};
+use placet_delivery::{
+    AlertMail, AlertWays, Bodies, Channels, Parts, ReviewerWebhook, Slack, Telegram, Webhooks, Worker,
+};
 use placet_dynamodb::{DynamoStore, Keep, Tables};
 use placet_gate::ports::{Clock, Dispatcher, Keys};
 use placet_gate::{Gate, Ports, Settings};
@@ -36,9 +38,9 @@ use tokio::time::timeout;
 use crate::answer::Answer;
 #[cfg(feature = "deliver")]
 use crate::channels::{AlertTopic, EmailTopic, Ses, Sms, SqsQueues};
-#[cfg(feature = "deliver")]
-use crate::config::SweepConfig;
 use crate::config::{ApiConfig, GateConfig};
+#[cfg(feature = "deliver")]
+use crate::config::{MailConfig, SweepConfig};
 #[cfg(feature = "deliver")]
 use crate::connect::connector;
 use crate::deadline_queue::DeadlineQueue;
@@ -83,7 +85,7 @@ pub fn request() -> ExitCode {
     )
 }
 
-/// Answers what reviewers' browsers call.
+/// Answers what reviewers' browsers call, and the servers of chats in which reviewers press buttons.
 pub fn decide() -> ExitCode {
     run(
         ApiConfig::read(variable),
@@ -160,21 +162,17 @@ fn came_through(origin: Option<&SharedSecret>, call: &Request) -> bool {
 #[cfg(feature = "deliver")]
 fn sweeper(config: SweepConfig, sdk: &SdkConfig) -> Result<Sweeper, Fault> {
     let dispatcher = Arc::new(EventDispatcher::new(deadline_queue(&config.gate, sdk)));
-    let gate = gate_over(&config.gate, sdk, Arc::clone(&dispatcher) as _);
+    let keys: Arc<dyn Keys> = Arc::new(keys(&config.gate, sdk));
+    let gate = gate_over(&config.gate, sdk, Arc::clone(&dispatcher) as _, Arc::clone(&keys));
     let sns = aws_sdk_sns::Client::new(sdk);
     let sender = Sender::new(Options::default());
     let configuration_set = config.mail.as_ref().map(|mail| mail.configuration_set.clone());
-    let (channels, mail): (_, Arc<dyn AlertMail>) = if let Some(mail) = config.mail {
-        let api = SignedJson::ses(sdk, connector(&config.gate.base.access.roots)?)?;
-        let ses = Arc::new(Ses { api, config: mail, gate: Arc::clone(&gate) });
-        (Channels::default().with(Arc::clone(&ses) as _), ses)
-    } else {
-        let topic = Arc::new(EmailTopic { sns: sns.clone(), arn: config.email_topic_arn });
-        (Channels::default().with(Arc::clone(&topic) as _), topic)
+    let mail = match config.mail {
+        Some(mail) => Mail::Ses(SignedJson::ses(sdk, connector(&config.gate.base.access.roots)?)?, mail),
+        None => Mail::Topic(config.email_topic_arn),
     };
-    let channels = channels
-        .with(Arc::new(ReviewerWebhook::new(Arc::clone(&gate), sender.clone())))
-        .with(Arc::new(Sms { sns: sns.clone(), sender_id: config.sms_sender_id }));
+    let means = Means { gate: Arc::clone(&gate), keys, sns: sns.clone(), sender: sender.clone() };
+    let (channels, mail) = channels(means, mail, config.sms_sender_id);
     let topic = AlertTopic { sns, arn: config.alert_topic_arn, gate: config.gate.base.gate };
     let ways =
         AlertWays { gate: Arc::clone(&gate), sender: sender.clone(), mail, topic: Some(Arc::new(topic)) };
@@ -187,6 +185,50 @@ fn sweeper(config: SweepConfig, sdk: &SdkConfig) -> Result<Sweeper, Fault> {
         bodies: Bodies { event: wire::event, queue_item: wire::queue_item },
     };
     Ok(Sweeper { worker: Arc::new(Worker::new(gate, parts)), dispatcher, configuration_set })
+}
+
+/// What channels are put together from.
+#[cfg(feature = "deliver")]
+pub(crate) struct Means {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) keys: Arc<dyn Keys>,
+    pub(crate) sns: aws_sdk_sns::Client,
+    pub(crate) sender: Sender,
+}
+
+/// What mail goes by.
+#[cfg(feature = "deliver")]
+pub(crate) enum Mail {
+    /// SES, from an address of the operator's.
+    Ses(SignedJson, MailConfig),
+    /// A topic of that ARN.
+    Topic(String),
+}
+
+/// Every channel of a deployed gate, and what mails operators.
+#[cfg(feature = "deliver")]
+pub(crate) fn channels(
+    means: Means,
+    mail: Mail,
+    sms_sender_id: Option<String>,
+) -> (Channels, Arc<dyn AlertMail>) {
+    let Means { gate, keys, sns, sender } = means;
+    let (channels, mail): (_, Arc<dyn AlertMail>) = match mail {
+        Mail::Ses(api, config) => {
+            let ses = Arc::new(Ses { api, config, gate: Arc::clone(&gate) });
+            (Channels::default().with(Arc::clone(&ses) as _), ses)
+        }
+        Mail::Topic(arn) => {
+            let topic = Arc::new(EmailTopic { sns: sns.clone(), arn });
+            (Channels::default().with(Arc::clone(&topic) as _), topic)
+        }
+    };
+    let channels = channels
+        .with(Arc::new(Sms { sns, sender_id: sms_sender_id }))
+        .with(Arc::new(Slack::new(Arc::clone(&keys), sender.clone())))
+        .with(Arc::new(Telegram::new(keys, sender.clone())))
+        .with(Arc::new(ReviewerWebhook::new(gate, sender)));
+    (channels, mail)
 }
 
 /// The store of that deployment.
@@ -202,23 +244,30 @@ pub(crate) fn store(config: &GateConfig, sdk: &SdkConfig) -> DynamoStore {
 
 /// The keys of that deployment.
 pub(crate) fn keys(config: &GateConfig, sdk: &SdkConfig) -> SecretKeys {
-    SecretKeys::new(aws_sdk_secretsmanager::Client::new(sdk), config.keyring_secret.clone())
+    let client = aws_sdk_secretsmanager::Client::new(sdk);
+    SecretKeys::new(client, config.keyring_secret.clone(), config.channels_secret.clone())
 }
 
 /// A gate that hands over what follows its commits to the deadline queue.
 pub(crate) fn deployed_gate(config: &GateConfig, sdk: &SdkConfig) -> Arc<Gate> {
-    gate_over(config, sdk, Arc::new(SqsDispatcher(deadline_queue(config, sdk))))
+    let dispatcher = Arc::new(SqsDispatcher(deadline_queue(config, sdk)));
+    gate_over(config, sdk, dispatcher, Arc::new(keys(config, sdk)))
 }
 
 fn deadline_queue(config: &GateConfig, sdk: &SdkConfig) -> DeadlineQueue {
     DeadlineQueue::new(aws_sdk_sqs::Client::new(sdk), config.base.deadline_queue_url.clone())
 }
 
-fn gate_over(config: &GateConfig, sdk: &SdkConfig, dispatcher: Arc<dyn Dispatcher>) -> Arc<Gate> {
+fn gate_over(
+    config: &GateConfig,
+    sdk: &SdkConfig,
+    dispatcher: Arc<dyn Dispatcher>,
+    keys: Arc<dyn Keys>,
+) -> Arc<Gate> {
     let ports = Ports {
         store: Arc::new(store(config, sdk)),
         dispatcher,
-        keys: Arc::new(keys(config, sdk)) as Arc<dyn Keys>,
+        keys,
         clock: Arc::new(SystemClock),
         metrics: Arc::new(EmfMetrics::new(&config.base.gate)),
     };

@@ -1,4 +1,5 @@
-//! The keyring in Secrets Manager, held for a while, and fetched anew when an unknown epoch is named.
+//! The keyring in Secrets Manager, held for a while, and fetched anew when an unknown epoch is named. The secrets of
+//! channels lie in a secret beside it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,12 +7,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_secretsmanager::Client;
 use placet_core::Fault;
+use placet_core::chat::ChannelSettings;
 use placet_core::keys::Keyring;
 use placet_gate::ports::Keys;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use crate::channel_secret::ChannelSecret;
 use crate::keyring::read;
 
 /// How long a keyring is used without being looked at again: a rotation breaks nothing, so it need not be seen at once.
@@ -20,10 +23,12 @@ const MAX_AGE: Duration = Duration::from_mins(5);
 /// How soon it is fetched again at the request of those who forge signatures or links.
 const MIN_AGE: Duration = Duration::from_secs(1);
 
-/// The keyring of a deployed gate.
+/// The keyring of a deployed gate, and what its channels need.
 pub struct SecretKeys {
     client: Client,
     secret: String,
+    /// None where this function may not read it.
+    channels: Option<ChannelSecret>,
     held: Mutex<Option<Held>>,
 }
 
@@ -33,9 +38,10 @@ struct Held {
 }
 
 impl SecretKeys {
-    /// The keyring in that secret. Fetches nothing yet.
-    pub fn new(client: Client, secret: String) -> Self {
-        Self { client, secret, held: Mutex::new(None) }
+    /// The keyring in that secret, and the channels' secrets in the other. Fetches nothing yet.
+    pub fn new(client: Client, secret: String, channels: Option<String>) -> Self {
+        let channels = channels.map(|id| ChannelSecret::new(client.clone(), id));
+        Self { client, secret, channels, held: Mutex::new(None) }
     }
 
     /// The keyring, not older than that. A keyring that is known is used on when it cannot be fetched.
@@ -84,5 +90,12 @@ impl Keys for SecretKeys {
 
     async fn refreshed(&self) -> Result<Arc<Keyring>, Fault> {
         self.not_older_than(MIN_AGE).await
+    }
+
+    async fn channels(&self) -> Result<Arc<ChannelSettings>, Fault> {
+        match &self.channels {
+            Some(channels) => channels.read().await,
+            None => Ok(Arc::default()),
+        }
     }
 }

@@ -5,7 +5,8 @@
 //! - `lambda`: a function from its start to its last event; `event`: what the API hands it; `answer`: what it answers.
 //! - `functions`: what `request`, `decide` and `timeout-sweep` are put together from (feature `gate`).
 //! - `mcp`: MCP beside what clients call.
-//! - `keyring`: how the keyring lies in its secret; `keys`: the gate's port over it; `rotation`: its four steps.
+//! - `keyring`: how the keyring lies in its secret; `channel_secret`: what channels need, in another; `keys`: the gate's
+//!   port over both; `rotation`: the keyring's four steps.
 //! - `channels`: how reviewers, queues and operators are told (feature `deliver`).
 //! - `signed_json`: one call of an AWS API without its SDK; `ses_event`: what SES tells of a mail (feature `deliver`).
 //! - `deadline_queue`, `job`: what is handed to `timeout-sweep`; `dispatcher` puts it there, `sweeper` takes it out.
@@ -16,6 +17,8 @@
 
 #[cfg(feature = "gate")]
 mod answer;
+#[cfg(feature = "gate")]
+mod channel_secret;
 #[cfg(feature = "deliver")]
 mod channels;
 pub mod config;

@@ -354,6 +354,8 @@ mod tests {
         let third = second.rotated(secret(5), secret(6), Timestamp::from_millis(2));
         let numbers = |ring: &Keyring| ring.epochs().map(|e| e.number).collect::<Vec<_>>();
         assert_eq!([numbers(&first), numbers(&second), numbers(&third)], [vec![1], vec![2, 1], vec![3, 2]]);
+        let found = [0, 1, 2, 3, 4].map(|number| third.epoch(number).map(|epoch| epoch.number));
+        assert_eq!(found, [None, None, Some(2), Some(3), None]);
     }
 
     #[test]

@@ -199,6 +199,8 @@ mod tests {
         let b = payload(r#"{"a":[100,"é"],"b":20}"#).unwrap();
         assert_eq!(a.as_str(), r#"{"a":[100,"é"],"b":20}"#);
         assert_eq!(a.sha256(), b.sha256());
+        // As `sha256sum` says of that text.
+        assert_eq!(a.sha256(), "82e9f35fc10d8246482da0cf74de747020520c9d01472fcbbde2c132fe4f563b");
     }
 
     #[test]

@@ -99,7 +99,7 @@ pub(crate) fn no_answer() -> SendOutcome {
 }
 
 /// A message that asks for nothing. Its link is that of the reviewer's inbox.
-async fn trial(
+pub(crate) async fn trial(
     gate: &Gate,
     policy: &Policy,
     person: &Reviewer,

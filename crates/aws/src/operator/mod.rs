@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_runtime_api::client::http::SharedHttpConnector;
+use placet_core::chat::ChannelSettings;
 use placet_core::keys::Keyring;
-use placet_delivery::{AlertMail, AlertWays};
+use placet_delivery::{AlertMail, AlertWays, Channels};
 use placet_dynamodb::DynamoStore;
 use placet_gate::ports::Keys as _;
 use placet_gate::{Fault, Gate};
@@ -20,10 +21,11 @@ use placet_webhook::{Options, Sender};
 pub use checks::Finding;
 pub use reviewers::Synced;
 
-use crate::channels::{AlertTopic, EmailTopic, Ses};
+use crate::channel_secret::ChannelSecret;
+use crate::channels::AlertTopic;
 use crate::config::{Access, Base, GateConfig, MailConfig, Roots};
 use crate::connect::{client_of, connector, timeouts};
-use crate::functions;
+use crate::functions::{self, Mail, Means};
 use crate::signed_json::SignedJson;
 
 /// A deployed stack, found by its name, with the operator's own credentials.
@@ -105,19 +107,54 @@ impl Stack {
 
     /// The ways by which the stack can tell operators, with the operator's own credentials.
     pub fn ways(&self) -> Result<AlertWays, Fault> {
-        let sns = aws_sdk_sns::Client::new(&self.sdk);
+        let gate = self.gate();
         let topic = AlertTopic {
-            sns: sns.clone(),
+            sns: aws_sdk_sns::Client::new(&self.sdk),
             arn: self.output("AlertTopicArn").to_owned(),
             gate: self.config.base.gate.clone(),
         };
-        let gate = self.gate();
-        let mail: Arc<dyn AlertMail> = match self.mail() {
-            Some(config) => Arc::new(Ses { api: self.ses()?, config, gate: Arc::clone(&gate) }),
-            None => Arc::new(EmailTopic { sns, arn: self.output("EmailTopicArn").to_owned() }),
-        };
+        let (_, mail) = self.told(Arc::clone(&gate))?;
         let sender = Sender::new(Options::default());
         Ok(AlertWays { gate, sender, mail, topic: Some(Arc::new(topic)) })
+    }
+
+    /// The channels by which the stack can tell reviewers, with the operator's own credentials.
+    pub fn channels(&self) -> Result<Channels, Fault> {
+        Ok(self.told(self.gate())?.0)
+    }
+
+    /// What the operator has set for channels, as it stands.
+    pub async fn channel_settings(&self) -> Result<Arc<ChannelSettings>, Fault> {
+        self.channel_secret()?.read().await
+    }
+
+    /// Changes what is set for channels. It counts everywhere within a minute.
+    pub async fn change_channel_settings(
+        &self,
+        change: &(dyn Fn(&mut ChannelSettings) + Sync),
+    ) -> Result<(), Fault> {
+        self.channel_secret()?.change(change).await
+    }
+
+    fn channel_secret(&self) -> Result<ChannelSecret, Fault> {
+        let id = self.config.channels_secret.clone().ok_or(Fault::bare(
+            "this stack is of an older template, without a secret for channels: deploy the present one first",
+        ))?;
+        Ok(ChannelSecret::new(aws_sdk_secretsmanager::Client::new(&self.sdk), id))
+    }
+
+    fn told(&self, gate: Arc<Gate>) -> Result<(Channels, Arc<dyn AlertMail>), Fault> {
+        let mail = match self.mail() {
+            Some(config) => Mail::Ses(self.ses()?, config),
+            None => Mail::Topic(self.output("EmailTopicArn").to_owned()),
+        };
+        let means = Means {
+            gate,
+            keys: Arc::new(functions::keys(&self.config, &self.sdk)),
+            sns: aws_sdk_sns::Client::new(&self.sdk),
+            sender: Sender::new(Options::default()),
+        };
+        Ok(functions::channels(means, mail, None))
     }
 
     /// How the stack sends mail by SES, if it does.
@@ -152,6 +189,8 @@ fn config(
         requests_table: output("RequestsTable"),
         audit_table: output("AuditTable"),
         keyring_secret: output("KeyringSecretArn"),
+        // A stack of an older template has none.
+        channels_secret: outputs.get("ChannelsSecretArn").cloned(),
         base: Base {
             gate: stack.to_owned(),
             deadline_queue_url: output("DeadlineQueueUrl"),

@@ -158,6 +158,11 @@ rules = [{ name = "all", stages = [{ ask = ["a"], within = "1h" }] }]
         Policy::read(POLICY).unwrap().with_absences(absences)
     }
 
+    #[test]
+    fn nobody_says_that_they_are_away_for_more_than_four_weeks() {
+        assert_eq!(LONGEST_ABSENCE_MS, 4 * 7 * 24 * 60 * 60 * 1000);
+    }
+
     /// `there`, or who is asked instead.
     fn asked_instead_of(policy: &Policy, who: &str, millis: i64) -> String {
         match policy.presence(policy.reviewer(&id(who)).unwrap(), at(millis)) {

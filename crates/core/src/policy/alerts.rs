@@ -79,21 +79,6 @@ impl AlertWay {
         self.kinds.as_ref().is_none_or(|kinds| kinds.iter().any(|heard| heard == kind))
     }
 
-    /// Why a gate on AWS cannot use it, if it cannot.
-    pub fn fault_on_aws(&self) -> Option<String> {
-        let name = &self.name;
-        match &self.kind {
-            WayKind::Sns | WayKind::Mail(_) | WayKind::Webhook { url: Some(_), .. } => None,
-            WayKind::Slack | WayKind::PagerDuty => Some(format!(
-                "a gate on AWS has no {} yet, which the way of alerts `{name}` needs: use sns, mail or a webhook there",
-                if matches!(self.kind, WayKind::Slack) { "Slack" } else { "PagerDuty" }
-            )),
-            WayKind::Webhook { url: None, .. } => Some(format!(
-                "a gate on AWS keeps no addresses of webhooks: give the way of alerts `{name}` its `url` in the policy"
-            )),
-        }
-    }
-
     /// Why a gate on one machine cannot use it, if it cannot.
     pub fn fault_on_one_machine(&self) -> Option<String> {
         matches!(self.kind, WayKind::Sns).then(|| {

@@ -15,6 +15,8 @@ pub(crate) enum PolicyCommand {
     Check {
         /// The policy [default: --policy]
         file: Option<PathBuf>,
+        #[command(flatten)]
+        on: Deployment,
     },
     /// Say which rule a request hits, and why
     Explain {

@@ -26,7 +26,7 @@ pub(super) async fn run(globals: &Globals, command: AlertCommand) -> Result<Exit
         AlertCommand::Test { name, on } => test(globals, name.as_deref(), &on).await,
         AlertCommand::Set(options) => set(globals, &options).await,
         AlertCommand::List { on } => list(globals, &on).await,
-        AlertCommand::Remove { name, on } => remove(globals, &name, &on),
+        AlertCommand::Remove { name, on } => remove(globals, &name, &on).await,
         AlertCommand::Secret { name, on } => secret(globals, &name, &on).await,
     }
 }
@@ -130,9 +130,9 @@ impl Tried {
 
 /// Sets what a way is sent with.
 async fn set(globals: &Globals, options: &AlertSet) -> Result<Exit, Failure> {
-    let kept = open(globals, &options.on)?;
+    let kept = Kept::open(globals, &options.on).await?;
     let name = &options.name;
-    let in_policy = named(globals).await;
+    let in_policy = named(globals, &options.on).await;
     let way = match (options.way, in_policy.as_ref().and_then(|policy| policy.alert_way(name))) {
         (Some(SecretWay::Slack), _) => "slack",
         (Some(SecretWay::Pagerduty), _) => "pagerduty",
@@ -176,11 +176,14 @@ async fn set(globals: &Globals, options: &AlertSet) -> Result<Exit, Failure> {
             if way == "slack" { AlertSecret::Slack { url } } else { AlertSecret::Webhook { url } }
         }
     };
-    kept.change(|settings| drop(settings.alerts.insert(name.clone(), secret)))?;
+    kept.change(|settings| drop(settings.alerts.insert(name.clone(), secret.clone()))).await?;
     if globals.json {
         print(&super::pretty(&json!({ "name": name, "way": way, "set": true })));
     } else {
-        print(&format!("The way of alerts `{name}` ({way}) is set. Try it: placet alert test {name}\n"));
+        let there = if options.on.aws { " --aws" } else { "" };
+        print(&format!(
+            "The way of alerts `{name}` ({way}) is set. Try it: placet alert test {name}{there}\n"
+        ));
     }
     if in_policy.is_some_and(|policy| policy.alert_way(name).is_none()) {
         note(&format!(
@@ -190,16 +193,14 @@ async fn set(globals: &Globals, options: &AlertSet) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn open(globals: &Globals, on: &Deployment) -> Result<Kept, Failure> {
-    if on.aws {
-        return Err(Failure::usage("a gate on AWS keeps no secrets of ways of alerts yet")
-            .advise("use sns, mail, or a webhook with its `url` in the policy there"));
-    }
-    Kept::open(globals, on)
-}
-
 /// The policy at hand, if there is one that can be read.
-async fn named(globals: &Globals) -> Option<Policy> {
+async fn named(globals: &Globals, on: &Deployment) -> Option<Policy> {
+    if on.aws {
+        return match &globals.policy {
+            Some(file) => Policy::read(&read_policy_file(file).ok()?).ok(),
+            None => super::aws::ways(&on.stack).await.ok().map(|(_, policy)| policy),
+        };
+    }
     let local = LocalGate::for_command(Folder::existing(globals.data()).ok()?).ok()?;
     policy(globals, &local).await.ok()
 }
@@ -269,12 +270,12 @@ async fn list(globals: &Globals, on: &Deployment) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn remove(globals: &Globals, name: &str, on: &Deployment) -> Result<Exit, Failure> {
-    let kept = open(globals, on)?;
-    if !kept.read()?.alerts.contains_key(name) {
+async fn remove(globals: &Globals, name: &str, on: &Deployment) -> Result<Exit, Failure> {
+    let kept = Kept::open(globals, on).await?;
+    if !kept.read().await?.alerts.contains_key(name) {
         return Err(Failure::refused(format!("no secret is kept for a way of alerts `{name}`")));
     }
-    kept.change(|settings| drop(settings.alerts.remove(name)))?;
+    kept.change(|settings| drop(settings.alerts.remove(name))).await?;
     if globals.json {
         print(&super::pretty(&json!({ "name": name, "set": false })));
     } else {
@@ -329,16 +330,31 @@ pub(crate) fn gets(way: &AlertWay, policy: &Policy) -> String {
 
 /// Why a gate on one machine cannot use that way as it is, if it cannot.
 pub(crate) fn fault_of(way: &AlertWay, settings: &ChannelSettings, has_mail: bool) -> Option<String> {
-    let (name, kind) = (&way.name, way.kind.as_str());
+    let name = &way.name;
     if let Some(fault) = way.fault_on_one_machine() {
         Some(fault)
-    } else if way.kind.needs_secret() && !has_secret(way, settings) {
-        Some(format!("the way of alerts `{name}` ({kind}) has no secret: `placet alert set {name}`"))
+    } else if let Some(fault) = no_secret(way, settings, "") {
+        Some(fault)
     } else if matches!(way.kind, WayKind::Mail(_)) && !has_mail && settings.smtp.is_none() {
         Some(format!("the way of alerts `{name}` (mail) has no mail server: `placet channel set smtp`"))
     } else {
         None
     }
+}
+
+/// What that way is sent with is not set, in words, if it is not. `place` is what `placet alert set` is given to mean that
+/// gate.
+fn no_secret(way: &AlertWay, settings: &ChannelSettings, place: &str) -> Option<String> {
+    let (name, kind) = (&way.name, way.kind.as_str());
+    let is_missing = way.kind.needs_secret() && !has_secret(way, settings);
+    is_missing.then(|| {
+        format!("the way of alerts `{name}` ({kind}) has no secret: `placet alert set {name}{place}`")
+    })
+}
+
+/// Which ways a gate on AWS cannot use as it is, in words.
+pub(super) fn unset_on_aws(policy: &Policy, settings: &ChannelSettings) -> Vec<String> {
+    policy.alerts.iter().filter_map(|way| no_secret(way, settings, " --aws")).collect()
 }
 
 /// Which ways a gate on one machine cannot use as it is, in words.

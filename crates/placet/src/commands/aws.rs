@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use placet_aws::operator::{Finding, Stack, Synced};
-use placet_core::policy::{AlertWay, Policy};
-use placet_delivery::AlertWays;
+use placet_core::chat::ChannelSettings;
+use placet_core::policy::Policy;
+use placet_delivery::{AlertWays, Notification, SendOutcome};
 use placet_gate::ports::Store as _;
 use serde_json::json;
 
 use super::Opened;
+use super::channel::Place;
 use super::doctor::Findings;
 use crate::cli::Globals;
 use crate::console::{note, print};
@@ -23,9 +25,6 @@ pub(super) async fn push(globals: &Globals, file: Option<PathBuf>, stack: &str) 
     let text = read_policy_file(&file)?;
     let report = Policy::check(&text);
     let policy = report.policy.map_err(|diagnostics| broken_policy(&file, &diagnostics))?;
-    if let Some(fault) = policy.alerts.iter().find_map(AlertWay::fault_on_aws) {
-        return Err(Failure::refused(fault).with_code("policy_faults").advise("nothing was installed"));
-    }
     refuse_push(&policy)?;
     let found = find(stack).await?;
     let gate = found.gate();
@@ -41,7 +40,39 @@ pub(super) async fn push(globals: &Globals, file: Option<PathBuf>, stack: &str) 
     if !globals.json {
         print(&in_words(&synced));
     }
+    match found.channel_settings().await {
+        Ok(settings) => super::policy::untold_on_aws(&policy, &settings).iter().for_each(|one| note(one)),
+        Err(fault) => note(&fault.chain()),
+    }
     Ok(Exit::Done)
+}
+
+/// What a stack keeps for its channels.
+pub(super) struct Kept(Stack);
+
+/// Opens what that stack keeps.
+pub(super) async fn kept(stack: &str) -> Result<Kept, Failure> {
+    Ok(Kept(find(stack).await?))
+}
+
+impl Kept {
+    pub(super) async fn read(&self) -> Result<ChannelSettings, Failure> {
+        Ok(ChannelSettings::clone(&*self.0.channel_settings().await?))
+    }
+
+    pub(super) async fn change(&self, change: &(dyn Fn(&mut ChannelSettings) + Sync)) -> Result<(), Failure> {
+        Ok(self.0.change_channel_settings(change).await?)
+    }
+
+    /// The gate's address.
+    pub(super) fn url(&self) -> String {
+        self.0.url().to_owned()
+    }
+
+    /// Sends a message by the channel that it names, as the stack would.
+    pub(super) async fn send(&self, notification: &Notification) -> Result<SendOutcome, Failure> {
+        Ok(self.0.channels()?.send(notification).await)
+    }
 }
 
 /// A gate on AWS has no push: nobody may wait for a message that never comes.
@@ -52,7 +83,7 @@ fn refuse_push(policy: &Policy) -> Result<(), Failure> {
         person.id
     ))
     .with_code("no_such_channel")
-    .advise("take `push` out of `channels`; email, sms and webhook are there"))
+    .advise("take `push` out of `channels`; slack, telegram, email, sms and webhook are there"))
 }
 
 /// Prints a client's secret, alone on the last line.
@@ -121,6 +152,19 @@ pub(super) async fn doctor(globals: &Globals, stack: &str) -> Result<Exit, Failu
         }
     }
     if let Some(policy) = &policy {
+        match found.channel_settings().await {
+            Ok(settings) => {
+                super::doctor::told::check_chats(&settings, " --aws", &mut findings).await;
+                for one in super::channel::unreached(policy, &settings, Place::Aws) {
+                    let text = one.words(Place::Aws);
+                    if one.is_all { findings.fail(text) } else { findings.warn(text) }
+                }
+                for text in super::alert::unset_on_aws(policy, &settings) {
+                    findings.fail(text);
+                }
+            }
+            Err(fault) => findings.fail(fault.chain()),
+        }
         super::doctor::check_clients(policy, &mut findings);
     }
     Ok(findings.show(globals))

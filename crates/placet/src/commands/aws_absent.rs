@@ -3,8 +3,9 @@
 use std::future::{Ready, ready};
 use std::path::PathBuf;
 
+use placet_core::chat::ChannelSettings;
 use placet_core::policy::Policy;
-use placet_delivery::AlertWays;
+use placet_delivery::{AlertWays, Notification, SendOutcome};
 
 use super::Opened;
 use crate::cli::Globals;
@@ -32,6 +33,31 @@ pub(super) fn rotate(_: &Globals, _: &str, _: bool) -> Absent<Exit> {
 
 pub(super) fn doctor(_: &Globals, _: &str) -> Absent<Exit> {
     absent()
+}
+
+/// What a stack keeps for its channels: there is none here.
+pub(super) enum Kept {}
+
+pub(super) fn kept(_: &str) -> Absent<Kept> {
+    absent()
+}
+
+impl Kept {
+    pub(super) fn read(&self) -> Absent<ChannelSettings> {
+        match *self {}
+    }
+
+    pub(super) fn change(&self, _: &(dyn Fn(&mut ChannelSettings) + Sync)) -> Absent<()> {
+        match *self {}
+    }
+
+    pub(super) fn url(&self) -> String {
+        match *self {}
+    }
+
+    pub(super) fn send(&self, _: &Notification) -> Absent<SendOutcome> {
+        match *self {}
+    }
 }
 
 pub(super) fn open(_: &str) -> Absent<Opened> {

@@ -24,51 +24,76 @@ use crate::folder::Folder;
 use crate::local::Parts;
 use crate::mail::Mailer;
 
-/// Where settings are kept: the data folder.
-pub(super) struct Kept {
-    parts: Parts,
-    public_url: Option<String>,
+/// Where settings are kept.
+pub(super) enum Kept {
+    /// The data folder.
+    Folder {
+        /// What is in it.
+        parts: Box<Parts>,
+        /// The address that a gate serves it at.
+        public_url: Option<String>,
+    },
+    /// The secret of a stack on AWS.
+    Stack(Box<super::aws::Kept>),
 }
 
 impl Kept {
-    pub(super) fn open(globals: &Globals, on: &crate::cli::Deployment) -> Result<Self, Failure> {
+    pub(super) async fn open(globals: &Globals, on: &crate::cli::Deployment) -> Result<Self, Failure> {
         if on.aws {
-            return Err(Failure::usage("a gate on AWS has no Slack, Telegram or mail server yet").advise(
-                "there, reviewers are told by mail and text (SNS), and by their `webhook`, which needs no setting up",
-            ));
+            super::not_at_a_url(globals)?;
+            return Ok(Self::Stack(Box::new(super::aws::kept(&on.stack).await?)));
         }
         super::no_url(globals)?;
         let folder = Folder::open(globals.data())?;
         let public_url = folder.public_url();
-        Ok(Self { parts: Parts::open(folder)?, public_url })
+        Ok(Self::Folder { parts: Box::new(Parts::open(folder)?), public_url })
     }
 
-    pub(super) fn read(&self) -> Result<ChannelSettings, Failure> {
-        Ok(ChannelSettings::clone(&*self.parts.keys().channel_file().read()?))
+    pub(super) async fn read(&self) -> Result<ChannelSettings, Failure> {
+        match self {
+            Self::Folder { parts, .. } => Ok(ChannelSettings::clone(&*parts.keys().channel_file().read()?)),
+            Self::Stack(stack) => stack.read().await,
+        }
     }
 
-    pub(super) fn change(&self, change: impl FnOnce(&mut ChannelSettings)) -> Result<(), Failure> {
-        Ok(self.parts.keys().channel_file().change(change)?)
+    /// Of those who change them at the same time, none is lost: on AWS the change may be made more than once.
+    pub(super) async fn change(&self, change: impl Fn(&mut ChannelSettings) + Sync) -> Result<(), Failure> {
+        match self {
+            Self::Folder { parts, .. } => Ok(parts.keys().channel_file().change(change)?),
+            Self::Stack(stack) => stack.change(&change).await,
+        }
     }
 
     /// The address that chats reach the gate at, if it is known.
     async fn public_url(&self) -> Option<String> {
-        if self.public_url.is_some() {
-            return self.public_url.clone();
+        match self {
+            Self::Stack(stack) => Some(stack.url()),
+            Self::Folder { public_url: Some(url), .. } => Some(url.clone()),
+            Self::Folder { parts, public_url: None } => {
+                let text = parts.installed_policy().await.ok()??;
+                Policy::read(&text).ok()?.issuer
+            }
         }
-        let text = self.parts.installed_policy().await.ok()??;
-        Policy::read(&text).ok()?.issuer
     }
 }
 
 /// Sets a channel's secrets, after the channel's own server has taken them.
 pub(crate) async fn set(globals: &Globals, options: ChannelSet) -> Result<Exit, Failure> {
-    let kept = Kept::open(globals, &options.on)?;
+    if options.on.aws && options.channel == SettableChannel::Smtp {
+        return Err(no_smtp_on_aws());
+    }
+    let kept = Kept::open(globals, &options.on).await?;
     match options.channel {
         SettableChannel::Slack => set_slack(globals, &kept, &options).await,
         SettableChannel::Telegram => set_telegram(globals, &kept, &options).await,
         SettableChannel::Smtp => set_smtp(globals, &kept, &options).await,
     }
+}
+
+/// On AWS, mail is what the stack was deployed with.
+fn no_smtp_on_aws() -> Failure {
+    Failure::usage("a gate on AWS mails through SES, not through a mail server of yours")
+        .advise("deploy the stack with MailFrom, an address of a domain of yours")
 }
 
 async fn set_slack(globals: &Globals, kept: &Kept, options: &ChannelSet) -> Result<Exit, Failure> {
@@ -99,7 +124,7 @@ async fn set_slack(globals: &Globals, kept: &Kept, options: &ChannelSet) -> Resu
         slack.team_id = id;
         team = Some(name);
     }
-    kept.change(|settings| settings.slack = Some(slack))?;
+    kept.change(|settings| settings.slack = Some(slack.clone())).await?;
     let url = kept.public_url().await;
     let requests = url.as_ref().map(|url| format!("{url}/v1/slack/interactions"));
     if globals.json {
@@ -145,7 +170,7 @@ async fn set_telegram(globals: &Globals, kept: &Kept, options: &ChannelSet) -> R
         bot = Some(channel.who_am_i(&telegram).await.map_err(|why| refused_by("Telegram", &why))?);
     }
     // Kept first: Telegram may send an update as soon as it knows where to.
-    kept.change(|settings| settings.telegram = Some(telegram.clone()))?;
+    kept.change(|settings| settings.telegram = Some(telegram.clone())).await?;
     let mut is_told = false;
     if let (false, Some(updates)) = (options.unchecked, reachable) {
         let channel =
@@ -180,7 +205,7 @@ async fn set_smtp(globals: &Globals, kept: &Kept, options: &ChannelSet) -> Resul
         mailer.check().await?;
     }
     let smtp = SmtpSettings { url: SecretText::new(url.as_str()), from: from.to_string() };
-    kept.change(|settings| settings.smtp = Some(smtp))?;
+    kept.change(|settings| settings.smtp = Some(smtp.clone())).await?;
     if globals.json {
         print(&super::pretty(&json!({ "channel": "smtp" })));
         return Ok(Exit::Done);
@@ -196,17 +221,21 @@ async fn set_smtp(globals: &Globals, kept: &Kept, options: &ChannelSet) -> Resul
 }
 
 /// Takes a channel's secrets away.
-pub(crate) fn remove(
+pub(crate) async fn remove(
     globals: &Globals,
     channel: SettableChannel,
     on: &crate::cli::Deployment,
 ) -> Result<Exit, Failure> {
-    let kept = Kept::open(globals, on)?;
+    if on.aws && channel == SettableChannel::Smtp {
+        return Err(no_smtp_on_aws());
+    }
+    let kept = Kept::open(globals, on).await?;
     kept.change(|settings| match channel {
         SettableChannel::Slack => settings.slack = None,
         SettableChannel::Telegram => settings.telegram = None,
         SettableChannel::Smtp => settings.smtp = None,
-    })?;
+    })
+    .await?;
     if globals.json {
         print(&super::pretty(&json!({ "channel": channel.as_str(), "set": false })));
     } else {
@@ -216,13 +245,16 @@ pub(crate) fn remove(
 }
 
 /// Says which channels are set; no secret is shown.
-pub(crate) fn list(globals: &Globals, on: &crate::cli::Deployment) -> Result<Exit, Failure> {
-    let settings = Kept::open(globals, on)?.read()?;
-    let rows = [
+pub(crate) async fn list(globals: &Globals, on: &crate::cli::Deployment) -> Result<Exit, Failure> {
+    let settings = Kept::open(globals, on).await?.read().await?;
+    let mut rows = vec![
         ("slack", settings.slack.is_some(), settings.slack.as_ref().and_then(|slack| slack.team_id.clone())),
         ("telegram", settings.telegram.is_some(), None),
-        ("smtp", settings.smtp.is_some(), settings.smtp.as_ref().map(|smtp| smtp.from.clone())),
     ];
+    if !on.aws {
+        let smtp = settings.smtp.as_ref();
+        rows.push(("smtp", smtp.is_some(), smtp.map(|smtp| smtp.from.clone())));
+    }
     if globals.json {
         let channels: Vec<Value> = rows
             .iter()
@@ -271,9 +303,8 @@ pub(crate) async fn test(globals: &Globals, options: ChannelTest) -> Result<Exit
         return Err(Failure::usage(format!("`{}` is not a channel", options.channel))
             .advise("the channels are: slack, telegram, push, webhook, email, sms"));
     };
-    let kept = Kept::open(globals, &options.on)?;
-    let settings = kept.read()?;
-    drop(kept);
+    let kept = Kept::open(globals, &options.on).await?;
+    let settings = kept.read().await?;
     let opened = super::Opened::of(globals, &options.on).await?;
     let person = known_reviewer(&options.reviewer, &opened.policy)?.clone();
     if channel == ChannelName::Push && !person.takes_push() {
@@ -287,7 +318,15 @@ pub(crate) async fn test(globals: &Globals, options: ChannelTest) -> Result<Exit
             channel.address_key()
         )));
     }
-    match crate::trial::send(&opened.gate, &opened.policy, &person, channel, &settings).await? {
+    let outcome = match &kept {
+        Kept::Folder { .. } => {
+            crate::trial::send(&opened.gate, &opened.policy, &person, channel, &settings).await?
+        }
+        Kept::Stack(stack) => {
+            stack.send(&crate::trial::trial(&opened.gate, &opened.policy, &person, channel).await?).await?
+        }
+    };
+    match outcome {
         SendOutcome::Delivered(_) => {
             if globals.json {
                 print(&super::pretty(
@@ -433,43 +472,100 @@ pub(crate) fn fault_of(
     }
 }
 
-/// Which of a reviewer's channels a gate on one machine has not got: for the operator's eyes.
-pub(super) fn missing_channels(
-    policy: &Policy,
-    settings: &ChannelSettings,
-    has_mail: bool,
-) -> Vec<(ReviewerId, Vec<ChannelName>, bool)> {
+/// Where a gate runs, as far as its channels differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// One machine, whose mail server is named in its environment.
+    OneMachineWithMail,
+    /// One machine, whose environment names no mail server.
+    OneMachine,
+    /// AWS.
+    Aws,
+}
+
+impl Place {
+    pub(super) const fn one_machine(has_mail: bool) -> Self {
+        if has_mail { Self::OneMachineWithMail } else { Self::OneMachine }
+    }
+
+    /// Whether a gate there, with these settings, has that channel.
+    fn has(self, channel: ChannelName, settings: &ChannelSettings) -> bool {
+        match self {
+            Self::OneMachineWithMail => fault_of(channel, settings, true).is_none(),
+            Self::OneMachine => fault_of(channel, settings, false).is_none(),
+            Self::Aws => match channel {
+                ChannelName::Slack | ChannelName::Telegram => settings.has(channel),
+                ChannelName::Email | ChannelName::Sms | ChannelName::Webhook => true,
+                ChannelName::Push | ChannelName::Terminal => false,
+            },
+        }
+    }
+
+    /// How that channel is set up there.
+    fn remedy(self, channel: ChannelName) -> &'static str {
+        match (self, channel) {
+            (Self::Aws, ChannelName::Slack) => "`placet channel set slack --aws`",
+            (Self::Aws, ChannelName::Telegram) => "`placet channel set telegram --aws`",
+            (_, ChannelName::Slack) => "`placet channel set slack`",
+            (_, ChannelName::Telegram) => "`placet channel set telegram`",
+            (Self::OneMachine | Self::OneMachineWithMail, ChannelName::Email) => "`placet channel set smtp`",
+            (
+                _,
+                ChannelName::Email
+                | ChannelName::Sms
+                | ChannelName::Push
+                | ChannelName::Webhook
+                | ChannelName::Terminal,
+            ) => "give them another address",
+        }
+    }
+}
+
+/// A reviewer whom a gate does not reach by all their channels.
+pub(super) struct Unreached {
+    pub(super) reviewer: ReviewerId,
+    /// The channels that it has not got.
+    pub(super) missing: Vec<ChannelName>,
+    /// Whether they are all that the reviewer has.
+    pub(super) is_all: bool,
+}
+
+/// Which of the reviewers' channels a gate there has not got: for the operator's eyes.
+pub(super) fn unreached(policy: &Policy, settings: &ChannelSettings, place: Place) -> Vec<Unreached> {
     let mut found = Vec::new();
     for reviewer in &policy.reviewers {
         let channels = reviewer.channels();
-        let is_missing = |channel: &ChannelName| fault_of(*channel, settings, has_mail).is_some();
-        let missing: Vec<ChannelName> = channels.iter().copied().filter(is_missing).collect();
+        let missing: Vec<ChannelName> =
+            channels.iter().copied().filter(|channel| !place.has(*channel, settings)).collect();
         if !missing.is_empty() {
             let is_all = missing.len() == channels.len();
-            found.push((reviewer.id.clone(), missing, is_all));
+            found.push(Unreached { reviewer: reviewer.id.clone(), missing, is_all });
         }
     }
     found
 }
 
+impl Unreached {
+    /// The same in words.
+    pub(super) fn words(&self, place: Place) -> String {
+        let Self { reviewer, missing, is_all } = self;
+        if missing.as_slice() == [ChannelName::Terminal] {
+            return format!("reviewer `{reviewer}` has no address: nobody tells them of a request");
+        }
+        let names: Vec<&str> = missing.iter().map(|channel| channel.as_str()).collect();
+        let names = names.join(" and ");
+        let how = missing.first().map_or("give them another address", |channel| place.remedy(*channel));
+        if *is_all {
+            format!(
+                "reviewer `{reviewer}` can be reached by {names} only, which this gate has not got: {how}"
+            )
+        } else {
+            format!("reviewer `{reviewer}` is not reached by {names}, which this gate has not got: {how}")
+        }
+    }
+}
+
 /// A local gate's parts for what only looks at its folder.
 pub(super) fn settings_of(folder: &Folder) -> Result<Arc<ChannelSettings>, Failure> {
     Ok(crate::channel_file::ChannelFile::of(folder.path()).read()?)
-}
-
-/// The same in words.
-pub(super) fn unreachable_words(reviewer: &ReviewerId, missing: &[ChannelName], is_all: bool) -> String {
-    let names: Vec<&str> = missing.iter().map(|channel| channel.as_str()).collect();
-    let names = names.join(" and ");
-    let how = match missing.first() {
-        Some(ChannelName::Slack) => "`placet channel set slack`",
-        Some(ChannelName::Telegram) => "`placet channel set telegram`",
-        Some(ChannelName::Email) => "`placet channel set smtp`",
-        _ => "give them another address",
-    };
-    if is_all {
-        format!("reviewer `{reviewer}` can be reached by {names} only, which this gate has not got: {how}")
-    } else {
-        format!("reviewer `{reviewer}` is not reached by {names}, which this gate has not got: {how}")
-    }
 }

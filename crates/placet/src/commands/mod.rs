@@ -89,7 +89,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Serve(options) => serve::run(globals, options).await,
         Command::Testgate(options) => testgate::run(globals, options).await,
         Command::Init(options) => init::run(globals, options),
-        Command::Policy(PolicyCommand::Check { file }) => policy::check(globals, file),
+        Command::Policy(PolicyCommand::Check { file, on }) => policy::check(globals, file, &on).await,
         Command::Policy(PolicyCommand::Explain { file, request }) => {
             policy::explain(globals, &file, &request)
         }
@@ -113,8 +113,10 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Keys(KeysCommand::Rotate { force, .. }) => keys::rotate(globals, force).await,
         Command::Channel(ChannelCommand::Set(options)) => channel::set(globals, options).await,
         Command::Channel(ChannelCommand::Test(options)) => channel::test(globals, options).await,
-        Command::Channel(ChannelCommand::List { on }) => channel::list(globals, &on),
-        Command::Channel(ChannelCommand::Remove { channel, on }) => channel::remove(globals, channel, &on),
+        Command::Channel(ChannelCommand::List { on }) => channel::list(globals, &on).await,
+        Command::Channel(ChannelCommand::Remove { channel, on }) => {
+            channel::remove(globals, channel, &on).await
+        }
         Command::Channel(ChannelCommand::Secret { reviewer, on }) => {
             channel::secret(globals, &reviewer, &on).await
         }

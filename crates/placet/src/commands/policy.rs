@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use placet_core::chat::ChannelSettings;
 use placet_core::policy::{
     Assignees, ClientRole, Decision, Diagnostic, Observed, Policy, Question, Report, RuleAction, RuleMatch,
     Verdict,
@@ -11,7 +12,8 @@ use placet_core::{Refusal, Timestamp};
 use placet_gate::{Installed, RequestFields};
 use serde_json::{Value, json};
 
-use crate::cli::Globals;
+use super::channel::Place;
+use crate::cli::{Deployment, Globals};
 use crate::clock::SystemClock;
 use crate::console::{Style, print, revealed};
 use crate::failure::{Exit, Failure};
@@ -20,13 +22,25 @@ use crate::local::{LocalGate, broken_policy, decode_policy_file, read_policy_fil
 use crate::text::span;
 
 /// Finds every fault.
-pub(crate) fn check(globals: &Globals, file: Option<PathBuf>) -> Result<Exit, Failure> {
+pub(crate) async fn check(
+    globals: &Globals,
+    file: Option<PathBuf>,
+    on: &Deployment,
+) -> Result<Exit, Failure> {
     let file = super::policy_file(file, globals)?;
     let report = match decode_policy_file(&file)? {
         Ok(text) => Policy::check(&text),
         Err(diagnostic) => Report { policy: Err(vec![*diagnostic]), warnings: Vec::new() },
     };
-    let unreached = unreached(globals, &report);
+    let unreached = match &report.policy {
+        Ok(policy) if on.aws => {
+            super::not_at_a_url(globals)?;
+            let kept = super::aws::kept(&on.stack).await?;
+            untold_on_aws(policy, &kept.read().await?)
+        }
+        Ok(policy) => unreached(globals, policy),
+        Err(_) => Vec::new(),
+    };
     let faults = report.policy.as_ref().err().map(Vec::as_slice).unwrap_or_default();
     let exit = if faults.is_empty() { Exit::Done } else { Exit::Refused };
     if globals.json {
@@ -78,19 +92,24 @@ pub(crate) fn check(globals: &Globals, file: Option<PathBuf>) -> Result<Exit, Fa
     Ok(exit)
 }
 
+/// Whom, and by which ways, a gate on AWS with those settings cannot tell, in words.
+pub(super) fn untold_on_aws(policy: &Policy, settings: &ChannelSettings) -> Vec<String> {
+    let people = super::channel::unreached(policy, settings, Place::Aws);
+    let people = people.into_iter().map(|one| one.words(Place::Aws));
+    people.chain(super::alert::unset_on_aws(policy, settings)).collect()
+}
+
 /// Whom the gate of the data folder could not reach; nobody where there is no folder, and so no gate.
-fn unreached(globals: &Globals, report: &Report) -> Vec<String> {
-    let Ok(policy) = &report.policy else { return Vec::new() };
+fn unreached(globals: &Globals, policy: &Policy) -> Vec<String> {
     if !globals.data().is_dir() {
         return Vec::new();
     }
     let folder = Folder::at(globals.data());
     let Ok(settings) = super::channel::settings_of(&folder) else { return Vec::new() };
     // Which mail server a gate is started with, its environment says, and that is not known here.
-    let people = super::channel::missing_channels(policy, &settings, true);
-    let people = people
-        .into_iter()
-        .map(|(reviewer, missing, is_all)| super::channel::unreachable_words(&reviewer, &missing, is_all));
+    let place = Place::one_machine(true);
+    let people = super::channel::unreached(policy, &settings, place);
+    let people = people.into_iter().map(|one| one.words(place));
     people.chain(super::alert::unset(policy, &settings, true)).collect()
 }
 

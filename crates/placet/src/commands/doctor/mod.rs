@@ -5,7 +5,7 @@
 mod disk;
 mod policy;
 mod send;
-mod told;
+pub(super) mod told;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -164,7 +164,7 @@ async fn check_folder(globals: &Globals, found: &mut Findings) -> Result<Option<
         let has_mail = matches!(mail::Mailer::from_environment(), Ok(Some(_)));
         match super::channel::settings_of(&folder) {
             Ok(settings) => {
-                told::check_chats(&settings, found).await;
+                told::check_chats(&settings, "", found).await;
                 policy::check_people(policy, &settings, has_mail, found);
                 policy::check_ways(policy, &settings, has_mail, found);
             }
@@ -190,7 +190,7 @@ async fn check_folder(globals: &Globals, found: &mut Findings) -> Result<Option<
 /// What `--aws` answers to `--send`: there, what sends has rights that the operator's credentials may not have.
 pub(super) fn sends_nothing_on_aws() -> Failure {
     Failure::usage("`placet doctor --send` sends from a gate on one machine, and not yet from one on AWS").advise(
-        "there, `placet alert test --aws` tries the ways of alerts, and `placet doctor --aws` looks at what mails and texts need",
+        "there, `placet channel test CHANNEL --reviewer ID --aws` and `placet alert test --aws` send one, and `placet doctor --aws` looks at what mails and texts need",
     )
 }
 

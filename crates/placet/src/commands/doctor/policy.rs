@@ -125,8 +125,10 @@ pub(super) fn check_people(
             reviewer.id
         ));
     }
-    for (reviewer, missing, is_all) in channel::missing_channels(policy, settings, has_mail) {
-        match missing.as_slice() {
+    let place = channel::Place::one_machine(has_mail);
+    for one in channel::unreached(policy, settings, place) {
+        let (reviewer, is_all) = (&one.reviewer, one.is_all);
+        match one.missing.as_slice() {
             missing if is_all && missing.contains(&ChannelName::Email) => found.warn(format!(
                 "reviewer `{reviewer}` has a mail address, but no mail server is named: they are told in the outbox only"
             )),
@@ -134,8 +136,8 @@ pub(super) fn check_people(
                 "reviewer `{reviewer}` can be reached by phone only, and a gate on one machine sends no texts: give them an `email`, and name a mail server with {}",
                 mail::URL_VARIABLE
             )),
-            missing => {
-                let text = channel::unreachable_words(&reviewer, missing, is_all);
+            _ => {
+                let text = one.words(place);
                 if is_all { found.fail(text) } else { found.warn(text) }
             }
         }

@@ -103,8 +103,8 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Whether the chats that are set take the gate's token.
-pub(super) async fn check_chats(settings: &ChannelSettings, found: &mut Findings) {
+/// Whether the chats that are set take the gate's token. `place` is what `placet channel set` is given to mean this gate.
+pub(crate) async fn check_chats(settings: &ChannelSettings, place: &str, found: &mut Findings) {
     let Ok(sender) = crate::trust::webhook_sender() else { return };
     let keys = || crate::trial::tried(settings);
     if let Some(slack) = &settings.slack {
@@ -113,7 +113,7 @@ pub(super) async fn check_chats(settings: &ChannelSettings, found: &mut Findings
                 found.ok(format!("Slack takes the app's token, for {}", crate::console::harmless(&team)));
             }
             Err(why) => found.fail(format!(
-                "Slack does not take the app's token: {}; set it anew with `placet channel set slack`",
+                "Slack does not take the app's token: {}; set it anew with `placet channel set slack{place}`",
                 crate::console::harmless(&why)
             )),
         }
@@ -124,7 +124,7 @@ pub(super) async fn check_chats(settings: &ChannelSettings, found: &mut Findings
                 found.ok(format!("Telegram takes the bot's token, for @{}", crate::console::harmless(&bot)));
             }
             Err(why) => found.fail(format!(
-                "Telegram does not take the bot's token: {}; set it anew with `placet channel set telegram`",
+                "Telegram does not take the bot's token: {}; set it anew with `placet channel set telegram{place}`",
                 crate::console::harmless(&why)
             )),
         }

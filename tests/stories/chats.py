@@ -12,7 +12,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlencode
 
-from placet_client import Http, wait_until
+from placet_client import wait_until
 from slack_sdk.signature import SignatureVerifier
 
 TEAM, APP = "T012AB3CD", "A012AB3CD"
@@ -240,7 +240,7 @@ def send_press(gate, payload, secret=SIGNING_SECRET, at=None, headers=None):
         **(headers or {}),
     }
     began = time.monotonic()
-    answer = Http(gate.http.host, gate.http.port).send("POST", "/v1/slack/interactions", sent, body)
+    answer = gate.http.send("POST", "/v1/slack/interactions", sent, body, fresh=True)
     assert time.monotonic() - began < 3, "Slack waits for three seconds"
     return answer
 
@@ -354,7 +354,38 @@ def send_update(gate, update, secret):
     if secret is not None:
         headers["X-Telegram-Bot-Api-Secret-Token"] = secret
     body = json.dumps(update).encode()
-    return Http(gate.http.host, gate.http.port).send("POST", "/v1/telegram/updates", headers, body)
+    return gate.http.send("POST", "/v1/telegram/updates", headers, body, fresh=True)
+
+
+def set_slack(gate, slack, **options):
+    """`placet channel set slack`, as its operator types it."""
+    ran = gate.cli(
+        "channel", "set", "slack", "--api-url", f"{slack.url}/api", stdin=f"{BOT_TOKEN}\n{SIGNING_SECRET}\n", **options
+    )
+    assert ran.returncode == 0, ran
+    return ran
+
+
+def set_telegram(gate, telegram):
+    """The secret that Telegram then sends with each update."""
+    ran = gate.cli("channel", "set", "telegram", "--api-url", telegram.url, stdin=f"bot_token={TELEGRAM_TOKEN}\n")
+    assert ran.returncode == 0, ran
+    return telegram.webhook["secret_token"]
+
+
+def about(chat, user, words):
+    """The places of that user's messages that show those words."""
+    return [place for place in chat.to(user) if words in chat.shows(place)]
+
+
+def settled(gate, bobs, carols, words, seconds=10):
+    """Both messages say the same, and have no buttons any more."""
+
+    def both():
+        return words in gate.slack.shows(bobs) and words in gate.telegram.shows(carols)
+
+    wait_until(both, seconds, f"`{words}` in both messages")
+    assert not gate.slack.buttons(bobs) and not gate.telegram.buttons(carols)
 
 
 def visible_text(html):
