@@ -51,6 +51,7 @@ SKIPPED = {
     "cargo install --locked --path crates/placet": "a release build of some minutes; `tests/run packages` installs a debug build",
     "pip install aws-sam-cli cargo-lambda": "deploys to AWS; `tests/run aws` deploys the same template onto a local one",
     "sudo install -m 0755 placet /usr/bin/placet": "for a machine with systemd; `tests/run infra` looks at the units",
+    "placet channel set slack --aws": "for a stack on AWS; `tests/aws/test_chats.py` does the same on a local one",
     "cd infra": "for a container engine with compose; `tests/run n8n` runs the same processes and settings",
     "docker compose exec placet placet backup": "likewise",
 }
