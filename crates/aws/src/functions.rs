@@ -67,6 +67,10 @@ const HOOKS_MAX_AGE_MS: i64 = 5_000;
 /// some tens of seconds late.
 const ARM_AHEAD_MS: i64 = 150_000;
 
+/// How long what is new about a request is remembered for inboxes, in milliseconds: reading it anew costs a hundred
+/// requests of each client.
+const NOVELTY_MAX_AGE_MS: i64 = 5 * 60_000;
+
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 
 /// Answers what clients call.
@@ -272,6 +276,8 @@ fn gate_over(
         policy_max_age_ms: Some(POLICY_MAX_AGE_MS),
         hooks_max_age_ms: Some(HOOKS_MAX_AGE_MS),
         arm_ahead_ms: ARM_AHEAD_MS,
+        paces_looks: true,
+        novelty_max_age_ms: Some(NOVELTY_MAX_AGE_MS),
     };
     Arc::new(Gate::new(ports, settings))
 }

@@ -66,6 +66,7 @@ pub use report::LinkedReport;
 pub use review::{Preview, Review, ReviewOptions};
 pub use settle::Swept;
 pub use view::{ApprovalView, QueueItem, WebhookEvent};
+pub use wait::look_again_seconds;
 
 use hooks::Hook;
 use placet_core::Timestamp;
@@ -91,6 +92,7 @@ pub struct Gate {
     known_hooks: Cached<Vec<Hook>>,
     alert_throttle: AlertThrottle,
     turns: ask::Turns,
+    novelties: novelty::Remembered,
 }
 
 /// What the gate must be told about its surroundings.
@@ -106,6 +108,12 @@ pub struct Settings {
     pub hooks_max_age_ms: Option<i64>,
     /// How far ahead a sweep sets a timer for a stage that will close, in milliseconds: for timers that reach no further.
     pub arm_ahead_ms: i64,
+    /// Whether a caller that looks again by itself is told when, instead of being held: where each second of a held call
+    /// costs as much as a call.
+    pub paces_looks: bool,
+    /// How long what is new about a request is remembered for inboxes, in milliseconds; none where reading it costs
+    /// nothing.
+    pub novelty_max_age_ms: Option<i64>,
 }
 
 /// The ports of a gate.
@@ -138,6 +146,7 @@ impl Gate {
             known_hooks: Cached::default(),
             alert_throttle: AlertThrottle::default(),
             turns: ask::Turns::default(),
+            novelties: novelty::Remembered::default(),
         }
     }
 

@@ -5,9 +5,10 @@
 //! length: so all of it is about what was lately.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
 use placet_core::Timestamp;
-use placet_core::id::ClientId;
+use placet_core::id::{ApprovalId, ClientId};
 use placet_core::request::{ApprovalRequest, Request, RequestState, Status};
 use placet_core::words::title::field_in_words;
 use placet_core::words::{FieldPath, mask};
@@ -30,6 +31,9 @@ const CLIENTS_IN_AN_INBOX: usize = 20;
 
 /// How many of a client's newest requests an inbox reads, for all of its rows: what is older than these says nothing.
 const READ_FOR_AN_INBOX: usize = 2 * LOOK_BACK;
+
+/// Of how many requests it is remembered what is new about them.
+const REMEMBERED: usize = 2_000;
 
 /// How many fields that differ are told.
 const MOST_FIELDS: usize = 4;
@@ -86,6 +90,30 @@ pub struct Difference {
     pub to: Option<String>,
 }
 
+/// What is new about requests, by request and payload, remembered for a while: an open inbox asks for the same rows again
+/// and again.
+#[derive(Default)]
+pub(crate) struct Remembered(Mutex<HashMap<(ApprovalId, String), (Timestamp, Novelty)>>);
+
+impl Remembered {
+    fn get(&self, row: &(ApprovalId, String), now: Timestamp, max_age_ms: i64) -> Option<Novelty> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, novelty) = known.get(row)?;
+        // A clock that was set back makes it old, not young.
+        (now.millis_since(*at).saturating_abs() <= max_age_ms).then(|| novelty.clone())
+    }
+
+    fn put(&self, row: (ApprovalId, String), now: Timestamp, max_age_ms: i64, novelty: &Novelty) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= REMEMBERED {
+            known.retain(|_, (at, _)| now.millis_since(*at).saturating_abs() <= max_age_ms);
+        }
+        if known.len() < REMEMBERED {
+            known.insert(row, (now, novelty.clone()));
+        }
+    }
+}
+
 impl Gate {
     /// What is new about the request that a reviewer looks at. Reads one page of its client's list.
     pub async fn novelty(&self, review: &Review) -> Result<Novelty, Error> {
@@ -99,14 +127,20 @@ impl Gate {
         Ok(novelty(asked, state, &self.store.list(&query).await?))
     }
 
-    /// What is new about each row of an inbox. Reads one page of the list of each client, however many rows are of it; a
-    /// row that this page does not tell enough about says nothing.
+    /// What is new about each row of an inbox. Reads one page of the list of each client that has a row of which it is not
+    /// remembered, however many rows are of it; a row that this page does not tell enough about says nothing.
     ///
     /// Not knowing it is no reason to hide what waits.
     pub(crate) async fn note_novelty(&self, items: &mut [InboxItem]) {
         let mut lists: HashMap<ClientId, Vec<Request>> = HashMap::new();
+        let (now, max_age_ms) = (self.clock.now(), self.settings.novelty_max_age_ms);
         for item in items {
             let asked = item.request.asked();
+            let row = (asked.approval_id.clone(), item.request.state().payload_sha256(asked).to_owned());
+            if let Some(known) = max_age_ms.and_then(|max| self.novelties.get(&row, now, max)) {
+                item.novelty = known;
+                continue;
+            }
             if !lists.contains_key(&asked.client) {
                 if lists.len() >= CLIENTS_IN_AN_INBOX {
                     continue;
@@ -117,15 +151,21 @@ impl Gate {
                     limit: READ_FOR_AN_INBOX,
                     before: None,
                 };
-                let list = self.store.list(&query).await.unwrap_or_else(|fault| {
-                    tracing::warn!(error = fault.chain(), "what is new in an inbox could not be read");
-                    Vec::new()
-                });
-                lists.insert(asked.client.clone(), list);
+                match self.store.list(&query).await {
+                    Ok(list) => lists.insert(asked.client.clone(), list),
+                    Err(fault) => {
+                        tracing::warn!(error = fault.chain(), "what is new in an inbox could not be read");
+                        // Of this client it is not asked for again now, nor remembered.
+                        lists.insert(asked.client.clone(), Vec::new())
+                    }
+                };
             }
             let Some(list) = lists.get(&asked.client) else { continue };
             if let Some(earlier) = earlier_than(asked, list) {
                 item.novelty = novelty(asked, item.request.state(), earlier);
+            }
+            if let (Some(max), false) = (max_age_ms, list.is_empty()) {
+                self.novelties.put(row, now, max, &item.novelty);
             }
         }
     }

@@ -58,6 +58,8 @@ pub(crate) struct Call<E = AnyClient> {
     pub(crate) body: Bytes,
     query: Vec<(String, String)>,
     places: Option<Arc<Places>>,
+    /// Whether the caller looks again by itself (`Prefer: respond-async`, RFC 7240).
+    pub(crate) looks_again: bool,
     endpoint: PhantomData<E>,
 }
 
@@ -83,8 +85,18 @@ impl<E: Endpoint> FromRequest<Arc<Gate>> for Call<E> {
         E::admit(&caller)?;
         let query = query_of(&parts, E::QUERY)?;
         let places = parts.extensions.get::<Arc<Places>>().cloned();
-        Ok(Self { caller, body, query, places, endpoint: PhantomData })
+        let looks_again = prefers_async(&parts.headers);
+        Ok(Self { caller, body, query, places, looks_again, endpoint: PhantomData })
     }
+}
+
+/// Whether `Prefer` names `respond-async` (RFC 7240, section 4.1).
+fn prefers_async(headers: &HeaderMap) -> bool {
+    let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    let mut preferences = values.flat_map(|value| value.split(','));
+    preferences.any(|preference| {
+        preference.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("respond-async"))
+    })
 }
 
 /// What a query says. A parameter that the path does not take is refused: a misspelt one would be overlooked.

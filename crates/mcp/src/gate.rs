@@ -117,10 +117,18 @@ impl GateClient {
         let wait = seconds.min(LONGEST_WAIT_SECONDS);
         let path = format!("/v1/requests/{}?wait_seconds={wait}", encode(request_id));
         let begun = Instant::now();
-        let approval = self.call(Method::GET, &path, None).await?;
-        // A gate that is about to stop answers at once.
-        if is_pending(&approval) && wait > 0 && begun.elapsed() < Duration::from_millis(500) {
-            tokio::time::sleep(Duration::from_millis(200)).await;
+        let answer = self.exchange(Method::GET, &path, None).await?;
+        let look_again = pause_before_next(&answer);
+        let approval = accept(answer)?;
+        if is_pending(&approval) && wait > 0 {
+            match look_again {
+                Some(pause) => tokio::time::sleep(pause.min(Duration::from_secs(wait))).await,
+                // A gate that is about to stop answers at once.
+                None if begun.elapsed() < Duration::from_millis(500) => {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                None => {}
+            }
         }
         Ok(approval)
     }
@@ -186,6 +194,11 @@ impl GateClient {
             }
         }
     }
+}
+
+/// When to look again, where a gate that holds no calls says so.
+pub(crate) fn pause_before_next(answer: &Answer) -> Option<Duration> {
+    answer.retry_after.as_deref().filter(|_| answer.status == 200).and_then(retry_after)
 }
 
 /// A text of an approval, or of claims.
@@ -296,6 +309,25 @@ mod tests {
         let names: Vec<_> =
             calls.iter().map(|call| call.body.as_ref().unwrap()["redeemed_by"].clone()).collect();
         assert!(names.len() == 4 && names.iter().all(|name| *name == names[0]), "{names:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gate_that_holds_no_calls_is_looked_at_when_it_says() {
+        let pending = |told: Option<&str>| {
+            Ok(Answer {
+                status: 200,
+                body: json!({ "status": "pending" }),
+                retry_after: told.map(str::to_owned),
+            })
+        };
+        for (told, waits, rested) in
+            [(Some("2"), 25, 2000), (Some("30"), 5, 5000), (None, 25, 200), (Some("9"), 0, 0)]
+        {
+            let (_, gate) = gate(vec![pending(told)]);
+            let begun = tokio::time::Instant::now();
+            gate.listen("r", waits).await.unwrap();
+            assert_eq!(begun.elapsed().as_millis(), rested, "{told:?} {waits}");
+        }
     }
 
     #[tokio::test]

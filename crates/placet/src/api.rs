@@ -169,8 +169,12 @@ impl Api {
         self.call(Method::POST, "/v1/requests", Some(question)).await?.accept()
     }
 
-    /// A request as it stands, or as soon as it ends.
-    pub(crate) async fn wait(&self, request_id: &str, wait: Duration) -> Result<Value, CallFailure> {
+    /// A request as it stands, or as soon as it ends; and when to look again, where the gate says so.
+    pub(crate) async fn wait(
+        &self,
+        request_id: &str,
+        wait: Duration,
+    ) -> Result<(Value, Option<Duration>), CallFailure> {
         let path = format!("/v1/requests/{request_id}?wait_seconds={}", wait.as_secs().min(25));
         let answer = self.call(Method::GET, &path, None).await?;
         // A gate that is being restarted, has trouble or is busy may be well in a moment.
@@ -178,7 +182,8 @@ impl Api {
             let told = answer.retry_after.as_deref().and_then(retry_after);
             return Err(CallFailure::Passing { why: format!("the gate answered {}", answer.status), told });
         }
-        answer.accept().map_err(CallFailure::Final)
+        let look_again = answer.retry_after.as_deref().and_then(retry_after);
+        answer.accept().map(|approval| (approval, look_again)).map_err(CallFailure::Final)
     }
 
     /// Withdraws a request.
@@ -277,6 +282,8 @@ impl Api {
             .method(method)
             .uri(path)
             .header("content-type", "application/json")
+            // Whoever waits here looks again when the gate says so: one that pays for held calls need not hold this one.
+            .header("prefer", "respond-async")
             .header("user-agent", concat!("placet/", env!("CARGO_PKG_VERSION")))
             .header("x-placet-client", &self.client)
             .header("x-placet-timestamp", timestamp)

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use placet_core::Timestamp;
 use placet_core::id::{ApprovalId, ClientId, RequestId, RequestKey, ReviewerId};
 use placet_core::keys::Keyring;
-use placet_core::link::Link;
+use placet_core::link::{InboxLink, Link};
 
 use crate::failure::{Failure, Result};
 use crate::server::{Says, Server};
@@ -120,6 +120,11 @@ impl People {
     /// The path of the reviewer's page for a request.
     pub(crate) fn page(&self, request_id: &str, approval_id: &str) -> Result<String> {
         Ok(format!("/r/{}", self.link(request_id, approval_id)?))
+    }
+
+    /// The path of the reviewer's inbox.
+    pub(crate) fn inbox(&self) -> String {
+        format!("/inbox/{}", InboxLink::mint(&self.keyring.current, &self.reviewer, 1))
     }
 
     fn link(&self, request_id: &str, approval_id: &str) -> Result<Link> {

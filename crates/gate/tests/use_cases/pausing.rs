@@ -242,6 +242,33 @@ async fn two_processes_do_not_overwrite_each_others_pauses() {
     assert_eq!(by, ["bob", "carol"]);
 }
 
+/// Where reading costs, it is read once for a row, until it is old or the row asks something else.
+#[tokio::test]
+async fn what_is_new_about_a_row_is_remembered_for_a_while() {
+    let (plain, store) = world().await;
+    let settings =
+        placet_gate::Settings { novelty_max_age_ms: Some(60_000), ..placet_gate::Settings::default() };
+    let world = placet_testkit::World::with_settings(store, std::sync::Arc::clone(&plain.clock), settings);
+    let first = asked(&world, pay("r1", 1)).await;
+    world.clock.advance(1000);
+    asked(&world, pay("r2", 2)).await;
+    let firsts = async || {
+        let inbox = world.gate.inbox(&inbox_link(&world, "bob").await).await.unwrap();
+        inbox.items.iter().map(|item| item.novelty.first.is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!(firsts().await, [true, true]);
+    super::approve(&world, &first, "bob").await.unwrap();
+    super::approve(&world, &first, "carol").await.ok();
+    assert_eq!(world.stored("n8n", "r1").await.unwrap().status(), placet_core::request::Status::Approved);
+    assert_eq!(firsts().await, [true], "as it was read");
+    // A row that was not there yet is read, and says what is true now.
+    world.clock.advance(1000);
+    asked(&world, pay("r3", 3)).await;
+    assert_eq!(firsts().await, [true, false]);
+    world.clock.advance(60_000);
+    assert_eq!(firsts().await, [false, false]);
+}
+
 #[tokio::test]
 async fn a_row_says_what_is_new_as_its_page_does() {
     let (world, _) = world().await;

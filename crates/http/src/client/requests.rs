@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use placet_core::Refusal;
 use placet_core::grammar::is_action;
 use placet_core::id::{ApprovalId, ClientId, RequestId};
 use placet_core::payload::Payload;
 use placet_core::policy::{ClientRole, Decision, MAX_WAIT_MS};
-use placet_core::request::Status;
+use placet_core::request::{Request, Status};
 use placet_core::words::characters::shows_nothing;
 use placet_gate::{Caller, Gate, ListQuery, RequestFields};
 
@@ -84,13 +84,15 @@ pub(crate) async fn ask(State(gate): State<Arc<Gate>>, call: Call<Asking>) -> An
     let asking = gate.ask(&call.caller, fields).await?;
     let mut request = asking.request;
     // The question is recorded by now: with no place left to wait in, the answer is what is known now.
-    let place = if wait > 0 && request.outcome().is_none() { call.place_to_wait() } else { None };
+    let is_held = wait > 0 && !is_paced(&gate, &call);
+    let place = if is_held && request.outcome().is_none() { call.place_to_wait() } else { None };
     if place.is_some() {
         request = gate.wait(&call.caller, &request_id, Duration::from_secs(wait.into())).await?;
     }
     let mut body = approval(&gate, &call.caller, &request).await?;
     body.pending_twin = asking.pending_twin.map(|id| id.to_string());
-    Ok(json(if asking.is_new { StatusCode::CREATED } else { StatusCode::OK }, &body))
+    let answer = json(if asking.is_new { StatusCode::CREATED } else { StatusCode::OK }, &body);
+    Ok(if wait > 0 && !is_held { paced(answer, &gate, &request) } else { answer })
 }
 
 /// The request that a body asks for, without how long its caller waits.
@@ -147,19 +149,36 @@ fn read_ask(
 /// The request now, or as soon as it ends.
 #[utoipa::path(get, path = "/v1/requests/{request_id}", tag = "requests",
     params(("request_id" = String, Path, description = "the client's name for it"),
-        ("wait_seconds" = Option<u32>, Query, description = "how long to wait for the end", minimum = 0, maximum = 25)),
+        ("wait_seconds" = Option<u32>, Query, description = "how long to wait for the end", minimum = 0, maximum = 25),
+        ("Prefer" = Option<String>, Header, description = "`respond-async`: the caller looks again by itself. A gate on AWS then answers at once; while the request is pending, `Retry-After` says when to look again")),
     responses(
         (status = 200, description = "the approval, ended or pending", body = Approval),
         (status = 404, description = "`not_found`", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "`rate_limited`: too many calls of this client wait already; see `Retry-After`", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn get(State(gate): State<Arc<Gate>>, Name(name): Name, call: Call<Waiting>) -> Answer {
     let wait = call.number("wait_seconds", 0, MAX_POLL_SECONDS)?.unwrap_or(0);
-    let _place = match wait {
+    let held = if is_paced(&gate, &call) { 0 } else { wait };
+    let _place = match held {
         0 => None,
         _ => Some(call.place_to_wait().ok_or_else(Problem::too_many_waits)?),
     };
-    let request = gate.wait(&call.caller, &request_id(&name)?, Duration::from_secs(wait.into())).await?;
-    Ok(json(StatusCode::OK, &approval(&gate, &call.caller, &request).await?))
+    let request = gate.wait(&call.caller, &request_id(&name)?, Duration::from_secs(held.into())).await?;
+    let answer = json(StatusCode::OK, &approval(&gate, &call.caller, &request).await?);
+    Ok(if held < wait { paced(answer, &gate, &request) } else { answer })
+}
+
+/// Whether the caller is told when to look again, instead of being held: it offers to, and the gate prefers it.
+fn is_paced<E>(gate: &Gate, call: &Call<E>) -> bool {
+    gate.paces_looks() && call.looks_again
+}
+
+fn paced(mut answer: Response, gate: &Gate, request: &Request) -> Response {
+    let headers = answer.headers_mut();
+    headers.insert("preference-applied", HeaderValue::from_static("respond-async"));
+    if let Some(seconds) = gate.look_again_in(request) {
+        headers.insert(header::RETRY_AFTER, seconds.into());
+    }
+    answer
 }
 
 /// The client's own requests, newest first.

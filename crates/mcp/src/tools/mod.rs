@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::arguments::{RequestApproval, VerifyToken, WaitForApproval};
-use crate::gate::{Denied, GateClient, encode, unique};
+use crate::gate::{Denied, GateClient, encode, pause_before_next, unique};
 use crate::upstream::Answer;
 
 /// How long it waits if it is not told, in seconds: some clients give up on every call after 5 seconds.
@@ -121,9 +121,11 @@ pub(crate) async fn wait(
         if !pending || wait == 0 {
             return Ok(answer);
         }
-        if asked.elapsed() < HASTE {
+        match pause_before_next(&answer) {
+            Some(pause) => tokio::time::sleep(pause.min(Duration::from_secs(wait))).await,
             // A gate that is about to stop answers at once.
-            tokio::time::sleep(HASTE).await;
+            None if asked.elapsed() < HASTE => tokio::time::sleep(HASTE).await,
+            None => {}
         }
         listener.still_waits(started.elapsed(), limit, &answer.body).await;
     }

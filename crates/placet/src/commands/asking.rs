@@ -156,12 +156,24 @@ impl Asking {
                 }
             };
             match answer {
-                Ok(fresh) => {
+                Ok((fresh, look_again)) => {
                     patience = Patience::new(PATIENCE);
                     approval = fresh;
                     if !is_pending(&approval) {
                         progress.end();
                         return Ok(Waited::Ended(approval));
+                    }
+                    let pause = tokio::time::sleep(look_again.unwrap_or_default());
+                    tokio::pin!(pause);
+                    loop {
+                        tokio::select! {
+                            () = &mut pause => break,
+                            _ = ticks.tick() => progress.show(&approval, &who),
+                            exit = signals.next() => {
+                                progress.end();
+                                return Ok(Waited::StoppedBy(exit));
+                            }
+                        }
                     }
                 }
                 Err(CallFailure::Final(failure)) => {

@@ -265,8 +265,10 @@ fn until(asked: &Value, running: &Running) -> i64 {
 async fn wait(api: &Api, request_id: &str) -> Result<Value, Failure> {
     loop {
         match api.wait(request_id, Duration::from_secs(25)).await {
-            Ok(approval) if text(&approval, "status") == "pending" => {}
-            Ok(approval) => return Ok(approval),
+            Ok((approval, pause)) if text(&approval, "status") == "pending" => {
+                tokio::time::sleep(pause.unwrap_or_default()).await;
+            }
+            Ok((approval, _)) => return Ok(approval),
             Err(CallFailure::Final(failure)) => return Err(failure),
             Err(CallFailure::Passing { why, .. }) => return Err(Failure::fault(why)),
         }

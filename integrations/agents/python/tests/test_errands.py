@@ -1,6 +1,7 @@
 """An errand (ask, wait, redeem) from its first call to its end: its time limit, its ways out, its patience, its address."""
 
 import asyncio
+import dataclasses
 import datetime
 import ipaddress
 import json
@@ -22,7 +23,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from local_gate import LocalGate
 from meddler import Meddler
-from placet import AsyncPlacet, Executor, GateError, InvalidPayload, Placet, PlacetError, TimedOut, Unreachable, tools
+from placet import (
+    AsyncPlacet,
+    Executor,
+    GateError,
+    InvalidPayload,
+    Placet,
+    PlacetError,
+    TimedOut,
+    Unreachable,
+    flows,
+    tools,
+)
 from placet.patience import Patience, is_tried_again, retry_after
 from placet_client import wait_until
 
@@ -202,6 +214,40 @@ def test_one_table_says_what_is_tried_again():
         now += pause
     assert 500 < now < 600
     assert Patience(60, 1.0).pause(0.9, None) is None and Patience(60, 20.0).pause(0, 30) is None
+
+
+def test_a_gate_that_holds_no_calls_is_looked_at_when_it_says(gate, raw):
+    """Driven by hand: what is asked, and for how long the client rests in between."""
+    now, rests, asked = [0.0], [], []
+    settings = dataclasses.replace(gate.settings, monotonic=lambda: now[0])
+    approved = raw("agent").asked("auto.paced", {})
+    pending = {**approved, "status": "pending", "approved": False, "token": None}
+    answers = [(pending, "2"), (pending, "7"), (pending, "30"), (approved, None)]
+
+    def wait(seconds):
+        flow, reply = flows.wait(settings, "r", seconds), None
+        left = iter(answers)
+        try:
+            while True:
+                step = flow.send(reply)
+                if isinstance(step, flows.Pause):
+                    rests.append(step.seconds)
+                    now[0] += step.seconds
+                    reply = None
+                    continue
+                asked.append((step.headers["Prefer"], step.path))
+                approval, told = next(left)
+                headers = {} if told is None else {"retry-after": told}
+                reply = flows.Reply(200, headers, json.dumps(approval).encode())
+        except StopIteration as ended:
+            return ended.value
+
+    assert wait(None).status == "approved" and rests == [2, 7, 30]
+    assert asked == [("respond-async", "/v1/requests/r?wait_seconds=25")] * 4
+    # The last look is at the end of the wait, and not after it.
+    now[0], rests[:], asked[:] = 0.0, [], []
+    assert wait(5).status == "pending" and rests == [2, 3]
+    assert [path.rpartition("=")[2] for _, path in asked] == ["5", "3", "0"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

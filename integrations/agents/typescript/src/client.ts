@@ -9,6 +9,7 @@ import { whileOpen } from './endings.ts';
 import { GateError, InvalidPayload, InvalidToken, NotApproved, PlacetError, TimedOut, Unreachable } from './errors.ts';
 import { KeyCache } from './jwks.ts';
 import { checkClaims, readToken, type Algorithm, type Keys } from './tokens.ts';
+import { retryAfter } from './patience.ts';
 import { call, seconds, sleep, type CallOptions, type Caller } from './transport.ts';
 
 const POLL_SECONDS = 25;
@@ -339,9 +340,16 @@ export class Placet {
       const left = listen === undefined ? POLL_SECONDS : listen - began;
       // A remainder under a second is a last look; the gate counts in whole seconds.
       const asked = Math.max(0, Math.min(POLL_SECONDS, Math.floor(left)));
-      const approval = await this.#get(requestId, asked, { ...options, until });
-      if (approval.status !== 'pending' || (listen !== undefined && seconds() >= listen)) return approval;
-      if (left > 0 && left < 1) await sleep(left, options.signal);
+      const path = `/v1/requests/${encodeURIComponent(requestId)}?wait_seconds=${asked}`;
+      const answer = await call(this.#caller, 'GET', path, { ...options, until, waits: asked, looksAgain: true });
+      const approval = readApproval(answer.json);
+      const now = seconds();
+      if (approval.status !== 'pending' || (listen !== undefined && now >= listen)) return approval;
+      const told = retryAfter(answer.retryAfter, Date.now() / 1000);
+      // A gate that holds no calls says when to look again. The last look is at the end of the wait.
+      if (told !== undefined) {
+        await sleep(Math.max(0.2, Math.min(told, (listen ?? Infinity) - now, (until ?? Infinity) - now)), options.signal);
+      } else if (left > 0 && left < 1) await sleep(left, options.signal);
       // A gate that is about to stop answers at once.
       else if (seconds() - began < asked / 2) await sleep(0.2, options.signal);
     }

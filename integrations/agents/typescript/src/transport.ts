@@ -26,6 +26,8 @@ export interface CallOptions {
   /** When all must be over, in seconds of `seconds()`. */
   until?: number | undefined;
   patienceSeconds?: number | undefined;
+  /** Whether the caller looks again by itself, when the gate says so. */
+  looksAgain?: boolean;
   /** False for what anybody may read. */
   signed?: boolean;
   /** Ends the call with its reason. */
@@ -37,8 +39,16 @@ export function seconds(): number {
   return performance.now() / 1000;
 }
 
+export interface Called {
+  status: number;
+  json: unknown;
+  date: string | undefined;
+  /** The header `Retry-After`. */
+  retryAfter: string | undefined;
+}
+
 /** One call's answer. Trying it again is safe: each call here is idempotent. */
-export async function call(caller: Caller, method: string, path: string, options: CallOptions = {}): Promise<{ status: number; json: unknown; date: string | undefined }> {
+export async function call(caller: Caller, method: string, path: string, options: CallOptions = {}): Promise<Called> {
   const { body, waits = 0, until, signal } = options;
   const raw = body === undefined ? '' : JSON.stringify(body);
   const patience = new Patience(options.patienceSeconds ?? caller.patienceSeconds, until);
@@ -49,11 +59,12 @@ export async function call(caller: Caller, method: string, path: string, options
     const headers: Record<string, string> =
       options.signed === false ? {} : signedHeaders(caller.client, caller.secrets, Math.floor(Date.now() / 1000), method, path, raw);
     if (body !== undefined) headers['Content-Type'] = 'application/json';
+    if (options.looksAgain) headers['Prefer'] = 'respond-async';
     let trouble: Unreachable | GateError;
     let told: number | undefined;
     try {
       const answer = await send(caller.address, method, path, headers, raw, left, signal);
-      if (answer.status >= 200 && answer.status < 300) return { status: answer.status, json: json(answer.text), date: answer.date };
+      if (answer.status >= 200 && answer.status < 300) return { status: answer.status, json: json(answer.text), date: answer.date, retryAfter: answer.retryAfter };
       trouble = refusal(answer);
       if (!isTriedAgain(answer.status)) throw trouble;
       if (answer.status === 429 || answer.status === 503) told = retryAfter(answer.retryAfter, Date.now() / 1000);

@@ -30,11 +30,11 @@ after(() => gate.stop());
 type Meddling = 'pass' | 'hang' | 'lose' | 'reset' | 'cut' | 'trickle' | [number, string, Record<string, string>];
 
 /** Stands between a client and the gate, and meddles. */
-async function meddled<T>(meddle: (method: string, path: string) => Meddling, use: (url: string) => Promise<T>): Promise<T> {
+async function meddled<T>(meddle: (method: string, path: string, headers: IncomingMessage['headers']) => Meddling, use: (url: string) => Promise<T>): Promise<T> {
   const server = createServer((request: IncomingMessage, response: ServerResponse) => {
     const chunks: Buffer[] = [];
     request.on('data', (chunk: Buffer) => chunks.push(chunk)).on('end', () => {
-      const what = meddle(request.method ?? '', (request.url ?? '').split('?')[0] ?? '');
+      const what = meddle(request.method ?? '', (request.url ?? '').split('?')[0] ?? '', request.headers);
       if (what === 'hang') return;
       if (what === 'reset') return void request.socket.destroy();
       if (what === 'trickle') return void response.write('{');
@@ -167,6 +167,31 @@ describe('the ways out', () => {
 });
 
 describe('patience', () => {
+  test('a gate that holds no calls is looked at when it says', async () => {
+    const times: number[] = [];
+    const preferred = new Set<unknown>();
+    let real: Approval | undefined;
+    const pending = async () => JSON.stringify({ ...(real as Approval), status: 'pending', approved: false, token: null });
+    real = await gate.client('agent').ask({ action: 'auto.paced', payload: {}, summary: 's' });
+    const answer = await pending();
+    await meddled(
+      (method, _path, headers) => {
+        if (method !== 'GET') return 'pass';
+        times.push(performance.now());
+        preferred.add(headers['prefer']);
+        return times.length < 3 ? [200, answer, { 'Retry-After': '1' }] : 'pass';
+      },
+      async (url) => {
+        const ended = await new Placet({ url, client: 'agent', secret: gate.secret('agent'), algorithm: 'HS256' }).wait(real.request_id);
+        assert.equal(ended.status, 'approved');
+      },
+    );
+    assert.equal(times.length, 3);
+    // A timer is never early by more than its resolution.
+    assert.ok(times.every((at, index) => index === 0 || at - (times[index - 1] as number) > 990), String(times));
+    assert.deepEqual([...preferred], ['respond-async']);
+  });
+
   test('one table says what is tried again', () => {
     assert.ok(PATIENCE.tried_again.every(isTriedAgain) && !PATIENCE.final.some(isTriedAgain));
     for (const row of PATIENCE.retry_after) assert.equal(retryAfter(row.text, PATIENCE.now) ?? null, row.seconds, row.text);

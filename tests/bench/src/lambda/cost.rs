@@ -46,6 +46,9 @@ struct Assumed {
     metric_hours_share: f64,
     rotations_per_month: f64,
     long_polls: f64,
+    inbox_minutes_per_month: f64,
+    inbox_looks_per_minute: f64,
+    inbox_news_per_minute: f64,
 }
 
 /// How much of what, by the name of its price.
@@ -99,10 +102,12 @@ impl PriceList {
         };
         let called_back = [("callback", 1.0), ("redeem a token", 1.0)];
         let polled = [("long poll of 25 s, still pending", polls), ("redeem a token", 1.0)];
+        let paced = [("look, told when to look again", looks_within(polls * 25.0)), ("redeem a token", 1.0)];
         let (email, text) = ("tell a reviewer by email", "tell a reviewer by text");
         let stories = [
             ("1,000 approvals by email, called back", by(email, &called_back)),
             ("1,000 approvals by email, waited for by long polls", by(email, &polled)),
+            ("1,000 approvals by email, waited for by clients that look again when told", by(email, &paced)),
             ("1,000 approvals by text (US), called back", by(text, &called_back)),
             ("1,000 requests that policy decides alone", vec![("ask: decided by policy", 1.0)]),
         ];
@@ -115,6 +120,7 @@ impl PriceList {
             bills.push(self.bill(what, &amounts)?);
         }
         bills.push(self.bill("an idle month", &self.idle(operations, architecture)?)?);
+        bills.push(self.bill("a month of an open inbox", &self.inbox(operations, architecture)?)?);
         let mut metrics = Amounts::default();
         metrics.add("metric-month", self.assumed.metrics * self.assumed.metric_hours_share);
         bills.push(self.bill("a month's own metrics, if it is not idle", &metrics)?);
@@ -172,6 +178,21 @@ impl PriceList {
         Ok(amounts)
     }
 
+    /// Each minute the page is sent once more, for what only time changes, and for news beside that.
+    fn inbox(&self, operations: &[Operation], architecture: &str) -> Result<Amounts> {
+        let assumed = &self.assumed;
+        let mut amounts = Amounts::default();
+        for (name, per_minute) in [
+            ("inbox, unchanged", assumed.inbox_looks_per_minute),
+            ("inbox, once more", 1.0),
+            ("inbox, with news", assumed.inbox_news_per_minute),
+        ] {
+            let times = per_minute * assumed.inbox_minutes_per_month;
+            self.add(&mut amounts, named(operations, name)?, times, architecture);
+        }
+        Ok(amounts)
+    }
+
     fn bill(&self, what: &'static str, amounts: &Amounts) -> Result<Bill> {
         let mut lines = Vec::new();
         for (name, amount) in &amounts.0 {
@@ -190,6 +211,16 @@ impl Amounts {
             *self.0.entry(name).or_default() += amount;
         }
     }
+}
+
+/// How often a client looks in so many seconds, if it looks when it is told to.
+fn looks_within(seconds: f64) -> f64 {
+    let (mut age, mut looks) = (0_u32, 0_u32);
+    while f64::from(age) < seconds {
+        age += placet_gate::look_again_seconds(i64::from(age) * 1000);
+        looks += 1;
+    }
+    f64::from(looks)
 }
 
 fn gb_second(architecture: &str) -> &'static str {

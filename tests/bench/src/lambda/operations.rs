@@ -154,6 +154,40 @@ impl Deployment {
             "",
             200,
         )?;
+        let path = "/v1/requests/poll?wait_seconds=25";
+        let mut event = events::signed(&agent.sign("GET", path, b""));
+        if let Some(headers) = event.get_mut("headers").and_then(Value::as_object_mut) {
+            headers.insert("prefer".into(), "respond-async".into());
+        }
+        for _ in 0..2 {
+            self.counted(
+                "look, told when to look again",
+                "request",
+                From::Api,
+                std::slice::from_ref(&event),
+                200,
+            )?;
+        }
+        self.inbox(&agent)
+    }
+
+    /// An inbox in which twenty rows wait, of a client that has asked a hundred times.
+    fn inbox(&mut self, agent: &Signer) -> Result<()> {
+        for number in 0..100 {
+            let (name, action) =
+                (format!("row{number}"), if number < 80 { "refund.create" } else { "payment.send" });
+            self.ask("ask, for the inbox", agent, &name, action, &json!({}))?;
+        }
+        let path = self.people.inbox();
+        let page = events::http("GET", &path, &[], "");
+        self.counted("inbox, keys and policy read", "decide", From::Api, std::slice::from_ref(&page), 200)?;
+        self.ask("ask, for the inbox", agent, "news", "payment.send", &json!({}))?;
+        let shown =
+            self.counted("inbox, with news", "decide", From::Api, std::slice::from_ref(&page), 200)?;
+        self.counted("inbox, once more", "decide", From::Api, &[page], 200)?;
+        let version = shown.pointer("/headers/etag").and_then(Value::as_str).unwrap_or_default();
+        let unchanged = events::http("GET", &path, &[("if-none-match", version)], "");
+        self.counted("inbox, unchanged", "decide", From::Api, &[unchanged], 304)?;
         Ok(())
     }
 

@@ -104,7 +104,7 @@ class Settings:
 
 def call(
     settings: Settings, method: str, path: str, body: Any = None, *, waits: float = 0, until: float | None = None,
-    patience: float | None = None, signed: bool = True,
+    patience: float | None = None, signed: bool = True, looks_again: bool = False,
 ) -> Flow[Reply]:  # fmt: skip
     """One call. It is tried again while the gate is away (`patience.py`), which is safe: each call here is idempotent."""
     raw = b"" if body is None else json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
@@ -117,6 +117,8 @@ def call(
         )
         if body is not None:
             headers["Content-Type"] = "application/json"
+        if looks_again:
+            headers["Prefer"] = "respond-async"
         seconds = ANSWER_SECONDS + waits
         if until is not None:
             seconds = min(seconds, until - settings.monotonic())
@@ -235,10 +237,17 @@ def wait(
         left = POLL_SECONDS if listen is None else listen - began
         # A remainder under a second is a last look; the gate counts in whole seconds.
         asked = max(0, min(POLL_SECONDS, math.floor(left)))
-        approval = yield from get(settings, request_id, asked, until)
-        if approval.ended or (listen is not None and settings.monotonic() >= listen):
+        path = f"/v1/requests/{quote(request_id, safe='')}?wait_seconds={asked}"
+        reply = yield from call(settings, "GET", path, waits=asked, until=until, looks_again=True)
+        approval = Approval.of(_json(reply))
+        now = settings.monotonic()
+        if approval.ended or (listen is not None and now >= listen):
             return approval
-        if 0 < left < 1:
+        told = retry_after(reply.headers, settings.clock())
+        if told is not None:
+            # A gate that holds no calls says when to look again. The last look is at the end of the wait.
+            yield Pause(max(0.2, min([told, *(end - now for end in (listen, until) if end is not None)])))
+        elif 0 < left < 1:
             yield Pause(left)
         elif settings.monotonic() - began < asked / 2:
             # A gate that is about to stop answers at once.
