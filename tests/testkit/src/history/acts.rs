@@ -225,12 +225,7 @@ impl Actor {
             Which::Fresh => fresh,
             Which::First => first,
         };
-        let presenter = match redeem.by {
-            By::Asker => key.0,
-            By::Other => other(key.0),
-            By::Executor => "payments",
-        };
-        let presenter = self.caller(presenter).await?;
+        let presenter = self.caller(presenter(key, redeem.by)).await?;
         // What is said of a token that is wrong in two ways is not for a history to settle.
         let in_time = request.claims().is_some_and(|claims| world.gate.now().seconds() < claims.exp);
         let payload_sha256 = if redeem.wrong_payload && in_time {
@@ -326,6 +321,15 @@ fn decision(yes: bool) -> Decision {
 
 fn name(key: Key) -> RequestId {
     RequestId::parse(key.1).unwrap()
+}
+
+/// The client that shows a token.
+pub(super) fn presenter(key: Key, by: By) -> &'static str {
+    match by {
+        By::Asker => key.0,
+        By::Other => other(key.0),
+        By::Executor => "payments",
+    }
 }
 
 fn other(client: &str) -> &'static str {

@@ -326,11 +326,21 @@ async fn compare(actor: &Actor, model: &Model) -> Result<(), String> {
     Ok(())
 }
 
-/// Who tries to decide what, where an act does.
-const fn attempt(act: &Act) -> Option<(Key, (&'static str, bool))> {
+/// What somebody tries that is an entry of the trail if it is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Attempt {
+    /// Whoever it is wants to approve, or to reject.
+    Vote(&'static str, bool),
+    /// That client wants to use the request's token.
+    Use(&'static str),
+}
+
+/// Who tries what, where an act does.
+fn attempt(act: &Act) -> Option<(Key, Attempt)> {
     match act {
-        Act::Vote { key, who, yes, .. } => Some((*key, (who, *yes))),
-        Act::Answer { key, decider, yes } => Some((*key, (decider, *yes))),
+        Act::Vote { key, who, yes, .. } => Some((*key, Attempt::Vote(who, *yes))),
+        Act::Answer { key, decider, yes } => Some((*key, Attempt::Vote(decider, *yes))),
+        Act::Redeem(key, redeem, _) => Some((*key, Attempt::Use(acts::presenter(*key, redeem.by)))),
         _ => None,
     }
 }

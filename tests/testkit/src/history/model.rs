@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::policy::{ApprovalTerms, Assignees, Evaluation, Executor, Owner, Rule, RuleAction, Stage, Table};
-use super::{Answer, Ask, By, Key, Link, Phase, Redeem, Seen};
+use super::{Answer, Ask, Attempt, By, Key, Link, Phase, Redeem, Seen};
 
 /// Links of so many generations of somebody who has left are still told from links of nobody.
 const GENERATIONS_OF_STRANGERS: u32 = 8;
@@ -29,7 +29,7 @@ pub(super) struct Record {
     /// The stage in which it ended, if it was asked of anybody.
     ended_in: Option<usize>,
     /// Whose attempts were refused, what they wanted, and why: each is one entry of the trail.
-    refused: BTreeSet<(&'static str, bool, &'static str)>,
+    refused: BTreeSet<(Attempt, &'static str)>,
     pub seen: Seen,
 }
 
@@ -133,25 +133,33 @@ impl Model {
     pub(super) fn note_refused(
         &mut self,
         key: Key,
-        (who, yes): (&'static str, bool),
+        attempt: Attempt,
         answer: &Answer,
         stored: Option<&Seen>,
     ) {
-        let code = match answer {
-            Answer::Ended(_) => "already_decided",
-            Answer::Refused(code @ ("link_expired" | "forbidden")) => code,
+        let code = match (attempt, answer) {
+            (Attempt::Vote(..), Answer::Ended(_)) => "already_decided",
+            (Attempt::Vote(..), Answer::Refused(code @ ("link_expired" | "forbidden")))
+            | (
+                Attempt::Use(_),
+                // The last one is said of another client's token.
+                Answer::Refused(
+                    code @ ("payload_mismatch" | "not_approved" | "already_redeemed" | "token_expired"
+                    | "invalid_request"),
+                ),
+            ) => code,
             _ => return,
         };
         let (policy, now) = (&self.policy, self.now);
         let Some(record) = self.records.get_mut(&key) else { return };
-        let is_first = !record.refused.contains(&(who, yes, code));
+        let is_first = !record.refused.contains(&(attempt, code));
         if stored == Some(&record.seen) || !is_first {
             return;
         }
         let mut noted = record.clone();
         noted.settle(policy, now);
         noted.seen.updated_at = noted.clamp(now);
-        noted.refused.insert((who, yes, code));
+        noted.refused.insert((attempt, code));
         if stored == Some(&noted.seen) {
             *record = noted;
         }
