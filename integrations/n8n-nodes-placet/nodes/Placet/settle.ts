@@ -117,7 +117,7 @@ function isMissing(asked: Asked, known: ReadonlyMap<string, Approval>): boolean 
 const PAGE = 100;
 
 /** Newest first, as many pages as the requests would fill if they were the newest, and one more. */
-async function readPages(
+export async function readPages(
 	gate: Gate,
 	wanted: readonly Asked[],
 	known: Map<string, Approval>,

@@ -20,7 +20,7 @@ import {
 	type Asked,
 	type Wait,
 } from './record';
-import { settled } from './settle';
+import { readPages, settled } from './settle';
 import { isToolReview } from './toolReview';
 import { countTry, isLastTry } from './tries';
 
@@ -29,6 +29,12 @@ import { countTry, isLastTry } from './tries';
  * a day; only its word counts. When n8n gives up after that, the step has no answer, which is no approval.
  */
 const AFTER_DEADLINE_MS = 25 * 3600 * 1000;
+
+/**
+ * A run that is still asking cannot be called back. The gate tries five times within half a minute and then ever more
+ * seldom, so what was asked longer ago than this is looked at once more before the run waits.
+ */
+const ASKED_LONG_AGO_MS = 20_000;
 
 const NO_ANSWER: Outcome = {
 	approved: false,
@@ -104,6 +110,7 @@ async function askForAll(
 ): Promise<Map<string, Approval>> {
 	const continues = context.continueOnFail();
 	const approvals = new Map<string, Approval>();
+	const askedAt = new Map<Asked, number>();
 	const fails = (index: number, error: unknown): void => {
 		if (!continues) throw nodeError(context, error, index);
 		wait.asked[index] = unasked(`Not approved: ${described(error)}`);
@@ -126,17 +133,25 @@ async function askForAll(
 			question.callback_url = context.getSignedResumeUrl();
 			const approval = await gate.call<Approval>('POST', '/v1/requests', question);
 			approvals.set(approval.approval_id, approval);
-			wait.asked[index] = {
+			const asked = {
 				request_id: question.request_id,
 				approval_id: approval.approval_id,
 				payload: question.payload,
 				redeemer,
 				named,
 			};
+			wait.asked[index] = asked;
+			askedAt.set(asked, Date.now());
 		} catch (error) {
 			if (isStopped(context)) throw nodeError(context, error);
 			fails(index, error);
 		}
+	}
+	const longAgo = Date.now() - ASKED_LONG_AGO_MS;
+	const old = [...askedAt].filter(([, at]) => at < longAgo).map(([asked]) => asked);
+	if (old.length > 0) {
+		// What cannot be seen now is heard of by its callback.
+		await readPages(gate, old, approvals).catch(() => undefined);
 	}
 	return approvals;
 }
