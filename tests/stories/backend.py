@@ -86,7 +86,7 @@ class Backend:
         return wait_until(calm, seconds, "the database to settle")
 
     def is_sealed(self, dump):
-        """Whether the log holds every entry of a dump; for backends whose dump has the log in it."""
+        """Whether what a backend does by itself has come to rest: the log holds every entry of a dump that it is part of."""
         return True
 
     # ---------------------------------------------------------------- what each backend does its own way

@@ -1,5 +1,10 @@
 """A client that asks again and again is paused together with the rejection: what that refuses, and how it ends."""
 
+import fcntl
+import hashlib
+import tempfile
+from pathlib import Path
+
 import pytest
 from placet_client import check_problem, new_id, wait_until
 
@@ -11,7 +16,16 @@ def heard(client, payload):
 
 
 @pytest.fixture
-def asks(gate, often):
+def alone(gate):
+    """One story at a time: where processes share a gate, they share its client `often` as well."""
+    name = hashlib.sha256(gate.url.encode()).hexdigest()[:16]
+    with (Path(tempfile.gettempdir()) / f"placet-pausing-{name}").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture
+def asks(gate, often, alone):
     """Five questions within ten minutes; afterwards nothing of it is left."""
     asked = [wait_until(lambda: heard(often, {"to": "ACME"}), 20, "the client to be heard") for _ in range(5)]
     yield asked
