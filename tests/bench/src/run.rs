@@ -209,7 +209,7 @@ fn tell_load(report: &mut Report, load: &[Load], many: u32) {
         return;
     }
     let what = format!("complete approvals, {many} in flight");
-    let goal = Some(Goal::AtLeast(2000.0));
+    let goal = Some(Goal::AtLeast(4000.0));
     report.row(PART, what, goal, Measured::PerSecond(rate(load)), rounds(load));
     let [p50, p99] = all(load).permilles([500, 990]);
     report.row(PART, "a whole approval under that load, p50", None, Measured::Time(p50), "");
@@ -248,7 +248,7 @@ fn tell_parts(report: &mut Report, results: &Results) {
     three("ask", ask, [None; 3], "POST /v1/requests to its 201");
     three("decide", decide, [None; 3], "POST /r/… to its answer");
     three("decide to waiter released", release, [None; 3], "a long poll that was waiting");
-    let goals = [Some(Goal::Under(2.0)), None, Some(Goal::Under(10.0))];
+    let goals = [Some(Goal::Under(1.0)), None, Some(Goal::Under(4.0))];
     three("the machine's part", whole, goals, &counted);
     three("the page", &results.paged.page, [None; 3], "GET /r/…");
     three(

@@ -11,16 +11,23 @@ use crate::payload::Payload;
 use crate::words::{Title, mask};
 
 /// What people may see of a request as it was asked. It follows from the request, so it is no part of what makes two alike.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Shown(OnceLock<Box<Parts>>);
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Parts {
     payload: Value,
     title: Title,
     /// The title as a line in which nothing becomes a link.
     headline: String,
     summary: String,
+}
+
+/// A clone makes its own: it can be changed before anybody sees it.
+impl Clone for Shown {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 impl PartialEq for Shown {
