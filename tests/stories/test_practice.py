@@ -91,8 +91,8 @@ def test_a_round_writes_nothing_and_reaches_nobody(own_gate, receiver):
     receiver.wait(called)
     receiver.wait(hooked, 2)
     outcome = check_approval(agent.state(asked["request_id"]))
-    report = without_times(auditor.call("GET", "/v1/report").json())
     before = gate.settled_dump()
+    report = without_times(auditor.call("GET", "/v1/report").json())
     told, queued = len(gate.messages()), len(gate.queue_messages())
 
     urls = [gate.practice(reviewer) for reviewer in ("bob", "carol", "olga")]
