@@ -7,6 +7,7 @@ In this folder:
 """
 
 import pytest
+from chats import Slack, Telegram
 from local_gate import BINARY, SHARED, LocalGate
 from placet_client import Patience
 from receiver import Receiver
@@ -78,6 +79,20 @@ def receiver():
     listening = Receiver()
     yield listening
     listening.close()
+
+
+@pytest.fixture
+def slack():
+    played = Slack()
+    yield played
+    played.close()
+
+
+@pytest.fixture
+def telegram():
+    played = Telegram()
+    yield played
+    played.close()
 
 
 @pytest.fixture(scope="session")

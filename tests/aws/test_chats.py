@@ -16,8 +16,6 @@ from chats import (
     TEAM,
     TELEGRAM_TOKEN,
     Played,
-    Slack,
-    Telegram,
     about,
     send_press,
     send_update,
@@ -78,20 +76,6 @@ stages = [{{ ask = ["owners"], within = "10m" }}]
 name = "payments"
 stages = [{{ ask = ["finance"], within = "10m" }}]
 """
-
-
-@pytest.fixture
-def slack():
-    played = Slack()
-    yield played
-    played.close()
-
-
-@pytest.fixture
-def telegram():
-    played = Telegram()
-    yield played
-    played.close()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Gates that a test may stop, kill and reconfigure."""
 
 import pytest
-from chats import Slack
 from local_gate import SHARED
 from served_gate import ServedGate
 from smtp_server import Mailbox
@@ -35,13 +34,6 @@ def local_gate_of_module(tmp_path_factory):
     yield make
     for running in made:
         running.kill()
-
-
-@pytest.fixture
-def slack():
-    played = Slack()
-    yield played
-    played.close()
 
 
 @pytest.fixture

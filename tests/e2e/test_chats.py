@@ -10,7 +10,6 @@ from chats import (
     BOT_TOKEN,
     SIGNING_SECRET,
     TELEGRAM_TOKEN,
-    Telegram,
     about,
     send_press,
     send_update,
@@ -76,13 +75,6 @@ stages = [{{ ask = ["finance"], within = "2s" }}, {{ ask = ["owners"], within = 
 name = "payments"
 stages = [{{ ask = ["finance"], within = "10m" }}]
 """
-
-
-@pytest.fixture
-def telegram():
-    played = Telegram()
-    yield played
-    played.close()
 
 
 @pytest.fixture

@@ -9,11 +9,8 @@ use subtle::ConstantTimeEq as _;
 
 use crate::Timestamp;
 use crate::keys::{Epoch, EpochNumber, Keyring};
-use crate::link::{MAC_WIDTH, NONCE_MS, mac, to_base62, unbase62, unepoch};
+use crate::link::{MAC_WIDTH, NONCE_MS, mac, split_second, to_base62, to_second, unbase62, unepoch};
 use crate::payload::hex;
-
-/// Characters that hold a second in base 62: enough for 1,800 years.
-const SECOND_WIDTH: usize = 6;
 
 /// A link to the operator's page, not yet checked.
 #[derive(Clone, PartialEq, Eq)]
@@ -33,9 +30,7 @@ impl AdminLink {
     /// Reads the text of a link.
     pub fn parse(unverified: &str) -> Option<Self> {
         let (mac, rest) = unverified.split_at_checked(MAC_WIDTH)?;
-        let (second, epoch) = rest.split_at_checked(SECOND_WIDTH)?;
-        let expires_second = base62::decode(second).ok().and_then(|second| u64::try_from(second).ok())?;
-        (to_second(expires_second) == second).then_some(())?;
+        let (expires_second, epoch) = split_second(rest)?;
         Some(Self { mac: unbase62(mac)?, expires_second, epoch: unepoch(epoch)? })
     }
 
@@ -88,10 +83,6 @@ fn admin_mac(epoch: &Epoch, expires_second: u64) -> [u8; 16] {
 
 fn nonce_mac(epoch: &Epoch, link: &AdminLink, minted: Timestamp) -> [u8; 16] {
     mac(epoch, &["placet-admin-nonce-v1", &link.to_string(), &minted.millis().to_string()])
-}
-
-fn to_second(second: u64) -> String {
-    format!("{:0>SECOND_WIDTH$}", base62::encode(u128::from(second)))
 }
 
 #[cfg(test)]

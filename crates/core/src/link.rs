@@ -18,6 +18,9 @@ pub(crate) const NONCE_MS: i64 = crate::time::DAY_MS;
 /// Characters that hold a day in base 62: enough for 600 years.
 const DAY_WIDTH: usize = 3;
 
+/// Characters that hold a second in base 62: enough for 1,800 years.
+const SECOND_WIDTH: usize = 6;
+
 /// Characters that hold 16 bytes in base 62.
 const WIDTH: usize = 22;
 
@@ -270,6 +273,17 @@ fn report_nonce_mac(epoch: &Epoch, link: &ReportLink, minted: Timestamp) -> [u8;
 
 fn to_day(day: u32) -> String {
     format!("{:0>DAY_WIDTH$}", base62::encode(u128::from(day)))
+}
+
+pub(crate) fn to_second(second: u64) -> String {
+    format!("{:0>SECOND_WIDTH$}", base62::encode(u128::from(second)))
+}
+
+/// The second that a text begins with, in its only spelling, and the rest of the text.
+pub(crate) fn split_second(unverified: &str) -> Option<(u64, &str)> {
+    let (text, rest) = unverified.split_at_checked(SECOND_WIDTH)?;
+    let second = base62::decode(text).ok().and_then(|second| u64::try_from(second).ok())?;
+    (to_second(second) == text).then_some((second, rest))
 }
 
 fn mint_nonce(epoch: &Epoch, link: &impl fmt::Display, now: Timestamp) -> String {

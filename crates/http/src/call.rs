@@ -99,6 +99,12 @@ fn prefers_async(headers: &HeaderMap) -> bool {
     })
 }
 
+/// The first value of that name in a form, if it has one.
+pub(crate) fn form_value(body: &[u8], name: &str) -> Option<String> {
+    let mut values = form_urlencoded::parse(body).filter(|(key, _)| key == name);
+    values.next().map(|(_, value)| value.into_owned())
+}
+
 /// What a query says. A parameter that the path does not take is refused: a misspelt one would be overlooked.
 fn query_of(parts: &Parts, known: &[&str]) -> Result<Vec<(String, String)>, Refusal> {
     let query: Vec<(String, String)> =

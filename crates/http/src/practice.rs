@@ -13,7 +13,7 @@ use placet_core::policy::Decision;
 use placet_core::practice::{CASES, Origin};
 use placet_gate::{Error, Gate, Novelty, PracticeCase};
 
-use crate::call::LinkText;
+use crate::call::{LinkText, form_value};
 use crate::pages;
 use crate::problem::Problem;
 use crate::reviewer::{Form, choice, display_name, page, refused, wants_json};
@@ -58,10 +58,7 @@ pub(crate) async fn answer(
     headers: HeaderMap,
     Form(body): Form<FORM_LIMIT>,
 ) -> Response {
-    let value = |name: &str| {
-        let mut values = form_urlencoded::parse(&body).filter(|(key, _)| key == name);
-        values.next().map(|(_, value)| value.into_owned())
-    };
+    let value = |name: &str| form_value(&body, name);
     let progress = value("nonce").unwrap_or_default();
     let answered = match value("decision").as_deref().map(Decision::parse) {
         Some(Some(decision)) => gate.answer_practice(&link, &progress, decision).await.map(Some),

@@ -9,7 +9,7 @@ use placet_core::Refusal;
 use placet_core::id::{ClientId, RequestId};
 use placet_gate::{Error, Gate};
 
-use crate::call::LinkText;
+use crate::call::{LinkText, form_value};
 use crate::pages;
 use crate::problem::Problem;
 use crate::reviewer::{Form, page, refused};
@@ -52,10 +52,7 @@ pub(crate) async fn flag(
     headers: HeaderMap,
     Form(body): Form<FORM_LIMIT>,
 ) -> Response {
-    let value = |name: &str| {
-        let mut values = form_urlencoded::parse(&body).filter(|(key, _)| key == name);
-        values.next().map(|(_, value)| value.into_owned()).unwrap_or_default()
-    };
+    let value = |name: &str| form_value(&body, name).unwrap_or_default();
     let (client, request_id) = (ClientId::parse(&value("client")), RequestId::parse(&value("flag")));
     let (Ok(client), Ok(request_id)) = (client, request_id) else {
         let notice = "That did not arrive as it should, so nothing was recorded.";
@@ -95,9 +92,6 @@ async fn shown(
 
 /// The nonce of a form that says that an approval was a mistake, if it is such a form.
 pub(crate) fn flag_of(body: &[u8]) -> Option<String> {
-    let value = |name: &str| {
-        let mut values = form_urlencoded::parse(body).filter(|(key, _)| key == name);
-        values.next().map(|(_, value)| value.into_owned())
-    };
+    let value = |name: &str| form_value(body, name);
     (value("flag")? == "mistake" && value("decision").is_none()).then(|| value("nonce").unwrap_or_default())
 }

@@ -45,4 +45,9 @@ async fn old_ends_are_forgotten_with_their_messages_and_the_trail_and_what_waits
     let found = store.load(again.key()).await.unwrap().unwrap();
     assert_eq!(**found.asked(), again);
     assert_ne!(again.approval_id, requests[1].approval_id);
+    let reloaded = store.load(again.key()).await.unwrap().unwrap();
+    assert!(
+        std::sync::Arc::ptr_eq(found.asked(), reloaded.asked()),
+        "what was asked a moment ago is not read again"
+    );
 }

@@ -9,13 +9,10 @@ use subtle::ConstantTimeEq as _;
 use crate::Timestamp;
 use crate::id::ReviewerId;
 use crate::keys::{Epoch, EpochNumber, Keyring};
-use crate::link::{MAC_WIDTH, mac, to_base62, unbase62, unepoch};
+use crate::link::{MAC_WIDTH, mac, split_second, to_base62, to_second, unbase62, unepoch};
 use crate::numbers::Answers;
 use crate::payload::hex;
 use crate::time::DAY_MS;
-
-/// Characters that hold a second in base 62: enough for 1,800 years.
-const SECOND_WIDTH: usize = 6;
 
 /// A reviewer's own link to practice, not yet checked. It opens for a day, and decides nothing.
 #[derive(Clone, PartialEq, Eq)]
@@ -36,9 +33,7 @@ impl PracticeLink {
     /// Reads the text of a link.
     pub fn parse(unverified: &str) -> Option<Self> {
         let (mac, rest) = unverified.split_at_checked(MAC_WIDTH)?;
-        let (second, epoch) = rest.split_at_checked(SECOND_WIDTH)?;
-        let expires_second = base62::decode(second).ok().and_then(|second| u64::try_from(second).ok())?;
-        (to_second(expires_second) == second).then_some(())?;
+        let (expires_second, epoch) = split_second(rest)?;
         Some(Self { mac: unbase62(mac)?, expires_second, epoch: unepoch(epoch)? })
     }
 
@@ -154,10 +149,6 @@ fn link_mac(epoch: &Epoch, reviewer: &ReviewerId, generation: u32, expires_secon
 
 fn progress_mac(epoch: &Epoch, link: &PracticeLink, progress: &str, case_digest: &str) -> [u8; 16] {
     mac(epoch, &["placet-practice-progress-v1", &link.to_string(), progress, case_digest])
-}
-
-fn to_second(second: u64) -> String {
-    format!("{:0>SECOND_WIDTH$}", base62::encode(u128::from(second)))
 }
 
 #[cfg(test)]
